@@ -7,10 +7,10 @@ import functools
 import jax
 
 from gendiff import diffusion
-from tests.diffusion.families import GRIDS, LEVELS, PARAMETERIZATIONS, SCHEDULES, WEIGHTS, every
+from tests.diffusion.families import GRIDS, LEVELS, PARAMETERIZATIONS, SCHEDULES, WEIGHTS, for_each
 
 
-@every(
+@for_each(
     "family",
     {"schedules": SCHEDULES, "parameterizations": PARAMETERIZATIONS, "weights": WEIGHTS, "level samplers": LEVELS},
 )

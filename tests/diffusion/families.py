@@ -14,7 +14,7 @@ def _named(*functions):
     return {function.__name__: function for function in functions}
 
 
-def every(name, family):
+def for_each(name, family):
     """The test runs over the family: it is a table."""
     return table(name, family.values())
 

@@ -40,14 +40,14 @@ def params():
 def test_guidance_by_label_and_text_is_u_plus_scale_times_c_minus_u_in_one_call_and_in_two(params, null):
     def parts(params, x):
         predict = networks.pure(NETWORK)
-        given = denoiser.from_network(predict, params, VELOCITY, LABEL, TEXT)
-        free = given.with_condition(NO_LABEL, null)
+        denoise = denoiser.from_network(predict, params, VELOCITY, LABEL, TEXT)
+        free = denoise.with_condition(NO_LABEL, null)
         guided = [
-            guidance.classifier_free(given, free, 2.5, batched=batched)(x, LEVEL).clean for batched in (True, False)
+            guidance.classifier_free(denoise, free, 2.5, batched=batched)(x, LEVEL).clean for batched in (True, False)
         ]
         nulls = np.full(3, NO_LABEL), conditions.for_each(conditions.in_place_of(TEXT, null), 3)
         alone = VELOCITY.predict(x, predict(params, x, jnp.full(3, 7.0), *nulls), LEVEL).clean
-        return given(x, LEVEL).clean, alone, guided
+        return denoise(x, LEVEL).clean, alone, guided
 
     c, u, guided = quickly(parts)(params, X)
     assert np.abs(c - u).max() > 1e-3
@@ -57,12 +57,12 @@ def test_guidance_by_label_and_text_is_u_plus_scale_times_c_minus_u_in_one_call_
 
 def test_one_text_holds_for_all_samples(params):
     one = jax.tree.map(lambda leaf: leaf[:1], TEXT)
-    every = jax.tree.map(lambda leaf: np.repeat(leaf[:1], 3, 0), TEXT)
+    repeated = jax.tree.map(lambda leaf: np.repeat(leaf[:1], 3, 0), TEXT)
 
     def answers(params):
         return [
             denoiser.from_network(networks.pure(NETWORK), params, VELOCITY, 1, text)(X, LEVEL).noise
-            for text in (one, every)
+            for text in (one, repeated)
         ]
 
     np.testing.assert_array_equal(*quickly(answers)(params))
@@ -75,22 +75,22 @@ CAPTIONS = networks.Text(np.arange(1.0, MANY * 6 + 1, dtype=np.float32).reshape(
 CLASSES, SIDES = np.arange(MANY, dtype=np.int32), np.ones((MANY, 2), np.float32)
 
 
-def shown(*condition, **options):
+def inputs_of(*condition, **options):
     """The conditions that a network is shown in training."""
-    seen = []
+    calls = []
 
     def look(params, x, t, *rest):
-        seen.append(rest)
+        calls.append(rest)
         return x
 
     objectives.denoising(look, TEN, VELOCITY, **options)((), jax.random.key(3), Batch(jnp.ones((MANY, 2)), condition))
-    return seen[0]
+    return calls[0]
 
 
 def test_a_dropped_text_is_that_of_the_null_whole_sample_by_sample_together_with_the_label_and_none_is_kept():
     null = networks.Text(np.full((3, 2), -5.0, np.float32), np.array([True, False, False]))
     for one, tokens, mask in ((null, -5.0, [True, False, False]), (networks.NO_TEXT, 0.0, [False] * 3)):
-        label, text, sides = shown(CLASSES, CAPTIONS, SIDES, drop_condition=0.3, null=(NO_LABEL, one, None))
+        label, text, sides = inputs_of(CLASSES, CAPTIONS, SIDES, drop_condition=0.3, null=(NO_LABEL, one, None))
         dropped = np.asarray(label) == NO_LABEL
         assert 0.25 < dropped.mean() < 0.35
         np.testing.assert_array_equal(text.tokens, np.where(dropped[:, None, None], tokens, CAPTIONS.tokens))
@@ -100,40 +100,42 @@ def test_a_dropped_text_is_that_of_the_null_whole_sample_by_sample_together_with
 
 def test_one_share_per_condition_drops_each_on_its_own():
     shares = (0.5, 0.2, 0.0)
-    label, text, sides = shown(CLASSES, CAPTIONS, SIDES, drop_condition=shares, null=(NO_LABEL, networks.NO_TEXT, 0.0))
+    label, text, sides = inputs_of(
+        CLASSES, CAPTIONS, SIDES, drop_condition=shares, null=(NO_LABEL, networks.NO_TEXT, 0.0)
+    )
     first, second = np.asarray(label) == NO_LABEL, ~np.asarray(text.mask).any(-1)
     rates = [first.mean(), second.mean(), (first & second).mean()]
     np.testing.assert_allclose(rates, [0.5, 0.2, 0.1], atol=0.04)
     np.testing.assert_array_equal(sides, SIDES)
-    assert objectives.denoising(shown, TEN, VELOCITY, drop_condition=shares) != objectives.denoising(
-        shown, TEN, VELOCITY
+    assert objectives.denoising(inputs_of, TEN, VELOCITY, drop_condition=shares) != objectives.denoising(
+        inputs_of, TEN, VELOCITY
     )
 
 
 def guided(null):
-    given = denoiser.from_network(lambda params, x, t, text: x, {}, VELOCITY, TEXT)
-    return guidance.classifier_free(given, given.with_condition(null), 2.0, batched=True)(X, LEVEL)
+    denoise = denoiser.from_network(lambda params, x, t, text: x, {}, VELOCITY, TEXT)
+    return guidance.classifier_free(denoise, denoise.with_condition(null), 2.0, batched=True)(X, LEVEL)
 
 
 test_a_null_that_does_not_fit_a_text_is_refused = pytest.mark.fault("conditions: a null that does not fit a text")(
     refusals(
         (
-            lambda: shown(CAPTIONS),
+            lambda: inputs_of(CAPTIONS),
             r"-1 cannot stand for booleans of shape \(4000, 3\), such as the mask of a text.*networks.NO_TEXT",
         ),
         (lambda: guided(NO_LABEL), "cannot stand for booleans"),
         (
-            lambda: shown(CAPTIONS, null=networks.Text(np.ones((2, 2)), np.ones(2, bool))),
+            lambda: inputs_of(CAPTIONS, null=networks.Text(np.ones((2, 2)), np.ones(2, bool))),
             r"shape \(2, 2\) cannot stand for .* \(4000, 3, 2\)",
         ),
         (
-            lambda: shown(CAPTIONS, null=networks.Text(np.ones((1, 2, 2)), np.ones((1, 3), bool))),
+            lambda: inputs_of(CAPTIONS, null=networks.Text(np.ones((1, 2, 2)), np.ones((1, 3), bool))),
             r"null of shape \(1, 2, 2\)",
         ),
-        (lambda: shown(CAPTIONS, null=EMPTY), "cannot take the place"),
+        (lambda: inputs_of(CAPTIONS, null=EMPTY), "cannot take the place"),
         (lambda: guided(text_of(length=3)), r"one shape, got \(3, 4, 6\) and \(3, 3, 6\): pad texts"),
-        (lambda: shown(CLASSES, drop_condition=(0.1, 0.1)), "2 shares for 1 conditions"),
-        (lambda: shown(CLASSES, drop_condition=(1.5,)), r"outside \[0, 1\]"),
-        (lambda: shown(CLASSES, null=None), "null = None"),
+        (lambda: inputs_of(CLASSES, drop_condition=(0.1, 0.1)), "2 shares for 1 conditions"),
+        (lambda: inputs_of(CLASSES, drop_condition=(1.5,)), r"outside \[0, 1\]"),
+        (lambda: inputs_of(CLASSES, null=None), "null = None"),
     )
 )

@@ -29,13 +29,13 @@ def build(label=2):
 
 def watched(*condition, kind=VELOCITY):
     """A denoiser, and the list of what its network is shown."""
-    seen = []
+    calls = []
 
     def look(params, x, t, *rest):
-        seen.append((x, t, *rest))
+        calls.append((x, t, *rest))
         return x
 
-    return denoiser.from_network(look, {}, kind, *condition), seen
+    return denoiser.from_network(look, {}, kind, *condition), calls
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (2, 5, 3), (2, 4, 4, 1), (2, 2, 2, 2, 1)])
@@ -48,11 +48,11 @@ def test_prediction_is_the_parameterization_of_the_network_output_for_any_rank(s
 
 
 def test_network_gets_t_and_condition_one_a_sample():
-    denoise, seen = watched(NO_LABEL)
+    denoise, calls = watched(NO_LABEL)
     denoise(X, LEVEL)
     denoise.with_condition(jnp.array([4, 5]))(X, Level(jnp.array([1.0, 2.0]), jnp.full(2, 0.6), jnp.full(2, 0.8)))
     for (_, t, label), expected_t, expected_label in zip(
-        seen, ([7.0, 7.0], [1.0, 2.0]), ([NO_LABEL] * 2, [4, 5]), strict=True
+        calls, ([7.0, 7.0], [1.0, 2.0]), ([NO_LABEL] * 2, [4, 5]), strict=True
     ):
         np.testing.assert_array_equal(t, expected_t)
         np.testing.assert_array_equal(label, expected_label)
@@ -60,13 +60,13 @@ def test_network_gets_t_and_condition_one_a_sample():
 
 
 def test_t_is_not_rounded_where_x_is_and_an_edm_network_sees_scaled_input():
-    denoise, seen = watched()
+    denoise, calls = watched()
     for dtype in (jnp.bfloat16, jnp.float32):
         denoise(jnp.ones((1, 2), dtype), Level(999.0, 0.6, 0.8))
-    assert all(t.dtype == jnp.float32 and t == 999.0 for _, t in seen)
-    denoise, seen = watched(kind=parameterization.edm(0.5))
+    assert all(t.dtype == jnp.float32 and t == 999.0 for _, t in calls)
+    denoise, calls = watched(kind=parameterization.edm(0.5))
     denoise(jnp.full((2, 3), 4.0), Level(0.1, 1.0, 2.0))
-    np.testing.assert_allclose(seen[0][0], 4 / np.sqrt(4 + 0.25), rtol=1e-6)
+    np.testing.assert_allclose(calls[0][0], 4 / np.sqrt(4 + 0.25), rtol=1e-6)
 
 
 def test_parameters_and_condition_are_leaves_functions_are_structure_and_one_condition_replaces_another():
@@ -154,16 +154,16 @@ def test_one_unbatched_embedding_is_the_same_null_in_one_pass_and_in_two(null, b
     "null", [0, {"embedding": 0.5, "length": 0}, {"embedding": np.full(2, 0.5, np.float32), "length": np.int32(0)}]
 )
 def test_the_loss_drops_by_the_same_rule(null):
-    seen = []
+    calls = []
 
     def look(params, x, t, text):
-        seen.append(text)
+        calls.append(text)
         return x
 
     loss = objectives.denoising(look, schedules.linear(10), VELOCITY, drop_condition=1.0, null=null)
     jax.block_until_ready(loss({}, jax.random.key(0), Batch(X, (TEXT,))))
-    np.testing.assert_array_equal(seen[0]["embedding"], np.full((2, 3, 2), 0.5 if null else 0.0))
-    np.testing.assert_array_equal(seen[0]["length"], [0, 0])
+    np.testing.assert_array_equal(calls[0]["embedding"], np.full((2, 3, 2), 0.5 if null else 0.0))
+    np.testing.assert_array_equal(calls[0]["length"], [0, 0])
 
 
 def test_a_null_of_another_structure_and_another_number_of_samples_are_refused_in_one_sentence():

@@ -201,8 +201,8 @@ def test_resolved_is_even_in_log_snr_between_limits_of_the_data_where_the_schedu
         np.testing.assert_allclose(
             np.exp(-levels.log_snr / 2)[:-1], np.geomspace(14.0, 0.125 / np.sqrt(12), 6), rtol=1e-9
         )
-    own = grids.resolved_limits(schedules.scaled_linear(), resolution=1e-3, norm=100.0)
-    np.testing.assert_allclose(own, [0.029167, 14.614641], rtol=1e-4)
+    limits = grids.resolved_limits(schedules.scaled_linear(), resolution=1e-3, norm=100.0)
+    np.testing.assert_allclose(limits, [0.029167, 14.614641], rtol=1e-4)
 
 
 @in_numpy
@@ -281,5 +281,5 @@ test_a_resolution_and_a_norm_that_leave_no_level_are_refused = refusals(
 def test_what_remains_of_a_grid_begins_at_an_entry_and_stays_as_long(first):
     levels = grids.trailing(schedules.cosine(100), 4)
     rest = grids.remaining(levels, first)
-    for whole, left in zip(jax.tree.leaves(levels), jax.tree.leaves(rest), strict=True):
-        np.testing.assert_array_equal(left, [*whole[first:], *[whole[-1]] * first])
+    for full, left in zip(jax.tree.leaves(levels), jax.tree.leaves(rest), strict=True):
+        np.testing.assert_array_equal(left, [*full[first:], *[full[-1]] * first])

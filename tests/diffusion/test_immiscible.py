@@ -25,7 +25,7 @@ def largest_of(count):
 
 def test_one_candidate_is_independent_noise_bit_by_bit():
     @in_numpy
-    def drawn(clean):
+    def nearest_noise(clean):
         samplers = (
             lambda key, clean: jax.random.normal(key, clean.shape),
             immiscible.nearest(1),
@@ -33,7 +33,7 @@ def test_one_candidate_is_independent_noise_bit_by_bit():
         )
         return [sampler(jax.random.key(0), clean) for sampler in samplers]
 
-    plain, *others = drawn(clean())
+    plain, *others = nearest_noise(clean())
     for other in others:
         np.testing.assert_array_equal(other, plain)
 
@@ -41,10 +41,10 @@ def test_one_candidate_is_independent_noise_bit_by_bit():
 def test_each_sample_takes_the_nearest_of_its_own_candidates_whatever_its_neighbours_are():
     draw = in_numpy(immiscible.nearest(5))
     noise = draw(jax.random.key(0), clean())
-    drawn = np.asarray(jax.random.normal(jax.random.key(0), (5, *clean().shape)))
-    for sample, (own, chosen) in enumerate(zip(np.asarray(clean()), noise, strict=True)):
-        distance = np.square(drawn[:, sample] - own).sum((1, 2))
-        np.testing.assert_array_equal(chosen, drawn[np.argmin(distance), sample])
+    nearest_noise = np.asarray(jax.random.normal(jax.random.key(0), (5, *clean().shape)))
+    for sample, (clean_sample, chosen) in enumerate(zip(np.asarray(clean()), noise, strict=True)):
+        distance = np.square(nearest_noise[:, sample] - clean_sample).sum((1, 2))
+        np.testing.assert_array_equal(chosen, nearest_noise[np.argmin(distance), sample])
     other = draw(jax.random.key(0), clean().at[0].set(9.0))
     np.testing.assert_array_equal(other[1:], noise[1:])
     assert np.any(other[0] != noise[0])
@@ -74,27 +74,27 @@ def test_bfloat16_noise_is_compared_in_float32_and_keeps_its_dtype():
 
 
 def test_the_objective_adds_the_noise_that_the_sampler_draws_and_equal_settings_make_equal_losses():
-    seen = []
+    calls = []
 
     def network(params, x, t):
-        seen.append((x, t))
+        calls.append((x, t))
         return x
 
     def loss(sampler):
         return objectives.denoising(network, schedules.flow(), parameterization.flow(), noise=sampler)
 
     @in_numpy
-    def shown(clean):
+    def noise_of(clean):
         loss(lambda key, clean: jnp.full_like(clean, 2.0))((), jax.random.key(0), Batch(clean))
-        return seen[0]
+        return calls[0]
 
-    x, t = shown(np.ones((5, 3), np.float32))
+    x, t = noise_of(np.ones((5, 3), np.float32))
     # (1 - u) · 1 + u · 2, u = t / 1000
     np.testing.assert_allclose(x, np.broadcast_to((1 + t / 1000)[:, None], (5, 3)), rtol=1e-5)
     assert loss(immiscible.nearest(4)) == loss(immiscible.nearest(4)) != loss(None)
 
 
-def drawn(sampler):
+def loss_with(sampler):
     loss = objectives.denoising(lambda params, x, t: x, schedules.flow(), parameterization.flow(), noise=sampler)
     return jax.eval_shape(loss, (), jax.random.key(0), Batch(clean()))
 
@@ -102,5 +102,5 @@ def drawn(sampler):
 test_mistakes_are_refused = refusals(
     (lambda: immiscible.nearest(0), "candidates = 0 is outside"),
     (lambda: immiscible.nearest(2.0), "candidates must be an integer", TypeError),
-    (lambda: drawn(lambda key, clean: clean[:1]), r"noise has shape \(1, 2, 3\) but batch.clean"),
+    (lambda: loss_with(lambda key, clean: clean[:1]), r"noise has shape \(1, 2, 3\) but batch.clean"),
 )

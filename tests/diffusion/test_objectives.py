@@ -29,14 +29,14 @@ def value_of(loss, clean, *condition, params=0.0, seed=0):
 
 def inputs_of(clean, *condition, schedule=TEN, seed=0, **options):
     """What the network is shown after its parameters."""
-    seen = []
+    calls = []
 
     def network(params, x, *rest, **key):
-        seen.append((x, *rest, *key.values()))
+        calls.append((x, *rest, *key.values()))
         return x
 
     objectives.denoising(network, schedule, VELOCITY, **options)((), jax.random.key(seed), Batch(clean, condition))
-    return seen[-1]
+    return calls[-1]
 
 
 def samples(count=512, std=1.0):
@@ -86,14 +86,14 @@ def test_weights_multiply_the_error_of_each_sample():
 @pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 1.0])
 def test_conditions_are_dropped_at_the_stated_rate_whole_sample_by_sample(rate):
     count, label = 4000, jnp.arange(4000, dtype=jnp.int32)
-    shown, other = (
+    labels, other = (
         np.asarray(value)
         for value in inputs_of(jnp.ones((count, 2)), label, label + 1, drop_condition=rate, seed=3)[2:]
     )
-    dropped = shown == NO_LABEL
-    assert shown.dtype == np.int32
+    dropped = labels == NO_LABEL
+    assert labels.dtype == np.int32
     np.testing.assert_array_equal(dropped, other == NO_LABEL)
-    np.testing.assert_array_equal(shown[~dropped], np.arange(count)[~dropped])
+    np.testing.assert_array_equal(labels[~dropped], np.arange(count)[~dropped])
     assert abs(dropped.mean() - rate) <= 5 * np.sqrt(rate * (1 - rate) / count)
 
 

@@ -11,7 +11,7 @@ from gendiff.core import arrays
 from gendiff.diffusion import grids, parameterization, process, samplers, sampling, schedules
 from gendiff.diffusion.denoiser import from_network
 from gendiff.diffusion.types import Level
-from tests.diffusion.families import PARAMETERIZATIONS, every
+from tests.diffusion.families import PARAMETERIZATIONS, for_each
 from tests.quickly import quickly
 
 # (level, cleaner) of a variance-preserving, an exploding, a straight and a scaled path, and a step that starts at zero
@@ -25,7 +25,7 @@ PAIRS = {
 }
 pairs = pytest.mark.parametrize(("level", "cleaner"), PAIRS.values(), ids=PAIRS.keys())
 levels = pytest.mark.parametrize("level", [level for level, _ in PAIRS.values()][:4], ids=list(PAIRS)[:4])
-every_kind = every("build", PARAMETERIZATIONS)
+every_kind = for_each("build", PARAMETERIZATIONS)
 
 
 def rand(seed, *shape):
@@ -230,11 +230,11 @@ def test_dtype_of_x_is_kept_and_levels_go_one_to_a_sample(build):
     kind = build()
     x, output = jnp.asarray(rand(0, 3, 2, 2), jnp.float32), jnp.asarray(rand(1, 3, 2, 2), jnp.float32)
     level = Level(jnp.zeros(3), jnp.array([0.9, 0.6, 0.1]), jnp.array([0.4, 0.8, 0.99]))
-    whole, rough = (
+    full, rough = (
         kind.predict(x, output, level),
         kind.predict(x.astype(jnp.bfloat16), output.astype(jnp.bfloat16), level),
     )
-    assert whole.clean.dtype == whole.noise.dtype == x.dtype and rough.clean.dtype == jnp.bfloat16
+    assert full.clean.dtype == full.noise.dtype == x.dtype and rough.clean.dtype == jnp.bfloat16
     for i in range(3):
         row = kind.predict(x[i : i + 1], output[i : i + 1], level[i])
-        np.testing.assert_allclose((row.clean[0], row.noise[0]), (whole.clean[i], whole.noise[i]), rtol=1e-6)
+        np.testing.assert_allclose((row.clean[0], row.noise[0]), (full.clean[i], full.noise[i]), rtol=1e-6)

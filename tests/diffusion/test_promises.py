@@ -115,28 +115,30 @@ def test_sixteen_threads_that_sample_at_once_draw_what_each_draws_alone(alone):
         )
 
     with concurrent.futures.ThreadPoolExecutor(16) as threads:
-        for index, sampler, drawn in threads.map(run, range(16)):
-            for one in drawn:
+        for index, sampler, samples in threads.map(run, range(16)):
+            for one in samples:
                 np.testing.assert_array_equal(one, alone[sampler][index])
 
 
 def test_labels_scales_and_starts_follow_their_samples_into_chunks():
     def guided(index, label, scale, start):
-        given = velocity(
+        conditional = velocity(
             lambda gain, x, t, label: gain * x + 0.1 * label.astype(x.dtype)[:, None, None], jnp.float32(0.5), label
         )
-        free = diffusion.guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), scale, batched=True)
+        free = diffusion.guidance.classifier_free(
+            conditional, conditional.with_condition(gd.NO_LABEL), scale, batched=True
+        )
         return diffusion.sample(
             jax.random.key(0), free, diffusion.samplers.ddim(1.0), LEVELS, SHAPE, index, start=start
         )
 
     start = jnp.asarray(np.random.default_rng(0).normal(size=(7, *SHAPE)), jnp.float32)
     aligned = jnp.arange(7), jnp.arange(7), jnp.linspace(0.0, 3.0, 7), start
-    whole = guided(*aligned)
+    full = guided(*aligned)
     for size in (1, 3, 7, 9):
-        np.testing.assert_allclose(diffusion.in_chunks(guided, size)(*aligned), whole, atol=5e-6)
+        np.testing.assert_allclose(diffusion.in_chunks(guided, size)(*aligned), full, atol=5e-6)
     shuffled = jnp.array([4, 1, 6])
-    np.testing.assert_allclose(guided(*(leaf[shuffled] for leaf in aligned)), whole[shuffled], atol=5e-6)
+    np.testing.assert_allclose(guided(*(leaf[shuffled] for leaf in aligned)), full[shuffled], atol=5e-6)
 
 
 @pytest.mark.slow
@@ -181,8 +183,10 @@ def drawing(predict, shape):
 
     @Traced
     def draw(params, key, index, label, scale, eta, levels, num_steps):
-        given = velocity(predict, params, label)
-        guided = diffusion.guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), scale, batched=True)
+        conditional = velocity(predict, params, label)
+        guided = diffusion.guidance.classifier_free(
+            conditional, conditional.with_condition(gd.NO_LABEL), scale, batched=True
+        )
         return diffusion.sample(
             key, guided, diffusion.samplers.ddim(eta=eta), levels, shape, index, num_steps=num_steps
         )
@@ -210,8 +214,8 @@ def test_one_trace_serves_steps_scales_etas_labels_grids_and_parameters():
     for grid in (diffusion.grids.leading(SCHEDULE, 10), diffusion.grids.karras(SCHEDULE, 10)):
         draw(np.float32(0.5), key(0), jnp.array([9, 4, 4]), jnp.array([1, 1, 0]), 7.5, 0.3, grid, 10)
     assert draw.traces == 1
-    given = velocity(predict, gain, label + 7)
-    guided = diffusion.guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), 3.0)
+    conditional = velocity(predict, gain, label + 7)
+    guided = diffusion.guidance.classifier_free(conditional, conditional.with_condition(gd.NO_LABEL), 3.0)
     plain = diffusion.sample(
         key(7), guided, diffusion.samplers.ddim(1.0), diffusion.grids.trailing(SCHEDULE, 7), shape, jnp.arange(3)
     )
@@ -260,9 +264,9 @@ def test_one_trace_serves_texts_and_their_samples_stand_alone_and_in_chunks():
 
     @Traced
     def draw(params, index, text, size, scale, levels, steps):
-        given = diffusion.from_network(predict, params, diffusion.parameterization.velocity(), text, size)
-        free = given.with_condition(networks.NO_TEXT, size)
-        guided = diffusion.guidance.classifier_free(given, free, scale, batched=True)
+        conditional = diffusion.from_network(predict, params, diffusion.parameterization.velocity(), text, size)
+        free = conditional.with_condition(networks.NO_TEXT, size)
+        guided = diffusion.guidance.classifier_free(conditional, free, scale, batched=True)
         return diffusion.sample(
             jax.random.key(0), guided, diffusion.samplers.ddim(1.0), levels, (8, 8, 1), index, num_steps=steps
         )

@@ -90,37 +90,37 @@ FROZEN_START = (-1.2337971, -1.7178127, -2.3050840, 1.1590704, -0.6291554, 2.134
 
 
 def test_trajectory_holds_the_state_at_each_level_and_repeats_the_last():
-    whole = draw(trajectory=True)
-    assert whole.shape == (5, 3, *SHAPE)
-    np.testing.assert_array_equal(whole[-1], draw())
+    full = draw(trajectory=True)
+    assert full.shape == (5, 3, *SHAPE)
+    np.testing.assert_array_equal(full[-1], draw())
     part = draw(num_steps=2, trajectory=True)
-    np.testing.assert_array_equal(part[:3], whole[:3])
-    np.testing.assert_array_equal(part[3:], np.stack([whole[2]] * 2))
-    np.testing.assert_array_equal(draw(num_steps=2), whole[2])
+    np.testing.assert_array_equal(part[:3], full[:3])
+    np.testing.assert_array_equal(part[3:], np.stack([full[2]] * 2))
+    np.testing.assert_array_equal(draw(num_steps=2), full[2])
 
 
 @pytest.mark.parametrize("num_steps", [3, jnp.int32(3)], ids=["fixed", "traced"])
 def test_a_preview_sees_the_state_at_each_level_and_changes_nothing(num_steps):
-    seen = {}
+    calls = {}
     options = {"shape": SHAPE, "index": jnp.arange(3)}
 
     @jax.jit
-    def shown(steps):
+    def states_of(steps):
         def call(step, x):
-            seen[int(step)] = np.array(x)
+            calls[int(step)] = np.array(x)
 
         count = 3 if isinstance(num_steps, int) else steps
         return sampling.sample(
             jax.random.key(5), GAUSSIAN, ancestral.ddim(1.0), levels(), num_steps=count, on_level=call, **options
         )
 
-    last = shown(num_steps)
+    last = states_of(num_steps)
     jax.effects_barrier()
-    wanted = draw(num_steps=3, trajectory=True)
-    assert sorted(seen) == [1, 2, 3]
-    for step, x in seen.items():
-        np.testing.assert_allclose(x, wanted[step], atol=1e-6)
-    np.testing.assert_allclose(last, wanted[3], atol=1e-6)
+    expected = draw(num_steps=3, trajectory=True)
+    assert sorted(calls) == [1, 2, 3]
+    for step, x in calls.items():
+        np.testing.assert_allclose(x, expected[step], atol=1e-6)
+    np.testing.assert_allclose(last, expected[3], atol=1e-6)
 
 
 def test_a_traced_step_count_gives_what_a_fixed_one_gives():
@@ -180,18 +180,18 @@ def test_temperature_multiplies_deviations_where_the_flow_is_linear_and_is_data(
 
 def test_each_sample_may_have_a_temperature_of_its_own_and_an_index_up_to_2_to_the_32():
     temperatures, names = np.array([0.5, 1.0, 2.0], np.float32), np.array([3, 2**31 + 7, 2**32 - 1])
-    drawn = attempt(index=names, temperature=temperatures)
+    samples = attempt(index=names, temperature=temperatures)
     for row, (name, temperature) in enumerate(zip(names, temperatures, strict=True)):
         alone = attempt(index=np.array([name], np.uint32), temperature=float(temperature))
-        np.testing.assert_allclose(drawn[row], alone[0], rtol=1e-6, atol=1e-7)
-    assert len({float(x) for x in drawn[:, 0, 0]}) == 3
+        np.testing.assert_allclose(samples[row], alone[0], rtol=1e-6, atol=1e-7)
+    assert len({float(x) for x in samples[:, 0, 0]}) == 3
 
 
 def test_keys_steps_and_samples_all_differ():
-    whole = draw(trajectory=True, index=[0, 1])
-    assert len(np.unique(np.asarray(whole))) == whole.size
+    full = draw(trajectory=True, index=[0, 1])
+    assert len(np.unique(np.asarray(full))) == full.size
     other = sampling.sample(jax.random.key(6), GAUSSIAN, ancestral.ddim(1.0), levels(), SHAPE, jnp.arange(2))
-    assert not np.any(np.asarray(other) == np.asarray(whole[-1]))
+    assert not np.any(np.asarray(other) == np.asarray(full[-1]))
 
 
 # Samplers are records: memory, count of steps left, evaluations.
@@ -207,9 +207,9 @@ class Counter(sampling.Sampler):
         return sampling.State(x, (jnp.zeros(()), jnp.zeros(())))
 
     def step(self, noise, denoise, state, level, cleaner, left):
-        seen = state.memory[0] + 1
-        lefts = state.memory[1] + 10.0**seen * left
-        return sampling.State(jnp.full_like(state.x, lefts), (seen, lefts))
+        calls = state.memory[0] + 1
+        lefts = state.memory[1] + 10.0**calls * left
+        return sampling.State(jnp.full_like(state.x, lefts), (calls, lefts))
 
 
 def test_memory_is_carried_and_left_counts_the_steps_to_come():

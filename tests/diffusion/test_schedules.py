@@ -10,11 +10,11 @@ import pytest
 from gendiff.core import records
 from gendiff.diffusion import parameterization, sampling, schedules
 from gendiff.diffusion.types import Level
-from tests.diffusion.families import SCHEDULES, TABLES, every
+from tests.diffusion.families import SCHEDULES, TABLES, for_each
 from tests.quickly import in_numpy
 
-BUILDERS = every("build", SCHEDULES)
-TABLE_BUILDERS = every("build", TABLES)
+BUILDERS = for_each("build", SCHEDULES)
+TABLE_BUILDERS = for_each("build", TABLES)
 
 
 def alpha_bar(schedule: schedules.Schedule) -> np.ndarray:
@@ -154,8 +154,8 @@ def test_at_is_a_function_of_data_of_any_shape_under_jit_vmap_and_grad(build):
         return schedule.at(u), jax.vmap(schedule.at)(u), (slopes, at_ends)
 
     u = jnp.array([0.2, 0.5, 0.9])
-    whole, mapped, slopes = answers(schedule, u)
-    for level in (whole, mapped):
+    full, mapped, slopes = answers(schedule, u)
+    for level in (full, mapped):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6), level, schedule.at(u))
     assert all(np.all(np.isfinite(slope)) for slope in jax.tree.leaves(slopes))
 

@@ -9,7 +9,7 @@ import pytest
 
 from gendiff.diffusion import parameterization, schedules, weighting
 from gendiff.diffusion.types import Level
-from tests.diffusion.families import LEVELS, PARAMETERIZATIONS, WEIGHTS, every
+from tests.diffusion.families import LEVELS, PARAMETERIZATIONS, WEIGHTS, for_each
 from tests.tables import table
 
 SNR = np.array([0.01, 0.5, 1.0, 4.0, 5.0, 30.0, 1000.0])
@@ -53,7 +53,7 @@ def test_edm_weight_times_output_scale_squared_is_one(sigma, std):
     assert float(on_clean) * out**2 == pytest.approx(1, rel=1e-11) == float(on_target)
 
 
-@every("build", WEIGHTS)
+@for_each("build", WEIGHTS)
 @table("target", ["clean", "velocity", "flow", "edm"])
 def test_weights_and_their_gradients_are_finite_at_zero_signal(build, target):
     def weigh(alpha, sigma):
@@ -64,7 +64,7 @@ def test_weights_and_their_gradients_are_finite_at_zero_signal(build, target):
     assert np.isfinite(value) and value >= 0 and all(np.isfinite(slopes))
 
 
-@every("build", LEVELS)
+@for_each("build", LEVELS)
 @pytest.mark.parametrize(
     "schedule", [schedules.cosine(100), schedules.flow(), schedules.edm()], ids=["table", "flow", "edm"]
 )

@@ -60,8 +60,8 @@ class Case:
     def ours(self) -> Sampler:
         return eval(self.sampler, NAMES)
 
-    def grid(self, own: Level | None = None) -> Level:
-        return eval(self.levels, NAMES, {"own": own})
+    def grid(self, levels: Level | None = None) -> Level:
+        return eval(self.levels, NAMES, {"own": levels})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,10 +23,10 @@ def with_second(rule: Rule, change: Callable[[jax.Array, jax.Array], jax.Array])
     """The rule, but where two other predictions are in use M_2 is `change` of itself and of the step."""
 
     def changed(step: jax.Array, rate: Any, others: jax.Array, count: int) -> list[jax.Array]:
-        found = rule(step, rate, others, count)
+        weights = rule(step, rate, others, count)
         return [
             jnp.where(others == 2, change(moment, step), moment) if k == 2 else moment
-            for k, moment in enumerate(found, 1)
+            for k, moment in enumerate(weights, 1)
         ]
 
     return changed

@@ -51,13 +51,13 @@ def run(case: Case, kind: str | None, *, shipped: bool = False) -> exact.Run:
 
 def _answer(view: View, scheduler: Any, call: int, level: Level, x: torch.Tensor) -> torch.Tensor:
     """The exact network's, of what the scheduler shows it: which is checked."""
-    shown = scheduler.scale_model_input(x, scheduler.timesteps[call]) if hasattr(scheduler, "scale_model_input") else x
-    given, network = jnp.asarray(x.numpy(), jnp.float64), view.network or named(scheduler)
-    clean, noise, share = exact.predicted(given, level.alpha, level.sigma)
+    scaled = scheduler.scale_model_input(x, scheduler.timesteps[call]) if hasattr(scheduler, "scale_model_input") else x
+    x64, network = jnp.asarray(x.numpy(), jnp.float64), view.network or named(scheduler)
+    clean, noise, share = exact.predicted(x64, level.alpha, level.sigma)
     scale = 1 / exact.length(level) if view.scaled else 1.0
-    seen = Level(level.t, level.alpha * scale, level.sigma * scale)
-    np.testing.assert_allclose(shown.numpy(), network.scale_in(given * scale, seen), rtol=1e-5, atol=1e-6)
-    output = np.asarray(network.target(clean, noise, seen))
+    rescaled = Level(level.t, level.alpha * scale, level.sigma * scale)
+    np.testing.assert_allclose(scaled.numpy(), network.scale_in(x64 * scale, rescaled), rtol=1e-5, atol=1e-6)
+    output = np.asarray(network.target(clean, noise, rescaled))
     if getattr(scheduler.config, "variance_type", None) == "learned_range":
         output = np.concatenate([output, 2 * np.asarray(share) - 1], axis=1)
     return torch.as_tensor(output, dtype=x.dtype)

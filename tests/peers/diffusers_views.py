@@ -108,13 +108,13 @@ def named(scheduler: Any) -> Any:
     kind = scheduler.config.prediction_type
     if "sigma_data" not in scheduler.config:
         return TARGETS[kind]
-    given = parameterization.edm(scheduler.config.sigma_data)
-    return given if kind == "epsilon" else negative(given)
+    edm = parameterization.edm(scheduler.config.sigma_data)
+    return edm if kind == "epsilon" else negative(edm)
 
 
-def negative(given: Any) -> Any:
+def negative(positive: Any) -> Any:
     """A parameterization whose output has the other sign."""
-    return types.SimpleNamespace(scale_in=given.scale_in, target=lambda *prediction: -given.target(*prediction))
+    return types.SimpleNamespace(scale_in=positive.scale_in, target=lambda *prediction: -positive.target(*prediction))
 
 
 SCORE = types.SimpleNamespace(scale_in=lambda x, level: x, target=lambda clean, noise, level: -noise / level.sigma)

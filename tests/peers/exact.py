@@ -78,8 +78,8 @@ def noise(step, early=False, levels=None, path=None):
     first, second = _normal(step, 0), _normal(step, 1)
     with np.errstate(divide="ignore"):
         position = np.asarray(levels.log_snr)[step : step + 2] / 2
-    kept = np.exp(-(path**2) * (position[1] - position[0]) / 2)
-    return first if early else (kept * first + second) / np.sqrt(1 + kept**2)
+    remaining = np.exp(-(path**2) * (position[1] - position[0]) / 2)
+    return first if early else (remaining * first + second) / np.sqrt(1 + remaining**2)
 
 
 def ours(sampler, levels, x):

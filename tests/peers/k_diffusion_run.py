@@ -48,11 +48,11 @@ def run(case: Case, kind: str | None = None, *, shipped: bool = False) -> exact.
     shipped: in single precision.
     """
     levels, dtype = jax.tree.map(np.asarray, case.grid()), torch.float32 if shipped else torch.float64
-    sigmas, asked, drawn = torch.as_tensor(levels.sigma, dtype=dtype), [], itertools.count()
+    sigmas, calls, counter = torch.as_tensor(levels.sigma, dtype=dtype), [], itertools.count()
     start = exact.start(1.0, levels.sigma[0])
 
     def denoised(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        asked.append(sigma)
+        calls.append(sigma)
         clean, _, _ = exact.predicted(jnp.asarray(x.numpy(), jnp.float64), 1.0, float(sigma[0]))
         return torch.as_tensor(np.asarray(clean), dtype=dtype)
 
@@ -64,9 +64,11 @@ def run(case: Case, kind: str | None = None, *, shipped: bool = False) -> exact.
 
     function = getattr(sampling, case.name)
     takes = inspect.signature(function).parameters
-    given = {"sigmas": sigmas} if "sigmas" in takes else {"sigma_min": sigmas[-1].item(), "sigma_max": sigmas[0].item()}
+    options = (
+        {"sigmas": sigmas} if "sigmas" in takes else {"sigma_min": sigmas[-1].item(), "sigma_max": sigmas[0].item()}
+    )
     if "noise_sampler" in takes:
-        given["noise_sampler"] = between
-    with standing_in(sampling, lambda: exact.noise(next(drawn)), double=not shipped):
-        end = function(denoised, torch.as_tensor(start, dtype=dtype), disable=True, **given, **case.options)
-    return exact.Run(start / exact.length(levels[0]), end.numpy() / exact.length(levels[-1]), levels, len(asked))
+        options["noise_sampler"] = between
+    with standing_in(sampling, lambda: exact.noise(next(counter)), double=not shipped):
+        end = function(denoised, torch.as_tensor(start, dtype=dtype), disable=True, **options, **case.options)
+    return exact.Run(start / exact.length(levels[0]), end.numpy() / exact.length(levels[-1]), levels, len(calls))

@@ -18,14 +18,14 @@ def standing_in(
 ) -> Iterator[None]:
     """What the module draws is `draw()`, and with `double` what it makes float32, it makes float64."""
 
-    def drawn(like: Any, dtype: Any = None, **_: Any) -> torch.Tensor:
+    def noise_like(like: Any, dtype: Any = None, **_: Any) -> torch.Tensor:
         return torch.as_tensor(draw(), dtype=dtype or getattr(like, "dtype", None))
 
     wider = {"float32": torch.float64} if double else {}
     names = {
-        "torch": types.SimpleNamespace(**vars(torch) | {"randn_like": drawn} | wider),
+        "torch": types.SimpleNamespace(**vars(torch) | {"randn_like": noise_like} | wider),
         "np": types.SimpleNamespace(**vars(np) | {name: np.float64 for name in wider}),
-        "randn_tensor": drawn,
+        "randn_tensor": noise_like,
     }
     with contextlib.ExitStack() as stack:
         stack.callback(torch.set_default_dtype, torch.get_default_dtype())

@@ -59,13 +59,13 @@ def test_ddim_inversion_is_the_same_for_noise_prediction_where_alpha_exceeds_sig
 @pytest.mark.parametrize(("count", "size"), [(1, None), (exact.COUNT, 0.0633)])
 def test_the_corrector_is_a_langevin_step_for_a_batch_of_one_and_shares_its_norms_over_a_larger_one(count, size):
     scheduler_class, sigma = diffusers.ScoreSdeVeScheduler, 1.0
-    x, drawn = exact.start(1.0, sigma)[:count], exact.noise(0)[:count]
+    x, fixed = exact.start(1.0, sigma)[:count], exact.noise(0)[:count]
     clean, noise, _ = exact.predicted(jnp.asarray(x), 1.0, sigma)
-    with standing_in(inspect.getmodule(scheduler_class), lambda: drawn):
+    with standing_in(inspect.getmodule(scheduler_class), lambda: fixed):
         scheduler = scheduler_class(snr=0.15)
         scheduler.set_timesteps(10)
         result = scheduler.step_correct(torch.as_tensor(-np.asarray(noise) / sigma), torch.as_tensor(x)).prev_sample
-    ours = langevin_step(jnp.asarray(x), Prediction(clean, noise), Level(0.0, 1.0, sigma), noise=drawn, snr=0.15)
+    ours = langevin_step(jnp.asarray(x), Prediction(clean, noise), Level(0.0, 1.0, sigma), noise=fixed, snr=0.15)
     distance = exact.worst(ours, result)
     assert distance < SAME if size is None else distance == pytest.approx(size, rel=0.1)
 

@@ -44,7 +44,7 @@ MODELS = {
 }
 
 
-def drawn(settings, seed=0):
+def random_model(settings, seed=0):
     """The model with every parameter at random, so that those which start at 0 count too; outputs are near 1 in
     size.
     """
@@ -83,7 +83,7 @@ def assert_same(ours, theirs):
 
 @pytest.mark.parametrize("settings", MODELS.values(), ids=MODELS.keys())
 def test_a_model_of_diffusers_encodes_and_decodes_as_ours(settings):
-    model = drawn(settings)
+    model = random_model(settings)
     network, params = converted(model)
     rng, (shift, scale) = np.random.default_rng(1), normalisation(settings)
     x = rng.normal(size=(2, 32, 48, model.config.in_channels)).astype(np.float32)
@@ -99,7 +99,7 @@ def test_a_model_of_diffusers_encodes_and_decodes_as_ours(settings):
 
 
 def test_a_saved_folder_is_read_and_our_parameters_return(tmp_path):
-    first, second = drawn(TWO), drawn(TWO, seed=1)
+    first, second = random_model(TWO), random_model(TWO, seed=1)
     first.save_pretrained(tmp_path, safe_serialization=True)
     stored = weights.files.load_folder(tmp_path)
     params = converted(first, stored.config, stored.arrays)[1]

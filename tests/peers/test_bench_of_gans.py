@@ -19,5 +19,5 @@ pytestmark = pytest.mark.peers
 def test_both_sides_have_the_same_pictures_and_losses_after_two_steps(tmp_path):
     setting = Setting(Config(pairs=2, call_seconds=0.001), tmp_path, peer=Path(sys.executable))
     case = Case("dcgan", "", Workload("adversarial", "tiny_dcgan", batch=4), left_out={"compiled": "it takes long"})
-    found = duel.fight(case, setting)
-    assert found.difference < 1e-4 and set(found.tried) == {"eager", "channels_last"} and found.flops > 1e5
+    result = duel.fight(case, setting)
+    assert result.difference < 1e-4 and set(result.tried) == {"eager", "channels_last"} and result.flops > 1e5

@@ -26,15 +26,17 @@ def test_both_sides_write_the_same_tokens_and_have_the_same_logits_values_and_lo
 ):
     setting = Setting(Config(pairs=2, call_seconds=0.001), tmp_path, peer=Path(sys.executable))
     workload = Workload(kind, "tiny_byte_lm", batch=4, tokens=8, steps=12)
-    found = duel.fight(Case(kind, "", workload, left_out={"compiled": "it takes long"}), setting)
-    assert found.difference < 1e-4 and set(found.tried) == {"eager"} and found.flops > 1e5 and found.tokens == tokens
+    result = duel.fight(Case(kind, "", workload, left_out={"compiled": "it takes long"}), setting)
+    assert (
+        result.difference < 1e-4 and set(result.tried) == {"eager"} and result.flops > 1e5 and result.tokens == tokens
+    )
 
 
 def test_steps_of_one_shape_behind_a_mask_write_what_steps_that_see_the_tokens_so_far_write(tmp_path):
     """The former are what is compiled. The slots hold another rollout from before."""
     model = byte_lm.Trunk(ROLLOUT, weights.tensors(weights.folder(ROLLOUT, tmp_path), "cpu"))
-    given = byte_lm.inputs(ROLLOUT)
-    ids, noise = torch.from_numpy(given["ids"].copy()).long(), torch.from_numpy(given["noise"].copy())
+    inputs = byte_lm.inputs(ROLLOUT)
+    ids, noise = torch.from_numpy(inputs["ids"].copy()).long(), torch.from_numpy(inputs["noise"].copy())
     slots = byte_lm.empty(ROLLOUT, model, ids)
     with torch.inference_mode():
         plain = byte_lm.written(model, ids, noise, slots, byte_lm.advanced, fixed=False)

@@ -16,9 +16,9 @@ pytestmark = pytest.mark.peers
 @pytest.mark.parametrize("name", ["digits_race", "latents_race"])
 def test_ddim_is_the_same_on_both_sides_and_every_scheduler_that_is_offered_runs(tmp_path, name):
     case = next(case for case in cases.ALL if case.name == name)
-    found = case.measure(case, Setting(Config(tiny=True, pairs=2), tmp_path, peer=Path(sys.executable)))
-    limits = {limit.name: limit.value for limit in found.limits}
+    result = case.measure(case, Setting(Config(tiny=True, pairs=2), tmp_path, peer=Path(sys.executable)))
+    limits = {limit.name: limit.value for limit in result.limits}
     assert limits[f"{name}_agrees"] < 1e-4 and set(limits) == {
         f"{name}_{word}" for word in ("agrees", "ours", "diffusers")
     }
-    assert len(found.tables[0].rows) == 8 and found.ratios[0].threshold == "race"
+    assert len(result.tables[0].rows) == 8 and result.ratios[0].threshold == "race"

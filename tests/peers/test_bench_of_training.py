@@ -20,6 +20,6 @@ def test_both_sides_have_the_same_logits_and_loss_after_two_steps(tmp_path):
     setting = Setting(Config(pairs=2, call_seconds=0.001), tmp_path, peer=Path(sys.executable))
     workload, later = Workload("next_token", "tiny_byte_lm", batch=4, tokens=32), {"compiled": "it takes long"}
     case = Case("next", "", workload, left_out=later, exact=True)
-    found = duel.fight(case, setting)
-    assert found.difference < 1e-4 and 0 < found.rounding < 4
-    assert set(found.tried) == {"eager"} and found.flops > 1e5 and found.tokens == 128
+    result = duel.fight(case, setting)
+    assert result.difference < 1e-4 and 0 < result.rounding < 4
+    assert set(result.tried) == {"eager"} and result.flops > 1e5 and result.tokens == 128

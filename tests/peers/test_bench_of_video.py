@@ -20,5 +20,5 @@ pytestmark = pytest.mark.peers
 def test_both_sides_draw_the_same_frames_and_answer_the_same_after_two_steps(tmp_path, kind, frames):
     setting = Setting(Config(pairs=2, call_seconds=0.001), tmp_path, peer=Path(sys.executable))
     workload = Workload(kind, "tiny_video", batch=2, tokens=frames, steps=2)
-    found = duel.fight(Case(kind, "", workload, left_out={"compiled": "it takes long"}), setting)
-    assert found.difference < 1e-4 and set(found.tried) == {"eager"} and found.flops > 1e5
+    result = duel.fight(Case(kind, "", workload, left_out={"compiled": "it takes long"}), setting)
+    assert result.difference < 1e-4 and set(result.tried) == {"eager"} and result.flops > 1e5

@@ -11,7 +11,7 @@ import pytest
 from gendiff import networks, weights
 from gendiff.networks import controlnet
 from tests.peers.test_text_unets import SMALL, UNET, XL, inputs
-from tests.peers.test_weights import drawn
+from tests.peers.test_weights import random_model
 from tests.weights import rig
 from tests.weights.diffusers.tiny_text_unets import network_inputs, shapes
 
@@ -30,11 +30,13 @@ MODELS = {
 }
 
 
-def pair(settings, own):
+def pair(settings, extra):
     """A U-Net of theirs, and a ControlNet of the same settings."""
     unet = UNET(**settings)
     shared = {name: value for name, value in CONTROL.from_unet(unet).config.items() if not name.startswith("_")}
-    return drawn(unet, 0), drawn(CONTROL(**shared | {"conditioning_embedding_out_channels": (4, 6, 8)} | own), 1)
+    return random_model(unet, 0), random_model(
+        CONTROL(**shared | {"conditioning_embedding_out_channels": (4, 6, 8)} | extra), 1
+    )
 
 
 def params_of(module, model, network, *example):
@@ -42,24 +44,24 @@ def params_of(module, model, network, *example):
     return module.params(dict(model.config), arrays, shapes(network, *example))
 
 
-@pytest.mark.parametrize(("settings", "own"), MODELS.values(), ids=MODELS.keys())
-def test_a_model_of_diffusers_tells_the_same_and_its_unet_answers_the_same(settings, own):
-    their_unet, their_control = pair(settings, own)
-    made, hint = inputs(settings), np.random.default_rng(3).uniform(size=(2, 64, 96, 3)).astype(np.float32)
+@pytest.mark.parametrize(("settings", "extra"), MODELS.values(), ids=MODELS.keys())
+def test_a_model_of_diffusers_tells_the_same_and_its_unet_answers_the_same(settings, extra):
+    their_unet, their_control = pair(settings, extra)
+    images, hint = inputs(settings), np.random.default_rng(3).uniform(size=(2, 64, 96, 3)).astype(np.float32)
     unet = networks.UNet(precision="highest", **weights.diffusers_text_unet.network_fields(dict(their_unet.config)))
     control = networks.ControlNet(
         precision="highest", **weights.diffusers_controlnet.network_fields(dict(their_control.config))
     )
-    given_here = network_inputs(**made)
+    given_here = network_inputs(**images)
     params = {
         "unet": params_of(weights.diffusers_text_unet, their_unet, unet, *given_here),
         "control": params_of(weights.diffusers_controlnet, their_control, control, *given_here, networks.Hint(hint)),
     }
     joined = controlnet.controlled(networks.pure(unet), networks.pure(control))
     here = jax.jit(joined)(params, *given_here, networks.Hint(hint, 0.8))
-    told = jax.jit(joined.control)(params["control"], *given_here, networks.Hint(hint, 0.8))
+    residuals = jax.jit(joined.control)(params["control"], *given_here, networks.Hint(hint, 0.8))
 
-    tensors = {name: torch.from_numpy(array) for name, array in made.items()}
+    tensors = {name: torch.from_numpy(array) for name, array in images.items()}
     added = {"text_embeds": tensors["pooled"], "time_ids": tensors["size"]} if "pooled" in tensors else None
     x, t, tokens = tensors["x"].permute(0, 3, 1, 2), tensors["t"], tensors["tokens"]
     picture = torch.from_numpy(hint).permute(0, 3, 1, 2)
@@ -69,9 +71,9 @@ def test_a_model_of_diffusers_tells_the_same_and_its_unet_answers_the_same(setti
         )
         more = {"down_block_additional_residuals": skips, "mid_block_additional_residual": middle}
         there = their_unet(x, t, tokens, added_cond_kwargs=added, **more).sample.permute(0, 2, 3, 1).numpy()
-    for own_part, part in zip((*told.skips, told.middle), (*skips, middle), strict=True):
-        wanted = np.broadcast_to(part.permute(0, 2, 3, 1).numpy(), own_part.shape)
-        np.testing.assert_allclose(own_part, wanted, rtol=SAME, atol=SAME * wanted.std())
+    for own_part, part in zip((*residuals.skips, residuals.middle), (*skips, middle), strict=True):
+        expected = np.broadcast_to(part.permute(0, 2, 3, 1).numpy(), own_part.shape)
+        np.testing.assert_allclose(own_part, expected, rtol=SAME, atol=SAME * expected.std())
     np.testing.assert_allclose(here, there, rtol=SAME, atol=SAME * there.std())
 
 

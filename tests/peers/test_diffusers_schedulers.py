@@ -22,7 +22,7 @@ UNREAD = {"LCMScheduler": {"set_alpha_to_one", "steps_offset", "timestep_spacing
 @pytest.mark.parametrize("name", configurations.DEFAULTS)
 def test_fields_and_defaults_are_those_of_the_class(name):
     takes = inspect.signature(getattr(diffusers, name).__init__).parameters
-    theirs = {field: given.default for field, given in takes.items() if field != "self"}
+    theirs = {field: parameter.default for field, parameter in takes.items() if field != "self"}
     assert {
         field: tuple(value) if isinstance(value, list) else value
         for field, value in theirs.items()
@@ -32,16 +32,16 @@ def test_fields_and_defaults_are_those_of_the_class(name):
 
 @pytest.mark.parametrize("name", configurations.DEFAULTS)
 def test_what_the_class_saves_is_accepted(name):
-    given = next(case.config for case in CASES.values() if case.config["_class_name"] == name)
-    saved = dict(getattr(diffusers, name).from_config(given).config)
+    config = next(case.config for case in CASES.values() if case.config["_class_name"] == name)
+    saved = dict(getattr(diffusers, name).from_config(config).config)
     from_config(saved | {"_class_name": name})
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_stored_ends_are_those_of_the_installed_version_and_ours(name):
-    end, told = run(CASES[name])
+    end, timesteps = run(CASES[name])
     np.testing.assert_allclose(end, FIXTURE[f"{name}: end"], atol=1e-5 * max(1.0, np.abs(end).max()))
-    np.testing.assert_allclose(told, FIXTURE[f"{name}: t"], atol=1e-4)
+    np.testing.assert_allclose(timesteps, FIXTURE[f"{name}: t"], atol=1e-4)
     np.testing.assert_allclose(ours(name), end, atol=1e-4 * max(1.0, np.abs(end).max()))
 
 

@@ -20,10 +20,10 @@ def test_every_case_runs_beside_diffusers_and_outputs_agree(tmp_path):
     config = FolderConfig(peers=True, pairs=2, call_seconds=0.02, tiny=True)
     with mock.patch.dict(os.environ, {"GENDIFF_PEERS_PYTHON": sys.executable}):
         outcome = bench.measure(bench_stable_diffusion.EXPERIMENT, config, RunFolder(tmp_path), Progress(), smoke=True)
-    found = {claim.id: claim for claim in outcome.claims}
-    assert not [name for name in found if name.endswith("_ran")], [
-        claim.statement for claim in found.values() if claim.id.endswith("_ran")
+    claims = {claim.id: claim for claim in outcome.claims}
+    assert not [name for name in claims if name.endswith("_ran")], [
+        claim.statement for claim in claims.values() if claim.id.endswith("_ran")
     ]
     agreeing = [f"sd_parts_{kind}" for kind in stable_diffusion_cases.PARTS] + ["sd_draw"]
-    assert all(found[name].verdict == "PASS" for name in agreeing), {name: found[name].value for name in agreeing}
-    assert found.keys() >= {*agreeing, "sd_step", "sd_step_memory", "sdxl_bfloat16"}
+    assert all(claims[name].verdict == "PASS" for name in agreeing), {name: claims[name].value for name in agreeing}
+    assert claims.keys() >= {*agreeing, "sd_step", "sd_step_memory", "sdxl_bfloat16"}

@@ -20,17 +20,17 @@ SAME = 1e-4
 @pytest.fixture(scope="module")
 def model():
     """Theirs, with its classifiers, every parameter and statistic away from its start, and features near 1 in size."""
-    made = torchvision.models.inception_v3(weights=None, aux_logits=True, init_weights=False).eval()
+    network = torchvision.models.inception_v3(weights=None, aux_logits=True, init_weights=False).eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for name, value in made.state_dict().items():
+        for name, value in network.state_dict().items():
             if value.ndim == 4:  # keeps the size of what a ReLU halves
                 value.copy_(torch.randn(value.shape, generator=generator) * (2 / value[0].numel()) ** 0.5)
             elif value.ndim == 1:
                 noise = torch.rand(value.shape, generator=generator)
                 value.copy_(0.5 + noise if name.endswith(("bn.weight", "running_var")) else 0.4 * noise - 0.2)
-    made.fc = torch.nn.Identity()
-    return made
+    network.fc = torch.nn.Identity()
+    return network
 
 
 class PoolsOfTheFirstNetwork:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gendiff import networks, weights
-from tests.peers.test_weights import drawn
+from tests.peers.test_weights import random_model
 from tests.weights.diffusers.published_transformers import JOINT
 from tests.weights.diffusers.tiny_joint_transformers import example, module_of, network_inputs, shapes
 from tests.weights.rig import names_and_shapes
@@ -52,14 +52,14 @@ def inputs(model, number=2, sides=(16, 24)):
     """By name, as diffusers takes them but for channels, which stand last, and times, which are those of 1000 steps."""
     rng, config = np.random.default_rng(1), model.config
     channels = config["in_channels"] // (4 if isinstance(model, FLUX) else 1)
-    made = {
+    inputs = {
         "x": rng.normal(size=(number, *sides, channels)).astype(np.float32),
         "t": np.linspace(1, 999, number, dtype=np.float32).round(),
         "tokens": rng.normal(size=(number, 5, config["joint_attention_dim"])).astype(np.float32),
         "pooled": rng.normal(size=(number, config["pooled_projection_dim"])).astype(np.float32),
     }
     # small scales: of a thousandfold of 7, cosines in float32 are rounded to 4e-4 on both sides
-    return made | ({"scale": np.linspace(0.2, 1, number, dtype=np.float32)} if config.get("guidance_embeds") else {})
+    return inputs | ({"scale": np.linspace(0.2, 1, number, dtype=np.float32)} if config.get("guidance_embeds") else {})
 
 
 def answer(model):
@@ -103,12 +103,12 @@ def assert_same_outputs(model, config=None, arrays=None):
 
 @pytest.mark.parametrize(("build", "settings"), MODELS.values(), ids=MODELS.keys())
 def test_a_model_of_diffusers_gives_the_same_outputs_here(build, settings):
-    assert_same_outputs(drawn(build(**settings)))
+    assert_same_outputs(random_model(build(**settings)))
 
 
 def test_a_saved_folder_of_stable_diffusion_3_is_read_and_our_parameters_return(tmp_path):
     settings = MODELS["of Stable Diffusion 3.5 medium"][1]
-    first, second = (drawn(SD3(**settings), seed) for seed in (0, 1))
+    first, second = (random_model(SD3(**settings), seed) for seed in (0, 1))
     first.save_pretrained(tmp_path, safe_serialization=True, max_shard_size="200KB")
     stored = weights.files.load_folder(tmp_path)
     assert_same_outputs(first, stored.config, stored.arrays)
@@ -119,7 +119,7 @@ def test_a_saved_folder_of_stable_diffusion_3_is_read_and_our_parameters_return(
 
 def test_a_saved_folder_of_flux_is_read_and_our_parameters_return(tmp_path):
     settings = MODELS["of FLUX.1 [dev]"][1]
-    first, second = (drawn(FLUX(**settings), seed) for seed in (0, 1))
+    first, second = (random_model(FLUX(**settings), seed) for seed in (0, 1))
     first.save_pretrained(tmp_path, safe_serialization=True, max_shard_size="200KB")
     stored = weights.files.load_folder(tmp_path)
     assert_same_outputs(first, stored.config, stored.arrays)

@@ -93,9 +93,9 @@ def test_the_real_model_gives_the_same_logits_on_real_text_and_the_same_greedy_a
     here = jax.jit(lambda params, ids: networks.pure(network)(params, ids).logits)(ours, ids[None])
     print(f"differ by at most {np.abs(here - there).max():.2g}")
     np.testing.assert_allclose(here, there, rtol=0, atol=REAL)
-    whole = np.concatenate([ids[:40], answer.numpy().astype(np.int32)])[None]
-    greedy = np.asarray(jax.jit(lambda params, ids: networks.pure(network)(params, ids).logits)(ours, whole))[
+    full = np.concatenate([ids[:40], answer.numpy().astype(np.int32)])[None]
+    greedy = np.asarray(jax.jit(lambda params, ids: networks.pure(network)(params, ids).logits)(ours, full))[
         0, 39:-1
     ].argmax(-1)
     # each token is the likeliest after those before: the greedy answer
-    np.testing.assert_array_equal(greedy, whole[0, 40:])
+    np.testing.assert_array_equal(greedy, full[0, 40:])

@@ -11,7 +11,7 @@ from gendiff.core import trees
 from gendiff.networks import lora
 from gendiff.weights import lora_files, lora_layers
 from tests.peers.test_text_unets import SMALL, UNET, XL, inputs
-from tests.peers.test_weights import drawn
+from tests.peers.test_weights import random_model
 from tests.weights.diffusers.tiny_text_unets import network_inputs, shapes
 from tests.weights.lora.lora_arrays import factors, of_kohya, of_peft
 
@@ -39,7 +39,7 @@ def adaptable(model, settings):
 
 @pytest.mark.parametrize("settings", [SMALL, XL], ids=["of Stable Diffusion 1", "of XL"])
 def test_every_layer_is_known_and_its_change_merged_there_gives_the_outputs_that_it_gives_here(settings):
-    model = drawn(UNET(**settings))
+    model = random_model(UNET(**settings))
     network, given_here, params, models = adaptable(model, settings)
     changes = factors(layers(model))
     assert set(lora_layers.by_name(models["unet"])) == set(changes)
@@ -70,13 +70,13 @@ def test_a_name_of_kohya_means_the_layer_that_diffusers_takes_it_for():
     named = state_dict_utils.convert_unet_state_dict_to_peft(
         {name.removeprefix("unet."): value for name, value in theirs.items()}
     )
-    wanted = of_peft(changes, "")
-    assert set(named) == set(wanted) and all(np.array_equal(named[name].numpy(), wanted[name]) for name in named)
+    expected = of_peft(changes, "")
+    assert set(named) == set(expected) and all(np.array_equal(named[name].numpy(), expected[name]) for name in named)
 
 
 def test_a_file_of_ours_is_loaded_by_diffusers_and_gives_the_same_outputs(tmp_path):
     pytest.importorskip("peft", reason="diffusers loads LoRA files by peft")
-    model = drawn(UNET(**SMALL))
+    model = random_model(UNET(**SMALL))
     network, given_here, params, models = adaptable(model, SMALL)
     tree = lora.start(
         jax.random.key(0), params, 2, r"attention/block_\d+/(qkv|output|cross_\w+)/kernel$|resize/convolution/kernel$"
@@ -104,13 +104,13 @@ def test_an_adapter_that_peft_saved_changes_each_layer_by_the_alpha_of_its_patte
         rank_pattern={"to_v": 4},
         target_modules=["to_q", "to_k", "to_v", "proj_in", "conv1"],
     )
-    adapter = peft.get_peft_model(drawn(UNET(**SMALL)), config)
+    adapter = peft.get_peft_model(random_model(UNET(**SMALL)), config)
     rng = np.random.default_rng(0)
     for name, parameter in adapter.named_parameters():
         if "lora_" in name:
             parameter.data = torch.from_numpy(0.3 * rng.normal(size=tuple(parameter.shape)).astype(np.float32))
     adapter.save_pretrained(str(tmp_path))
-    model = drawn(UNET(**SMALL))
+    model = random_model(UNET(**SMALL))
     _, _, params, models = adaptable(model, SMALL)
     tree = lora_files.load(tmp_path, models)["unet"]
     plain = trees.paths(params)

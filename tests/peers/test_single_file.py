@@ -27,12 +27,12 @@ def open_clip(prefix, blocks):
     }
     shapes |= {"ln_final.weight": (WIDTH,), "ln_final.bias": (WIDTH,)}
     for number in range(blocks):
-        of = block.format(number)
-        shapes |= {f"{of}attn.in_proj_weight": (3 * WIDTH, WIDTH), f"{of}attn.in_proj_bias": (3 * WIDTH,)}
-        shapes |= {f"{of}mlp.c_fc.weight": (4 * WIDTH, WIDTH), f"{of}mlp.c_fc.bias": (4 * WIDTH,)}
-        shapes |= {f"{of}mlp.c_proj.weight": (WIDTH, 4 * WIDTH), f"{of}mlp.c_proj.bias": (WIDTH,)}
-        shapes |= {f"{of}attn.out_proj.weight": (WIDTH, WIDTH), f"{of}attn.out_proj.bias": (WIDTH,)}
-        shapes |= {f"{of}{norm}.{kind}": (WIDTH,) for norm in ("ln_1", "ln_2") for kind in ("weight", "bias")}
+        prefix = block.format(number)
+        shapes |= {f"{prefix}attn.in_proj_weight": (3 * WIDTH, WIDTH), f"{prefix}attn.in_proj_bias": (3 * WIDTH,)}
+        shapes |= {f"{prefix}mlp.c_fc.weight": (4 * WIDTH, WIDTH), f"{prefix}mlp.c_fc.bias": (4 * WIDTH,)}
+        shapes |= {f"{prefix}mlp.c_proj.weight": (WIDTH, 4 * WIDTH), f"{prefix}mlp.c_proj.bias": (WIDTH,)}
+        shapes |= {f"{prefix}attn.out_proj.weight": (WIDTH, WIDTH), f"{prefix}attn.out_proj.bias": (WIDTH,)}
+        shapes |= {f"{prefix}{norm}.{kind}": (WIDTH,) for norm in ("ln_1", "ln_2") for kind in ("weight", "bias")}
     return {f"{prefix}{name}": rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
 
 

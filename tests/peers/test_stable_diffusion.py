@@ -34,20 +34,20 @@ KEY, STEPS, INDEX = jax.random.key(5), 5, np.arange(1, dtype=np.int32)
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     """(pipeline of diffusers, the folder that it wrote, by shards of 20 kB where it can) by name."""
-    made = {}
+    saved = {}
     for name in FOLDERS:
         # DiTPipeline expects 1000
-        pipe, place = built(name, transformer={"num_embeds_ada_norm": 1000}), tmp_path_factory.mktemp(name)
-        pipe.save_pretrained(place, max_shard_size="20KB")
-        made[name] = pipe, place
-    return made
+        pipe, folder = built(name, transformer={"num_embeds_ada_norm": 1000}), tmp_path_factory.mktemp(name)
+        pipe.save_pretrained(folder, max_shard_size="20KB")
+        saved[name] = pipe, folder
+    return saved
 
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_a_folder_that_diffusers_wrote_has_no_problem(folders, name):
-    found = inspect(folders[name][1])
-    assert not found.problems, found.problems
-    assert any(len(part.files) > 1 for part in found.parts)  # shards
+    result = inspect(folders[name][1])
+    assert not result.problems, result.problems
+    assert any(len(part.files) > 1 for part in result.parts)  # shards
 
 
 TEXTS = ("", "red cat", "A  Dog!", "it's a dog's cat, re-read", "dog" * 9, "cat. 42", "<|endoftext|> cat", "!cat!")
@@ -71,10 +71,10 @@ def test_tokens_are_those_of_transformers(tmp_path, padding):
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_guided_run_ends_where_that_of_diffusers_does(folders, name):
-    case, (pipe, place) = CASES[name], folders[name]
+    case, (pipe, folder) = CASES[name], folders[name]
     start = latents(case)
     expected, pictures = samples(pipe, case, start)
-    model = open_model(place, like_diffusers=True)
+    model = open_model(folder, like_diffusers=True)
     pipeline = model.pipeline(case.steps)
     prompt, negative = aligned(model.prompt(case.prompts), model.negative([case.negative or ""] * len(case.prompts)))
     index = np.arange(len(case.prompts), dtype=np.int32)
@@ -82,13 +82,13 @@ def test_a_guided_run_ends_where_that_of_diffusers_does(folders, name):
         model.params(), start
     )
     assert expected.std() > 0.1
-    np.testing.assert_allclose(shown(ours), pictures, atol=SAME)
+    np.testing.assert_allclose(arrays_of(ours), pictures, atol=SAME)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_folder_that_was_written_here_draws_the_same_in_diffusers(folders, tmp_path, name):
-    case, (pipe, place) = CASES[name], folders[name]
-    model = open_model(place)
+    case, (pipe, folder) = CASES[name], folders[name]
+    model = open_model(folder)
     save(tmp_path / "again", model, model.params())
     again = type(pipe).from_pretrained(
         tmp_path / "again", **({"safety_checker": None} if name == "stable" else {"add_watermarker": False})
@@ -100,10 +100,10 @@ def test_a_folder_that_was_written_here_draws_the_same_in_diffusers(folders, tmp
 
 def picture():
     """(1, 16, 16, 3) in [-1, 1], and a mask of its right half."""
-    made = np.random.default_rng(0).uniform(-1, 1, (1, 16, 16, 3)).astype(np.float32)
+    image = np.random.default_rng(0).uniform(-1, 1, (1, 16, 16, 3)).astype(np.float32)
     mask = np.zeros((1, 16, 16, 1), np.float32)
     mask[:, :, 8:] = 1
-    return made, mask
+    return image, mask
 
 
 def theirs(image):
@@ -127,63 +127,63 @@ def noise_of(pipeline):
     return np.asarray(sampling.first_noise(sample_keys.keys_of(KEY, INDEX), pipeline.shape, np.float32))
 
 
-def shown(pictures):
+def arrays_of(pictures):
     """In [0, 1]."""
     return np.clip((np.asarray(pictures) + 1) / 2, 0, 1)
 
 
-def ours(place, change, steps=STEPS):
+def ours(folder, change, steps=STEPS):
     """(pictures in [0, 1], first noise, sigma of the grid's first level)."""
-    model = open_model(place, like_diffusers=True)
+    model = open_model(folder, like_diffusers=True)
     pipeline = model.pipeline(steps)
     prompt, negative = aligned(model.prompt("red cat"), model.negative("dog"))
     pictures = quickly(lambda params: pipeline(params, KEY, prompt, negative, 3.0, INDEX, change=change))(
         model.params()
     )
-    return shown(pictures), noise_of(pipeline.latent), float(pipeline.latent.levels.sigma[0])
+    return arrays_of(pictures), noise_of(pipeline.latent), float(pipeline.latent.levels.sigma[0])
 
 
 def test_a_picture_to_begin_from_ends_where_that_of_diffusers_does(folders):
-    pipe, place = folders["stable"]
+    pipe, folder = folders["stable"]
     image, _ = picture()
-    found, noise, _ = ours(place, edit(image, first=STEPS - int(STEPS * 0.6)))
+    result, noise, _ = ours(folder, edit(image, first=STEPS - int(STEPS * 0.6)))
     kind = diffusers.StableDiffusionImg2ImgPipeline(**pipe.components, requires_safety_checker=False)
     with without_chance(kind, noise), torch.inference_mode():
-        given = {"prompt": "red cat", "negative_prompt": "dog", "image": theirs((image + 1) / 2), "strength": 0.6}
-        expected = kind(**given, num_inference_steps=STEPS, guidance_scale=3.0, output_type="pt").images
-    np.testing.assert_allclose(found, np.moveaxis(expected.numpy(), 1, -1), atol=SAME)
+        options = {"prompt": "red cat", "negative_prompt": "dog", "image": theirs((image + 1) / 2), "strength": 0.6}
+        expected = kind(**options, num_inference_steps=STEPS, guidance_scale=3.0, output_type="pt").images
+    np.testing.assert_allclose(result, np.moveaxis(expected.numpy(), 1, -1), atol=SAME)
 
 
 def test_a_network_for_inpainting_ends_where_that_of_diffusers_does(folders):
-    pipe, place = folders["inpaint"]
+    pipe, folder = folders["inpaint"]
     image, mask = picture()
-    found, noise, sigma = ours(place, edit(image, mask, paste=False))
+    result, noise, sigma = ours(folder, edit(image, mask, paste=False))
     with without_chance(pipe, noise), torch.inference_mode():
-        given = {
+        options = {
             "prompt": "red cat",
             "negative_prompt": "dog",
             "image": theirs((image + 1) / 2),
             "mask_image": theirs(mask),
         }
-        given |= {"height": 16, "width": 16, "strength": 1.0, "latents": theirs(sigma * noise)}
-        expected = pipe(**given, num_inference_steps=STEPS, guidance_scale=3.0, output_type="pt").images
-    np.testing.assert_allclose(found, np.moveaxis(expected.numpy(), 1, -1), atol=SAME)
+        options |= {"height": 16, "width": 16, "strength": 1.0, "latents": theirs(sigma * noise)}
+        expected = pipe(**options, num_inference_steps=STEPS, guidance_scale=3.0, output_type="pt").images
+    np.testing.assert_allclose(result, np.moveaxis(expected.numpy(), 1, -1), atol=SAME)
 
 
 def test_a_class_ends_where_that_of_diffusers_does(folders):
-    pipe, place = folders["dit"]
-    model = open_model(place, like_diffusers=True)
+    pipe, folder = folders["dit"]
+    model = open_model(folder, like_diffusers=True)
     latent = model.latent(STEPS)
     label, away = np.array([7], np.int32), np.array([NO_LABEL], np.int32)
-    found = quickly(lambda params: latent(params, KEY, (label,), (away,), 3.0, INDEX))(model.params())
+    result = quickly(lambda params: latent(params, KEY, (label,), (away,), 3.0, INDEX))(model.params())
     with without_chance(pipe, noise_of(latent)), torch.inference_mode():
         expected = pipe(class_labels=[7], guidance_scale=3.0, num_inference_steps=STEPS, output_type="pt").images
-    np.testing.assert_allclose(shown(found), np.moveaxis(expected.numpy(), 1, -1), atol=SAME)
+    np.testing.assert_allclose(arrays_of(result), np.moveaxis(expected.numpy(), 1, -1), atol=SAME)
 
 
 def test_a_refiner_goes_on_where_that_of_diffusers_does(folders):
-    (base, place), (finish, other) = folders["xl"], folders["refiner"]
-    models = open_model(place, like_diffusers=True), open_model(other, like_diffusers=True)
+    (base, folder), (finish, other) = folders["xl"], folders["refiner"]
+    models = open_model(folder, like_diffusers=True), open_model(other, like_diffusers=True)
     first, second = (model.pipeline(STEPS) for model in models)
     prompts, negatives = (
         tuple(getattr(model, kind)(text) for model in models)
@@ -191,31 +191,36 @@ def test_a_refiner_goes_on_where_that_of_diffusers_does(folders):
     )
     entry = handed_over(first, 0.6)
     draw = quickly(lambda params: refined(first, second, params, KEY, prompts, negatives, 3.0, INDEX, entry=entry))
-    found = draw(tuple(model.params() for model in models))
-    given = {"prompt": "red cat", "num_inference_steps": STEPS, "guidance_scale": 3.0}
+    result = draw(tuple(model.params() for model in models))
+    options = {"prompt": "red cat", "num_inference_steps": STEPS, "guidance_scale": 3.0}
     with torch.inference_mode():
         noise = theirs(noise_of(first.latent))
-        between = base(**given, latents=noise, height=16, width=16, denoising_end=0.6, output_type="latent").images
-        expected = finish(**given, image=between, denoising_start=0.6, output_type="pt").images
+        between = base(**options, latents=noise, height=16, width=16, denoising_end=0.6, output_type="latent").images
+        expected = finish(**options, image=between, denoising_start=0.6, output_type="pt").images
     assert entry == 3
-    np.testing.assert_allclose(shown(found), np.moveaxis(expected.numpy(), 1, -1), atol=SAME)
+    np.testing.assert_allclose(arrays_of(result), np.moveaxis(expected.numpy(), 1, -1), atol=SAME)
 
 
 def test_a_controlnet_that_diffusers_wrote_leads_to_the_same_picture(folders, tmp_path):
-    pipe, place = folders["stable"]
+    pipe, folder = folders["stable"]
     their_control, hint = built_control(), (picture()[0] + 1) / 2
     their_control.save_pretrained(tmp_path)
-    model = open_model(place, like_diffusers=True)
+    model = open_model(folder, like_diffusers=True)
     control, plain = adapters.open_control(tmp_path, model), model.pipeline(STEPS)
     pipeline, params = adapters.controlled(plain, control), adapters.with_control(model.params(), control.params())
     prompt, negative = aligned(model.prompt("red cat"), model.negative("dog"))
-    told = networks.Hint(hint, 0.7)
-    found = quickly(lambda params: pipeline(params, KEY, prompt, negative, 3.0, INDEX, hint=told))(params)
+    hints = networks.Hint(hint, 0.7)
+    result = quickly(lambda params: pipeline(params, KEY, prompt, negative, 3.0, INDEX, hint=hints))(params)
     kind = diffusers.StableDiffusionControlNetPipeline(
         **pipe.components, controlnet=their_control, requires_safety_checker=False
     )
-    given = {"prompt": "red cat", "negative_prompt": "dog", "image": theirs(hint), "controlnet_conditioning_scale": 0.7}
+    options = {
+        "prompt": "red cat",
+        "negative_prompt": "dog",
+        "image": theirs(hint),
+        "controlnet_conditioning_scale": 0.7,
+    }
     with torch.inference_mode():
-        given |= {"latents": theirs(noise_of(pipeline.latent)), "num_inference_steps": STEPS, "guidance_scale": 3.0}
-        expected = kind(**given, output_type="pt").images
-    np.testing.assert_allclose(shown(found), np.moveaxis(expected.numpy(), 1, -1), atol=SAME)
+        options |= {"latents": theirs(noise_of(pipeline.latent)), "num_inference_steps": STEPS, "guidance_scale": 3.0}
+        expected = kind(**options, output_type="pt").images
+    np.testing.assert_allclose(arrays_of(result), np.moveaxis(expected.numpy(), 1, -1), atol=SAME)

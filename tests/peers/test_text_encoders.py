@@ -58,7 +58,7 @@ IDS = np.array(
 SHOWN = np.array([[1] * 6 + [0] * 4, [1] * 3 + [0] * 7, [1] * 10], bool)
 
 
-def drawn(model):
+def random_model(model):
     """The model with every parameter at random, so that those which start at 0 or 1 count too."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -85,7 +85,7 @@ def close(here, there):
 @pytest.mark.parametrize(("kind", "settings"), MODELS.values(), ids=MODELS.keys())
 def test_a_saved_model_of_transformers_gives_the_same_outputs_here(kind, settings, tmp_path):
     build = getattr(transformers, kind)
-    drawn(build(build.config_class(**settings))).save_pretrained(tmp_path)
+    random_model(build(build.config_class(**settings))).save_pretrained(tmp_path)
     model = build.from_pretrained(tmp_path).eval()
     stored = weights.files.load_folder(tmp_path, stem="model")
     module = weights.transformers_bert if kind == "BertModel" else weights.transformers_clip
@@ -108,8 +108,8 @@ def test_a_saved_model_of_transformers_gives_the_same_outputs_here(kind, setting
         words |= {"attention_mask": torch.tensor(SHOWN).long(), "token_type_ids": torch.tensor(types[0]).long()}
     with torch.inference_mode():
         there = model(**words)
-    shown = SHOWN if is_bert else np.ones_like(SHOWN)
-    close(here.tokens[shown], there.last_hidden_state[torch.tensor(shown)])
+    attended = SHOWN if is_bert else np.ones_like(SHOWN)
+    close(here.tokens[attended], there.last_hidden_state[torch.tensor(attended)])
     if is_bert:
         weight = torch.tensor(SHOWN)[..., None]
         close(here.pooled, (there.last_hidden_state * weight).sum(1) / weight.sum(1))
@@ -119,7 +119,7 @@ def test_a_saved_model_of_transformers_gives_the_same_outputs_here(kind, setting
 
 @pytest.mark.parametrize("skip", [0, 1, 2])
 def test_without_the_last_blocks_tokens_are_those_behind_their_last_norm(skip):
-    model = drawn(transformers.CLIPTextModel(transformers.CLIPTextConfig(**CLIP)))
+    model = random_model(transformers.CLIPTextModel(transformers.CLIPTextConfig(**CLIP)))
     arrays = {name: value.numpy() for name, value in model.state_dict().items()}
     fields = weights.transformers_clip.network_fields(CLIP) | {"skip_last": skip}
     here = ours(fields, lambda like: weights.transformers_clip.params(CLIP, arrays, like), IDS)
@@ -135,7 +135,7 @@ def test_the_text_tower_of_openclip_gives_the_same_vectors_here(quick):
     text = {"context_length": 10, "vocab_size": 60, "width": 32, "heads": 4, "layers": 3, "mlp_ratio": 2.0}
     vision = {"layers": 1, "width": 16, "head_width": 8, "patch_size": 8, "image_size": 16}
     config = json.loads(json.dumps({"embed_dim": 24, "quick_gelu": quick, "vision_cfg": vision, "text_cfg": text}))
-    model = drawn(open_clip.model.CLIP(**config))
+    model = random_model(open_clip.model.CLIP(**config))
     arrays = {name: value.numpy() for name, value in model.state_dict().items()}
     module = weights.open_clip_text
     here = ours(module.network_fields(config), lambda like: module.params(config, arrays, like), IDS)
@@ -146,20 +146,20 @@ def test_the_text_tower_of_openclip_gives_the_same_vectors_here(quick):
 @pytest.mark.parametrize("change", [{}, SILU], ids=["as published", "otherwise"])
 def test_the_encoder_of_t5_gives_the_same_tokens_here_and_reads_padding_where_no_mask_is_given(change, tmp_path):
     module = weights.transformers_t5
-    drawn(transformers.T5EncoderModel(transformers.T5Config(**T5 | change))).save_pretrained(tmp_path)
+    random_model(transformers.T5EncoderModel(transformers.T5Config(**T5 | change))).save_pretrained(tmp_path)
     model = transformers.T5EncoderModel.from_pretrained(tmp_path).eval()
     stored = weights.files.load_folder(tmp_path, stem="model")
     network = networks.T5Encoder(precision="highest", **module.network_fields(stored.config))
     ids = np.random.default_rng(0).integers(0, 60, (2, 150)).astype(np.int32)
-    shown = np.arange(150)[None] < np.array([[150], [40]])
+    attended = np.arange(150)[None] < np.array([[150], [40]])
     like = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), ids))
     params, encode = module.params(stored.config, stored.arrays, like), quickly(networks.pure(network))
-    for mask in (None, shown):
-        told = {} if mask is None else {"attention_mask": torch.tensor(mask).long()}
+    for mask in (None, attended):
+        options = {} if mask is None else {"attention_mask": torch.tensor(mask).long()}
         with torch.inference_mode():
-            there = model(torch.tensor(ids).long(), **told).last_hidden_state
-        seen = np.ones_like(shown) if mask is None else shown
-        close(np.asarray(encode(params, ids, mask).tokens)[seen], there[torch.tensor(seen)])
+            there = model(torch.tensor(ids).long(), **options).last_hidden_state
+        visible = np.ones_like(attended) if mask is None else attended
+        close(np.asarray(encode(params, ids, mask).tokens)[visible], there[torch.tensor(visible)])
 
 
 MODULES = {
@@ -172,7 +172,7 @@ MODULES = {
 @pytest.mark.parametrize("kind", MODULES)
 def test_every_setting_that_their_configuration_writes_is_known(kind, tmp_path):
     build, module = getattr(transformers, kind), MODULES[kind]
-    own = {"feed_forward_proj": "gated-gelu"} if kind.startswith("T5") else {}
-    build.config_class(**own).save_pretrained(tmp_path)
+    settings = {"feed_forward_proj": "gated-gelu"} if kind.startswith("T5") else {}
+    build.config_class(**settings).save_pretrained(tmp_path)
     written = weights.files.load_config(tmp_path)
-    assert module.network_fields(written) == module.network_fields(own)
+    assert module.network_fields(written) == module.network_fields(settings)

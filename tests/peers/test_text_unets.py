@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gendiff import networks, weights
-from tests.peers.test_weights import drawn
+from tests.peers.test_weights import random_model
 from tests.weights import rig
 from tests.weights.diffusers.published_unets import CONFIGS
 from tests.weights.diffusers.tiny_text_unets import network_inputs, shapes
@@ -69,16 +69,16 @@ IN_BOTH = {name: MODELS[name] for name in ("of Stable Diffusion 1", "of Stable D
 def inputs(settings, number=2, sides=(16, 24)):
     """By name, as diffusers takes them but for channels, which stand last."""
     rng = np.random.default_rng(1)
-    made = {
+    inputs = {
         "x": rng.normal(size=(number, *sides, settings.get("in_channels", 4))).astype(np.float32),
         "t": np.linspace(1, 999, number, dtype=np.float32).round(),
         "tokens": rng.normal(size=(number, 5, settings["cross_attention_dim"])).astype(np.float32),
     }
     if "addition_embed_type" in settings:
         numbers, pooled = divmod(settings["projection_class_embeddings_input_dim"], 256)
-        made["pooled"] = rng.normal(size=(number, pooled)).astype(np.float32)
-        made["size"] = rng.integers(0, 1024, (number, numbers)).astype(np.float32)
-    return made
+        inputs["pooled"] = rng.normal(size=(number, pooled)).astype(np.float32)
+        inputs["size"] = rng.integers(0, 1024, (number, numbers)).astype(np.float32)
+    return inputs
 
 
 def converted(model, settings, config=None, arrays=None):
@@ -105,11 +105,11 @@ def assert_same_outputs(model, settings, config=None, arrays=None):
 
 @pytest.mark.parametrize("settings", MODELS.values(), ids=MODELS.keys())
 def test_a_model_of_diffusers_gives_the_same_outputs_here(settings):
-    assert_same_outputs(drawn(UNET(**settings)), settings)
+    assert_same_outputs(random_model(UNET(**settings)), settings)
 
 
 def test_a_saved_folder_is_read_and_our_parameters_return(tmp_path):
-    first, second = (drawn(UNET(**XL), seed) for seed in (0, 1))
+    first, second = (random_model(UNET(**XL), seed) for seed in (0, 1))
     first.save_pretrained(tmp_path, safe_serialization=True, max_shard_size="200KB")
     stored = weights.files.load_folder(tmp_path)
     assert_same_outputs(first, XL, stored.config, stored.arrays)

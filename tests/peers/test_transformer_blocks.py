@@ -25,7 +25,7 @@ X, TOKENS, ADA, CONTEXT = (
 MASK = np.array([[True] * 5, [True, True, False, False, False]])
 
 
-def drawn(model):
+def random_model(model):
     """The model with every parameter at random, so that those which start at 0 count too."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -61,7 +61,7 @@ def assert_same(result, theirs):
 
 @pytest.mark.parametrize("last", [False, True])
 def test_two_streams_are_the_joint_block_of_stable_diffusion_3(last):
-    model = drawn(blocks.JointTransformerBlock(WIDTH, HEADS, WIDTH // HEADS, context_pre_only=last))
+    model = random_model(blocks.JointTransformerBlock(WIDTH, HEADS, WIDTH // HEADS, context_pre_only=last))
     params = {
         "modulation": linear(model, "norm1.linear"),
         "qkv": linear(model, "attn.to_q", "attn.to_k", "attn.to_v"),
@@ -109,7 +109,7 @@ SETTINGS = {"cross_attention_dim": TEXT, "activation_fn": "gelu-approximate", "a
 
 
 def test_a_context_is_the_cross_attention_of_their_basic_block_masked_tokens_included():
-    model = drawn(blocks.BasicTransformerBlock(WIDTH, HEADS, WIDTH // HEADS, norm_eps=1e-6, **SETTINGS))
+    model = random_model(blocks.BasicTransformerBlock(WIDTH, HEADS, WIDTH // HEADS, norm_eps=1e-6, **SETTINGS))
     unseen = torch.from_numpy(np.where(MASK, 0.0, -10_000.0).astype(np.float32))[:, None]
     with torch.no_grad():
         theirs = model(
@@ -121,7 +121,7 @@ def test_a_context_is_the_cross_attention_of_their_basic_block_masked_tokens_inc
 
 def test_the_layer_of_a_unet_is_their_transformer_2d():
     fields = SETTINGS | {"norm_num_groups": 8, "use_linear_projection": True, "norm_eps": 1e-6}
-    model = drawn(diffusers.Transformer2DModel(HEADS, WIDTH // HEADS, WIDTH, **fields))
+    model = random_model(diffusers.Transformer2DModel(HEADS, WIDTH // HEADS, WIDTH, **fields))
     picture = X.reshape(2, 3, 3, WIDTH)
     with torch.no_grad():
         theirs = model(

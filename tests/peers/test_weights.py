@@ -84,7 +84,7 @@ MODELS = {
 }
 
 
-def drawn(model, seed=0):
+def random_model(model, seed=0):
     """The model with every parameter at random, so that those which start at 0 count too; outputs are near 1 in
     size.
     """
@@ -113,24 +113,24 @@ def converted(model, config=None, arrays=None):
     config = config or dict(model.config)
     arrays = arrays or {name: value.numpy() for name, value in model.state_dict().items()}
     network, (x, t, label) = build(precision="highest", **module.network_fields(config)), inputs(model)
-    given = x, t.astype(np.float32), *(() if label is None else (np.where(label == label.max(), gd.NO_LABEL, label),))
-    shapes = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), *given))
-    return network, given, module.params(config, arrays, shapes)
+    call = x, t.astype(np.float32), *(() if label is None else (np.where(label == label.max(), gd.NO_LABEL, label),))
+    shapes = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), *call))
+    return network, call, module.params(config, arrays, shapes)
 
 
 def assert_same_outputs(model, config=None, arrays=None):
-    network, given, params = converted(model, config, arrays)
+    network, call, params = converted(model, config, arrays)
     x, t, label = inputs(model)
     labels = {} if label is None else {"class_labels": torch.tensor(label)}
     with torch.inference_mode():
         there = model(torch.tensor(x).permute(0, 3, 1, 2), torch.tensor(t), **labels).sample.permute(0, 2, 3, 1).numpy()
     assert there.std() > 0.1 and np.ptp(there.std((1, 2, 3))) > 0
-    np.testing.assert_allclose(jax.jit(networks.pure(network))(params, *given), there, rtol=0, atol=SAME)
+    np.testing.assert_allclose(jax.jit(networks.pure(network))(params, *call), there, rtol=0, atol=SAME)
 
 
 @pytest.mark.parametrize(("build", "settings"), MODELS.values(), ids=MODELS.keys())
 def test_a_model_of_diffusers_gives_the_same_outputs_here(build, settings):
-    model = drawn(build(**settings))
+    model = random_model(build(**settings))
     if build is DIT:  # ours has one embedder of time and label, theirs one in every block
         for block in model.transformer_blocks:
             block.norm1.emb.load_state_dict(model.transformer_blocks[0].norm1.emb.state_dict())
@@ -141,11 +141,11 @@ def test_embedders_that_differ_between_the_blocks_of_a_dit_are_refused():
     with pytest.raises(
         core.errors.CheckpointMismatchError, match="transformer_blocks.1.norm1.emb.*differs from transformer_blocks.0"
     ):
-        converted(drawn(DIT(**TINY)))
+        converted(random_model(DIT(**TINY)))
 
 
 def test_a_saved_folder_is_read_whole_or_in_parts(tmp_path):
-    model = drawn(UNET(**SMALL))
+    model = random_model(UNET(**SMALL))
     model.save_pretrained(tmp_path / "whole", safe_serialization=True)
     model.save_pretrained(tmp_path / "parts", safe_serialization=True, max_shard_size="100KB")
     for name, files in (("whole", 1), ("parts", 2)):
@@ -161,7 +161,7 @@ def test_a_pickle_saved_by_diffusers_is_refused(tmp_path):
 
 
 def test_our_parameters_return_to_a_model_of_diffusers():
-    first, second = (drawn(UNET(**SMALL), seed) for seed in (0, 1))
+    first, second = (random_model(UNET(**SMALL), seed) for seed in (0, 1))
     arrays = weights.rules.to_theirs(converted(first)[2], weights.diffusers_unet.rules(dict(first.config)))
     second.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
     assert all(torch.equal(value, second.state_dict()[name]) for name, value in first.state_dict().items())

@@ -30,30 +30,32 @@ class Kept:
     deep: object = None
 
 
-def network(params, x, t, label, kept=None):
+def network(params, x, t, label, features=None):
     """A shallow part of x and a deep part, which changes slowly."""
 
     def deep(x, t):
         DEEP.add()
         return jnp.sin(x[:, ::-1] + 0.01 * t[:, None].astype(x.dtype))
 
-    held = deep(x, t) if kept is None or kept.deep is None else kept.deep
+    held = deep(x, t) if features is None or features.deep is None else features.deep
     output = jnp.tanh(params * x + 0.1 * label[:, None].astype(x.dtype)) + 0.5 * held
-    return output if kept is None else (output, Kept(held))
+    return output if features is None else (output, Kept(held))
 
 
 def denoiser(gain=0.7):
     return diffusion.from_network(network, gain, diffusion.parameterization.velocity(), np.array([0, 1, 2]))
 
 
-def drawn(denoise, sampler, dtype=np.float32):
+def sample_of(denoise, sampler, dtype=np.float32):
     levels = diffusion.grids.trailing(SCHEDULE, STEPS)
     start = np.random.default_rng(0).normal(size=(3, 2)).astype(dtype)
     return diffusion.sample(jax.random.key(0), denoise, sampler, levels, (2,), INDEX, start=start)
 
 
-def cached(every, gain=0.7, refresh=None):
-    return drawn(feature_cache(denoiser(gain), Kept(), every, refresh=refresh), diffusion.stateful(samplers.ddim()))
+def cached(interval, gain=0.7, refresh=None):
+    return sample_of(
+        feature_cache(denoiser(gain), Kept(), interval, refresh=refresh), diffusion.stateful(samplers.ddim())
+    )
 
 
 def at_low_noise(level):
@@ -91,19 +93,19 @@ run = jax.jit(cached, static_argnames="refresh")
 
 
 def test_with_every_step_it_is_the_plain_sampler_bit_for_bit():
-    plain = np.asarray(jax.jit(lambda gain: drawn(denoiser(gain), samplers.ddim()))(np.float32(0.7)))
+    plain = np.asarray(jax.jit(lambda gain: sample_of(denoiser(gain), samplers.ddim()))(np.float32(0.7)))
     static, calls = DEEP.during(jax.jit(lambda gain: cached(1, gain)), np.float32(0.7))
     np.testing.assert_array_equal(static, plain)
     assert calls == STEPS
     np.testing.assert_allclose(run(np.int32(1), np.float32(0.7)), plain, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("every", [2, 3, 100])
-def test_everything_is_computed_in_every_nth_step_alone_and_the_others_take_what_it_kept(every):
-    found, calls = DEEP.during(run, np.int32(every), np.float32(0.7))
-    assert calls == math.ceil(STEPS / every) == feature_cache(denoiser(), Kept(), every).full_evaluations(STEPS)
-    np.testing.assert_allclose(found, by_hand(lambda j: j % every == 0), atol=1e-5)
-    assert np.abs(found - by_hand(lambda j: True)).max() > 1e-4
+@pytest.mark.parametrize("interval", [2, 3, 100])
+def test_everything_is_computed_in_every_nth_step_alone_and_the_others_take_what_it_kept(interval):
+    result, calls = DEEP.during(run, np.int32(interval), np.float32(0.7))
+    assert calls == math.ceil(STEPS / interval) == feature_cache(denoiser(), Kept(), interval).full_evaluations(STEPS)
+    np.testing.assert_allclose(result, by_hand(lambda j: j % interval == 0), atol=1e-5)
+    assert np.abs(result - by_hand(lambda j: True)).max() > 1e-4
 
 
 def test_a_level_may_ask_for_everything_and_the_count_goes_on_from_there():
@@ -112,25 +114,25 @@ def test_a_level_may_ask_for_everything_and_the_count_goes_on_from_there():
     for j in range(1, STEPS):
         since = j - max(i for i, fresh in enumerate(ages) if fresh)
         ages.append(bool(at_low_noise(levels[j])) or since >= 5)
-    found, calls = DEEP.during(run, np.int32(5), np.float32(0.7), refresh=at_low_noise)
+    result, calls = DEEP.during(run, np.int32(5), np.float32(0.7), refresh=at_low_noise)
     assert calls == sum(ages) and 2 < sum(ages) < STEPS
-    np.testing.assert_allclose(found, by_hand(lambda j: ages[j]), atol=1e-5)
+    np.testing.assert_allclose(result, by_hand(lambda j: ages[j]), atol=1e-5)
 
 
 def test_a_cache_that_never_computes_anew_is_caught(monkeypatch):
     """The mistake is planted: what is kept never gets old."""
     monkeypatch.setattr(FeatureCache, "_stale", lambda self, age, level: age == 0)
-    found, calls = DEEP.during(in_numpy(lambda every: cached(every)), np.int32(3))
-    assert calls == 1 and np.abs(found - by_hand(lambda j: j % 3 == 0)).max() > 1e-4
+    result, calls = DEEP.during(in_numpy(lambda interval: cached(interval)), np.int32(3))
+    assert calls == 1 and np.abs(result - by_hand(lambda j: j % 3 == 0)).max() > 1e-4
 
 
 def test_guided_denoisers_keep_their_own_features_and_gradients_pass():
     @in_numpy
-    def slope(gain, every):
+    def slope(gain, interval):
         def total(gain):
-            given = denoiser(gain)
-            pair = [feature_cache(each, Kept(), every) for each in (given, given.with_condition(-1))]
-            return drawn(
+            conditional = denoiser(gain)
+            pair = [feature_cache(each, Kept(), interval) for each in (conditional, conditional.with_condition(-1))]
+            return sample_of(
                 stateful_denoiser.guided(guidance.classifier_free, pair, 2.0), diffusion.stateful(samplers.ddim())
             ).sum()
 

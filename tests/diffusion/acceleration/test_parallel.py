@@ -63,23 +63,23 @@ def test_with_a_tolerance_it_takes_fewer_sweeps_than_steps_and_ends_near():
     )()
     loose, tight = (jax.device_get(run(np.float32(tolerance))) for tolerance in (1e-1, 1e-4))
     assert np.all(loose.sweeps < tight.sweeps) and np.all(tight.sweeps < 20)
-    distances = [np.abs(found.x - expected).max() for found in (loose, tight)]
+    distances = [np.abs(result.x - expected).max() for result in (loose, tight)]
     assert distances[1] < 1e-3 and distances[1] < distances[0] < 0.2
 
 
 def test_a_sample_and_its_number_of_sweeps_do_not_depend_on_the_neighbours_or_their_tolerance():
-    whole = run(np.float32([1e-3, 1e-1, 1e-5]))
-    assert len(set(np.asarray(whole.sweeps).tolist())) == 3
+    full = run(np.float32([1e-3, 1e-1, 1e-5]))
+    assert len(set(np.asarray(full.sweeps).tolist())) == 3
     alone = run(np.float32([1e-5, 1e-3, 1e-3]), INDEX[[2, 1, 0]])
-    np.testing.assert_allclose(alone.x[jnp.array([0, 2])], whole.x[jnp.array([2, 0])], atol=5e-6)
-    np.testing.assert_array_equal(alone.sweeps[jnp.array([0, 2])], whole.sweeps[jnp.array([2, 0])])
+    np.testing.assert_allclose(alone.x[jnp.array([0, 2])], full.x[jnp.array([2, 0])], atol=5e-6)
+    np.testing.assert_array_equal(alone.sweeps[jnp.array([0, 2])], full.sweeps[jnp.array([2, 0])])
 
 
 @pytest.mark.slow
 def test_windows_that_all_move_as_the_slowest_are_caught(monkeypatch):
     """The mistake is planted."""
-    own = parallel._stride
-    monkeypatch.setattr(parallel, "_stride", lambda near: jnp.full(near.shape[1], jnp.min(own(near))))
+    stride = parallel._stride
+    monkeypatch.setattr(parallel, "_stride", lambda near: jnp.full(near.shape[1], jnp.min(stride(near))))
     together = in_numpy(lambda: sweeps(np.float32([1e-3, 1e-1, 1e-5])))()
     assert len(set(np.asarray(together.sweeps).tolist())) == 1
 
@@ -93,8 +93,8 @@ def test_conditions_guidance_and_a_start_of_ones_own_are_those_of_sample():
     def network(params, x, t, label):
         return jnp.tanh(params * x + 0.3 * label[:, None].astype(x.dtype) + 1e-3 * t[:, None])
 
-    given = diffusion.from_network(network, 0.7, diffusion.parameterization.velocity(), np.array([0, 1, 2]))
-    denoise = guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), 2.0, batched=True)
+    conditional = diffusion.from_network(network, 0.7, diffusion.parameterization.velocity(), np.array([0, 1, 2]))
+    denoise = guidance.classifier_free(conditional, conditional.with_condition(gd.NO_LABEL), 2.0, batched=True)
     start = np.random.default_rng(0).normal(size=(3, 2)).astype(np.float32)
 
     @in_numpy

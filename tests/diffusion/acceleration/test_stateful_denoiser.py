@@ -44,7 +44,7 @@ def levels():
     return diffusion.grids.trailing(SCHEDULE, STEPS)
 
 
-def drawn(denoise, sampler, num_steps=None, start=START):
+def sample_of(denoise, sampler, num_steps=None, start=START):
     return diffusion.sample(
         jax.random.key(0), denoise, sampler, levels(), (2,), INDEX, num_steps=num_steps, start=start
     )
@@ -67,14 +67,14 @@ def test_each_step_is_given_the_memory_of_the_one_before_in_a_scan_mapped_in_a_l
     @in_numpy
     def run(rate, steps):
         hand, slope = jax.value_and_grad(lambda rate: by_hand(lambda j: at_step(j, rate))[-1].sum())(rate)
-        remembered, own_slope = jax.value_and_grad(lambda rate: drawn(Counting(rate), sampler).sum())(rate)
-        looped = jax.vmap(lambda n: drawn(Counting(rate), sampler, n))(steps)
+        remembered, own_slope = jax.value_and_grad(lambda rate: sample_of(Counting(rate), sampler).sum())(rate)
+        looped = jax.vmap(lambda n: sample_of(Counting(rate), sampler, n))(steps)
         return (
             by_hand(lambda j: at_step(j, rate)),
             (hand, slope),
             (remembered, own_slope),
             looped,
-            drawn(Counting(rate), samplers.ddim()),
+            sample_of(Counting(rate), samplers.ddim()),
         )
 
     states, hand, remembered, looped, forgetful = jax.device_get(run(0.3, np.array([2, 3])))
@@ -87,8 +87,8 @@ def test_each_step_is_given_the_memory_of_the_one_before_in_a_scan_mapped_in_a_l
 def test_a_guided_denoiser_keeps_the_memory_of_each_of_its_own():
     sampler, scale = diffusion.stateful(samplers.ddim()), guidance.interval(3.0, 0.1, 5.0)
 
-    def rule(given, free):
-        return guidance.classifier_free(given, free, scale, rescale=0.7)
+    def rule(conditional, free):
+        return guidance.classifier_free(conditional, free, scale, rescale=0.7)
 
     @in_numpy
     def run(scale, rates):
@@ -97,9 +97,9 @@ def test_a_guided_denoiser_keeps_the_memory_of_each_of_its_own():
         plain = oracles.gaussian(0.2)
         mixed = stateful_denoiser.guided(guidance.classifier_free, (members[0], plain), 2.0)
         return (
-            drawn(guided, sampler),
+            sample_of(guided, sampler),
             by_hand(lambda j: rule(at_step(j, rates[0]), at_step(j, rates[1])))[-1],
-            drawn(mixed, sampler),
+            sample_of(mixed, sampler),
             by_hand(lambda j: guidance.classifier_free(at_step(j, rates[0]), plain, 2.0))[-1],
         )
 
@@ -120,10 +120,10 @@ def test_every_sampler_of_one_evaluation_per_step_remembers_and_every_other_one_
         with pytest.raises(TypeError, match="memory needs one per step"):
             diffusion.stateful(sampler)
     elif not method.learned_variance:
-        found = jax.eval_shape(
-            lambda start: drawn(Counting(0.1), diffusion.stateful(sampler), start=start), START.astype(np.float32)
+        result = jax.eval_shape(
+            lambda start: sample_of(Counting(0.1), diffusion.stateful(sampler), start=start), START.astype(np.float32)
         )
-        assert found.shape == (3, 2) and diffusion.stateful(sampler).evaluations(7) == 7
+        assert result.shape == (3, 2) and diffusion.stateful(sampler).evaluations(7) == 7
 
 
 class Twice(sampling.Sampler):
@@ -139,13 +139,13 @@ REMEMBER = diffusion.stateful(samplers.ddim())
 
 test_what_would_lose_a_memory_is_refused = refusals(
     (lambda: diffusion.stateful("ddim"), "sampler must be a record", TypeError),
-    (lambda: drawn(PLAIN, REMEMBER), "Gaussian has no memory", TypeError),
+    (lambda: sample_of(PLAIN, REMEMBER), "Gaussian has no memory", TypeError),
     (
-        lambda: drawn(guidance.autoguidance(Counting(0.1), PLAIN, 2.0), REMEMBER),
+        lambda: sample_of(guidance.autoguidance(Counting(0.1), PLAIN, 2.0), REMEMBER),
         "build it by stateful_denoiser.guided",
         TypeError,
     ),
-    (lambda: drawn(Counting(0.1), diffusion.stateful(Twice())), "Twice asked its denoiser 2 times", TypeError),
+    (lambda: sample_of(Counting(0.1), diffusion.stateful(Twice())), "Twice asked its denoiser 2 times", TypeError),
     (lambda: REMEMBER.init(START), "begins with its denoiser", TypeError),
     (lambda: samplers.predictor_corrector(REMEMBER), "source of noise", TypeError),
     (lambda: stateful_denoiser.guided(guidance.classifier_free, ()), "denoisers is empty"),

@@ -88,10 +88,10 @@ class Changed(sampling.Sampler):
     t: object = records.static(default=lambda t: t)
 
     def step(self, noise, denoise, state, level, cleaner, left):
-        def told(x, level):
+        def prediction_at(x, level):
             return denoise(x, records.replace(level, t=self.t(level.t)))
 
-        moved = self.sampler.step(noise, told, state, level, cleaner, left)
+        moved = self.sampler.step(noise, prediction_at, state, level, cleaner, left)
         return records.replace(moved, x=self.change(moved.x, state.x, level, noise))
 
 

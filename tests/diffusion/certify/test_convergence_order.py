@@ -21,25 +21,25 @@ def power(order, scale=1.0, rows=40, spread=0.0, seed=0):
 
 def test_a_power_is_found():
     for order in (1, 2, 3, 4, 2.5):
-        found = convergence_order.fit(STEPS, power(order, scale=8.0**order * 1e-3))
-        assert found.order == pytest.approx(order, abs=1e-9) and found.low == pytest.approx(found.high, abs=1e-9)
+        fitted = convergence_order.fit(STEPS, power(order, scale=8.0**order * 1e-3))
+        assert fitted.order == pytest.approx(order, abs=1e-9) and fitted.low == pytest.approx(fitted.high, abs=1e-9)
 
 
 def test_only_the_finest_four_doublings_in_the_window_are_used():
     errors = np.asarray(STEPS, float) ** -2.0
     errors[:3] = [0.5, 0.5, 1e-3]  # before the slope begins
-    found = convergence_order.fit(STEPS, np.repeat(errors[:, None] ** 2, 5, axis=1))
-    assert found.steps == STEPS[-5:] and found.order == pytest.approx(2.0)
+    fitted = convergence_order.fit(STEPS, np.repeat(errors[:, None] ** 2, 5, axis=1))
+    assert fitted.steps == STEPS[-5:] and fitted.order == pytest.approx(2.0)
     errors = 1e-3 * (np.asarray(STEPS, float) / 8) ** -4.0
     errors[6:] = 1e-12  # rounding: below the window
-    found = convergence_order.fit(STEPS, np.repeat(errors[:, None] ** 2, 5, axis=1))
-    assert found.steps == STEPS[1:6] and found.order == pytest.approx(4.0)
+    fitted = convergence_order.fit(STEPS, np.repeat(errors[:, None] ** 2, 5, axis=1))
+    assert fitted.steps == STEPS[1:6] and fitted.order == pytest.approx(4.0)
 
 
 def test_the_interval_covers_the_order_and_widens_with_disagreement():
     narrow, wide = (convergence_order.fit(STEPS, power(2, spread=spread)) for spread in (0.05, 0.5))
-    for found in (narrow, wide):
-        assert found.low <= found.order <= found.high and found.low <= 2.0 <= found.high
+    for fitted in (narrow, wide):
+        assert fitted.low <= fitted.order <= fitted.high and fitted.low <= 2.0 <= fitted.high
     assert wide.high - wide.low > 3 * (narrow.high - narrow.low)
     assert convergence_order.fit(STEPS, power(2, spread=0.5)) == wide  # one measurement has one interval
 
@@ -52,8 +52,8 @@ def test_an_order_is_refused_where_too_few_errors_lie_in_the_window():
         (np.where(np.arange(8) == 4, 1.0, 1e-3), "2 of 4 doublings"),  # the window is left and entered again
         (np.where(np.arange(8) == 2, np.nan, 1e-3), "32 steps is not finite"),
     ):
-        found = convergence_order.fit(STEPS, np.repeat(errors[:, None] ** 2, 5, axis=1))
-        assert found.order is None and message in found.reason and message in str(found), message
+        fitted = convergence_order.fit(STEPS, np.repeat(errors[:, None] ** 2, 5, axis=1))
+        assert fitted.order is None and message in fitted.reason and message in str(fitted), message
 
 
 def test_a_plateau_has_order_zero():

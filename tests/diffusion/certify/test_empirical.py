@@ -23,14 +23,14 @@ ask = quickly(lambda oracle, x, level: oracle(x, level))
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_it_is_the_mixture_of_equal_points_from_sigma_0_to_the_noise(dtype):
     points = oracles.mixture(np.full(24, 1 / 24), DATA, np.zeros(24))
-    whole = ask(points, X, LEVEL)
-    found = ask(oracles.empirical(DATA.astype(dtype)), X.astype(dtype), LEVEL)
+    full = ask(points, X, LEVEL)
+    result = ask(oracles.empirical(DATA.astype(dtype)), X.astype(dtype), LEVEL)
     near = {"rtol": 1e-4, "atol": 2e-4} if dtype == np.float32 else {"rtol": 1e-9, "atol": 1e-9}
-    assert found.clean.dtype == found.noise.dtype == dtype and found.clean.shape == X.shape
-    np.testing.assert_allclose(found.clean, whole.clean, **near)
+    assert result.clean.dtype == result.noise.dtype == dtype and result.clean.shape == X.shape
+    np.testing.assert_allclose(result.clean, full.clean, **near)
     # where sigma = 0.001 the noise is the rounding of x over sigma
     rows = [0, *range(2, 6)] if dtype == np.float32 else range(6)
-    np.testing.assert_allclose(found.noise[np.array(rows)], whole.noise[np.array(rows)], **near)
+    np.testing.assert_allclose(result.noise[np.array(rows)], full.noise[np.array(rows)], **near)
 
 
 @pytest.mark.float64
@@ -59,15 +59,15 @@ def copies(oracle):
             jax.random.key(1), oracle, samplers.ddim(), levels, DATA.shape[1:], jnp.arange(100)
         )
     )
-    drawn = np.asarray(draw(oracle)).reshape(100, -1)
-    return near_copies.rate(drawn, DATA.reshape(24, -1), threshold=1 / 3), drawn
+    samples = np.asarray(draw(oracle)).reshape(100, -1)
+    return near_copies.rate(samples, DATA.reshape(24, -1), threshold=1 / 3), samples
 
 
 def test_all_of_its_samples_are_copies_and_hardly_any_of_the_best_linear_denoiser():
     rows = DATA.reshape(24, -1)
-    share, drawn = copies(oracles.empirical(DATA))
+    share, samples = copies(oracles.empirical(DATA))
     assert share == 1.0
-    assert len(np.unique(np.argmin(((drawn[:, None] - rows[None]) ** 2).sum(2), axis=1))) > 10  # of many rows
+    assert len(np.unique(np.argmin(((samples[:, None] - rows[None]) ** 2).sum(2), axis=1))) > 10  # of many rows
     linear, _ = copies(oracles.correlated(DATA.mean(0), np.cov(rows.T)))
     assert linear < 0.05
 

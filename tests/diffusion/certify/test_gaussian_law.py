@@ -40,10 +40,10 @@ def ddim_moments(eta, added=0.0):
         total = level.alpha**2 * STD**2 + level.sigma**2
         k, p = level.alpha * STD**2 / total, level.sigma / total  # clean = k x + …, noise = p x + …
         fresh = (eta * cleaner.sigma) ** 2 * (1 - (cleaner.sigma * level.alpha / (level.sigma * cleaner.alpha)) ** 2)
-        kept = np.sqrt(cleaner.sigma**2 - fresh)
+        remaining = np.sqrt(cleaner.sigma**2 - fresh)
         return (
-            cleaner.alpha * k + kept * p,
-            cleaner.alpha * MEAN * (1 - k * level.alpha) - kept * p * level.alpha * MEAN,
+            cleaner.alpha * k + remaining * p,
+            cleaner.alpha * MEAN * (1 - k * level.alpha) - remaining * p * level.alpha * MEAN,
             fresh + added,
         )
 
@@ -100,9 +100,11 @@ def sde_errors(sampler, eta, steps):
     ends = schedules.flow().at_log_snr(np.linspace(-2 * np.log(5), 2 * np.log(5), steps + 1))
     measured = gaussian_law.law(sampler, np.array([0.5]), np.zeros(1), jax.tree.map(jnp.asarray, ends), steps)
     spread = np.hypot(ends.alpha * 0.5, ends.sigma)
-    kept = (ends.alpha[0] / ends.alpha[-1] * spread[-1] / spread[0]) ** (eta**2)
+    remaining = (ends.alpha[0] / ends.alpha[-1] * spread[-1] / spread[0]) ** (eta**2)
     carried, added = measured.carried[0], measured.std[0] ** 2 - (measured.carried[0] * spread[0]) ** 2
-    return np.array([abs(carried - kept * spread[-1] / spread[0]), abs(added - spread[-1] ** 2 * (1 - kept**2))])
+    return np.array(
+        [abs(carried - remaining * spread[-1] / spread[0]), abs(added - spread[-1] ** 2 * (1 - remaining**2))]
+    )
 
 
 multistep, FLOW = samplers.dpm_solver_multistep, schedules.flow()
@@ -121,10 +123,10 @@ multistep, FLOW = samplers.dpm_solver_multistep, schedules.flow()
     ids=["1", "2M", "2M eta one", "2S", "2S eta one"],
 )
 def test_weak_orders_of_the_sde_forms(sampler, eta, expected):
-    found = np.log2(sde_errors(sampler, eta, 64) / sde_errors(sampler, eta, 128))
-    assert found[1] == pytest.approx(expected, abs=0.1)
+    orders = np.log2(sde_errors(sampler, eta, 64) / sde_errors(sampler, eta, 128))
+    assert orders[1] == pytest.approx(expected, abs=0.1)
     if eta != 1:  # for eta = 1 the mean is exact in any number of steps: the clean prediction is a martingale
-        assert found[0] == pytest.approx(expected, abs=0.1)
+        assert orders[0] == pytest.approx(expected, abs=0.1)
 
 
 @pytest.mark.float64
@@ -168,7 +170,7 @@ def test_draws_are_told_apart_by_their_parts(draw, variance):
     np.testing.assert_allclose(measured.std, std, rtol=1e-12)
 
 
-def drawn(noise, x):
+def increments_at(noise, x):
     return noise(jnp.zeros((len(x), 2), x.dtype))
 
 
@@ -176,8 +178,8 @@ def drawn(noise, x):
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda noise, x: jnp.sum(drawn(noise, x), axis=1, keepdims=True),
-        lambda noise, x: jnp.diff(drawn(noise, x), axis=1),
+        lambda noise, x: jnp.sum(increments_at(noise, x), axis=1, keepdims=True),
+        lambda noise, x: jnp.diff(increments_at(noise, x), axis=1),
         lambda noise, x: noise(x) ** 2,
         lambda noise, x: x * noise(x),
         lambda noise, x: noise(x, 1) * noise(x, 2),

@@ -103,9 +103,9 @@ def test_oracles_and_their_gradients_are_finite_at_both_ends_and_far_away(name):
     oracle = ORACLES[name][0]()
     assert finite(oracle), oracle
     for level, size in itertools.product((CLEAN, NOISE), (1.0, 1e3)):
-        found = value_and_slopes(oracle, jnp.full((3, 2), size), jnp.float32(level.alpha), jnp.float32(level.sigma))
-        assert finite(found), (level, size, found)
-    np.testing.assert_allclose(found[0][1].noise, 1e3, rtol=1e-6)  # nothing of the clean sample is left
+        result = value_and_slopes(oracle, jnp.full((3, 2), size), jnp.float32(level.alpha), jnp.float32(level.sigma))
+        assert finite(result), (level, size, result)
+    np.testing.assert_allclose(result[0][1].noise, 1e3, rtol=1e-6)  # nothing of the clean sample is left
 
 
 def test_ring_ends_at_the_nearest_point_and_begins_at_the_centre():
@@ -119,18 +119,18 @@ def test_oracles_take_any_rank_and_a_level_for_each_sample(shape):
     level = Level(jnp.zeros(4), jnp.array([1.0, 0.8, 0.6, 0.0]), jnp.array([0.1, 0.6, 0.8, 1.0]))
     x = jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
     size, means = int(np.prod(shape[1:])), np.random.default_rng(1).normal(size=(2, *shape[1:]))
-    every = (
+    oracles_of = (
         oracles.gaussian(0.5),
         oracles.mixture(WEIGHTS, means, STDS),
         oracles.correlated(np.ones(shape[1:]), np.eye(size) + 0.5),
     )
-    whole, rows = jax.jit(
+    full, rows = jax.jit(
         lambda x, level: [
-            [f(x, level) for f in every],
-            [jax.vmap(lambda row, at, f=f: f(row[None], at))(x, level) for f in every],
+            [f(x, level) for f in oracles_of],
+            [jax.vmap(lambda row, at, f=f: f(row[None], at))(x, level) for f in oracles_of],
         ]
     )(x, level)
-    for together, alone in zip(whole, rows, strict=True):
+    for together, alone in zip(full, rows, strict=True):
         assert (
             together.clean.shape == together.noise.shape == shape
             and together.clean.dtype == together.noise.dtype == jnp.float32
@@ -143,16 +143,16 @@ def test_oracles_take_any_rank_and_a_level_for_each_sample(shape):
 def test_draws_have_the_moments_of_the_components(name):
     build, components = ORACLES[name]
     shape = ((2,),) if name in ("gaussian", "point") else ()
-    drawn = np.asarray(
+    samples = np.asarray(
         jax.jit(lambda oracle, key: oracle.draw(key, 20000, *shape))(build(), jax.random.key(0)), np.float64
     )
     mean = sum(weight * centre for weight, centre, _ in components)
     second = sum(weight * (np.outer(centre, centre) + covariance) for weight, centre, covariance in components)
-    assert drawn.shape == (20000, 2)
-    np.testing.assert_allclose(drawn.mean(0), mean, atol=0.05)
-    np.testing.assert_allclose(np.cov(drawn.T), second - np.outer(mean, mean), atol=0.1)
+    assert samples.shape == (20000, 2)
+    np.testing.assert_allclose(samples.mean(0), mean, atol=0.05)
+    np.testing.assert_allclose(np.cov(samples.T), second - np.outer(mean, mean), atol=0.1)
     if name in ("ring", "empirical"):
-        np.testing.assert_allclose(np.hypot(*drawn.T), 1.5, rtol=1e-5)
+        np.testing.assert_allclose(np.hypot(*samples.T), 1.5, rtol=1e-5)
 
 
 @pytest.mark.float64

@@ -23,8 +23,8 @@ class Case(NamedTuple):
 
 def network(params, x, t, *condition):
     """Smooth in x, told the time and all conditions."""
-    told = t / 1000 + sum(jax.tree.leaves(condition)) / 10
-    return params["gain"] * jnp.tanh(x) + params["bias"] * told.astype(x.dtype)[:, None]
+    inputs = t / 1000 + sum(jax.tree.leaves(condition)) / 10
+    return params["gain"] * jnp.tanh(x) + params["bias"] * inputs.astype(x.dtype)[:, None]
 
 
 def linear(params, x, t, label):

@@ -39,29 +39,29 @@ def test_prediction_target_and_gain_agree_and_no_boundary_is_edm(float64):
     clean, noise, output = (rand(seed, 3, 2) for seed in range(3))
 
     @in_numpy
-    def found(clean, noise, output, level):
+    def results(clean, noise, output, level):
         """Of each kind: x again, the pair of the exact output, how far clean moves with the output, the target, clean,
         the gain.
         """
 
-        def of(kind):
+        def results_of(kind):
             x = process.add_noise(clean, noise, level)
             target = kind.target(clean, noise, level)
             pair, moved, exact = (kind.predict(x, answer, level) for answer in (output, output + 1.0, target))
             again = process.add_noise(pair.clean, pair.noise, level) - x
             return again, exact.clean, exact.noise, moved.clean - pair.clean, target, pair.clean, kind.gain(level)
 
-        return of(KIND), of(distillation.boundary(0.3, 0.0)), of(parameterization.edm(0.3))
+        return results_of(KIND), results_of(distillation.boundary(0.3, 0.0)), results_of(parameterization.edm(0.3))
 
-    own, plain, edm = found(clean, noise, output, level)
-    np.testing.assert_allclose(own[0], 0 * clean, atol=1e-10)
-    np.testing.assert_allclose(own[1:3], [clean, noise], rtol=1e-10)
-    np.testing.assert_allclose(1 / own[3][:, 0] ** 2, own[-1], rtol=1e-8)
+    boundary_values, plain, edm = results(clean, noise, output, level)
+    np.testing.assert_allclose(boundary_values[0], 0 * clean, atol=1e-10)
+    np.testing.assert_allclose(boundary_values[1:3], [clean, noise], rtol=1e-10)
+    np.testing.assert_allclose(1 / boundary_values[3][:, 0] ** 2, boundary_values[-1], rtol=1e-8)
     for ours, theirs in zip(plain[1:], edm[1:], strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9)
-    assert np.abs(own[5] - edm[5]).max() > 1e-4 and KIND == distillation.boundary(0.3, 0.002) != distillation.boundary(
-        0.3, 0.003
-    )
+    assert np.abs(boundary_values[5] - edm[5]).max() > 1e-4 and KIND == distillation.boundary(
+        0.3, 0.002
+    ) != distillation.boundary(0.3, 0.003)
 
 
 test_numbers_out_of_range_are_refused = refusals(

@@ -34,9 +34,9 @@ def even(key, count):
 def network_of(function):
     """The network for `KIND` on `EDM` whose clean prediction is function(params, x, sigma)."""
 
-    def network(params, shown, t, *condition):
+    def network(params, noised, t, *condition):
         sigma = jnp.exp(4 * t)[:, None]
-        x = shown * jnp.sqrt(sigma**2 + STD**2)
+        x = noised * jnp.sqrt(sigma**2 + STD**2)
         clean = function(params, x, sigma)
         return KIND.target(clean, (x - clean) / sigma, Level(t, jnp.ones_like(t), sigma[:, 0]))
 
@@ -74,9 +74,9 @@ def test_the_loss_of_the_exact_function_vanishes_at_the_order_of_the_teachers_st
             loss(1.0, jax.random.key(seed), batch, intervals, DATA)[1]["mse"] ** 0.5 for seed, loss in enumerate(losses)
         ]
 
-    found = np.array([misses(intervals) for intervals in (64, 128, 256)])
-    assert np.log2(found[:-1, 0] / found[1:, 0]) == pytest.approx([order + 1] * 2, abs=0.15)
-    assert found[-1, 1] > 5 * found[-1, 0]
+    result = np.array([misses(intervals) for intervals in (64, 128, 256)])
+    assert np.log2(result[:-1, 0] / result[1:, 0]) == pytest.approx([order + 1] * 2, abs=0.15)
+    assert result[-1, 1] > 5 * result[-1, 0]
 
 
 @pytest.mark.float64
@@ -118,16 +118,16 @@ def test_data_at_one_point_has_no_loss_for_the_line_through_it_with_and_without_
 
     (exact, levels), (other, _) = values(0.3), values(0.4)
     assert max(exact) < 1e-20 and min(other) > 1e-5
-    for found, u in zip(levels, ([0.25, 0.5, 0.75, 1.0], [0.0, 0.25, 0.5, 0.75]), strict=True):
-        np.testing.assert_allclose(found.sigma, EDM.at(np.repeat(u, 4)).sigma, rtol=1e-12)
+    for level, u in zip(levels, ([0.25, 0.5, 0.75, 1.0], [0.0, 0.25, 0.5, 0.75]), strict=True):
+        np.testing.assert_allclose(level.sigma, EDM.at(np.repeat(u, 4)).sigma, rtol=1e-12)
 
 
 @pytest.mark.float64
 def test_no_gradient_passes_through_the_answer_at_the_cleaner_end_whoever_gives_it(float64):
     batch = Batch(jnp.asarray(CLEAN))
 
-    def loss(own, target):
-        return training()(own, jax.random.key(0), batch, 3, target)[0]
+    def loss(params, target):
+        return training()(params, jax.random.key(0), batch, 3, target)[0]
 
     alone, slopes = in_numpy(jax.grad(loss))(0.7, None), in_numpy(jax.grad(loss, (0, 1)))
     (beside, frozen), (other, _) = slopes(0.7, 0.7), slopes(0.7, 0.9)
@@ -153,7 +153,7 @@ def test_distances_and_weights_are_their_formulas(float64):
     square = np.sum((np.asarray(x) - np.asarray(y)) ** 2, (1, 2))
 
     @in_numpy
-    def found(x, y, levels):
+    def result(x, y, levels):
         weights = (None, distillation.inverse_gap())
         losses = [
             training(weight=weight).at(0.7, jax.random.key(0), jnp.asarray(NOISE), levels, batch)[0]
@@ -163,17 +163,17 @@ def test_distances_and_weights_are_their_formulas(float64):
         distances = [kind(x, y) for kind in kinds]
         return losses, distances, jax.grad(lambda x: distillation.pseudo_huber()(x, y).sum())(y)
 
-    (plain, weighted), distances, slope = found(x, y, tuple(EDM.at(np.full(4, u)) for u in (0.5, 0.25)))
-    wanted = [np.sqrt(square + 0.01) - 0.1, np.sqrt(square + 4 * 0.00054**2) - 2 * 0.00054, square / 4]
-    np.testing.assert_allclose(distances, wanted, rtol=1e-12)
+    (plain, weighted), distances, slope = result(x, y, tuple(EDM.at(np.full(4, u)) for u in (0.5, 0.25)))
+    expected = [np.sqrt(square + 0.01) - 0.1, np.sqrt(square + 4 * 0.00054**2) - 2 * 0.00054, square / 4]
+    np.testing.assert_allclose(distances, expected, rtol=1e-12)
     assert np.all(slope == 0) and float(weighted) == pytest.approx(float(plain) / gap, rel=1e-12)
 
 
 def test_the_number_of_intervals_is_data_beside_the_teacher_and_the_average():
     loss, state = distilling(), training_chapter.start(jnp.float32(0.7), optax.sgd(0.1), jax.random.key(0))
     step = training_chapter.make_step(loss, optax.sgd(0.1), accumulate=2)
-    given = Batch(jnp.asarray(CLEAN, jnp.float32)), jnp.int32(4), DATA, state.params
-    assert jax.eval_shape(step, state, *given)[1]["loss"].shape == ()
+    inputs = Batch(jnp.asarray(CLEAN, jnp.float32)), jnp.int32(4), DATA, state.params
+    assert jax.eval_shape(step, state, *inputs)[1]["loss"].shape == ()
     levels = in_numpy(lambda key, intervals: loss.levels(key, 8, intervals))
     for intervals in (2, 8):
         assert np.unique(levels(jax.random.key(0), intervals)[0].sigma).size == intervals
@@ -203,10 +203,10 @@ def test_a_step_noises_the_answer_afresh():
 
     @functools.partial(in_numpy, static_argnums=0)
     def stepped(scaling):
-        told = Prediction(jnp.asarray(clean), jnp.asarray(x))
+        prediction = Prediction(jnp.asarray(clean), jnp.asarray(x))
         sampler, state = distillation.consistency(scaling), State(jnp.asarray(x))
         return sampler.step(
-            lambda like, part=0: jnp.asarray(fresh), lambda x, level: told, state, levels[0], levels[1], 0
+            lambda like, part=0: jnp.asarray(fresh), lambda x, level: prediction, state, levels[0], levels[1], 0
         ).x
 
     np.testing.assert_allclose(stepped(None), 0.8 * clean + 0.6 * fresh, rtol=1e-5)
@@ -220,9 +220,9 @@ def test_a_consistency_model_is_drawn_as_any_denoiser_with_samples_of_their_own(
     """
 
     def draw(scale, index, levels, steps):
-        given = denoiser.from_network(network_of(exact), scale, KIND)
+        denoise = denoiser.from_network(network_of(exact), scale, KIND)
         return sampling.sample(
-            jax.random.key(0), given, distillation.consistency(), levels, (1,), index, num_steps=steps
+            jax.random.key(0), denoise, distillation.consistency(), levels, (1,), index, num_steps=steps
         )
 
     run, order = Traced(draw, in_numpy), np.array([5, 0, 2] + list(range(3, 4000)))

@@ -45,10 +45,10 @@ def fake(params):
 
 def divergence(params, level):
     """KL(N(a b, a² g² + s²) || N(a m, a² d² + s²)) in nats."""
-    own = (level.alpha * params["gain"]) ** 2 + level.sigma**2
+    variance = (level.alpha * params["gain"]) ** 2 + level.sigma**2
     other = (level.alpha * REAL.std) ** 2 + level.sigma**2
-    apart = level.alpha * (params["shift"] - REAL.mean)
-    return (jnp.log(other / own) + (own + apart**2) / other - 1) / 2
+    difference = level.alpha * (params["shift"] - REAL.mean)
+    return (jnp.log(other / variance) + (variance + difference**2) / other - 1) / 2
 
 
 def slopes(params, u, **options):
@@ -109,7 +109,7 @@ def test_a_direction_is_the_difference_over_the_distance_of_its_own_sample():
     )
     predictions = [Prediction(jnp.asarray(each), jnp.zeros_like(each)) for each in (real, other)]
     weighted, plain = in_numpy(
-        lambda *given: (direction_of(*given, weighting.p2(0.0)), direction_of(*given, normalise=False))
+        lambda *denoise: (direction_of(*denoise, weighting.p2(0.0)), direction_of(*denoise, normalise=False))
     )(jnp.asarray(clean), *predictions, level)
     snr = np.array([9 / 16, 16 / 9, 9 / 16], np.float32)[:, None, None]
     distance = np.abs(clean - real).mean((1, 2))[:2, None, None]
@@ -134,18 +134,18 @@ def test_a_generator_is_what_ddim_draws_in_one_step_of_a_trailing_grid(schedule)
 
     @in_numpy
     def both(noise):
-        given, start = denoiser.from_network(network, 0.5, kind, label), levels.sigma[0] * noise
-        drawn = sampling.sample(jax.random.key(0), given, samplers.ddim(), levels, (3,), jnp.arange(2), start=start)
-        return distillation.one_step(network, schedule, kind)(0.5, noise, label), drawn
+        denoise, start = denoiser.from_network(network, 0.5, kind, label), levels.sigma[0] * noise
+        samples = sampling.sample(jax.random.key(0), denoise, samplers.ddim(), levels, (3,), jnp.arange(2), start=start)
+        return distillation.one_step(network, schedule, kind)(0.5, noise, label), samples
 
     np.testing.assert_allclose(*both(noise), rtol=1e-5, atol=1e-5)
 
 
 def test_the_fake_denoiser_learns_from_the_generators_samples_under_the_batchs_conditions():
-    seen = []
+    calls = []
 
     def spy(params, key, batch):
-        seen.append(batch)
+        calls.append(batch)
         return jnp.mean(batch.clean), {}
 
     label = jnp.arange(2000)
@@ -154,7 +154,7 @@ def test_the_fake_denoiser_learns_from_the_generators_samples_under_the_batchs_c
     @in_numpy
     def run(generator):
         loss((), jax.random.key(0), Batch(jnp.zeros((2000, 1)), (label,)), generator)
-        return seen[0]
+        return calls[0]
 
     batch = run({"gain": 2.0, "shift": 5.0})
     clean = np.asarray(batch.clean)
@@ -180,9 +180,9 @@ def test_an_adversary_adds_its_weighted_cost_of_the_noised_samples_and_its_gradi
             params
         )
 
-    (without, slope), (whole, both) = run(START)
+    (without, slope), (full, both) = run(START)
     x = 0.75 * (1.2 * start + 0.4) + 0.25 * noise
-    assert float(whole - without) == pytest.approx(0.1 * float(jnp.mean(2 * x[:, 0] + 0.25)), rel=1e-4)
+    assert float(full - without) == pytest.approx(0.1 * float(jnp.mean(2 * x[:, 0] + 0.25)), rel=1e-4)
     assert float(both["shift"] - slope["shift"]) == pytest.approx(0.1 * 2 * 0.75, rel=1e-4)
 
 

@@ -63,9 +63,9 @@ def test_no_sample_enters_the_part_of_another(float64, name):
         clean[list(which)] *= 3
         return value(name, records.replace(batch, clean=jnp.asarray(clean), condition=(jnp.asarray(label),)))
 
-    whole, first, second = value(name, batch), changed(1), changed(4)
-    assert abs(first - whole) > 1e-6 and abs(second - whole) > 1e-6
-    assert changed(1, 4) - whole == pytest.approx((first - whole) + (second - whole), abs=1e-12)
+    full, first, second = value(name, batch), changed(1), changed(4)
+    assert abs(first - full) > 1e-6 and abs(second - full) > 1e-6
+    assert changed(1, 4) - full == pytest.approx((first - full) + (second - full), abs=1e-12)
 
 
 @table("name", catalogue.LOSSES)
@@ -89,22 +89,22 @@ def test_slices_of_equal_samples_at_one_level_give_the_step_of_the_whole_batch()
     )
     state = training.start(catalogue.params(dtype=jnp.float32), optax.sgd(0.1), jax.random.key(0), ())
     steps = [training.make_step(loss, optax.sgd(0.1), accumulate=n) for n in (1, 3)]
-    whole, sliced = in_numpy(lambda state, pairs: [step(state, pairs)[0].params for step in steps])(state, pairs)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), whole, sliced)
+    full, sliced = in_numpy(lambda state, pairs: [step(state, pairs)[0].params for step in steps])(state, pairs)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), full, sliced)
 
 
-def made(name, **settings):
+def loss_named(name, **settings):
     return getattr(distillation, name)(catalogue.network, catalogue.FLOW, catalogue.VELOCITY, **settings)
 
 
 test_numbers_are_taken_up_to_the_ends_of_their_ranges_and_refused_beyond_them = ends(
-    Ends(lambda value: made("guidance_distillation", scales=(value, 5.0)), "scales", 0.0, 5.0),
-    Ends(lambda value: made("guidance_distillation", scales=(0.0, value)), "scales", 0.0, open_high=True),
-    Ends(lambda value: made("shortcut", steps=value), "steps", 2),
-    Ends(lambda value: made("shortcut", share=value), "share", 0.0, 1.0),
-    Ends(lambda value: made("mean_flow", interval_share=value), "interval_share", 0.0, 1.0),
-    Ends(lambda value: made("mean_flow", power=value), "power", 0.0, open_high=True),
-    Ends(lambda value: made("mean_flow", mix=value), "mix", 0.0, 1.0, open_high=True),
+    Ends(lambda value: loss_named("guidance_distillation", scales=(value, 5.0)), "scales", 0.0, 5.0),
+    Ends(lambda value: loss_named("guidance_distillation", scales=(0.0, value)), "scales", 0.0, open_high=True),
+    Ends(lambda value: loss_named("shortcut", steps=value), "steps", 2),
+    Ends(lambda value: loss_named("shortcut", share=value), "share", 0.0, 1.0),
+    Ends(lambda value: loss_named("mean_flow", interval_share=value), "interval_share", 0.0, 1.0),
+    Ends(lambda value: loss_named("mean_flow", power=value), "power", 0.0, open_high=True),
+    Ends(lambda value: loss_named("mean_flow", mix=value), "mix", 0.0, 1.0, open_high=True),
     Ends(
         lambda value: distillation.distribution_matching(catalogue.GENERATE, catalogue.FLOW, adversary_weight=value),
         "adversary_weight",
@@ -120,12 +120,12 @@ def test_every_loss_of_the_package_is_in_the_catalogue():
     others = {
         "Pairs",
         "average_velocity",
-        "begun",
         "boundary",
         "consistency",
         "doubling_intervals",
         "draw_pairs",
-        "halved",
+        "every_other_level",
+        "init_from_teacher",
         "inverse_gap",
         "jump",
         "matching_direction",
@@ -135,9 +135,9 @@ def test_every_loss_of_the_package_is_in_the_catalogue():
         "positions",
         "pseudo_huber",
         "straightness",
-        "told",
         "two_halves_in_one",
         "two_steps_in_one",
         "two_times",
+        "with_condition",
     }
     assert set(distillation.__all__) - others == catalogue.LOSSES.keys()

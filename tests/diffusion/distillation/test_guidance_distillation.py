@@ -93,20 +93,20 @@ def test_at_scale_1_the_target_is_the_conditional_teacher_bit_for_bit():
 
 
 def test_scales_are_uniform_and_the_student_is_told_those_of_the_teacher():
-    told = []
+    conditions = []
 
     def spy(params, x, t, label, scale):
-        told.append(scale.scale)
+        conditions.append(scale.scale)
         return x
 
     def rule(conditional, unconditional, scale):
-        told.append(scale)
+        conditions.append(scale)
         return conditional
 
     @in_numpy
     def run(batch):
         value_of(spy, batch, rule=rule, scales=(2.0, 6.0))
-        return told
+        return conditions
 
     scale, heard = run(Batch(jnp.zeros((4000, 1)), (jnp.zeros(4000, int),)))
     np.testing.assert_array_equal(heard, scale)
@@ -120,9 +120,9 @@ def test_any_rule_of_guidance_will_do_also_in_one_call():
         functools.partial(guidance.classifier_free, batched=True),
         guidance.adaptive_projected,
     )
-    apart, together, projected = in_numpy(lambda params: [value_of(params=params, rule=rule) for rule in rules])(0.1)
-    assert float(together) == pytest.approx(float(apart), rel=1e-5)
-    assert float(projected) != pytest.approx(float(apart), rel=1e-2)
+    separate, together, projected = in_numpy(lambda params: [value_of(params=params, rule=rule) for rule in rules])(0.1)
+    assert float(together) == pytest.approx(float(separate), rel=1e-5)
+    assert float(projected) != pytest.approx(float(separate), rel=1e-2)
 
 
 def test_a_condition_with_null_None_is_the_same_on_both_sides():
@@ -142,10 +142,10 @@ def test_a_condition_with_null_None_is_the_same_on_both_sides():
         loss(0.0, jax.random.key(0), batch, denoiser.from_network(predict, 0.5, VELOCITY))
         return calls[0]
 
-    conditional, (null, kept) = run(batch)
+    conditional, (null, unchanged) = run(batch)
     jax.tree.map(np.testing.assert_array_equal, conditional, batch.condition)
     assert null == NULL
-    np.testing.assert_array_equal(kept, batch.condition[1])
+    np.testing.assert_array_equal(unchanged, batch.condition[1])
 
 
 @pytest.mark.parametrize("build", [small_unet, dit])
@@ -153,21 +153,21 @@ def test_a_student_begins_as_its_teacher_at_every_scale_and_hears_the_scale_once
     teacher, network = build(), build(guidance=True)
     scale = networks.GuidanceScale(np.array([1.0, 3.0, 8.0], np.float32))
     shapes = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), X, T, LABEL, scale))
-    given, learnt = random_params(teacher, X, T, LABEL), drawn_of(shapes)
+    teacher_params, learnt = random_params(teacher, X, T, LABEL), drawn_of(shapes)
     quiet = {
         "kernel": 0 * learnt["embedding"]["guidance_1"]["kernel"],
         "bias": 0 * learnt["embedding"]["guidance_1"]["bias"],
     }
     fresh = learnt | {"embedding": learnt["embedding"] | {"guidance_1": quiet}}
     assert jax.tree.structure(shapes) == jax.tree.structure(fresh)
-    begun = distillation.init_from_teacher(fresh, given)
-    plain = apply(networks.pure(teacher), given, X, T, LABEL)
-    np.testing.assert_allclose(apply(networks.pure(network), begun, X, T, LABEL, scale), plain, rtol=1e-5, atol=1e-5)
-    own, other = (
+    student = distillation.init_from_teacher(fresh, teacher_params)
+    plain = apply(networks.pure(teacher), teacher_params, X, T, LABEL)
+    np.testing.assert_allclose(apply(networks.pure(network), student, X, T, LABEL, scale), plain, rtol=1e-5, atol=1e-5)
+    student_value, other = (
         apply(networks.pure(network), learnt, X, T, LABEL, networks.GuidanceScale(scale.scale + [0, up, 0]))
         for up in (0, 1)
     )
-    assert [bool(np.abs(sample).max() > 1e-5) for sample in np.asarray(own - other)] == [False, True, False]
+    assert [bool(np.abs(sample).max() > 1e-5) for sample in np.asarray(student_value - other)] == [False, True, False]
 
 
 def test_the_layer_that_hears_the_scale_starts_at_0():

@@ -13,14 +13,14 @@ from gendiff.diffusion import distillation, parameterization, schedules
 from gendiff.diffusion.distillation import two_times
 from gendiff.diffusion.types import Batch
 from tests.diffusion.distillation.two_time_flows import PATHS, exact, line, position, told_backwards, velocity
-from tests.diffusion.families import every
+from tests.diffusion.families import for_each
 from tests.diffusion.flows import rand
 from tests.quickly import in_numpy
 from tests.refusals import refusals
 
 STD, KIND = 0.6, parameterization.flow()
 U, END = np.array([0.9, 0.6, 0.35]), np.array([0.2, 0.5, 0.05])
-every_path = every("name", {name: name for name in PATHS})
+every_path = for_each("name", {name: name for name in PATHS})
 
 
 @pytest.mark.float64
@@ -72,7 +72,7 @@ def test_the_derivative_along_the_path_is_that_of_finite_differences(float64):
     np.testing.assert_allclose(target, moves - (p - end)[:, None] * (after - before) / (2 * h), rtol=1e-6, atol=1e-7)
 
 
-def _table(schedule, wanted):
+def _table(schedule, requested):
     """Positions p and the u where they lie, fine around those wanted."""
     u = np.linspace(0.0, 1.0, 100_001)
     return position(schedule.at(u)), u
@@ -110,10 +110,10 @@ def test_no_gradient_passes_through_the_target_nor_through_the_weight(float64):
         lambda g, x, t, second: g * x, interval_share=1.0, positions=lambda key, count: jnp.full(count, next(places))
     )
     slope = in_numpy(jax.value_and_grad(lambda g: loss(g, jax.random.key(0), Batch(jnp.zeros((1, 1)))), has_aux=True))
-    (value, metrics), found = slope(2.0)
+    (value, metrics), result = slope(2.0)
     square = float(metrics["mse"])
     assert float(value) == pytest.approx(square / (square + 1e-3), rel=1e-10)
-    assert float(found) == pytest.approx(float(value) * 2 * 0.8 / (1.3 * 2.0 - 1), rel=1e-10)
+    assert float(result) == pytest.approx(float(value) * 2 * 0.8 / (1.3 * 2.0 - 1), rel=1e-10)
 
 
 def test_guidance_mixes_the_velocity_with_that_of_the_null_and_that_of_the_condition():
@@ -130,13 +130,13 @@ def test_guidance_mixes_the_velocity_with_that_of_the_null_and_that_of_the_condi
             loss_of(network, scale=scale, mix=mix).guided(jnp.asarray(moves), denoise, w, u) for scale, mix in cases
         ]
 
-    for (scale, mix), found in zip(cases, guided(jnp.array([3.0, 5.0])), strict=True):
-        np.testing.assert_allclose(found, scale * moves + mix * conditional + (1 - scale - mix) * free, rtol=1e-6)
+    for (scale, mix), result in zip(cases, guided(jnp.array([3.0, 5.0])), strict=True):
+        np.testing.assert_allclose(result, scale * moves + mix * conditional + (1 - scale - mix) * free, rtol=1e-6)
 
 
 def called(*condition, **options):
-    given = jnp.float32(1.0), jax.random.key(0), Batch(jnp.zeros((2, 1)), condition)
-    return lambda: jax.eval_shape(loss_of(exact(), **options), *given)
+    inputs = jnp.float32(1.0), jax.random.key(0), Batch(jnp.zeros((2, 1)), condition)
+    return lambda: jax.eval_shape(loss_of(exact(), **options), *inputs)
 
 
 test_what_cannot_be_is_refused = refusals(

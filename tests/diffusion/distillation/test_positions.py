@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 from gendiff.diffusion import schedules
 from gendiff.diffusion.distillation import positions
-from tests.diffusion.families import every
+from tests.diffusion.families import for_each
 from tests.quickly import in_numpy
 from tests.refusals import refusals
 
@@ -25,14 +25,14 @@ def test_uniform_and_logit_normal_positions_have_their_moments():
     assert abs(logit.mean() + 0.4) < 0.02 and abs(logit.std() - 0.7) < 0.02
 
 
-@every("schedule", {"flow": schedules.flow(), "table": schedules.scaled_linear(1000)})
+@for_each("schedule", {"flow": schedules.flow(), "table": schedules.scaled_linear(1000)})
 def test_an_interval_is_drawn_as_often_as_the_normal_law_says(schedule):
     intervals, mean, std = 8, -1.1, 2.0
     u = in_numpy(positions.log_normal(schedule, mean, std), static_argnums=1)(jax.random.key(0), COUNT)
     edges = np.array([-schedule.at(np.float64(n / intervals)).log_snr / 2 for n in range(intervals + 1)])
     share = np.diff(norm.cdf((edges - mean) / std)) / np.diff(norm.cdf((edges[[0, -1]] - mean) / std))
-    found = np.histogram(u, np.arange(intervals + 1) / intervals)[0] / COUNT
-    assert np.abs(found - share).max() < 4 * np.sqrt(0.25 / COUNT)
+    counts = np.histogram(u, np.arange(intervals + 1) / intervals)[0] / COUNT
+    assert np.abs(counts - share).max() < 4 * np.sqrt(0.25 / COUNT)
     assert share.max() > 2 * share.min() + 0.05  # a law that differs from the uniform one
 
 

@@ -66,7 +66,7 @@ def stepwise(params, x, t):
     return jnp.where(t > 750, params[0], params[1])[:, None] * x
 
 
-def drawn(denoise, levels, **options):
+def sample_of(denoise, levels, **options):
     return sampling.sample(jax.random.key(0), denoise, samplers.ddim(), levels, SHAPE, jnp.arange(4), **options)
 
 
@@ -81,7 +81,7 @@ def test_the_exact_student_has_no_loss_and_draws_in_half_of_the_steps_what_its_t
         as_teacher = [TEACHER(jnp.ones((1, 1)), levels[k]).clean[0, 0] for k in (0, 2)]
         values = [loss(params, jax.random.key(0), batch, TEACHER)[0] for params in (exact, as_teacher)]
         student = denoiser.from_network(stepwise, exact, CLEAN)
-        return values, drawn(student, distillation.every_other_level(levels)), drawn(TEACHER, levels)
+        return values, sample_of(student, distillation.every_other_level(levels)), sample_of(TEACHER, levels)
 
     (value, other), by_student, by_teacher = run(Batch(rand(0, 64, 3)))
     assert value < 1e-24 < 1e-3 < other
@@ -102,8 +102,8 @@ def test_every_step_of_the_student_is_drawn_equally_often_and_told_its_own_time(
         )
         return times[0]
 
-    found, counts = np.unique(run(Batch(jnp.ones((4000, 1)))), return_counts=True)
-    np.testing.assert_array_equal(found, [250, 500, 750, 1000])
+    levels_of, counts = np.unique(run(Batch(jnp.ones((4000, 1)))), return_counts=True)
+    np.testing.assert_array_equal(levels_of, [250, 500, 750, 1000])
     assert np.all(np.abs(counts - 1000) < 5 * np.sqrt(750))
 
 
@@ -111,20 +111,20 @@ def test_the_teacher_is_told_the_conditions_of_the_batch_and_may_be_guided():
     batch, levels = Batch(jnp.ones((2, 3)), (jnp.array([1, 4]),)), grids.trailing(FLOW, 2)
 
     def guided(params, condition):
-        given = denoiser.from_network(linear, params, VELOCITY, *condition)
-        return guidance.classifier_free(given, given.with_condition(NO_LABEL), 3.0)
+        denoise = denoiser.from_network(linear, params, VELOCITY, *condition)
+        return guidance.classifier_free(denoise, denoise.with_condition(NO_LABEL), 3.0)
 
     def value(teacher, **options):
         return distillation.progressive_distillation(linear, VELOCITY, levels, **options)(
             0.5, jax.random.key(0), batch, teacher
         )[0]
 
-    def told(params, condition):
+    def teacher_of(params, condition):
         return denoiser.from_network(linear, params, VELOCITY, *condition)
 
     @in_numpy
     def values(params):
-        return value(told(params, ())), value(params, tell=told), value(params, tell=guided)
+        return value(teacher_of(params, ())), value(params, tell=teacher_of), value(params, tell=guided)
 
     plain, same, led = map(float, values(0.5))
     assert plain == pytest.approx(same, rel=1e-6) and abs(led - plain) > 1

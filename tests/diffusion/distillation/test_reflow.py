@@ -45,7 +45,7 @@ def test_the_flow_of_the_pairs_has_no_loss_is_straight_and_draws_them_in_one_ste
         others = (gain + 0.1, batch), (gain, distillation.Pairs(batch.noise[::-1], batch.clean, batch.condition))
         student = denoiser.from_network(straight, gain, parameterization.flow())
         ways = [distillation.straightness(*draw(denoise, batch.noise, 6)) for denoise in (student, TEACHER)]
-        values = [loss(params, jax.random.key(0), given)[0] for params, given in ((gain, batch), *others)]
+        values = [loss(params, jax.random.key(0), data)[0] for params, data in ((gain, batch), *others)]
         return gain, values, ways, draw(student, batch.noise, 1)[0][-1]
 
     batch = pairs(jnp.arange(16))
@@ -96,9 +96,9 @@ def test_straightness_does_not_depend_on_the_process_and_repeated_levels_count_n
 
 def test_a_pair_is_a_function_of_its_index_and_its_noise_is_where_its_sample_began():
     other = jnp.array([4, 1, 9, 0, 7, 5])
-    whole, some = (jax.tree.map(np.asarray, pairs(index)) for index in (jnp.arange(6), other))
-    np.testing.assert_array_equal(some.noise[[0, 1, 3, 5]], whole.noise[[4, 1, 0, 5]])
-    np.testing.assert_allclose(some.clean[[0, 1, 3, 5]], whole.clean[[4, 1, 0, 5]], rtol=1e-6)
+    full, some = (jax.tree.map(np.asarray, pairs(index)) for index in (jnp.arange(6), other))
+    np.testing.assert_array_equal(some.noise[[0, 1, 3, 5]], full.noise[[4, 1, 0, 5]])
+    np.testing.assert_allclose(some.clean[[0, 1, 3, 5]], full.clean[[4, 1, 0, 5]], rtol=1e-6)
     np.testing.assert_array_equal(some.condition[0], other % 3)
     levels = grids.trailing(FLOW, 8)
 
@@ -107,9 +107,9 @@ def test_a_pair_is_a_function_of_its_index_and_its_noise_is_where_its_sample_beg
         draw = functools.partial(sampling.sample, KEY, TEACHER, samplers.ddim(), levels, SHAPE, jnp.arange(6))
         return draw(), draw(start=levels.sigma[0] * noise)
 
-    by_key, by_noise = draw(whole.noise)
-    np.testing.assert_array_equal(by_key, whole.clean)
-    np.testing.assert_allclose(by_noise, whole.clean, rtol=1e-6)
+    by_key, by_noise = draw(full.noise)
+    np.testing.assert_array_equal(by_key, full.clean)
+    np.testing.assert_allclose(by_noise, full.clean, rtol=1e-6)
 
 
 GRID = grids.trailing(FLOW, 2)

@@ -12,7 +12,7 @@ from gendiff.diffusion import distillation, oracles, parameterization, schedules
 from gendiff.diffusion.distillation import two_times
 from gendiff.diffusion.types import Batch
 from tests.diffusion.distillation.two_time_flows import PATHS, exact, line, told_backwards
-from tests.diffusion.families import every
+from tests.diffusion.families import for_each
 from tests.diffusion.flows import rand
 from tests.quickly import in_numpy
 from tests.refusals import refusals
@@ -23,7 +23,7 @@ U, LENGTH = np.array([1.0, 0.75, 0.5]), np.array([1.0, 0.25, 0.125])
 
 
 @pytest.mark.float64
-@every("name", {name: name for name in PATHS})
+@for_each("name", {name: name for name in PATHS})
 def test_two_exact_halves_are_the_exact_whole_and_mistakes_are_not(float64, name):
     """Halves of the shortest step are told to have no length: they are Euler's steps, which miss the flow."""
     schedule, x = PATHS[name][0], rand(0, 3, 2)
@@ -41,19 +41,19 @@ def test_two_exact_halves_are_the_exact_whole_and_mistakes_are_not(float64, name
             pair = distillation.two_halves_in_one(denoise, schedule, x, u, length, shortest=shortest)
             return pair.clean, pair.noise
 
-        wanted = two_times.pair_between(x, level, DATA.flow(x, level, cleaner), cleaner)
+        expected = two_times.pair_between(x, level, DATA.flow(x, level, cleaner), cleaner)
         return (
-            wanted,
+            expected,
             halves(exact(name)),
             halves(exact(name), 0.125),
             halves(told_backwards(name)),
             halves(told_too_far),
         )
 
-    wanted, whole, short, *mistakes = (np.asarray(pair) for pair in clean_and_noise(U, LENGTH))
-    np.testing.assert_allclose(whole, wanted, rtol=1e-9, atol=1e-11)
-    np.testing.assert_allclose(short[:, :2], wanted[:, :2], rtol=1e-9, atol=1e-11)
-    for other in (short[:, 2:] - wanted[:, 2:], *(mistake - wanted for mistake in mistakes)):
+    expected, full, short, *mistakes = (np.asarray(pair) for pair in clean_and_noise(U, LENGTH))
+    np.testing.assert_allclose(full, expected, rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(short[:, :2], expected[:, :2], rtol=1e-9, atol=1e-11)
+    for other in (short[:, 2:] - expected[:, 2:], *(mistake - expected for mistake in mistakes)):
         assert np.abs(other).max() > 1e-4
 
 
@@ -63,11 +63,11 @@ def loss_of(network=None, steps=8, **options):
 
 def test_steps_are_halves_of_halves_that_begin_at_multiples_of_their_length_and_data_has_none():
     u, length = in_numpy(loss_of().times, static_argnums=(1, 2))(jax.random.key(0), 4000, 3000)
-    own = length[:3000]
-    assert set(own) == {1.0, 0.5, 0.25, 0.125} and not length[3000:].any()
-    for each in set(own):
-        assert abs(np.mean(own == each) - 0.25) < 0.04
-        places, counts = np.unique(u[:3000][own == each], return_counts=True)
+    lengths = length[:3000]
+    assert set(lengths) == {1.0, 0.5, 0.25, 0.125} and not length[3000:].any()
+    for each in set(lengths):
+        assert abs(np.mean(lengths == each) - 0.25) < 0.04
+        places, counts = np.unique(u[:3000][lengths == each], return_counts=True)
         np.testing.assert_array_equal(places, np.arange(1, 1 / each + 1) * each)
         assert counts.min() > 0.6 * counts.mean()
     assert 0 <= u[3000:].min() < 0.01 and 0.99 < u[3000:].max() < 1

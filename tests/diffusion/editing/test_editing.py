@@ -67,9 +67,9 @@ def test_an_edit_is_sampling_of_the_rest_of_the_grid_from_the_image_noised_by_th
     noise = [jax.random.normal(jax.random.fold_in(jax.random.fold_in(KEY, i), 0), SHAPE) for i in index]
     start = diffusion.process.add_noise(CLEAN[:2], jnp.stack(noise), levels[2])
     expected = sampled(DDPM, index, diffusion.grids.padded(levels[2:], LONGEST), STEPS - 2, start)
-    found = edited(DDPM, CLEAN[:2], index, 4 / STEPS)
-    np.testing.assert_allclose(found, expected, atol=1e-6)
-    np.testing.assert_array_equal(found[4:], np.broadcast_to(found[4], (5, 2, *SHAPE)))
+    result = edited(DDPM, CLEAN[:2], index, 4 / STEPS)
+    np.testing.assert_allclose(result, expected, atol=1e-6)
+    np.testing.assert_array_equal(result[4:], np.broadcast_to(result[4], (5, 2, *SHAPE)))
 
 
 def test_an_edit_is_its_own_and_strengths_levels_steps_and_images_are_data_and_no_jit_is_needed():
@@ -155,10 +155,10 @@ test_edits_that_cannot_be_are_refused = refusals(
 
 
 def test_the_steps_of_an_edit_may_be_watched_and_count_from_its_first_one():
-    seen = []
-    from_entry(first=len(GRID) - 3, on_level=lambda step, x: seen.append((int(step), x.shape)))
+    calls = []
+    from_entry(first=len(GRID) - 3, on_level=lambda step, x: calls.append((int(step), x.shape)))
     jax.effects_barrier()
-    assert seen == [(1, CLEAN.shape), (2, CLEAN.shape)]
+    assert calls == [(1, CLEAN.shape), (2, CLEAN.shape)]
 
 
 # The circle between two noises.
@@ -172,9 +172,9 @@ def test_slerp_turns_at_an_even_pace_and_its_norm_runs_linearly():
     size = np.linalg.norm(first, axis=1)
     second = 3 * (np.cos(angle)[:, None] * first + (np.sin(angle) * size)[:, None] * np.array([[0.0, 0.0, 1.0]]))
     for share in (0.25, np.array([0.1, 0.5, 0.9])):
-        found = slerp(first, second, share)
-        np.testing.assert_allclose(np.linalg.norm(found, axis=1), size * (1 + 2 * share), rtol=1e-12)
-        turned = np.sum(found * first, axis=1) / size / np.linalg.norm(found, axis=1)
+        result = slerp(first, second, share)
+        np.testing.assert_allclose(np.linalg.norm(result, axis=1), size * (1 + 2 * share), rtol=1e-12)
+        turned = np.sum(result * first, axis=1) / size / np.linalg.norm(result, axis=1)
         np.testing.assert_allclose(np.arccos(turned), share * angle, rtol=1e-9)
 
 
@@ -184,10 +184,10 @@ def test_slerp_ends_are_exact_and_samples_their_own():
     np.testing.assert_array_equal(slerp(a, b, 0.0), a)
     np.testing.assert_array_equal(slerp(a, b, 1.0), b)
     shares = np.linspace(0, 1, 5, dtype=np.float32)
-    whole = slerp(a, b, shares)
+    full = slerp(a, b, shares)
     for i in range(5):
-        np.testing.assert_array_equal(slerp(a[i : i + 1], b[i : i + 1], shares[i : i + 1])[0], whole[i])
-    np.testing.assert_allclose(slerp(b, a, 1 - shares), whole, atol=1e-5)
+        np.testing.assert_array_equal(slerp(a[i : i + 1], b[i : i + 1], shares[i : i + 1])[0], full[i])
+    np.testing.assert_allclose(slerp(b, a, 1 - shares), full, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
@@ -199,11 +199,11 @@ def test_slerp_is_finite_for_parallel_opposite_and_zero_vectors(dtype):
         jax.value_and_grad(lambda *values: jnp.sum(editing.slerp(*values).astype(jnp.float32) ** 2), argnums=(0, 1, 2))
     )
     for share in (0.0, 0.3, 1.0):
-        found, (value, slopes) = slerp(a, b, jnp.float32(share)), both(a, b, jnp.float32(share))
-        assert found.dtype == dtype and finite((value, *(slope.astype(jnp.float32) for slope in slopes)))
+        result, (value, slopes) = slerp(a, b, jnp.float32(share)), both(a, b, jnp.float32(share))
+        assert result.dtype == dtype and finite((value, *(slope.astype(jnp.float32) for slope in slopes)))
         straight = (1 - share) * a.astype(jnp.float32) + share * b.astype(jnp.float32)
         np.testing.assert_allclose(
-            found.astype(jnp.float32)[:7], straight[:7], atol=1e-6 if dtype == jnp.float32 else 0.05
+            result.astype(jnp.float32)[:7], straight[:7], atol=1e-6 if dtype == jnp.float32 else 0.05
         )
 
 
@@ -220,11 +220,11 @@ def between(first, second, share, levels, steps):
 
 @table("path", PATHS)
 def test_between_images_is_finite_and_has_a_trajectory_on_every_path(path):
-    found = between(
+    result = between(
         CENTRES[[0, 0, 1]], CENTRES[[0, 1, 0]], np.array([0.0, 1.0, 0.5], np.float32), grid(PATHS[path]), STEPS
     )
-    assert found.shape == (LONGEST + 1, 3, 2) and np.all(np.isfinite(found))
-    np.testing.assert_array_equal(found[-1], found[STEPS])
+    assert result.shape == (LONGEST + 1, 3, 2) and np.all(np.isfinite(result))
+    np.testing.assert_array_equal(result[-1], result[STEPS])
 
 
 @pytest.mark.float64
@@ -285,11 +285,11 @@ def test_resampled_grids_go_back_as_the_algorithm_does():
 
 @table(("sampler", "path"), itertools.product(SAMPLERS, PATHS))
 def test_what_is_not_masked_is_returned_exactly_and_the_rest_is_painted(sampler, path):
-    found = np.asarray(painted(SAMPLERS[sampler], there_and_back(PATHS[path])))
-    kept = np.broadcast_to(~MASK, CLEAN.shape)
-    assert np.all(np.isfinite(found))
-    np.testing.assert_array_equal(found[-1][kept], CLEAN[kept])
-    assert np.all(np.abs(found[-1] - CLEAN)[~kept] > 1e-4)
+    result = np.asarray(painted(SAMPLERS[sampler], there_and_back(PATHS[path])))
+    known = np.broadcast_to(~MASK, CLEAN.shape)
+    assert np.all(np.isfinite(result))
+    np.testing.assert_array_equal(result[-1][known], CLEAN[known])
+    assert np.all(np.abs(result[-1] - CLEAN)[~known] > 1e-4)
 
 
 def test_with_everything_masked_on_a_plain_grid_the_law_is_that_of_the_sampler():
@@ -305,17 +305,17 @@ def test_known_entries_and_steps_back_are_noised_as_the_forward_process_does():
     known, count = np.full((1, 1), 1.5, np.float32), 4000
     levels = there_and_back(FLOW, 4, 2, 2)
     sampler = inpainting.repaint(DDPM, jnp.broadcast_to(known, (count, 1)), np.array(False))
-    drawn = jax.jit(
+    samples = jax.jit(
         lambda key: diffusion.sampling.sample(key, GAUSSIAN, sampler, levels, (1,), jnp.arange(count), trajectory=True)
     )
-    states, back = np.asarray(drawn(jax.random.key(0)))[..., 0], np.flatnonzero(np.diff(levels.sigma) > 0)[0]
+    states, back = np.asarray(samples(jax.random.key(0)))[..., 0], np.flatnonzero(np.diff(levels.sigma) > 0)[0]
     for j in range(1, len(levels)):
         spread = 5 * levels.sigma[j] / np.sqrt(count)
         assert abs(states[j].mean() - 1.5 * levels.alpha[j]) <= spread + 1e-6, j
         assert abs(states[j].std() - levels.sigma[j]) <= spread, j
     ratio = levels.alpha[back + 1] / levels.alpha[back]
-    kept = np.corrcoef(states[back], states[back + 1])[0, 1]
-    assert abs(kept - ratio * levels.sigma[back] / levels.sigma[back + 1]) < 0.08
+    correlation = np.corrcoef(states[back], states[back + 1])[0, 1]
+    assert abs(correlation - ratio * levels.sigma[back] / levels.sigma[back + 1]) < 0.08
     assert abs(np.corrcoef(states[back - 1], states[back])[0, 1]) < 0.08
 
 

@@ -117,10 +117,10 @@ def test_reversible_heun_has_order_two_between_levels_and_to_the_clean_end():
     def between(n):
         return grids.log_snr(SCHEDULES["exploding"], n, sigma_min=0.05, sigma_max=20.0, end="first")
 
-    whole = orders([rms(end - 0.2 - 0.5 * x) for end in ends(GAUSSIAN, flow, (50, 100, 200))])
+    full = orders([rms(end - 0.2 - 0.5 * x) for end in ends(GAUSSIAN, flow, (50, 100, 200))])
     *coarse, finest = ends(mixture(0.3), between, (50, 100, 200, 800))
     inner = orders([rms(end - finest) for end in coarse])
-    assert np.all((1.9 < whole) & (whole < 2.1)) and np.all((1.9 < inner) & (inner < 2.2)), (whole, inner)
+    assert np.all((1.9 < full) & (full < 2.1)) and np.all((1.9 < inner) & (inner < 2.2)), (full, inner)
 
 
 @pytest.mark.float64
@@ -141,15 +141,15 @@ def test_reversible_heun_returns_to_rounding_after_any_number_of_steps(dtype, th
     """From a sample to its noise and back, and from a draw to its start, where the data are narrow and the flow
     contracts most.
     """
-    oracle, given = mixture(0.05), (0.05 * rand(11, 16, 3) + MEANS[np.arange(16) % 2]).astype(dtype)
+    oracle, clean = mixture(0.05), (0.05 * rand(11, 16, 3) + MEANS[np.arange(16) % 2]).astype(dtype)
     for (name, schedule), steps in itertools.product(SCHEDULES.items(), (5, 50)):
         levels = jax.tree.map(lambda field: field.astype(dtype), grids.padded(grids.trailing(schedule, steps), 50))
         count, scale = jnp.asarray(steps), float(levels.sigma[0])
-        noise, companion = undo(oracle, given, levels, None, count)
+        noise, companion = undo(oracle, clean, levels, None, count)
         assert noise.dtype == dtype and companion.dtype == dtype
         assert np.all(np.isfinite(noise)) and rms(noise) < 3 * scale
         np.testing.assert_allclose(
-            draw(oracle, reversible_heun(companion), levels, noise, count), given, atol=there, err_msg=name
+            draw(oracle, reversible_heun(companion), levels, noise, count), clean, atol=there, err_msg=name
         )
         start = levels.sigma[0] * rand(10, 16, 3).astype(dtype)
         state = walk(oracle, levels, start)
@@ -158,29 +158,29 @@ def test_reversible_heun_returns_to_rounding_after_any_number_of_steps(dtype, th
 
 
 def test_reversible_heun_asks_the_network_once_a_step_and_never_at_the_end():
-    seen = []
+    calls = []
 
     def denoise(x, level):
-        jax.debug.callback(lambda t: seen.append(float(t)), level.t)
+        jax.debug.callback(lambda t: calls.append(float(t)), level.t)
         return mixture()(x, level)
 
     for method, times in (
         (lambda x: draw.__wrapped__(denoise, reversible_heun(), flow(4), x), [250.0, 500.0, 750.0, 1000.0]),
         (lambda x: inversion.reversible_invert(denoise, x, flow(4)), [250.0, 250.0, 500.0, 750.0, 1000.0]),
     ):
-        seen.clear()
+        calls.clear()
         jax.jit(method)(jnp.ones((1, 3)))
         jax.effects_barrier()
-        assert sorted(seen) == times
+        assert sorted(calls) == times
 
 
 def test_samples_stand_alone_padding_and_counts_do_not_enter():
     x, oracle, levels = jnp.asarray(rand(13, 5, 3), jnp.float32), mixture(0.3), grids.trailing(SCHEDULES["cosine"], 6)
     padded, order = grids.padded(levels, 9), jnp.array([3, 0, 3, 1, 2])
-    whole = (back(oracle, x, levels), *undo(oracle, x, levels))
-    for given, count in ((levels, None), (padded, None), (padded, jnp.asarray(6))):
-        ends = back(oracle, x[order], given, num_steps=count), *undo(oracle, x[order], given, None, count)
-        for value, expected in zip(ends, whole, strict=True):
+    full = (back(oracle, x, levels), *undo(oracle, x, levels))
+    for clean, count in ((levels, None), (padded, None), (padded, jnp.asarray(6))):
+        ends = back(oracle, x[order], clean, num_steps=count), *undo(oracle, x[order], clean, None, count)
+        for value, expected in zip(ends, full, strict=True):
             np.testing.assert_allclose(value, expected[order], atol=5e-6)
     np.testing.assert_allclose(
         draw(oracle, reversible_heun(), padded, x), draw(oracle, reversible_heun(), levels, x), atol=5e-6
@@ -192,8 +192,8 @@ def test_values_and_gradients_are_finite_at_few_steps_on_every_schedule(kind):
     """`clean` answers an infinite noise at sigma = 0: neither method asks there."""
 
     def total(params, x, levels):
-        given = trained(params, kind)
-        ends = (inversion.ddim_invert(given, x, levels, refinements=1), *inversion.reversible_invert(given, x, levels))
+        clean = trained(params, kind)
+        ends = (inversion.ddim_invert(clean, x, levels, refinements=1), *inversion.reversible_invert(clean, x, levels))
         return sum(jnp.sum(end**2) for end in ends)
 
     slope = jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2)))

@@ -115,8 +115,8 @@ def corrected(x, level, operator, y, noise, scale):
 
 
 def measure(operator, seed=1, count=2, noise=0.3):
-    seen = forward(operator, MEAN + STD * rand(seed, count, *SHAPE))
-    return seen + noise * rand(seed + 1, *seen.shape)
+    measured = forward(operator, MEAN + STD * rand(seed, count, *SHAPE))
+    return measured + noise * rand(seed + 1, *measured.shape)
 
 
 def conditioned(mean, variance, a, y, noise):
@@ -136,9 +136,9 @@ def test_predictions_for_a_gaussian_are_corrected_by_closed_forms(operator):
         pigdm, dps, plain = corrected(x, level, operator, y, 0.3, scales)
         for row, (alpha, sigma) in enumerate(zip(level.alpha, level.sigma, strict=True)):
             # x is a second measurement, alpha clean + sigma noise, beside y: by Bayes' rule with both at once
-            both, seen = np.concatenate([alpha * np.eye(SIZE), a]), np.concatenate([flat(x)[row], flat(y)[row]])
+            both, measured = np.concatenate([alpha * np.eye(SIZE), a]), np.concatenate([flat(x)[row], flat(y)[row]])
             noise = np.concatenate([np.full(SIZE, sigma), np.full(len(a), 0.3)])
-            expected, _ = conditioned(np.full(SIZE, MEAN), STD**2, both, seen, noise)
+            expected, _ = conditioned(np.full(SIZE, MEAN), STD**2, both, measured, noise)
             np.testing.assert_allclose(flat(pigdm.clean)[row], expected, rtol=0, atol=1e-10)
             slope = alpha * STD**2 / (alpha**2 * STD**2 + sigma**2)  # of clean by x
             residual = flat(y)[row] - a @ flat(plain.clean)[row]
@@ -163,15 +163,15 @@ def test_a_ddim_step_with_dps_on_the_cosine_path_moves_x_by_the_papers_step():
         return jnp.sqrt(jnp.sum((y - operator.forward(ORACLE(x, here).clean)) ** 2, axis=(1, 2, 3)))
 
     gradient = jax.grad(lambda x: jnp.sum(misfit(x) ** 2))(x) / misfit(x)[:, None, None, None]
-    found, plain = (
+    result, plain = (
         diffusion.ancestral.ddim_step(denoise(x, here), here, there)
         for denoise in (posterior.dps(ORACLE, operator, y, 3.0), ORACLE)
     )
-    np.testing.assert_allclose(found, plain - 3.0 * math.sin(math.pi / 2 / steps) * gradient, atol=1e-12)
+    np.testing.assert_allclose(result, plain - 3.0 * math.sin(math.pi / 2 / steps) * gradient, atol=1e-12)
 
 
 @jax.jit
-def drawn(guided, levels, steps, start):
+def sample_of(guided, levels, steps, start):
     """By DDIM, with one compile for all numbers of steps."""
     index, sampler = jnp.arange(len(start)), diffusion.samplers.ddim()
     return diffusion.sampling.sample(
@@ -189,7 +189,7 @@ def test_ddim_with_pigdm_draws_from_the_posterior(operator):
     guided = posterior.pigdm(ORACLE, operator, jnp.repeat(y, SIZE + 1, axis=0), 0.2, data_std=STD, ratio_max=math.inf)
     for steps in (100, 400):
         levels = diffusion.grids.karras(diffusion.schedules.edm(), steps, sigma_min=0.002, sigma_max=2000.0)
-        ended = flat(drawn(guided, diffusion.grids.padded(levels, 400), jnp.asarray(steps), start))
+        ended = flat(sample_of(guided, diffusion.grids.padded(levels, 400), jnp.asarray(steps), start))
         root = ended[1:] - ended[0]
         errors.append((np.abs(ended[0] - mean).max(), np.abs(root.T @ root - covariance).max()))
     assert errors[1][0] < 0.001 and errors[1][1] < 0.02, errors
@@ -201,7 +201,7 @@ def test_residuals_of_dps_fall(operator):
     y, start = (v.astype(jnp.float32) for v in (measure(operator, count=4, noise=0.0), rand(5, 4, *SHAPE)))
     levels, misfits = diffusion.grids.trailing(diffusion.schedules.cosine(), 50), []
     for scale in (0.0, 0.3, 4.0):
-        ended = drawn(posterior.dps(ORACLE, operator, y, jnp.float32(scale)), levels, jnp.asarray(50), start)
+        ended = sample_of(posterior.dps(ORACLE, operator, y, jnp.float32(scale)), levels, jnp.asarray(50), start)
         misfits.append(np.linalg.norm(flat(y - forward(operator, ended)), axis=1))
     without, weak, strong = misfits
     assert np.all(weak < without) and np.mean(strong) < 0.25 * np.mean(without), (without, weak, strong)
@@ -221,18 +221,18 @@ def test_a_sample_is_its_own_in_batches_and_one_compile_serves_all_values(guide)
 
     @Traced
     def draw(rows, gain, levels, steps):
-        given = diffusion.denoiser.from_network(network, gain, diffusion.parameterization.velocity(), rows % 3)
-        guided = guide(given, linear_operators.inpaint(mask[rows]), y[rows], numbers[rows])
+        denoise = diffusion.denoiser.from_network(network, gain, diffusion.parameterization.velocity(), rows % 3)
+        guided = guide(denoise, linear_operators.inpaint(mask[rows]), y[rows], numbers[rows])
         sampler, options = diffusion.samplers.ddpm(), {"num_steps": steps, "trajectory": True}
         return diffusion.sampling.sample(jax.random.key(1), guided, sampler, levels, SHAPE, rows, **options)
 
     padded, everyone, some = diffusion.grids.padded(levels, 6), np.arange(5), np.array([4, 0])
-    whole = draw(everyone, 0.6, padded, 4)
-    assert whole.shape == (7, 5, *SHAPE) and np.all(np.isfinite(whole))
-    np.testing.assert_array_equal(whole[4:], np.broadcast_to(whole[4], (3, 5, *SHAPE)))
-    assert not any(np.allclose(draw(everyone, gain, padded, steps), whole) for gain, steps in ((0.2, 3), (0.6, 1)))
+    full = draw(everyone, 0.6, padded, 4)
+    assert full.shape == (7, 5, *SHAPE) and np.all(np.isfinite(full))
+    np.testing.assert_array_equal(full[4:], np.broadcast_to(full[4], (3, 5, *SHAPE)))
+    assert not any(np.allclose(draw(everyone, gain, padded, steps), full) for gain, steps in ((0.2, 3), (0.6, 1)))
     assert draw.traces == 1
-    np.testing.assert_allclose(draw(some, 0.6, padded, 4), whole[:, some], atol=5e-6)
+    np.testing.assert_allclose(draw(some, 0.6, padded, 4), full[:, some], atol=5e-6)
 
 
 # clean, (nearly) nothing left, clean and exploding

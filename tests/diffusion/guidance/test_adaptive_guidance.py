@@ -29,8 +29,8 @@ def network(params, x, t, label):
 
 
 def pair(label):
-    given = diffusion.from_network(network, GAIN, diffusion.parameterization.velocity(), label)
-    return given, given.with_condition(gd.NO_LABEL)
+    conditional = diffusion.from_network(network, GAIN, diffusion.parameterization.velocity(), label)
+    return conditional, conditional.with_condition(gd.NO_LABEL)
 
 
 def adaptive(label, index, threshold, batched=True):
@@ -59,11 +59,11 @@ def by_hand(label, index, threshold=THRESHOLD, decide=lambda parallel: parallel)
     stopped, first = np.zeros(len(label), bool), np.full(len(label), STEPS)
     t, alpha, sigma = (np.asarray(field, np.float64) for field in (levels.t, levels.alpha, levels.sigma))
     for j in range(STEPS):
-        given, free = turned(x, label, t[j]), turned(x, np.full_like(label, -1), t[j])
+        conditional, free = turned(x, label, t[j]), turned(x, np.full_like(label, -1), t[j])
         parallel = decide(
-            (given * free).sum(1) / np.linalg.norm(given, axis=1) / np.linalg.norm(free, axis=1) > threshold
+            (conditional * free).sum(1) / np.linalg.norm(conditional, axis=1) / np.linalg.norm(free, axis=1) > threshold
         )
-        velocity = np.where(stopped[:, None], given, free + SCALE * (given - free))
+        velocity = np.where(stopped[:, None], conditional, free + SCALE * (conditional - free))
         first = np.where(parallel & ~stopped, j, first)
         stopped |= parallel
         x = alpha[j + 1] * (alpha[j] * x - sigma[j] * velocity) + sigma[j + 1] * (sigma[j] * x + alpha[j] * velocity)
@@ -75,9 +75,9 @@ run = quickly(adaptive, static_argnames="batched")
 
 @pytest.mark.parametrize("batched", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_each_sample_stops_by_itself_and_the_unconditional_network_is_asked_until_all_have(batched):
-    found, rows = ROWS.during(run, LABELS, INDEX, np.float32(THRESHOLD), batched=batched)
+    result, rows = ROWS.during(run, LABELS, INDEX, np.float32(THRESHOLD), batched=batched)
     expected, first = by_hand(LABELS, INDEX)
-    np.testing.assert_allclose(found, expected, atol=2e-5)
+    np.testing.assert_allclose(result, expected, atol=2e-5)
     assert len(set(first)) > 2 and first.max() < STEPS - 1  # they stop in different steps, and some steps are left
     assert rows == len(LABELS) * (STEPS + first.max() + 1)
     together, _ = by_hand(LABELS, INDEX, decide=lambda parallel: np.full_like(parallel, parallel.all()))
@@ -86,9 +86,9 @@ def test_each_sample_stops_by_itself_and_the_unconditional_network_is_asked_unti
 
 def test_a_sample_does_not_depend_on_whether_its_neighbours_have_stopped():
     threshold = np.float32(THRESHOLD)
-    found = np.asarray(run(LABELS, INDEX, threshold))
+    result = np.asarray(run(LABELS, INDEX, threshold))
     others = np.asarray(run(np.array([9, 1, 9, 0]), np.array([3, 1, 8, 2]), threshold))
-    np.testing.assert_allclose(others[1], found[1], atol=5e-6)
+    np.testing.assert_allclose(others[1], result[1], atol=5e-6)
 
 
 def test_the_threshold_is_data_and_at_its_ends_all_steps_are_guided_or_the_first_alone():

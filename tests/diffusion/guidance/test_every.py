@@ -30,20 +30,20 @@ class Leaning:
         return -arrays.expand(level.alpha, offset[:, 0]) * jnp.sum(offset**2, axis=1)
 
 
-def of_interval(given, free, scale, **how):
-    return guidance.classifier_free(given, free, guidance.interval(scale, 0.2, 5.0), **how)
+def of_interval(denoise, free, scale, **how):
+    return guidance.classifier_free(denoise, free, guidance.interval(scale, 0.2, 5.0), **how)
 
 
 # Each is built from a network given a label and without one, at a scale. A new rule is one line.
 # RULES ask one network under several conditions, in one call (`batched=True`) or in several.
 RULES = {
     "classifier_free": guidance.classifier_free,
-    "classifier_free rescale": lambda given, free, scale, **how: guidance.classifier_free(
-        given, free, scale, rescale=0.7, **how
+    "classifier_free rescale": lambda denoise, free, scale, **how: guidance.classifier_free(
+        denoise, free, scale, rescale=0.7, **how
     ),
     "classifier_free interval": of_interval,
-    "composed": lambda given, free, scale, **how: guidance.composed(
-        free, [given, given.with_condition(2)], [scale, -0.5], **how
+    "composed": lambda denoise, free, scale, **how: guidance.composed(
+        free, [denoise, denoise.with_condition(2)], [scale, -0.5], **how
     ),
     "cfg_plus_plus": guidance.cfg_plus_plus,
     "adaptive_guidance": lambda *pair, **how: guidance.adaptive_guidance(*pair, threshold=0.9, **how),
@@ -51,11 +51,11 @@ RULES = {
 }
 EVERY = RULES | {
     "classifier_free batched": lambda *pair: guidance.classifier_free(*pair, batched=True),
-    "autoguidance": lambda given, free, scale: guidance.autoguidance(
-        given, records.replace(given, params={"gain": 0.3}), scale
+    "autoguidance": lambda denoise, free, scale: guidance.autoguidance(
+        denoise, records.replace(denoise, params={"gain": 0.3}), scale
     ),
     "dynamic_threshold": lambda *pair: guidance.dynamic_threshold(guidance.classifier_free(*pair), 0.8, bound=0.5),
-    "classifier": lambda given, free, scale: guidance.classifier(free, Leaning(given.condition[0]), scale),
+    "classifier": lambda denoise, free, scale: guidance.classifier(free, Leaning(denoise.condition[0]), scale),
 }
 every_rule = pytest.mark.parametrize("name", EVERY)
 
@@ -81,8 +81,8 @@ def conditional(label=LABELS, gain=0.7, predict=network, kind=parameterization.v
 
 
 def guided(name, scale, label=LABELS, gain=0.7, dtype=np.float32):
-    given = conditional(label, jnp.asarray(gain, dtype))
-    return EVERY[name](given, given.with_condition(gd.NO_LABEL), jnp.asarray(scale, dtype))
+    denoise = conditional(label, jnp.asarray(gain, dtype))
+    return EVERY[name](denoise, denoise.with_condition(gd.NO_LABEL), jnp.asarray(scale, dtype))
 
 
 def noised(seed=0, dtype=np.float32):
@@ -194,27 +194,27 @@ def test_numbers_are_data_and_rebuilt_rules_do_not_retrace(name):
 
 @pytest.mark.parametrize("name", RULES)
 def test_one_pass_answers_what_several_passes_answer_and_calls_the_network_once(name):
-    seen = []
+    calls = []
 
     def counting(params, x, t, label):
-        seen.append(x.shape[0])
+        calls.append(x.shape[0])
         return network(params, x, t, label)
 
-    given, scales = conditional(predict=counting), np.array([0.5, 1.0, 7.0], np.float32)
+    denoise, scales = conditional(predict=counting), np.array([0.5, 1.0, 7.0], np.float32)
     rules = (
-        RULES[name](given, given.with_condition(gd.NO_LABEL), scales, batched=batched) for batched in (False, True)
+        RULES[name](denoise, denoise.with_condition(gd.NO_LABEL), scales, batched=batched) for batched in (False, True)
     )
     several, one = (rule(noised(), levels(INNER[:3])) for rule in rules)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), one, several)
-    assert seen == [3] * (len(seen) - 1) + [3 * (len(seen) - 1)]
+    assert calls == [3] * (len(calls) - 1) + [3 * (len(calls) - 1)]
 
 
 def test_the_first_ones_parameters_serve_all_in_one_pass():
-    given = conditional()
+    denoise = conditional()
     other = conditional(gain=9.0).with_condition(gd.NO_LABEL)
-    _, free = JointCall.checked(given, other, batched=True)(noised(), levels(INNER[:3]))
+    _, free = JointCall.checked(denoise, other, batched=True)(noised(), levels(INNER[:3]))
     np.testing.assert_allclose(
-        free.clean, given.with_condition(gd.NO_LABEL)(noised(), levels(INNER[:3])).clean, atol=1e-6
+        free.clean, denoise.with_condition(gd.NO_LABEL)(noised(), levels(INNER[:3])).clean, atol=1e-6
     )
 
 
@@ -303,8 +303,8 @@ def test_an_interval_ends_with_its_upper_end_and_begins_behind_its_lower_one():
     )
     at = diffusion.Level(ratios, np.ones_like(ratios), ratios)
     np.testing.assert_array_equal(within(at), [1, 1, 3, 3, 3, 1])
-    whole = quickly(jax.vmap(guidance.interval(3.0, 0.0, np.inf)))
-    np.testing.assert_array_equal(whole(levels([CLEAN, (0.5, 0.5), NOISE])), [1, 3, 3])
+    full = quickly(jax.vmap(guidance.interval(3.0, 0.0, np.inf)))
+    np.testing.assert_array_equal(full(levels([CLEAN, (0.5, 0.5), NOISE])), [1, 3, 3])
 
 
 @pytest.mark.float64

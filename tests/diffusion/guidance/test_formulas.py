@@ -58,8 +58,8 @@ def test_a_learned_variance_is_that_of_the_conditional_network(batched):
         share = jnp.broadcast_to(0.1 * label.astype(x.dtype)[:, None], x.shape)
         return jnp.concatenate([x, share], axis=-1)
 
-    given = denoiser.from_network(wide, {}, parameterization.velocity(), jnp.array([3, 5]), learned_variance=True)
-    guided = guidance.classifier_free(given, given.with_condition(NO_LABEL), 2.0, batched=batched)(
+    conditional = denoiser.from_network(wide, {}, parameterization.velocity(), jnp.array([3, 5]), learned_variance=True)
+    guided = guidance.classifier_free(conditional, conditional.with_condition(NO_LABEL), 2.0, batched=batched)(
         jnp.ones((2, 4)), LEVEL
     )
     np.testing.assert_allclose(guided.variance_share, [[0.3] * 4, [0.5] * 4], rtol=1e-6)
@@ -70,9 +70,9 @@ def slope_of_tilted(free, parts, weights, x, level):
     """The gradient of the log-density free · prod (part / free)^weight."""
 
     def tilted(x):
-        whole = free.log_density(x, level)
+        full = free.log_density(x, level)
         return jnp.sum(
-            whole + sum(w * (part.log_density(x, level) - whole) for w, part in zip(weights, parts, strict=True))
+            full + sum(w * (part.log_density(x, level) - full) for w, part in zip(weights, parts, strict=True))
         )
 
     return jax.grad(tilted)(x)
@@ -82,11 +82,11 @@ def slope_of_tilted(free, parts, weights, x, level):
 @table("level", [LEVEL, Level(0.0, 1.0, 3.0)])
 @table("rule", [guidance.classifier_free, guidance.autoguidance])
 def test_the_guided_score_is_that_of_the_tilted_density(rule, level):
-    given, free, x = mixture(1)
+    conditional, free, x = mixture(1)
     for scale in (0.0, 1.0, 3.5):
-        guided = ask(rule(given, free, np.full(5, scale)), x, level)
+        guided = ask(rule(conditional, free, np.full(5, scale)), x, level)
         np.testing.assert_allclose(
-            guided.noise, -level.sigma * slope_of_tilted(free, [given], [np.full(5, scale)], x, level), atol=1e-9
+            guided.noise, -level.sigma * slope_of_tilted(free, [conditional], [np.full(5, scale)], x, level), atol=1e-9
         )
         np.testing.assert_allclose(level.alpha * guided.clean + level.sigma * guided.noise, x, atol=1e-12)
 
@@ -104,14 +104,14 @@ def test_composed_conditions_have_the_score_of_the_product_and_a_negative_weight
 
 @pytest.mark.float64
 def test_rescale_zero_changes_nothing_one_restores_the_deviation_of_the_conditional_and_half_lies_between():
-    given, free, x = mixture()
-    plain, conditional = guidance.classifier_free(given, free, 6.0)(x, LEVEL), given(x, LEVEL)
-    none, half, full = (guidance.classifier_free(given, free, 6.0, rescale=phi)(x, LEVEL) for phi in (0.0, 0.5, 1.0))
+    denoise, free, x = mixture()
+    plain, conditional = guidance.classifier_free(denoise, free, 6.0)(x, LEVEL), denoise(x, LEVEL)
+    none, half, full = (guidance.classifier_free(denoise, free, 6.0, rescale=phi)(x, LEVEL) for phi in (0.0, 0.5, 1.0))
     check_same(none, plain)
     np.testing.assert_allclose(np.std(full.clean, axis=1), np.std(conditional.clean, axis=1), rtol=1e-13)
     np.testing.assert_allclose(half.clean, (plain.clean + full.clean) / 2, atol=1e-14)
     assert np.all(np.abs(np.std(plain.clean, axis=1) - np.std(conditional.clean, axis=1)) > 1e-4)
-    each = guidance.classifier_free(given, free, 6.0, rescale=np.array([0.0, 0.5, 1.0, 0.0, 0.0]))(x, LEVEL)
+    each = guidance.classifier_free(denoise, free, 6.0, rescale=np.array([0.0, 0.5, 1.0, 0.0, 0.0]))(x, LEVEL)
     np.testing.assert_allclose(each.clean[:3], np.stack([none.clean[0], half.clean[1], full.clean[2]]), atol=1e-15)
 
 
@@ -130,16 +130,16 @@ def test_an_intervals_scale_holds_above_low_up_to_high_and_is_one_elsewhere():
 @pytest.mark.float64
 @pytest.mark.parametrize("rule", [guidance.classifier_free, guidance.autoguidance, guidance.adaptive_projected])
 def test_outside_the_interval_every_rule_is_the_conditional_prediction_and_any_function_of_the_level_is_a_scale(rule):
-    given, free, x = mixture()
+    conditional, free, x = mixture()
     guided, outside, inside = (
-        rule(given, free, guidance.interval(3.0, 0.5, 2.0)),
+        rule(conditional, free, guidance.interval(3.0, 0.5, 2.0)),
         Level(0.0, 1.0, 4.0),
         Level(0.0, 1.0, 1.0),
     )
-    check_same(guided(x, outside), given(x, outside))
-    check_same(guided(x, inside), rule(given, free, 3.0)(x, inside))
-    squared = rule(given, free, lambda level: jnp.asarray(level.sigma) ** 2)
-    check_same(squared(x, LEVEL), rule(given, free, LEVEL.sigma**2)(x, LEVEL))
+    check_same(guided(x, outside), conditional(x, outside))
+    check_same(guided(x, inside), rule(conditional, free, 3.0)(x, inside))
+    squared = rule(conditional, free, lambda level: jnp.asarray(level.sigma) ** 2)
+    check_same(squared(x, LEVEL), rule(conditional, free, LEVEL.sigma**2)(x, LEVEL))
 
 
 def test_scales_of_levels_hold_at_their_levels_lie_between_in_between_and_go_on_beyond():
@@ -156,20 +156,20 @@ def test_scales_of_levels_hold_at_their_levels_lie_between_in_between_and_go_on_
 # A classifier.
 
 
-def posterior(part, whole, share):
+def posterior(part, full, share):
     """log p(class | x), by Bayes' rule."""
-    return lambda x, level: jnp.log(share) + part.log_density(x, level) - whole.log_density(x, level)
+    return lambda x, level: jnp.log(share) + part.log_density(x, level) - full.log_density(x, level)
 
 
 @pytest.mark.float64
 @table("label", [0, 1])
 @table("level", [LEVEL, Level(0.0, 1.0, 0.1), Level(0.0, 1.0, 3.0), Level(0.0, 0.02, 0.98)])
 def test_classifier_guidance_is_classifier_free_guidance_and_at_scale_one_the_conditional(label, level):
-    part, whole, x = mixture(label)
-    log_probability = posterior(part, whole, SHARES[label])
+    part, full, x = mixture(label)
+    log_probability = posterior(part, full, SHARES[label])
     for scale in (np.zeros(5), np.ones(5), np.array([0.0, 0.5, 1.0, 2.0, 7.5])):
-        guided = ask(guidance.classifier(whole, log_probability, scale), x, level)
-        expected = ask(guidance.classifier_free(part, whole, scale), x, level)
+        guided = ask(guidance.classifier(full, log_probability, scale), x, level)
+        expected = ask(guidance.classifier_free(part, full, scale), x, level)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9), guided, expected)
         if np.all(scale == 1):
             np.testing.assert_allclose(guided.noise, ask(part, x, level).noise, atol=1e-9)
@@ -178,9 +178,9 @@ def test_classifier_guidance_is_classifier_free_guidance_and_at_scale_one_the_co
 @pytest.mark.float64
 @pytest.mark.parametrize("level", [Level(0.0, 0.0, 1.0), Level(0.0, 1.0, 0.0)])
 def test_a_classifier_leaves_the_prediction_at_alpha_zero_and_x_itself_at_sigma_zero(level):
-    part, whole, x = mixture()
-    guided = ask(guidance.classifier(whole, posterior(part, whole, SHARES[0]), np.full(5, 5.0)), x, level)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), guided, ask(whole, x, level))
+    part, full, x = mixture()
+    guided = ask(guidance.classifier(full, posterior(part, full, SHARES[0]), np.full(5, 5.0)), x, level)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), guided, ask(full, x, level))
 
 
 # CFG++.
@@ -200,20 +200,20 @@ def step(sampler, denoise, x, level, cleaner):
 def test_cfg_plus_plus_guides_the_clean_sample_alone_and_its_ddim_step_has_a_scale_that_grows_as_the_step_shrinks(
     level, cleaner
 ):
-    given, free, x = mixture()
-    guided, plain = guidance.cfg_plus_plus(given, free, 0.6), guidance.classifier_free(given, free, 0.6)
+    conditional, free, x = mixture()
+    guided, plain = guidance.cfg_plus_plus(conditional, free, 0.6), guidance.classifier_free(conditional, free, 0.6)
     check_same(guided(x, level), Prediction(plain(x, level).clean, free(x, level).noise))
-    np.testing.assert_array_equal(guidance.cfg_plus_plus(given, free, 0.0)(x, level).clean, free(x, level).clean)
+    np.testing.assert_array_equal(guidance.cfg_plus_plus(conditional, free, 0.0)(x, level).clean, free(x, level).clean)
     q = cleaner.sigma * level.alpha / (level.sigma * cleaner.alpha)
     for sampler in (samplers.ddim(), samplers.dpm_solver_multistep(1)):
-        expected = step(sampler, guidance.classifier_free(given, free, 0.6 / (1 - q)), x, level, cleaner)
+        expected = step(sampler, guidance.classifier_free(conditional, free, 0.6 / (1 - q)), x, level, cleaner)
         np.testing.assert_allclose(step(sampler, guided, x, level, cleaner), expected, atol=1e-12)
 
 
 @pytest.mark.float64
 def test_samplers_that_rebuild_one_form_from_x_lose_cfg_plus_plus_as_the_docstring_says():
-    given, free, x = mixture()
-    odd, plain = guidance.cfg_plus_plus(given, free, 0.6), guidance.classifier_free(given, free, 0.6)
+    conditional, free, x = mixture()
+    odd, plain = guidance.cfg_plus_plus(conditional, free, 0.6), guidance.classifier_free(conditional, free, 0.6)
     for sampler in (samplers.euler(), samplers.euler_ancestral()):
         np.testing.assert_allclose(
             step(sampler, odd, x, LEVEL, CLEANER), step(sampler, free, x, LEVEL, CLEANER), atol=1e-12
@@ -231,9 +231,9 @@ def test_samplers_that_rebuild_one_form_from_x_lose_cfg_plus_plus_as_the_docstri
 
 def projected(scale, **options):
     """The clean prediction under guidance, the conditional one, and the change that guidance makes to it at scale 2."""
-    given, free, x = mixture()
-    conditional, change = given(x, LEVEL).clean, given(x, LEVEL).clean - free(x, LEVEL).clean
-    guided = guidance.adaptive_projected(given, free, scale, **options)(x, LEVEL)
+    denoise, free, x = mixture()
+    conditional, change = denoise(x, LEVEL).clean, denoise(x, LEVEL).clean - free(x, LEVEL).clean
+    guided = guidance.adaptive_projected(denoise, free, scale, **options)(x, LEVEL)
     return np.asarray(guided.clean), np.asarray(conditional), np.asarray(change)
 
 
@@ -251,10 +251,10 @@ def test_eta_scales_the_parallel_part_alone_and_at_eta_or_scale_one_the_known_ru
             np.sum((guided - conditional - 2 * eta * along) * conditional, axis=1), 0, atol=1e-12
         )
     np.testing.assert_array_equal(projected(1.0, eta=0.2, norm_threshold=0.01)[0], conditional)
-    given, free, x = mixture()
+    denoise, free, x = mixture()
     check_same(
-        guidance.adaptive_projected(given, free, 4.0, eta=1.0)(x, LEVEL),
-        guidance.classifier_free(given, free, 4.0)(x, LEVEL),
+        guidance.adaptive_projected(denoise, free, 4.0, eta=1.0)(x, LEVEL),
+        guidance.classifier_free(denoise, free, 4.0)(x, LEVEL),
     )
 
 
@@ -284,28 +284,28 @@ def constant(clean):
     return lambda x, level: Prediction(clean, (x - level.alpha * clean) / level.sigma)
 
 
-def drawn(seed):
+def sample_of(seed):
     return jnp.asarray(np.random.default_rng(seed).normal(size=(4, 3, 5)))
 
 
 @pytest.mark.float64
 @pytest.mark.parametrize("bound", [1.0, 2.0])
 def test_what_lies_within_the_bound_passes_bit_for_bit(bound):
-    denoise = constant(bound * jnp.clip(drawn(0), -1, 1))
-    check_same(guidance.dynamic_threshold(denoise, bound=bound)(drawn(1), LEVEL), denoise(drawn(1), LEVEL))
+    denoise = constant(bound * jnp.clip(sample_of(0), -1, 1))
+    check_same(guidance.dynamic_threshold(denoise, bound=bound)(sample_of(1), LEVEL), denoise(sample_of(1), LEVEL))
 
 
 @pytest.mark.float64
 @table("share", [0.0, 0.5, 0.9, 1.0])
 def test_dynamic_threshold_is_the_formula_of_each_sample_and_its_noise_explains_x(share):
-    clean = 3 * np.asarray(drawn(0))
-    guided = guidance.dynamic_threshold(constant(jnp.asarray(clean)), share)(drawn(1), LEVEL)
+    clean = 3 * np.asarray(sample_of(0))
+    guided = guidance.dynamic_threshold(constant(jnp.asarray(clean)), share)(sample_of(1), LEVEL)
     limits = np.maximum(1.0, np.percentile(np.abs(clean), 100 * share, axis=(1, 2), keepdims=True))
     np.testing.assert_allclose(guided.clean, np.clip(clean, -limits, limits) / limits, atol=1e-14)
-    np.testing.assert_allclose(guided.noise, (drawn(1) - 0.8 * guided.clean) / 0.6, atol=1e-13)
+    np.testing.assert_allclose(guided.noise, (sample_of(1) - 0.8 * guided.clean) / 0.6, atol=1e-13)
     assert np.abs(guided.clean).max() <= 1
 
 
 def test_at_sigma_zero_the_clean_prediction_is_bounded_and_the_noise_stays():
-    guided = guidance.dynamic_threshold(oracles.gaussian(5.0))(4 * drawn(1), Level(0.0, 1.0, 0.0))
+    guided = guidance.dynamic_threshold(oracles.gaussian(5.0))(4 * sample_of(1), Level(0.0, 1.0, 0.0))
     assert np.abs(guided.clean).max() <= 1 and np.all(guided.noise == 0)

@@ -36,11 +36,11 @@ RULES = {
 
 
 def guided(rule, gain, scale, batched=False):
-    given = diffusion.from_network(network, gain, parameterization.velocity(), LABELS)
-    return RULES[rule](given, given.with_condition(gd.NO_LABEL), scale, batched=batched)
+    denoise = diffusion.from_network(network, gain, parameterization.velocity(), LABELS)
+    return RULES[rule](denoise, denoise.with_condition(gd.NO_LABEL), scale, batched=batched)
 
 
-def within(rule, batched, values, whole=False):
+def within(rule, batched, values, full=False):
     """Guided inside of the interval; `whole` by numbers, that is with both predictions at every level."""
     gain, scale = values
     strength = guidance.interval(scale, LOW, HIGH)
@@ -48,12 +48,12 @@ def within(rule, batched, values, whole=False):
     def both(x, level):
         return guided(rule, gain, strength(level), batched)(x, level)
 
-    return both if whole else guided(rule, gain, strength, batched)
+    return both if full else guided(rule, gain, strength, batched)
 
 
-def draw(rule, batched, values, whole=False):
+def draw(rule, batched, values, full=False):
     return diffusion.sample(
-        jax.random.key(0), within(rule, batched, values, whole), samplers.ddim(), LEVELS, (4,), np.arange(3)
+        jax.random.key(0), within(rule, batched, values, full), samplers.ddim(), LEVELS, (4,), np.arange(3)
     )
 
 
@@ -64,7 +64,7 @@ VALUES = np.float32(0.7), np.float32(3.0)
 
 @pytest.mark.parametrize(("rule", "batched"), CASES)
 def test_outside_of_the_interval_the_conditional_network_alone_is_asked_and_draws_stay(rule, batched):
-    programs = (in_numpy(partial(draw, rule, batched, whole=whole)) for whole in (False, True))
+    programs = (in_numpy(partial(draw, rule, batched, full=full)) for full in (False, True))
     (x, rows), (expected, whole_rows) = (ROWS.during(program, VALUES) for program in programs)
     assert rows == len(LABELS) * (STEPS + INSIDE) and whole_rows == len(LABELS) * 2 * STEPS
     np.testing.assert_allclose(x, expected, atol=2e-5)
@@ -73,17 +73,17 @@ def test_outside_of_the_interval_the_conditional_network_alone_is_asked_and_draw
 def test_gradients_by_parameters_and_scale_are_those_of_both_predictions():
     x = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4)), jnp.float32)
 
-    def total(values, whole):
-        denoise = within("rescaled", False, values, whole)
+    def total(values, full):
+        denoise = within("rescaled", False, values, full)
         return jnp.sum(jax.lax.map(lambda level: denoise(x, level).clean, LEVELS[:-1]) ** 2)
 
     @in_numpy
     def slopes(values):
-        return [jax.grad(total)(values, whole) for whole in (False, True)]
+        return [jax.grad(total)(values, full) for full in (False, True)]
 
-    found, expected = slopes(VALUES)
-    np.testing.assert_allclose(found, expected, rtol=1e-4)
-    assert abs(found[1]) > 1e-3
+    result, expected = slopes(VALUES)
+    np.testing.assert_allclose(result, expected, rtol=1e-4)
+    assert abs(result[1]) > 1e-3
 
 
 def test_a_rule_that_asks_both_everywhere_is_caught(monkeypatch):
@@ -109,12 +109,12 @@ def test_mapped_over_levels_and_at_levels_on_both_sides_the_predictions_are_thos
 
 def test_numbers_are_not_looked_at_and_any_function_of_the_level_is():
     """By how often each of four networks is asked, in one program."""
-    asked = []
+    calls = []
     scales = (1.0, lambda level: 1.0, lambda level: jnp.ones(3), lambda level: jnp.array([1.0, 1.0, 2.0]))
 
     def counting(number):
         def predict(params, x, t, label):
-            jax.debug.callback(lambda: asked.append(number))
+            jax.debug.callback(lambda: calls.append(number))
             return x * params + 0.1 * label[:, None]
 
         return diffusion.from_network(predict, 0.7, parameterization.velocity(), LABELS)
@@ -129,7 +129,7 @@ def test_numbers_are_not_looked_at_and_any_function_of_the_level_is():
 
     jax.block_until_ready(run(np.ones((3, 4), np.float32)))
     jax.effects_barrier()
-    assert [asked.count(number) for number in range(4)] == [2, 1, 1, 2]
+    assert [calls.count(number) for number in range(4)] == [2, 1, 1, 2]
 
 
 def test_an_interval_holds_its_upper_end_and_not_its_lower_one():

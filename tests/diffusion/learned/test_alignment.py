@@ -66,12 +66,12 @@ def test_the_cosine_is_the_mean_over_places_and_a_vector_per_sample_is_held_agai
         return (a * b).sum(-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
 
     @in_numpy
-    def found(tokens, features):
+    def cosines_of(tokens, features):
         cases = (tokens, features), (tokens, features[:, 0]), (tokens.reshape(2, 1, 3, 5), features)
         return jnp.stack([alignment.cosine_similarity(*case) for case in cases])
 
-    whole, pooled = cosines(tokens, features).mean(), cosines(tokens.mean(1), features[:, 0]).mean()
-    np.testing.assert_allclose(found(tokens, features), [whole, pooled, whole], rtol=1e-5)
+    full, pooled = cosines(tokens, features).mean(), cosines(tokens.mean(1), features[:, 0]).mean()
+    np.testing.assert_allclose(cosines_of(tokens, features), [full, pooled, full], rtol=1e-5)
 
 
 def test_tokens_of_zero_have_no_similarity_and_a_finite_gradient():
@@ -80,16 +80,16 @@ def test_tokens_of_zero_have_no_similarity_and_a_finite_gradient():
 
 
 def test_features_see_the_clean_samples_and_what_stands_behind_the_batch_and_get_no_gradient():
-    seen = []
+    calls = []
 
     def features(weights, clean):
-        seen.append(clean)
+        calls.append(clean)
         return clean @ weights
 
     batch, weights = Batch(CLEAN), jnp.float32([[1.0, 2.0], [0.0, -1.0]])
     loss = aligned(features)
     slope = in_numpy(jax.grad(lambda weights: loss(PARAMS, jax.random.key(0), batch, weights)[0]))(weights)
-    assert not np.any(slope) and seen[0] is CLEAN
+    assert not np.any(slope) and calls[0] is CLEAN
 
 
 class Blocks(nn.Module):

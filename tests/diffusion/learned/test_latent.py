@@ -66,10 +66,10 @@ def test_the_gaussian_bottleneck_draws_and_pays_the_divergence_per_number_of_a_p
         decoded = [decode(params, latent) for latent in (gaussian.sample(KEY, np.arange(4)), gaussian.mode())]
         return GAUSSIAN(params, KEY, x), gaussian.kl(), *decoded
 
-    result, kl, drawn, likeliest = parts(PARAMS, X)
+    result, kl, samples, likeliest = parts(PARAMS, X)
     np.testing.assert_allclose(result.metrics["kl"], np.mean(kl), rtol=1e-6)
     np.testing.assert_allclose(result.penalty, 0.1 * np.mean(kl) / 64, rtol=1e-6)
-    np.testing.assert_allclose(result.image, drawn, atol=1e-6)
+    np.testing.assert_allclose(result.image, samples, atol=1e-6)
     assert np.abs(np.subtract(result.image, likeliest)).max() > 0.01
 
 
@@ -93,17 +93,17 @@ def test_the_error_is_the_mean_distance_of_pixels_plus_penalty_and_perceptual_pa
 
     @quickly
     def losses(x):
-        every = []
+        all_losses = []
         for distance in ("l1", "l2"):
             seeing = latent.autoencoding(half_off, distance=distance, maps=edges, perceptual_weight=2.0)
             blind = latent.autoencoding(half_off, distance=distance)
-            every.append((seeing(jnp.float32(0.5), KEY, Batch(x)), blind(jnp.float32(0), KEY, Batch(x))))
-        return every, latent.perceptual(edges, x + 0.5, x)
+            all_losses.append((seeing(jnp.float32(0.5), KEY, Batch(x)), blind(jnp.float32(0), KEY, Batch(x))))
+        return all_losses, latent.perceptual(edges, x + 0.5, x)
 
-    both, seen = losses(X)
+    both, measures = losses(X)
     for ((value, metrics), (of_equal, without)), expected in zip(both, (0.5, 0.25), strict=True):
         assert float(metrics["reconstruction"]) == pytest.approx(expected, rel=1e-5) and float(metrics["own"]) == 7
-        assert float(value) == pytest.approx(expected + 3 + 2 * float(seen), rel=1e-5) and float(seen) > 0.01
+        assert float(value) == pytest.approx(expected + 3 + 2 * float(measures), rel=1e-5) and float(measures) > 0.01
         assert float(of_equal) == 3 and "perceptual" not in without
 
 
@@ -159,12 +159,12 @@ def test_the_adaptive_weight_is_the_ratio_of_norms_clipped_and_without_gradient(
 @pytest.fixture(scope="module")
 def parts():
     """(scalar, metrics, gradient) of the adversarial loss, and the pieces of it by hand."""
-    whole = latent.adversarial(latent.autoencoding(GAUSSIAN, maps=edges), judge, weight=0.7, delta=0.01)
+    full = latent.adversarial(latent.autoencoding(GAUSSIAN, maps=edges), judge, weight=0.7, delta=0.01)
 
     @quickly
-    def every(params, x):
-        def pieces(own):
-            result = GAUSSIAN(own, KEY, x)
+    def all_losses(params, x):
+        def pieces(autoencoder):
+            result = GAUSSIAN(autoencoder, KEY, x)
             error = jnp.mean(jnp.abs(result.image - x)) + latent.perceptual(edges, result.image, x)
             return jnp.stack([error, -jnp.mean(judge(params["discriminator"], result.image)), result.penalty])
 
@@ -172,18 +172,18 @@ def parts():
             fake = judge(other, GAUSSIAN(params["autoencoder"], KEY, x).image)
             return (jnp.mean(jnp.maximum(0, 1 - judge(other, x))) + jnp.mean(jnp.maximum(0, 1 + fake))) / 2
 
-        own = params["autoencoder"]
-        (value, metrics), slopes = jax.value_and_grad(whole, has_aux=True)(params, KEY, Batch(x))
+        autoencoder = params["autoencoder"]
+        (value, metrics), slopes = jax.value_and_grad(full, has_aux=True)(params, KEY, Batch(x))
         return (
             value,
             metrics,
             slopes,
-            pieces(own),
-            jax.jacrev(pieces)(own),
+            pieces(autoencoder),
+            jax.jacrev(pieces)(autoencoder),
             jax.value_and_grad(judging)(params["discriminator"]),
         )
 
-    return jax.tree.map(np.asarray, every(BOTH, X))
+    return jax.tree.map(np.asarray, all_losses(BOTH, X))
 
 
 def test_the_adaptive_weight_of_the_loss_is_the_ratio_of_gradients_at_the_last_layer_by_hand(parts):

@@ -35,8 +35,8 @@ def learn():
     @in_numpy
     def run(key, rate, ripple):
         def rippled(x, level):
-            told = DATA(x, level)
-            return records.replace(told, clean=told.clean + ripple * jnp.sin(40 * level.t))
+            prediction = DATA(x, level)
+            return records.replace(prediction, clean=prediction.clean + ripple * jnp.sin(40 * level.t))
 
         options = {"shape": (2,), "candidates": fixed(), "reference": fine()}
         counts = {"pairs": 64, "held_out": 64, "batch": 64, "iterations": 150}
@@ -46,14 +46,14 @@ def learn():
 
 
 @in_numpy
-def drawn(levels, num_steps):
+def sample_of(levels, num_steps):
     return sampling.sample(jax.random.key(99), DATA, DDIM, levels, (2,), jnp.arange(256), num_steps=num_steps)
 
 
 def ends(levels):
     """By one program for grids of all lengths."""
     padded = jax.tree.map(lambda field: np.pad(field, (0, 201 - len(field)), "edge"), levels)
-    return drawn(padded, len(levels) - 1)
+    return sample_of(padded, len(levels) - 1)
 
 
 def error(levels):

@@ -107,8 +107,8 @@ def test_training_reaches_the_least_variance_and_leaves_the_bound_alone():
     def moments(schedule):
         """The mean and mean square of the drawn loss, in bits, over data, noise and u."""
         u = (jnp.arange(4096) + 0.5) / 4096
-        drawn = elbo.path_rate(oracle, data, noise, schedule, u) / LOG2
-        return jnp.mean(drawn), jnp.mean(drawn**2)
+        rates = elbo.path_rate(oracle, data, noise, schedule, u) / LOG2
+        return jnp.mean(rates), jnp.mean(rates**2)
 
     @jax.jit
     def squares(log_snr):
@@ -156,8 +156,8 @@ def test_the_shape_follows_the_second_moment_and_the_ends_follow_the_bound():
         values, numbers = [], getattr(schedule, part)
         for step in (1e-5, -1e-5):
             moved = records.replace(numbers, **{name: getattr(numbers, name) + step})
-            total, seen = objective(records.replace(schedule, **{part: moved}), jax.random.key(1), x)[0]
-            values.append(seen["bits"] if part == "ends" else total - seen["bits"])
+            total, measures = objective(records.replace(schedule, **{part: moved}), jax.random.key(1), x)[0]
+            values.append(measures["bits"] if part == "ends" else total - measures["bits"])
         expected = float(values[0] - values[1]) / 2e-5
         assert float(getattr(getattr(slope, part), name)) == pytest.approx(expected, rel=1e-4, abs=1e-7), name
 
@@ -167,10 +167,10 @@ def test_the_bits_of_the_objective_are_those_of_the_bound():
     schedule, mixture = learned_schedule.monotone(ENDS), oracles.mixture(*MIXTURE)
     x = mixture.draw(jax.random.key(0), 4096)
     run = jax.jit(lambda key: learned_schedule.objective(schedule, key, mixture, x)[1]["bits"])
-    drawn = [float(run(jax.random.key(seed))) for seed in range(8)]
+    rates = [float(run(jax.random.key(seed))) for seed in range(8)]
     bound = elbo.continuous(jax.random.key(9), mixture, x, schedule, jnp.arange(4096), draws=8)
-    error = math.hypot(np.std(drawn) / math.sqrt(8), math.sqrt(np.mean(bound.standard_error**2) / 4096))
-    assert error < 0.2 and np.mean(drawn) == pytest.approx(float(jnp.mean(bound.bits)), abs=4 * error)
+    error = math.hypot(np.std(rates) / math.sqrt(8), math.sqrt(np.mean(bound.standard_error**2) / 4096))
+    assert error < 0.2 and np.mean(rates) == pytest.approx(float(jnp.mean(bound.bits)), abs=4 * error)
 
 
 def test_values_and_gradients_are_finite_in_float32_for_whole_values():

@@ -37,28 +37,28 @@ def test_gaussian_data_is_carried_to_its_closed_form_and_back_and_a_smaller_tole
     )
     exact, errors, costs = GAUSSIAN.flow(x, level, cleaner), [], []
     for tolerance in (1e-3, 1e-6, 1e-8):
-        found = solve(x, level, cleaner, tolerance)
-        assert np.all(found.success)
-        errors.append(float(jnp.max(jnp.abs(found.x - exact))))
-        costs.append(int(found.evaluations.max()))
+        result = solve(x, level, cleaner, tolerance)
+        assert np.all(result.success)
+        errors.append(float(jnp.max(jnp.abs(result.x - exact))))
+        costs.append(int(result.evaluations.max()))
         np.testing.assert_allclose(solve(x, level, level, tolerance).x, x, rtol=1e-6)  # equal levels: nothing moves
     assert errors[0] > 10 * errors[1] > 20 * errors[2] and errors[2] < 1e-6 and costs[0] < costs[1] < costs[2], (
         errors,
         costs,
     )
-    np.testing.assert_allclose(solve(found.x, cleaner, level, 1e-8).x / level.sigma, x / level.sigma, atol=1e-5)
+    np.testing.assert_allclose(solve(result.x, cleaner, level, 1e-8).x / level.sigma, x / level.sigma, atol=1e-5)
 
 
 def test_stated_evaluations_are_those_made():
-    seen = []
+    calls = []
 
     def counted(x, level):
-        jax.debug.callback(lambda: seen.append(1))
+        jax.debug.callback(lambda: calls.append(1))
         return GAUSSIAN(x, level)
 
-    found = jax.jit(lambda: adaptive.sample(KEY, counted, SCHEDULES["no signal"], (3,), jnp.arange(1)))()
+    result = jax.jit(lambda: adaptive.sample(KEY, counted, SCHEDULES["no signal"], (3,), jnp.arange(1)))()
     jax.effects_barrier()
-    assert len(seen) == int(found.evaluations[0])
+    assert len(calls) == int(result.evaluations[0])
 
 
 @pytest.mark.float64  # in float32 a rounding of its own for each batch size may turn a step away that another takes
@@ -68,9 +68,11 @@ def test_a_sample_and_its_cost_depend_neither_on_neighbours_nor_on_order():
     four = draw(jnp.arange(4))
     assert len(set(np.asarray(four.evaluations).tolist())) > 1, "samples go at paces of their own"
     for rows in (np.array([2, 0, 3, 1]), np.array([3, 3, 3, 3])):  # of one shape, so that one program draws them
-        found = draw(rows)
-        np.testing.assert_allclose(found.x, four.x[rows], atol=1e-9)  # a flow between two components enlarges roundings
-        np.testing.assert_array_equal(found.evaluations, four.evaluations[rows])
+        result = draw(rows)
+        np.testing.assert_allclose(
+            result.x, four.x[rows], atol=1e-9
+        )  # a flow between two components enlarges roundings
+        np.testing.assert_array_equal(result.evaluations, four.evaluations[rows])
 
 
 @pytest.mark.parametrize("name", ["cosine", "exploding"])
@@ -82,11 +84,11 @@ def test_samples_start_at_the_noise_of_the_fixed_samplers_and_end_at_the_denoise
     )()
     expected = GAUSSIAN(GAUSSIAN.flow(start, levels[0], levels[1]), levels[1]).clean
     draw = jax.jit(lambda **start: adaptive.sample(KEY, GAUSSIAN, schedule, (3,), rows, rtol=1e-5, atol=1e-5, **start))
-    found = draw()
-    assert np.all(found.success) and found.x.dtype == jnp.float32
-    np.testing.assert_allclose(found.x, expected, atol=1e-4)
+    result = draw()
+    assert np.all(result.success) and result.x.dtype == jnp.float32
+    np.testing.assert_allclose(result.x, expected, atol=1e-4)
     if name == "cosine":  # steps are as exact as 1e-5, and roundings depend on the processor
-        np.testing.assert_allclose(draw(start=start).x, found.x, atol=1e-4)
+        np.testing.assert_allclose(draw(start=start).x, result.x, atol=1e-4)
 
 
 def test_too_few_steps_and_numbers_that_are_not_finite_are_no_success_and_conditions_follow_their_samples():
@@ -100,9 +102,9 @@ def test_too_few_steps_and_numbers_that_are_not_finite_are_no_success_and_condit
         )
         return adaptive.sample(KEY, broken, FLOW, (3,), row[None], max_steps=50)
 
-    found = jax.jit(jax.vmap(draw))(jnp.arange(2), jnp.array([False, True]))
-    np.testing.assert_array_equal(found.success[:, 0], [True, False])
-    assert np.all(np.isfinite(found.x[0]))
+    result = jax.jit(jax.vmap(draw))(jnp.arange(2), jnp.array([False, True]))
+    np.testing.assert_array_equal(result.success[:, 0], [True, False])
+    assert np.all(np.isfinite(result.x[0]))
 
 
 @pytest.mark.float64
@@ -121,8 +123,8 @@ def test_an_end_without_noise_is_finite_for_a_network_that_answers_the_clean_sam
     """Its noise prediction is 0/0 at sigma = 0."""
 
     def total(gain, x):
-        given = denoiser.from_network(lambda gain, x, t: jnp.tanh(gain * x), gain, parameterization.clean())
-        return jnp.sum(adaptive.solve(given, FLOW, x, Level(1000.0, 0.0, 1.0), CLEAN).x ** 2)
+        denoise = denoiser.from_network(lambda gain, x, t: jnp.tanh(gain * x), gain, parameterization.clean())
+        return jnp.sum(adaptive.solve(denoise, FLOW, x, Level(1000.0, 0.0, 1.0), CLEAN).x ** 2)
 
     assert finite(jax.jit(jax.value_and_grad(total, argnums=(0, 1)))(jnp.float32(0.7), jnp.ones((2, 3))))
 
@@ -134,10 +136,10 @@ def test_the_network_hears_t_in_float32_where_x_is_narrower():
         heard.append(level.t.dtype)
         return GAUSSIAN(x, level)
 
-    found = jax.jit(lambda x: adaptive.solve(listening, FLOW, x, NOISY, NEAR, rtol=0.1, atol=0.1).x)(
+    result = jax.jit(lambda x: adaptive.solve(listening, FLOW, x, NOISY, NEAR, rtol=0.1, atol=0.1).x)(
         jnp.ones((2, 3), jnp.bfloat16)
     )
-    assert found.dtype == jnp.bfloat16 and np.all(np.isfinite(found.astype(jnp.float32)))
+    assert result.dtype == jnp.bfloat16 and np.all(np.isfinite(result.astype(jnp.float32)))
     assert heard and set(heard) == {jnp.dtype("float32")}
 
 

@@ -214,10 +214,10 @@ def test_the_path_between_two_ends_does_not_enter():
 @pytest.mark.float64
 def test_the_chain_tends_to_continuous_time():
     schedule, gaps = schedules.flow(), []
-    whole = float(diffusion_nats(NARROW, X, schedule, tuple(flow_u((5.0, -5.0)))))
+    full = float(diffusion_nats(NARROW, X, schedule, tuple(flow_u((5.0, -5.0)))))
     for steps in (50, 100, 200):
         levels = grids.log_snr(schedule, steps, sigma_min=math.exp(-2.5), sigma_max=math.exp(2.5), end="first")
-        gaps.append(float(jnp.sum(chain_parts(NARROW, X, levels, "small"))) - whole)
+        gaps.append(float(jnp.sum(chain_parts(NARROW, X, levels, "small"))) - full)
     assert gaps[0] > gaps[1] > gaps[2] > 0 and 0.9 < math.log2(gaps[1] / gaps[2]) < 1.1, gaps
 
 
@@ -252,12 +252,12 @@ def test_a_sample_has_its_value_alone_in_any_order_and_in_a_padded_chain_and_no_
     levels, order = grids.trailing(schedules.flow(), 4), np.array([3, 0, 4, 1, 2])
     again = np.full(5, 2)  # of one shape, so that one program answers
     for run in (lambda x, i: discrete(GAUSSIAN, x, levels, i), lambda x, i: continuous(GAUSSIAN, x, i, (0.02, 1.0))):
-        whole, shuffled, alone = run(x, np.arange(5)), run(x[order], order), run(x[again], again)
-        assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(whole))
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b[order], rtol=2e-5, atol=5e-6), shuffled, whole)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b[again], rtol=2e-5, atol=5e-6), alone, whole)
-    whole, padded = (discrete(GAUSSIAN, x, chain, jnp.arange(5)) for chain in (levels, grids.padded(levels, 7)))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), padded, whole)
+        full, shuffled, alone = run(x, np.arange(5)), run(x[order], order), run(x[again], again)
+        assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(full))
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b[order], rtol=2e-5, atol=5e-6), shuffled, full)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b[again], rtol=2e-5, atol=5e-6), alone, full)
+    full, padded = (discrete(GAUSSIAN, x, chain, jnp.arange(5)) for chain in (levels, grids.padded(levels, 7)))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), padded, full)
     once = quickly(lambda x: elbo.discrete(KEY, GAUSSIAN, x, levels, jnp.arange(5)))(x)
     assert np.all(np.isposinf(once.standard_error)) and np.all(np.isfinite(once.bits))
 

@@ -45,9 +45,9 @@ def test_gaussian_bits_are_those_of_the_density_that_the_sampler_draws(name):
     """
     s, x, levels = 0.5, rand(0, 32, 3), grids.trailing(SCHEDULES[name], 400)
     std = s * levels.sigma[0] / jnp.hypot(levels.alpha[0] * s, levels.sigma[0])
-    found = run(oracles.gaussian(s), x, levels)
-    np.testing.assert_allclose(found.bits, normal_bits(x, std), atol=1e-3)
-    assert np.all(found.step_error < 1e-3) and np.all(found.standard_error == 0)
+    result = run(oracles.gaussian(s), x, levels)
+    np.testing.assert_allclose(result.bits, normal_bits(x, std), atol=1e-3)
+    assert np.all(result.step_error < 1e-3) and np.all(result.standard_error == 0)
 
 
 @pytest.mark.float64
@@ -56,10 +56,10 @@ def test_the_error_falls_with_the_square_of_the_steps_and_is_foretold():
     x = rand(0, 32, 3)
     mixture_bits = -mixture().log_density(x, CLEAN) / 3 / math.log(2.0)
     for oracle, exact in ((oracles.gaussian(0.5, 0.3), normal_bits(x, 0.5, 0.3)), (mixture(), mixture_bits)):
-        found = [run(oracle, x, flow(steps)) for steps in (100, 200, 400)]
-        errors = [np.abs(np.asarray(one.bits - exact)) for one in found]
+        result = [run(oracle, x, flow(steps)) for steps in (100, 200, 400)]
+        errors = [np.abs(np.asarray(one.bits - exact)) for one in result]
         np.testing.assert_allclose(orders([error.max() for error in errors]), 2, atol=0.1)
-        np.testing.assert_allclose(found[-1].step_error, errors[-1], rtol=0.1)
+        np.testing.assert_allclose(result[-1].step_error, errors[-1], rtol=0.1)
 
 
 @pytest.mark.float64
@@ -67,8 +67,8 @@ def test_a_noised_end_gives_the_noised_density():
     """x is a sample at the last level, and prior_std is that of x_T."""
     x, gaussian = rand(1, 32, 3), oracles.gaussian(0.5)
     levels = grids.log_snr(schedules.cosine(1000), 200, sigma_min=0.05, sigma_max=20.0, end="first")
-    found = run(gaussian, x, levels, prior_std=gaussian.marginal_std(levels[0]), offset=7.0)
-    np.testing.assert_allclose(found.bits, 7 + normal_bits(x, gaussian.marginal_std(levels[-1])), atol=1e-3)
+    result = run(gaussian, x, levels, prior_std=gaussian.marginal_std(levels[0]), offset=7.0)
+    np.testing.assert_allclose(result.bits, 7 + normal_bits(x, gaussian.marginal_std(levels[-1])), atol=1e-3)
 
 
 @pytest.mark.float64
@@ -77,12 +77,12 @@ def test_the_value_depends_on_the_path_through_its_ends_only():
     x, bits = rand(2, 32, 3), []
     for name in ("exploding", "straight", "cosine"):
         levels = grids.log_snr(SCHEDULES[name], 400, sigma_min=0.01, sigma_max=50.0, end="first")
-        found = run(
+        result = run(
             mixture(),
             flow_coordinates.unscaled(flow_coordinates.scaled(x, levels[-1]), levels[-1]) * levels[-1].alpha,
             levels,
         )
-        bits.append(np.asarray(found.bits) - np.log2(levels[-1].alpha))  # back to the density of x / alpha
+        bits.append(np.asarray(result.bits) - np.log2(levels[-1].alpha))  # back to the density of x / alpha
         np.testing.assert_allclose(bits[-1], bits[0], atol=2e-4)
 
 
@@ -114,8 +114,8 @@ def test_a_probe_is_kept_along_the_whole_path():
 def test_many_directions_are_taken_in_parts_and_rademacher_is_exact_for_an_isotropic_field():
     x = rand(6, 2, 10, 13)
     divergences = likelihood.exact(), likelihood.hutchinson(KEY, jnp.arange(2), 2)
-    found, probed = (compiled(oracles.gaussian(0.5), x, flow(3), divergence, {}) for divergence in divergences)
-    np.testing.assert_allclose(found.bits, probed.bits, rtol=1e-10)
+    result, probed = (compiled(oracles.gaussian(0.5), x, flow(3), divergence, {}) for divergence in divergences)
+    np.testing.assert_allclose(result.bits, probed.bits, rtol=1e-10)
     np.testing.assert_allclose(probed.standard_error, 0.0, atol=1e-12)
 
 
@@ -125,23 +125,23 @@ def test_a_sample_has_its_value_alone_in_any_order_and_in_any_batch():
     def values(rows):
         return jax.tree.leaves(run(mixture(), x[rows], flow(8), likelihood.hutchinson(jax.random.key(3), rows, 2)))
 
-    whole = values(jnp.arange(6))
+    full = values(jnp.arange(6))
     for rows in (jnp.array([4, 0, 5, 2, 1, 3]), jnp.array([2])):
-        for own, value in zip(values(rows), whole, strict=True):
-            assert own.dtype == jnp.float32
-            np.testing.assert_allclose(own, value[rows], atol=5e-6)
+        for alone, value in zip(values(rows), full, strict=True):
+            assert alone.dtype == jnp.float32
+            np.testing.assert_allclose(alone, value[rows], atol=5e-6)
 
 
 def test_padded_grids_and_traced_counts_change_nothing_and_compile_once():
     x, before = jnp.asarray(rand(8, 2, 3), jnp.float32), compiled.traces
-    found = {steps: run(mixture(), x, flow(steps)) for steps in (1, 4, 7)}
+    result = {steps: run(mixture(), x, flow(steps)) for steps in (1, 4, 7)}
     assert compiled.traces == before + 1
     for steps in (1, 4, 7):
         padded = compiled(mixture(), x, grids.padded(flow(steps), 7), None, {})
-        np.testing.assert_allclose(padded.bits, found[steps].bits, atol=5e-6)
+        np.testing.assert_allclose(padded.bits, result[steps].bits, atol=5e-6)
         if steps > 1:
-            np.testing.assert_allclose(padded.step_error, found[steps].step_error, atol=5e-6)
-    assert np.all(np.isposinf(found[1].step_error)), "nothing is known of the error of a single step"
+            np.testing.assert_allclose(padded.step_error, result[steps].step_error, atol=5e-6)
+    assert np.all(np.isposinf(result[1].step_error)), "nothing is known of the error of a single step"
 
 
 def test_values_and_gradients_are_finite_at_few_steps_on_every_schedule():
@@ -160,10 +160,10 @@ def test_probes_and_the_noise_of_whole_values_share_nothing_with_the_noise_of_a_
     """`sample(key)` and then `hutchinson(key, index)` used one noise as x_T and as probe, which biased the bits."""
     index, like = jnp.arange(8), jnp.zeros((8, 64))
     keys = sample_keys.keys_of(KEY, index)
-    drawn = [*(arrays.normal(arrays.fold_in(keys, part), like) for part in range(4))]
-    drawn += [*likelihood.hutchinson(KEY, index, 4, "gaussian").directions(like)]
-    drawn += [norm.ppf(0.5 + np.asarray(likelihood.dequantize(KEY, like, index, 1.0 - 1e-6), np.float64))]
-    assert np.abs(np.corrcoef([np.ravel(value) for value in drawn]) - np.eye(9)).max() < 5 / np.sqrt(8 * 64)
+    noises = [*(arrays.normal(arrays.fold_in(keys, part), like) for part in range(4))]
+    noises += [*likelihood.hutchinson(KEY, index, 4, "gaussian").directions(like)]
+    noises += [norm.ppf(0.5 + np.asarray(likelihood.dequantize(KEY, like, index, 1.0 - 1e-6), np.float64))]
+    assert np.abs(np.corrcoef([np.ravel(value) for value in noises]) - np.eye(9)).max() < 5 / np.sqrt(8 * 64)
 
 
 @pytest.mark.float64
@@ -173,9 +173,9 @@ def test_dequantized_bits_bound_the_mass_of_a_whole_value_from_above_and_tightly
     assert np.abs(np.asarray(x) - value).max() <= width / 2 and np.std(x) == pytest.approx(
         width / math.sqrt(12), rel=0.05
     )
-    found = run(oracles.gaussian(std), x, flow(200), offset=math.log2(1 / width))
+    result = run(oracles.gaussian(std), x, flow(200), offset=math.log2(1 / width))
     mass = -math.log2(np.diff(norm.cdf([value - width / 2, value + width / 2], scale=std))[0])
-    assert 0 <= np.mean(found.bits) - mass < 3e-3
+    assert 0 <= np.mean(result.bits) - mass < 3e-3
     again = likelihood.dequantize(KEY, jnp.full((2, 1), value), jnp.array([7, 3]), width)
     np.testing.assert_array_equal(again, x[jnp.array([7, 3])])
 

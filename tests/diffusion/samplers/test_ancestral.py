@@ -134,12 +134,12 @@ def test_the_noise_kept_and_the_noise_added_make_up_the_level():
         (schedules.zero_terminal_snr(schedules.linear()), schedules.cosine()), (0.0, 0.5, 1.0)
     ):
         levels = jax.device_get(grids.trailing(schedule, 5))
-        kept, fresh, std = split(levels, eta)
-        assert np.all(kept >= 0) and np.all(fresh >= 0)
-        np.testing.assert_allclose(kept**2 + fresh**2, levels.sigma[1:] ** 2, rtol=1e-6, atol=1e-12)
+        predicted, fresh, std = split(levels, eta)
+        assert np.all(predicted >= 0) and np.all(fresh >= 0)
+        np.testing.assert_allclose(predicted**2 + fresh**2, levels.sigma[1:] ** 2, rtol=1e-6, atol=1e-12)
         np.testing.assert_allclose(fresh, eta * std, rtol=1e-6)
         if eta == 0:
-            np.testing.assert_array_equal(kept, levels.sigma[1:])
+            np.testing.assert_array_equal(predicted, levels.sigma[1:])
 
 
 # A variance that the network predicts.

@@ -111,8 +111,8 @@ def test_churned_noise_is_what_the_new_level_asks_for():
     x = 0.8 * clean + 0.6 * noise
     result, noisier = churned(x, Level(300.0, 0.8, 0.6), 0.3, schedules.cosine(), noise=fresh, churn_noise=1.0)
     assert float(noisier.sigma / noisier.alpha) == pytest.approx(1.3 * 0.75, rel=1e-12)
-    kept = noisier.alpha / 0.8 * 0.6
-    expected = noisier.alpha * clean + kept * noise + np.sqrt(noisier.sigma**2 - kept**2) * fresh
+    remaining = noisier.alpha / 0.8 * 0.6
+    expected = noisier.alpha * clean + remaining * noise + np.sqrt(noisier.sigma**2 - remaining**2) * fresh
     np.testing.assert_allclose(result, expected, rtol=1e-10)
 
 

@@ -23,33 +23,33 @@ def by_hand(levels, start, formula, eta):
     """The published recursions in NumPy."""
     alpha, sigma, fresh = np.asarray(levels.alpha), np.asarray(levels.sigma), noises(len(levels) - 1)
     position = np.log(alpha / np.maximum(sigma, 1e-300))
-    x, seen, states = start, [], [start]
+    x, predictions, states = start, [], [start]
     for j in range(len(levels) - 1):
-        seen.insert(0, np.asarray(MIXTURE(x, levels[j]).clean))
+        predictions.insert(0, np.asarray(MIXTURE(x, levels[j]).clean))
         if sigma[j + 1] == 0:
-            x = seen[0]
+            x = predictions[0]
         else:
             h, *past = (position[j + 1 - k] - position[j - k] for k in range(min(j + 1, 3)))
             e = np.expm1(-(1 + eta**2) * h)
-            x = sigma[j + 1] / sigma[j] * np.exp(-(eta**2) * h) * x - alpha[j + 1] * e * seen[0]
+            x = sigma[j + 1] / sigma[j] * np.exp(-(eta**2) * h) * x - alpha[j + 1] * e * predictions[0]
             x = (
                 x
-                + alpha[j + 1] * formula(h, e, past, seen)
+                + alpha[j + 1] * formula(h, e, past, predictions)
                 + sigma[j + 1] * np.sqrt(-np.expm1(-2 * eta**2 * h)) * fresh[j]
             )
         states.append(x)
     return np.stack(states)
 
 
-def second_order(h, e, past, seen):
-    return -e / 2 * (seen[0] - seen[1]) * h / past[0] if past else 0.0
+def second_order(h, e, past, predictions):
+    return -e / 2 * (predictions[0] - predictions[1]) * h / past[0] if past else 0.0
 
 
-def third_order(h, e, past, seen):
+def third_order(h, e, past, predictions):
     if len(past) < 2:
-        return second_order(h, e, past, seen)
+        return second_order(h, e, past, predictions)
     r0, r1 = past[0] / h, past[1] / h
-    first, second = (seen[0] - seen[1]) / r0, (seen[1] - seen[2]) / r1
+    first, second = (predictions[0] - predictions[1]) / r0, (predictions[1] - predictions[2]) / r1
     slope, curve = first + r0 / (r0 + r1) * (first - second), (first - second) / (r0 + r1)
     return (e / h + 1) * slope - ((e + h) / h**2 - 0.5) * curve
 
@@ -94,8 +94,8 @@ def test_a_prediction_linear_in_log_snr_is_integrated_exactly(sampler):
 def test_history_starts_after_the_level_without_signal():
     """From alpha = 0 the log-SNR is no position: the second step is a first step again."""
     levels = grids.trailing(schedules.zero_terminal_snr(schedules.scaled_linear()), 6)
-    whole, rest = trajectory(multistep(3), levels), jax.tree.map(lambda field: field[1:], levels)
-    np.testing.assert_allclose(whole[1:], trajectory(multistep(3), rest, whole[1]), rtol=1e-11, atol=1e-13)
+    full, rest = trajectory(multistep(3), levels), jax.tree.map(lambda field: field[1:], levels)
+    np.testing.assert_allclose(full[1:], trajectory(multistep(3), rest, full[1]), rtol=1e-11, atol=1e-13)
 
 
 @pytest.mark.float64
@@ -171,16 +171,18 @@ def test_noises_of_a_single_step_lie_on_one_path():
     """With a constant prediction, the noise at the middle, carried on, and that of the second half make the noise at
     the end.
     """
-    eta, seen, start = 0.7, [], jnp.asarray(START)
+    eta, predictions, start = 0.7, [], jnp.asarray(START)
     begin, middle, end = (on_flow(position) for position in (-1.0, -0.2, 0.6))
 
     def denoise(x, level):
-        seen.append(np.asarray(x))
+        predictions.append(np.asarray(x))
         return oracles.gaussian(0.0)(x, level)
 
     noise = sampling.KeyNoise(jax.random.split(jax.random.key(3), 2))
     with jax.disable_jit():
         result = single(2, eta=eta).step(noise, denoise, sampling.State(start), begin, end, 0).x
-    kept = np.exp(-(eta**2) * 0.8)
-    expected = end.sigma * (kept * seen[1] / middle.sigma + np.sqrt(1 - kept**2) * np.asarray(noise(start, 2)))
+    remaining = np.exp(-(eta**2) * 0.8)
+    expected = end.sigma * (
+        remaining * predictions[1] / middle.sigma + np.sqrt(1 - remaining**2) * np.asarray(noise(start, 2))
+    )
     np.testing.assert_allclose(result, expected, rtol=1e-9)

@@ -106,8 +106,10 @@ def test_one_program_serves_all_values_and_a_sample_is_its_own_jitted_mapped_or_
 
     def draw(sampler, params, key, index, label, scale, levels, num_steps):
         traces.append(None)
-        given = denoiser(params, label)
-        guided = diffusion.guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), scale, batched=True)
+        conditional = denoiser(params, label)
+        guided = diffusion.guidance.classifier_free(
+            conditional, conditional.with_condition(gd.NO_LABEL), scale, batched=True
+        )
         return diffusion.sample(key, guided, sampler, levels, SHAPE, index, num_steps=num_steps)
 
     mapped = quickly(jax.vmap(draw, in_axes=(None,) * 7 + (0,)))
@@ -279,7 +281,7 @@ def test_the_slope_by_a_number_is_right_where_it_is_zero():
 # What tracing alone shows.
 
 
-def drawn(name, levels, number=0.5, **options):
+def sample_of(name, levels, number=0.5, **options):
     """(index, label) -> samples, not compiled."""
     sampler = dataclasses.replace(built(name), **{field: number for field, _ in METHODS[name].numbers})
 
@@ -301,9 +303,9 @@ def test_the_dtype_stays_under_strict_promotion(name):
     """
     levels, start = diffusion.grids.trailing(SCHEDULE, 3), np.ones((2, 2, 2, 1), np.float32)
     with jax.numpy_dtype_promotion("strict"):
-        result = jax.eval_shape(drawn(name, levels, jnp.asarray(0.5)), TWO, TWO)
+        result = jax.eval_shape(sample_of(name, levels, jnp.asarray(0.5)), TWO, TWO)
     assert result.shape == (2, 2, 2, 1) and result.dtype == np.float64
-    assert jax.eval_shape(drawn(name, levels, start=start), TWO, TWO).dtype == np.float32
+    assert jax.eval_shape(sample_of(name, levels, start=start), TWO, TWO).dtype == np.float32
 
 
 @table("name", MEMBERS)
@@ -316,13 +318,15 @@ def test_a_batch_is_split_over_devices_by_shard_map(name):
 
     if METHODS[name].along_path:
         with pytest.raises(TypeError, match="check_vma=False"):
-            split(drawn(name, levels))
-        assert split(drawn(name, levels), check_vma=False).shape == (2, 2, 2, 1)
+            split(sample_of(name, levels))
+        assert split(sample_of(name, levels), check_vma=False).shape == (2, 2, 2, 1)
     else:
-        split(drawn(name, levels))
+        split(sample_of(name, levels))
         if name in ("ddim stochastic", "unipc 3"):  # the other loop over the same steps
             split(
-                lambda *rows: jnp.moveaxis(drawn(name, levels, num_steps=jnp.asarray(2), trajectory=True)(*rows), 1, 0)
+                lambda *rows: jnp.moveaxis(
+                    sample_of(name, levels, num_steps=jnp.asarray(2), trajectory=True)(*rows), 1, 0
+                )
             )
 
 
@@ -330,7 +334,7 @@ def test_a_batch_is_split_over_devices_by_shard_map(name):
 @table("name", COMPILED)
 def test_a_program_is_exported_for_any_batch(name):
     (b,) = jax.export.symbolic_shape("b")
-    exported = jax.export.export(jax.jit(drawn(name, grid(3))))(*[jax.ShapeDtypeStruct((b,), jnp.int32)] * 2)
+    exported = jax.export.export(jax.jit(sample_of(name, grid(3))))(*[jax.ShapeDtypeStruct((b,), jnp.int32)] * 2)
     assert exported.out_avals[0].shape == (b, 2, 2, 1)
 
 

@@ -31,15 +31,13 @@ def test_increments_are_standard_normal_independent_and_add_up():
     a, b, c, clean = (Level(0.0, 1.0, ratio) for ratio in (5.0, 1.0, 0.2, 0.0))
     walks, like = paths(jax.random.split(jax.random.key(1), 500)), jnp.zeros((500, 40))
     walk = in_numpy(increments)
-    first, second, whole = walk(walks, a, b, like), walk(walks, b, c, like), walk(walks, a, c, like)
-    for noise in (first, second, whole):
+    first, second, full = walk(walks, a, b, like), walk(walks, b, c, like), walk(walks, a, c, like)
+    for noise in (first, second, full):
         assert abs(noise.mean()) < 4 / np.sqrt(20000)
         assert abs(noise.var() - 1) < 4 * np.sqrt(2 / 20000)
     assert abs(np.mean(first * second)) < 4 / np.sqrt(20000)
     early, late = (np.asarray(time(end, like)) - np.asarray(time(start, like)) for start, end in ((a, b), (b, c)))
-    np.testing.assert_allclose(
-        np.sqrt(early) * first + np.sqrt(late) * second, np.sqrt(early + late) * whole, atol=2e-5
-    )
+    np.testing.assert_allclose(np.sqrt(early) * first + np.sqrt(late) * second, np.sqrt(early + late) * full, atol=2e-5)
     for level in (b, clean):
         np.testing.assert_array_equal(walk(walks, level, level, like), 0.0)
 

@@ -41,19 +41,19 @@ def deis_by_hand(levels, start, order, variable):
     Secs. 3-4).
     """
     alpha, ratio = np.asarray(levels.alpha), np.asarray(levels.sigma / levels.alpha)
-    place = np.log if variable == "log_ratio" else np.asarray
-    x, seen, states = start, [], [start]
+    coordinate = np.log if variable == "log_ratio" else np.asarray
+    x, predictions, states = start, [], [start]
     for j in range(len(alpha) - 1):
-        seen.insert(0, np.asarray(MIXTURE(x, levels[j]).noise))
-        nodes = place(ratio[j::-1][:order])
+        predictions.insert(0, np.asarray(MIXTURE(x, levels[j]).noise))
+        nodes = coordinate(ratio[j::-1][:order])
 
         def lagrange(r, i, nodes=nodes):
-            return np.prod([(place(r) - other) / (nodes[i] - other) for k, other in enumerate(nodes) if k != i])
+            return np.prod([(coordinate(r) - other) / (nodes[i] - other) for k, other in enumerate(nodes) if k != i])
 
         gains = [
             quad(lagrange, ratio[j], ratio[j + 1], args=(i,), epsrel=1e-12, epsabs=0)[0] for i in range(len(nodes))
         ]
-        x = alpha[j + 1] * (x / alpha[j] + sum(g * e for g, e in zip(gains, seen, strict=False)))
+        x = alpha[j + 1] * (x / alpha[j] + sum(g * e for g, e in zip(gains, predictions, strict=False)))
         states.append(x)
     return np.stack(states)
 
@@ -125,13 +125,13 @@ def unipc_by_hand(levels, start, order, variant, lower_order_final):
         differences = [(predictions[level] - present) / ratio for level, ratio in zip(others, ratios, strict=True)]
         return first - alpha[end] * b * sum(w * d for w, d in zip(weights, differences, strict=True))
 
-    x, before, seen, states, used = start, start, {}, [start], 0
+    x, before, at_levels, states, used = start, start, {}, [start], 0
     for j in range(steps):
-        seen[j] = np.asarray(MIXTURE(x, levels[j]).clean)
+        at_levels[j] = np.asarray(MIXTURE(x, levels[j]).clean)
         if used:
-            x = moved(before, {level: seen[level] for level in range(j - used, j + 1)}, j - 1, j)
+            x = moved(before, {level: at_levels[level] for level in range(j - used, j + 1)}, j - 1, j)
         used = min(order, j + 1, steps - j if lower_order_final else order)
-        before, x = x, moved(x, {level: seen[level] for level in range(j - used + 1, j + 1)}, j, j + 1)
+        before, x = x, moved(x, {level: at_levels[level] for level in range(j - used + 1, j + 1)}, j, j + 1)
         states.append(x)
     return np.stack(states)
 
@@ -162,10 +162,10 @@ def pndm_by_hand(indices, runge_kutta):
         return end.alpha / level.alpha * x + (end.sigma - end.alpha * level.sigma / level.alpha) * e
 
     levels = [TABLE.table[i] for i in indices]
-    x, seen, states = START, [], [START]
+    x, predictions, states = START, [], [START]
     for j, (level, end) in enumerate(zip(levels, levels[1:], strict=False)):
         e = noise(x, level)
-        seen.insert(0, e)
+        predictions.insert(0, e)
         if runge_kutta and j < 3:
             middle = TABLE.table[(indices[j] + indices[j + 1]) // 2]
             e2 = noise(phi(x, e, level, middle), middle)
@@ -175,7 +175,7 @@ def pndm_by_hand(indices, runge_kutta):
         elif j == 0:
             mean = (e + noise(phi(x, e, level, end), end)) / 2
         else:
-            mean = sum(w * past for w, past in zip(MEANS[min(j, 3)], seen, strict=False))
+            mean = sum(w * past for w, past in zip(MEANS[min(j, 3)], predictions, strict=False))
         x = phi(x, mean, level, end)
         states.append(x)
     return np.stack(states)

@@ -100,20 +100,24 @@ def test_higher_methods_are_exact_for_a_point_mass_in_any_number_of_steps(sample
 
 @each_higher
 def test_stated_evaluations_are_those_made_when_the_grid_ends_clean_whether_or_not_the_count_is_traced(sampler):
-    seen, levels, each = [], grids.padded(grids.trailing(COSINE, 3), 5), sampler.evaluations(2) - sampler.evaluations(1)
+    calls, levels, each = (
+        [],
+        grids.padded(grids.trailing(COSINE, 3), 5),
+        sampler.evaluations(2) - sampler.evaluations(1),
+    )
 
     def denoise(x, level):
-        jax.debug.callback(lambda: seen.append(1))
+        jax.debug.callback(lambda: calls.append(1))
         return oracles.gaussian(0.5)(x, level)
 
     def draw(levels, steps):
         return sampling.sample(jax.random.key(0), denoise, sampler, levels, (3,), jnp.arange(2), num_steps=steps)
 
     def cost(levels, steps, compiled):
-        seen.clear()
+        calls.clear()
         jax.block_until_ready(compiled(levels, steps))
         jax.effects_barrier()
-        return len(seen)
+        return len(calls)
 
     traced = jax.jit(draw)
     assert cost(levels, 3, traced) == cost(levels, 3, jax.jit(draw, static_argnums=1)) == sampler.evaluations(3)

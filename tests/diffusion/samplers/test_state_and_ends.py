@@ -34,7 +34,7 @@ def denoise(x, level):
 
 
 @cache
-def drawn(name):
+def sample_of(name):
     """The states (t + 1, b, d) of a draw of STEPS intervals, and how they move with the first start and with the level
     behind them.
     """
@@ -53,13 +53,13 @@ def drawn(name):
 
 @every_class
 def test_no_gradient_comes_from_another_sample_or_from_a_level_behind_the_last_step(name):
-    _, slopes = drawn(name)
+    _, slopes = sample_of(name)
     assert not slopes[:, 1:].any() and slopes[:, 0].any(axis=1).all()
 
 
 @every_class
 def test_a_state_that_left_the_program_is_all_that_the_next_step_needs_and_may_be_used_twice(name):
-    sampler, (states, _) = METHODS[name].make(SCHEDULE), drawn(name)
+    sampler, (states, _) = METHODS[name].make(SCHEDULE), sample_of(name)
     keys = sample_keys.keys_of(jax.random.key(0), np.arange(3))
 
     @quickly

@@ -53,13 +53,15 @@ def test_the_gains_of_a_gaussians_exact_flow_make_ddim_exact_at_every_step():
 
     gains = [gain(levels[j], levels[j + 1]) for j in range(3)]
     assert len({round(each, 2) for each in gains}) == 3
-    wanted, start = DATA.flow(START.astype(float), levels[0], levels[-1]), START.astype(float)
+    expected, start = DATA.flow(START.astype(float), levels[0], levels[-1]), START.astype(float)
     np.testing.assert_allclose(
-        ends(samplers.stretched(samplers.ddim(), jnp.array(gains)), levels, start), wanted, rtol=1e-12
+        ends(samplers.stretched(samplers.ddim(), jnp.array(gains)), levels, start), expected, rtol=1e-12
     )
     assert (
         float(
-            jnp.max(jnp.abs(ends(samplers.stretched(samplers.ddim(), jnp.array(gains[::-1])), levels, start) - wanted))
+            jnp.max(
+                jnp.abs(ends(samplers.stretched(samplers.ddim(), jnp.array(gains[::-1])), levels, start) - expected)
+            )
         )
         > 0.01
     )

@@ -45,9 +45,9 @@ def test_a_video_transformer_is_a_denoiser_of_clips_and_draws_them():
     network = networks.VideoTransformer(2, 12, 1, 2, num_classes=3)
     x = np.zeros((2, 4, 4, 2, 1), np.float32)
     params = random_params(network, x, np.zeros(2, np.float32), np.zeros(2, np.int32))
-    given = diffusion.from_network(networks.pure(network), params, parameterization.flow(), np.array([0, 2]))
+    denoise = diffusion.from_network(networks.pure(network), params, parameterization.flow(), np.array([0, 2]))
     levels = diffusion.grids.trailing(FLOW, 2)
     shape = jax.eval_shape(
-        lambda: diffusion.sample(jax.random.key(0), given, samplers.ddim(), levels, (4, 4, 2, 1), jnp.arange(2))
+        lambda: diffusion.sample(jax.random.key(0), denoise, samplers.ddim(), levels, (4, 4, 2, 1), jnp.arange(2))
     )
     assert shape.shape == x.shape

@@ -31,17 +31,17 @@ def inputs_of(clips, *condition, **options):
     """What the network is shown after its parameters."""
 
     @in_numpy
-    def shown(key, clips, condition):
-        seen = []
+    def inputs(key, clips, condition):
+        calls = []
 
         def network(params, x, *rest):
-            seen.append((x, *rest))
+            calls.append((x, *rest))
             return x
 
         video.diffusion_forcing(network, FLOW, VELOCITY, **options)((), key, Batch(clips, condition))
-        return seen[-1]
+        return calls[-1]
 
-    return shown(jax.random.key(0), clips, condition)
+    return inputs(jax.random.key(0), clips, condition)
 
 
 def test_a_silent_network_loses_the_mean_square_of_the_target_and_weights_are_those_of_each_frame():
@@ -90,17 +90,17 @@ def test_levels_of_frames_are_independent_but_for_a_share_of_clips_that_have_one
     """
     options = {"levels": weighting.stratified_levels(), "shared": 0.3, "drop_condition": 0.5}
     label = np.arange(1500, dtype=np.int32)
-    x, t, shown = inputs_of(np.ones((1500, 4, 1), np.float32), label, **options)
+    x, t, labels = inputs_of(np.ones((1500, 4, 1), np.float32), label, **options)
     assert x.shape == (1500, 4, 1) and t.shape == (1500, 4) and t.dtype == np.float32
     alike = np.all(t == t[:, :1], 1)
     assert abs(alike.mean() - 0.3) <= 5 * np.sqrt(0.3 * 0.7 / 1500)
     np.testing.assert_allclose(t.mean(0), 500, atol=50)
-    own = t[~alike]
-    assert np.abs(np.corrcoef(own.T) - np.eye(4)).max() < 0.12
-    assert np.abs(np.corrcoef(own[:-1, 0], own[1:, 0])[0, 1]) < 0.12
-    dropped = shown == NO_LABEL
-    assert shown.shape == (1500,) and 0.4 < dropped.mean() < 0.6
-    np.testing.assert_array_equal(shown[~dropped], label[~dropped])
+    independent = t[~alike]
+    assert np.abs(np.corrcoef(independent.T) - np.eye(4)).max() < 0.12
+    assert np.abs(np.corrcoef(independent[:-1, 0], independent[1:, 0])[0, 1]) < 0.12
+    dropped = labels == NO_LABEL
+    assert labels.shape == (1500,) and 0.4 < dropped.mean() < 0.6
+    np.testing.assert_array_equal(labels[~dropped], label[~dropped])
 
 
 def test_a_loss_is_a_function_of_its_key_equals_its_like_and_has_finite_slopes():

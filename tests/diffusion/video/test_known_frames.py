@@ -76,20 +76,20 @@ def test_the_network_sees_known_frames_scaled_for_their_own_level_and_is_told_th
     clean = schedules.edm().clean
 
     @in_numpy
-    def shown(clip, noised):
-        seen = []
+    def network_inputs(clip, noised):
+        calls = []
 
         def network(params, x, t, label):
-            seen.append((x, t, label))
+            calls.append((x, t, label))
             return x
 
-        given = diffusion.from_network(network, (), parameterization.edm(0.5), np.array([3, 4]))
-        held = video.known_frames(given, clip, MASKS["a picture that moves"], clean)
+        conditional = diffusion.from_network(network, (), parameterization.edm(0.5), np.array([3, 4]))
+        held = video.known_frames(conditional, clip, MASKS["a picture that moves"], clean)
         for denoise in (held, held.with_condition(7)):
             denoise(noised, Level(t=0.7, alpha=1.0, sigma=2.0))
-        return seen
+        return calls
 
-    (x, t, label), (_, _, other) = shown(CLIP.astype(np.float32), X.astype(np.float32))
+    (x, t, label), (_, _, other) = network_inputs(CLIP.astype(np.float32), X.astype(np.float32))
     np.testing.assert_allclose(x[:, 0], CLIP[:, 0] / 0.5, rtol=1e-5)
     np.testing.assert_allclose(x[:, 1:], X[:, 1:] / np.sqrt(4.25), rtol=1e-5)
     np.testing.assert_allclose(t, [[clean.t, 0.7, 0.7, 0.7]] * 2, rtol=1e-6)

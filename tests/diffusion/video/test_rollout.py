@@ -46,11 +46,11 @@ def oracle_of(last, number, label=0.0):
     return oracles.gaussian(jnp.where(number == 0, 1.0, SPREAD), RHO * last + label)
 
 
-def exact(params, x, t, *told):
+def exact(params, x, t, *condition):
     """The network of the process x_n = RHO x_{n−1} + label + noise: it answers the posterior mean of the clean
     frame.
     """
-    *label, cache = told
+    *label, cache = condition
     u = t / 1000
     law = oracle_of(cache.frame[:, 0, 0], cache.number, *(jnp.maximum(each, 0).astype(x.dtype) for each in label))
     return law(x, Level(t, 1 - u, u)).clean, Last(x, t, cache.number + 1)
@@ -59,9 +59,7 @@ def exact(params, x, t, *told):
 @functools.partial(in_numpy, static_argnames=("num_blocks", "guided"))
 def roll(cache, index, num_blocks=3, condition=(), context=None, known=None, guided=False):
     guide = (
-        (lambda own: guidance.classifier_free(own, own.with_condition(NO_LABEL, own.condition[-1]), 2.0))
-        if guided
-        else None
+        (lambda c: guidance.classifier_free(c, c.with_condition(NO_LABEL, c.condition[-1]), 2.0)) if guided else None
     )
     options = {"condition": condition, "context": context, "known": known, "guide": guide}
     kind = parameterization.clean()
@@ -89,16 +87,16 @@ def test_every_frame_is_the_draw_of_its_law_given_the_frame_before_with_the_keys
 
 def test_a_clip_is_the_same_in_any_batch_order_and_length_and_where_it_goes_on():
     """With noise on the context, which a clip that goes on from its own frames draws again."""
-    told = jax.tree.map(np.float32, FLOW.at(0.3))
-    whole, _ = roll(nothing(3), INDEX, context=told)
-    other, _ = roll(nothing(3), INDEX[::-1].copy(), context=told)
-    np.testing.assert_allclose(other[::-1], whole, atol=1e-6)
+    context = jax.tree.map(np.float32, FLOW.at(0.3))
+    full, _ = roll(nothing(3), INDEX, context=context)
+    other, _ = roll(nothing(3), INDEX[::-1].copy(), context=context)
+    np.testing.assert_allclose(other[::-1], full, atol=1e-6)
     cache = nothing(3)
     for n in range(3):
-        one, cache = roll(cache, INDEX, 1, context=told)
-        np.testing.assert_allclose(one, whole[:, n : n + 1], atol=1e-6)
-    alone, _ = roll(nothing(1), INDEX[1:2], 1, context=told, known=whole[1:2, :2])
-    np.testing.assert_allclose(alone, whole[1:2], atol=1e-6)
+        one, cache = roll(cache, INDEX, 1, context=context)
+        np.testing.assert_allclose(one, full[:, n : n + 1], atol=1e-6)
+    alone, _ = roll(nothing(1), INDEX[1:2], 1, context=context, known=full[1:2, :2])
+    np.testing.assert_allclose(alone, full[1:2], atol=1e-6)
 
 
 def test_finished_frames_are_written_at_the_level_of_the_context_and_returned_without_its_noise():
@@ -116,8 +114,8 @@ def test_finished_frames_are_written_at_the_level_of_the_context_and_returned_wi
 def test_a_guide_makes_the_denoiser_of_each_block_from_that_of_the_network():
     label = np.array([1, 1, 1], np.int32)
     plain, strong, none = (
-        roll(nothing(3), INDEX, condition=(told,), guided=guided)[0]
-        for told, guided in ((label, False), (label, True), (np.full(3, NO_LABEL, np.int32), True))
+        roll(nothing(3), INDEX, condition=(labels,), guided=guided)[0]
+        for labels, guided in ((label, False), (label, True), (np.full(3, NO_LABEL, np.int32), True))
     )
     without, _ = roll(nothing(3), INDEX)
     np.testing.assert_allclose(none, without, atol=1e-5)  # NO_LABEL adds nothing to the mean here, at any scale
@@ -171,8 +169,8 @@ def whole_clip_denoiser(params, clip, n):
 
     def predict(params, x, t, label):
         here = jnp.tile(x, (1, FRAMES // BLOCK, *[1] * len(SHAPE)))
-        shown = jnp.where(blocks.reshape(1, -1, 1, 1, 1), here, clip)
-        output = PREDICT(params, shown, jnp.where(blocks[None], t[:, None], 0.0), label)
+        visible = jnp.where(blocks.reshape(1, -1, 1, 1, 1), here, clip)
+        output = PREDICT(params, visible, jnp.where(blocks[None], t[:, None], 0.0), label)
         return jax.lax.dynamic_slice_in_dim(output, n * BLOCK, BLOCK, 1)
 
     return diffusion.from_network(predict, params, VELOCITY, LABEL)
@@ -188,16 +186,16 @@ def test_a_rollout_of_a_transformer_with_a_ring_of_frames_is_that_without_a_cach
     @in_numpy
     def cached(params):
         cache = networks.frame_cache(NETWORK, 2, FRAMES, *SHAPE[:2])
-        told = {"block": BLOCK, "num_blocks": FRAMES // BLOCK, "condition": (LABEL,)}
-        return video.rollout(KEY, PREDICT, params, VELOCITY, cache, samplers.ddim(), levels, SHAPE, index, **told)
+        options = {"block": BLOCK, "num_blocks": FRAMES // BLOCK, "condition": (LABEL,)}
+        return video.rollout(KEY, PREDICT, params, VELOCITY, cache, samplers.ddim(), levels, SHAPE, index, **options)
 
     @in_numpy
     def slow(params, clip, n):
         key = jax.random.fold_in(jax.random.fold_in(KEY, n), 0)
-        drawn = diffusion.sample(
+        samples = diffusion.sample(
             key, whole_clip_denoiser(params, clip, n), samplers.ddim(), levels, (BLOCK, *SHAPE), index
         )
-        return jax.lax.dynamic_update_slice_in_dim(clip, drawn, n * BLOCK, 1)
+        return jax.lax.dynamic_update_slice_in_dim(clip, samples, n * BLOCK, 1)
 
     frames, cache = cached(params)
     assert cache.slots == 2 and frames.shape == (2, FRAMES, *SHAPE)
