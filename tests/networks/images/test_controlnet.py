@@ -159,9 +159,9 @@ def test_a_joined_network_is_guided_in_one_call_and_has_a_gradient_by_its_hint()
 
     slope, clean = map(np.asarray, run(params, IMAGE))
     at, no_label = np.full(3, 500, np.float32), np.full_like(LABEL, NO_LABEL)
-    given = np.asarray(answer()(params, X, at, LABEL, hint))
+    conditional = np.asarray(answer()(params, X, at, LABEL, hint))
     away = np.asarray(answer()(params, X, at, no_label, records.replace(hint, scale=np.zeros(3, np.float32))))
-    np.testing.assert_allclose(clean, 0.6 * X - 0.8 * (away + 3 * (given - away)), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(clean, 0.6 * X - 0.8 * (away + 3 * (conditional - away)), rtol=1e-4, atol=1e-4)
     assert not slope[0].any() and np.abs(slope[1:]).max() > 1e-4
 
 
