@@ -13,7 +13,7 @@ from experiments.bench.duel import BEFORE, OURS, Duel
 from experiments.bench.workloads import LANGUAGE, MODES
 from gendiff.runs.reporting import figures as drawing
 from gendiff.runs.reporting import verdicts
-from gendiff.runs.reporting.results import Cell, Figure, Table
+from gendiff.runs.reporting.results import CellValue, Figure, Table
 from gendiff.runs.reporting.verdicts import Claim, Number
 
 PEAKS = {"H200": 989, "H100 PCIe": 756, "H100": 989, "A100": 312, "L40S": 362, "L4": 121, "A10": 125, "RTX 4090": 165}
@@ -214,7 +214,7 @@ def _utilisation(each: Duel) -> Number | None:
     )
 
 
-def _times(each: Duel) -> tuple[Cell, ...]:
+def _times(each: Duel) -> tuple[CellValue, ...]:
     case, mode = each.case, each.mode
     ours, theirs = (
         "{:.4g} ({:.4g}–{:.4g})".format(*spread(each.seconds[name])) if name else None for name in (OURS, mode)
@@ -223,19 +223,19 @@ def _times(each: Duel) -> tuple[Cell, ...]:
     return case.name, ours, theirs, mode, each.ratio, case.threshold, apart, busy
 
 
-def _modes(each: Duel) -> Iterable[tuple[Cell, ...]]:
+def _modes(each: Duel) -> Iterable[tuple[CellValue, ...]]:
     for mode, seconds in {OURS: statistics.median(each.seconds[OURS]), **each.tried}.items():
         yield each.case.name, mode, seconds, each.first[mode], None
     for mode, why in each.failed.items():
         yield each.case.name, mode, None, None, why
 
 
-def _rate(each: Duel) -> tuple[Cell, ...]:
+def _rate(each: Duel) -> tuple[CellValue, ...]:
     giga = each.flops / 1e9
     return each.case.name, giga, giga / statistics.median(each.seconds[OURS]), each.share
 
 
-def _tokens(each: Duel) -> tuple[Cell, ...]:
+def _tokens(each: Duel) -> tuple[CellValue, ...]:
     def rate(way: str | None) -> str | None:
         if way is None:
             return None
@@ -245,7 +245,7 @@ def _tokens(each: Duel) -> tuple[Cell, ...]:
     return each.case.name, rate(OURS), rate(each.mode), each.share
 
 
-def _cell(cell: Cell) -> str:
+def _cell(cell: CellValue) -> str:
     if isinstance(cell, tuple):
         return "{:.3g} [{:.3g}, {:.3g}]".format(*cell)
     return f"{cell:.4g}" if isinstance(cell, float) else str(cell)

@@ -32,7 +32,7 @@ from gendiff.data import digits as digits_data
 from gendiff.metrics import features, frechet
 from gendiff.runs import paired_timing, training_loop
 from gendiff.runs.progress import Progress
-from gendiff.runs.reporting.results import Cell, Table
+from gendiff.runs.reporting.results import CellValue, Table
 from gendiff.runs.run_folder import RunFolder
 
 TRAINED = 3000
@@ -81,7 +81,7 @@ def measure(make: "Make", case: Case, setting: Setting) -> Findings:
         )
 
     chosen_by, judged_by = (told(count, number) for number in (0, 1))
-    rows, limits, best, references = list[tuple[Cell, ...]](), list[Limit](), dict[str, Choice](), list[Path]()
+    rows, limits, best, references = list[tuple[CellValue, ...]](), list[Limit](), dict[str, Choice](), list[Path]()
     for name, (kind, methods) in SIDES.items() if setting.peer is not None else [(OURS, SIDES[OURS])]:
         with setting.start(kind) as side:
 
@@ -138,7 +138,7 @@ def measure(make: "Make", case: Case, setting: Setting) -> Findings:
 
         calls = {OURS: functools.partial(call, mine, peer, OURS), mode: functools.partial(call, peer, mine, mode)}
         seconds = paired_timing.interleave(calls, setting.pairs(case))
-    times: list[tuple[Cell, ...]] = [
+    times: list[tuple[CellValue, ...]] = [
         (OURS, *findings.spread(seconds[OURS])),
         (f"diffusers, {mode}", *findings.spread(seconds[mode])),
     ]

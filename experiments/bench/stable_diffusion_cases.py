@@ -22,7 +22,7 @@ from experiments.bench.side import SideError, SideProcess
 from experiments.bench.stable_diffusion_folders import FOLDERS
 from experiments.bench.workloads import Case, Workload
 from gendiff.runs import paired_timing
-from gendiff.runs.reporting.results import Cell, Table
+from gendiff.runs.reporting.results import CellValue, Table
 
 DIFFUSERS = "torch"
 """The side's name."""
@@ -62,7 +62,7 @@ def parts(case: Case, setting: Setting) -> Findings:
     """
     if setting.peer is None:
         return Findings(skipped={case.name: "it needs --peers"})
-    opened, rows, limits, ratios = Opened(case, setting), list[tuple[Cell, ...]](), list[Limit](), list[Ratio]()
+    opened, rows, limits, ratios = Opened(case, setting), list[tuple[CellValue, ...]](), list[Limit](), list[Ratio]()
     with contextlib.ExitStack() as stack:
         sides = {name: stack.enter_context(setting.start(name)) for name in opened.sides}
         for part, words in PARTS.items():
@@ -101,9 +101,9 @@ def steps(case: Case, setting: Setting) -> Findings:
     """
     opened, rows, tried, failed = (
         Opened(case, setting),
-        list[tuple[Cell, ...]](),
+        list[tuple[CellValue, ...]](),
         dict[str, float](),
-        list[tuple[Cell, ...]](),
+        list[tuple[CellValue, ...]](),
     )
     peaks = dict[str, float]()
     for mode in () if setting.peer is None else case.modes[: 1 if setting.config.tiny else None]:
@@ -142,7 +142,7 @@ def draw(case: Case, setting: Setting) -> Findings:
     """A whole guided draw from the same latents and prompts by both pipelines."""
     if setting.peer is None:
         return Findings(skipped={case.name: "it needs --peers"})
-    opened, files, rows = Opened(case, setting), list[Path](), list[tuple[Cell, ...]]()
+    opened, files, rows = Opened(case, setting), list[Path](), list[tuple[CellValue, ...]]()
     for name in opened.sides:
         files.append(opened.place / f"{name}.npz")
         with setting.start(name) as side:

@@ -20,7 +20,7 @@ from experiments.documentation import statements
 from gendiff.diffusion.samplers import catalogue
 from gendiff.runs import registry
 from gendiff.runs.reporting import answers, formatting, json_files, results, verdicts, words
-from gendiff.runs.reporting.results import Cell, Results, Table
+from gendiff.runs.reporting.results import CellValue, Results, Table
 from gendiff.runs.reporting.verdicts import Summary
 
 FOLDER = Path(__file__).resolve().parents[1] / "results"
@@ -252,8 +252,8 @@ def _folded(head: Iterable[str], rows: list[Any], right: Iterable[int]) -> str:
     return many if len(rows) > FOLDED else text_rows
 
 
-def _column(cells: list[Cell]) -> list[str]:
-    def cell_text(cell: Cell, text: str, interval: str) -> str:
+def _column(cells: list[CellValue]) -> list[str]:
+    def cell_text(cell: CellValue, text: str, interval: str) -> str:
         words = f"`{text}`" if re.fullmatch(r"\w+\(.*\)", text) else _text(text)
         return _unbroken(f"{text} {interval}") if interval else words if isinstance(cell, str) else text
 

@@ -15,7 +15,7 @@ from gendiff.commands.video.config import ATTENTIONS, CAUSAL, FACTORISED, FULL, 
 from gendiff.core.types import Params
 from gendiff.runs import paired_timing
 from gendiff.runs.reporting import intervals
-from gendiff.runs.reporting.formatting import Cell
+from gendiff.runs.reporting.formatting import CellValue
 from gendiff.runs.study import Measured
 
 FRAMES, PIXELS = "frames", "pixels"
@@ -67,7 +67,7 @@ def measure(config: Config, spent: Spent) -> Iterator[Measured]:
         return np.array([spent[f"{attention} {frames} {side}"] for frames, side in sizes(config, axis)]).T
 
     for attention in ATTENTIONS:
-        numbers: dict[str, Cell] = {}
+        numbers: dict[str, CellValue] = {}
         for axis in AXES:
             slope = functools.partial(exponent, values(config, axis))
             numbers[f"operations by {axis}"] = slope(flops(config, axis, attention))

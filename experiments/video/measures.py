@@ -15,7 +15,7 @@ from gendiff.commands.video.config import DIGIT, Config
 from gendiff.data import digits
 from gendiff.metrics import features, frechet, motion
 from gendiff.runs.reporting import intervals, verdicts
-from gendiff.runs.reporting.formatting import Cell
+from gendiff.runs.reporting.formatting import CellValue
 from gendiff.runs.reporting.intervals import SEED
 from gendiff.runs.reporting.verdicts import Number
 
@@ -98,7 +98,7 @@ def classifier(side: int) -> Any:
     return make_pipeline(kernel, LogisticRegression(C=10.0, max_iter=2000)).fit(rows, labels)
 
 
-def numbers(judgement: Judged, real: Judged, floor: np.ndarray, resamples: int) -> dict[str, Cell]:
+def numbers(judgement: Judged, real: Judged, floor: np.ndarray, resamples: int) -> dict[str, CellValue]:
     """Of a set by itself, and beside held-out clips, with intervals over clips."""
 
     def mean(rows: np.ndarray) -> Number:

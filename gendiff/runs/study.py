@@ -25,7 +25,7 @@ from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Experiment, Outcome
 from gendiff.runs.reporting import answers, verdicts
 from gendiff.runs.reporting.answers import Answer
-from gendiff.runs.reporting.formatting import Cell
+from gendiff.runs.reporting.formatting import CellValue
 from gendiff.runs.reporting.results import Explorer, Figure, Table
 from gendiff.runs.reporting.verdicts import Claim, Number, Relation
 from gendiff.runs.run_folder import RunFolder
@@ -42,7 +42,7 @@ class Measured:
     """
 
     name: str
-    measures: Mapping[str, Cell]
+    measures: Mapping[str, CellValue]
     seed: int | None = None
     n: int = 1
     group: str = ""
@@ -260,7 +260,7 @@ class Study:
             names = list(dict.fromkeys(name for each in rows for name in each.measures))
             seeded = any(each.seed is not None for each in rows)
             head = ("set", *(("seed",) if seeded else ()), *(self.words.get(name, name) for name in names))
-            cells: list[tuple[Cell, ...]] = [
+            cells: list[tuple[CellValue, ...]] = [
                 (each.name, *((each.seed,) if seeded else ()), *(each.measures.get(name) for name in names))
                 for each in rows
             ]
@@ -268,7 +268,7 @@ class Study:
             yield Table(title, head, tuple(cells), note, main=number == 0)
 
 
-def _number(measure: Cell) -> Number:
+def _number(measure: CellValue) -> Number:
     return measure if isinstance(measure, tuple) else (float(cast(float, measure)),) * 3
 
 

@@ -37,7 +37,7 @@ from gendiff.metrics import fidelity, spectrum
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import figures, verdicts
 from gendiff.runs.reporting.answers import Answer, Change
-from gendiff.runs.reporting.formatting import Cell
+from gendiff.runs.reporting.formatting import CellValue
 from gendiff.runs.reporting.results import Figure
 from gendiff.runs.run_folder import RunFolder
 from gendiff.runs.study import ClaimRow, ControlRow, Measured, Measurements, Study, claim, control
@@ -91,7 +91,7 @@ def codes(config: Config, folder: RunFolder, pictures: Pictures, progress: Progr
         for subject, originals in pictures.held_out.items():
             latents, nats = coder.encode(params, originals)
             name, images = code_name(subject, factor, channels), coder.decode(params, latents)
-            rate: dict[str, Cell] = {
+            rate: dict[str, CellValue] = {
                 "nats": Measure(config.resamples).mean(nats),
                 "bits": float(np.mean(nats)) / (math.log(2) * SIDE**2),
             }
@@ -112,12 +112,12 @@ def code(
     numbers: int,
     images: np.ndarray,
     originals: np.ndarray,
-    rate: Mapping[str, Cell],
+    rate: Mapping[str, CellValue],
     **arrays: Any,
 ) -> Measured:
     """PSNR and SSIM of images against the originals. numbers: of the code of a picture. rate: further measures."""
     psnr, mean = fidelity.psnr(images, originals), Measure(config.resamples).mean
-    numbers_of: dict[str, Cell] = {"numbers": numbers, "compression": NUMBERS / numbers}
+    numbers_of: dict[str, CellValue] = {"numbers": numbers, "compression": NUMBERS / numbers}
     numbers_of |= {"psnr": mean(psnr), "ssim": mean(fidelity.ssim(images, originals)), **rate}
     return Measured(name, numbers_of, config.seeds[0], len(originals), CODES, {"psnr": psnr, **arrays})
 

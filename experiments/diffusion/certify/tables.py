@@ -8,7 +8,7 @@ import numpy as np
 from experiments.diffusion.certify import findings
 from experiments.diffusion.certify.findings import LENGTH, Errors, Range
 from gendiff.diffusion.certify import Certificate, Curve
-from gendiff.runs.reporting.results import Cell, Table
+from gendiff.runs.reporting.results import CellValue, Table
 from gendiff.runs.reporting.verdicts import Number
 
 
@@ -86,7 +86,7 @@ def wrong_counts(spacings: Iterable[str], most: int) -> Table:
     """For how many numbers of steps the formula aims at another entry than the grid, and for which first ones it does
     not.
     """
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[CellValue, ...]] = []
     for spacing in spacings:
         counts = findings.wrong_counts(spacing, most)
         right = [str(n) for n in range(1, most + 1) if n not in counts]

@@ -15,7 +15,7 @@ from experiments.diffusion.guidance.measures import MEASURES, NAMES
 from experiments.diffusion.guidance.sets import DrawnSets
 from experiments.diffusion.sweeps import Sweep
 from gendiff.runs.reporting import figures as draw
-from gendiff.runs.reporting.results import Axis, Cell, Explorer, Figure, Table
+from gendiff.runs.reporting.results import Axis, CellValue, Explorer, Figure, Table
 from gendiff.runs.run_folder import RunFolder
 
 PALETTE = 128
@@ -96,7 +96,7 @@ def _trends(judged: Comparisons) -> Table:
         for (subject, measure), trend in judged.trends.items()
     ]
     deaf = [(f"{subject}, label withheld", "adherence", trend, None) for subject, trend in judged.ignoring.items()]
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[CellValue, ...]] = []
     for subject, measure, trend, corrected in [*all_trends, *deaf]:
         rows.append(
             (subject, NAMES[measure], trend.rho, ", ".join(f"{rho:.2f}" for rho in trend.each), trend.p, corrected)
@@ -107,7 +107,7 @@ def _trends(judged: Comparisons) -> Table:
 
 def _compared(title: str, first: str, compared: Mapping[str, RuleComparison], *, absolute: bool = False) -> Table:
     """What is left after plain guidance's, or the measures themselves and whether the rule is as faithful."""
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[CellValue, ...]] = []
     for name, curve in compared.items():
         numbers, reached = (curve.at, (curve.reached,)) if absolute else (curve.less, ())
         rows.append((name, curve.scale, *(numbers[measure] for measure in MEASURES), *reached))
@@ -116,7 +116,7 @@ def _compared(title: str, first: str, compared: Mapping[str, RuleComparison], *,
 
 def _sweeps(config: Config, title: str, sweeps: Mapping[str, Sweep]) -> Table:
     """Intervals of a bootstrap over seeds, where there are several, and rows. A sweep alone has no name."""
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[CellValue, ...]] = []
     for name, sweep in sweeps.items():
         for scale in sweep.scales:
             one = sweep.at_scales([scale])

@@ -38,9 +38,8 @@ from gendiff.commands.images import emoji_pictures, image_coding
 from gendiff.commands.images.image_training import Learning, Recipe
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import formatting, verdicts
-from gendiff.runs.reporting.answers import Answer, Change
-from gendiff.runs.reporting.answers import Cell as AnswerCell
-from gendiff.runs.reporting.formatting import Cell
+from gendiff.runs.reporting.answers import Answer, Cell, Change
+from gendiff.runs.reporting.formatting import CellValue
 from gendiff.runs.run_folder import RunFolder
 from gendiff.runs.study import Measured, Study, claim, control
 
@@ -73,7 +72,7 @@ def by_resolution(config: Config, by_place: Mapping[Place, Cost]) -> Iterator[Me
         for what in costs.TIMED:
             rows = by_place[what, resolution]
             milliseconds = costs.over_rounds(1000 * np.array(rows.seconds), config.resamples)
-            numbers: dict[str, Cell] = {
+            numbers: dict[str, CellValue] = {
                 "side": resolution,
                 "shape": "×".join(map(str, rows.shape)),
                 "milliseconds": milliseconds,
@@ -97,7 +96,7 @@ def at_largest(config: Config, by_place: Mapping[Place, Cost]) -> Iterator[Measu
     pixels, latents, again = (by_place[what, config.resolutions[-1]] for what in (costs.PIXELS, costs.LATENTS, AGAIN))
     counted = costs.attention_flops(config)
     attentive = counted[costs.PIXELS] / counted[costs.LATENTS]
-    numbers: dict[str, Cell] = {"ratio": costs.ratio(pixels, latents, config.resamples), "attentive": attentive}
+    numbers: dict[str, CellValue] = {"ratio": costs.ratio(pixels, latents, config.resamples), "attentive": attentive}
     yield Measured(EVALUATION, numbers, None, config.cost_rounds, LARGEST)
     null = verdicts.away(costs.ratio(latents, again, config.resamples), 1.0)
     yield Measured(TWICE, {"away": null}, None, config.cost_rounds, LARGEST)
@@ -114,7 +113,7 @@ def accounts(config: Config, times: StepTimes, judge: Judge, outcome: OfSeed, se
         seconds = curves[LATENTS][0] + owed
         there = time_to_quality.at_equal_time(seconds, outcome.curves[LATENTS].mean(axis=1), curves[PIXELS][0][-1])
         reached = {PIXELS: speedup.slower, LATENTS: speedup.faster}
-        numbers: dict[str, Cell] = {"owed": owed}
+        numbers: dict[str, CellValue] = {"owed": owed}
         numbers |= {
             f"{name}, s": f"{each.bound} {formatting.number(each.seconds)}".strip() for name, each in reached.items()
         }
@@ -132,7 +131,7 @@ def distances(config: Config, times: StepTimes, judge: Judge, outcome: OfSeed, s
         yield Measured(
             ORIGINALS, {"floors": judge.in_floors(judge.floor)}, None, n, DISTANCES, arrays.get(ORIGINALS, {})
         )
-    numbers: dict[str, Cell] = {"floors": judge.in_floors(outcome.decoded), "psnr": float(np.mean(outcome.psnr))}
+    numbers: dict[str, CellValue] = {"floors": judge.in_floors(outcome.decoded), "psnr": float(np.mean(outcome.psnr))}
     yield Measured(DECODED, numbers, seed, n, DISTANCES, arrays.get(DECODED, {}))
     for name in (PIXELS, LATENTS):
         parts = zip(
@@ -157,7 +156,7 @@ def network_costs(config: Config, times: StepTimes, drawing: Drawing) -> Iterato
         )
         parameters = library.count(jax.eval_shape(init, jax.random.key(0)))
         step = costs.over_rounds(np.array(times.seconds[name]), config.resamples)
-        numbers: dict[str, Cell] = {
+        numbers: dict[str, CellValue] = {
             "parameters": parameters,
             "GFLOP of a step": times.flops[name] / 1e9,
             "seconds of a step": step,
@@ -254,7 +253,7 @@ ANSWER = Answer(
         "picture in 50 "
         "evaluations {picture:.0f} times, decoding included",
     },
-    numbers={"picture": AnswerCell("A whole picture", (512,), "50 evaluations")},
+    numbers={"picture": Cell("A whole picture", (512,), "50 evaluations")},
     picture="cost.png",
     before=(
         Change(

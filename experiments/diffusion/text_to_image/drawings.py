@@ -23,7 +23,7 @@ from gendiff.provenance import memorisation
 from gendiff.provenance.memorisation import MemorisationReport
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import intervals
-from gendiff.runs.reporting.formatting import Cell
+from gendiff.runs.reporting.formatting import CellValue
 from gendiff.runs.reporting.verdicts import Number
 from gendiff.runs.run_folder import RunFolder
 from gendiff.runs.study import Measured
@@ -130,7 +130,7 @@ def judge(
     this.
     """
     best, arrays = best_index(swept), {**arrays, "swept": swept, "copies": copies}
-    numbers: dict[str, Cell]
+    numbers: dict[str, CellValue]
     for number, (seed, gain) in enumerate(zip(config.seeds, gains, strict=True)):
         for name in (SEEN, UNSEEN):
             rows = {measure: tables[number][best] for measure, tables in swept[name].tables.items()}

@@ -23,7 +23,7 @@ from gendiff.metrics import features, saturation, vendi
 from gendiff.runs import ranges
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import intervals, trends
-from gendiff.runs.reporting.formatting import Cell
+from gendiff.runs.reporting.formatting import CellValue
 from gendiff.runs.reporting.verdicts import Number
 from gendiff.runs.run_folder import RunFolder
 from gendiff.runs.study import Measured
@@ -122,7 +122,7 @@ def judge(
     best, swept, count = results[SEEN].best, results[HELD_OUT].sweep, len(results[HELD_OUT].prompts)
     arrays = {**arrays, "of": results, "diversity": diversity}
     for seed, table in zip(config.seeds, swept.tables["accuracy"], strict=True):
-        numbers: dict[str, Cell] = {"w": swept.scales[best], "exact": intervals.share(table[best] > 0)}
+        numbers: dict[str, CellValue] = {"w": swept.scales[best], "exact": intervals.share(table[best] > 0)}
         yield Measured(HELD_OUT, numbers, seed, count, "judged", arrays)
     for name in (SHUFFLED, UNTRAINED):
         at, sweep = results[name].best, results[name].sweep

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gendiff.core.errors import DataError
-from gendiff.runs.reporting.formatting import Cell
+from gendiff.runs.reporting.formatting import CellValue
 from gendiff.runs.reporting.results import Table
 from gendiff.runs.reporting.verdicts import Number
 from gendiff.scaling import fits
@@ -201,7 +201,7 @@ def _without(value: Any) -> Number:
     return float(value), math.nan, math.nan
 
 
-def _cell(number: Number) -> Cell:
+def _cell(number: Number) -> CellValue:
     return number[0] if math.isnan(number[1]) else number
 
 

@@ -32,7 +32,7 @@ from gendiff.runs import devices, drawing, meshes, shards, training_loop
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import figures, json_files
 from gendiff.runs.reporting.environment import versions
-from gendiff.runs.reporting.formatting import Cell
+from gendiff.runs.reporting.formatting import CellValue
 from gendiff.runs.reporting.plots import Curve
 from gendiff.runs.reporting.results import Figure, Table
 from gendiff.runs.reporting.verdicts import Number
@@ -254,7 +254,7 @@ class OneSet:
         """How near samples come by averages of other lengths, made from the snapshots. like: lies on the devices as
         they shall.
         """
-        distances, rows = list[Number](), list[tuple[Cell, ...]]()
+        distances, rows = list[Number](), list[tuple[CellValue, ...]]()
         for length in LENGTHS:
             params, _, missed = training_loop.restore_length(
                 self.model.init, self.folder, seed=seed, relative_std=length
@@ -292,7 +292,7 @@ class OneSet:
         """What decides, and the rest."""
         against = f"against {len(self.held_out)} held-out pictures, features {self.config.features}"
 
-        first, rest = list[tuple[Cell, ...]](), list[tuple[Cell, ...]]()
+        first, rest = list[tuple[CellValue, ...]](), list[tuple[CellValue, ...]]()
         for row in rows:
             name, numbers = self._label(row), row.measures
             first.append(
@@ -330,7 +330,7 @@ class OneSet:
 
     def _facts_table(self) -> Table:
         data, numbers = self.facts.data, self.facts.numbers
-        rows: list[tuple[Cell, ...]] = [
+        rows: list[tuple[CellValue, ...]] = [
             ("pictures to learn from", data.training),
             ("held out", data.held_out),
             ("skipped", data.skipped),
@@ -351,7 +351,7 @@ class OneSet:
         return self.run.figure(f"{self.title}_{name}" if self.title else name)
 
 
-def _cell(number: Cell) -> Cell:
+def _cell(number: CellValue) -> CellValue:
     """The number with its interval, or alone where all draws agree: their spread then says nothing."""
     return number[0] if isinstance(number, tuple) and number[1] == number[2] else number
 

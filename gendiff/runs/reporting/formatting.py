@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-Cell = str | int | float | bool | None | tuple[float, float, float]
+CellValue = str | int | float | bool | None | tuple[float, float, float]
 """Of a table: text, a number, nothing, or (value, low, high), a number with its 95 % interval."""
 NOMINAL = 7e10
 """Operations per second of two cores with small networks."""
@@ -51,14 +51,14 @@ def measured(numbers: Iterable[tuple[float, float, float]]) -> list[tuple[str, s
     ]
 
 
-def column(cells: Sequence[Cell]) -> list[tuple[str, str]]:
+def column(cells: Sequence[CellValue]) -> list[tuple[str, str]]:
     """(text, interval) of the cells of one column of a table, whose numbers share their decimals; a cell without
     interval has "".
     """
     rows = [_settled(cell if isinstance(cell, tuple) else (cell,)) for cell in cells if isinstance(cell, float | tuple)]
     decimals = places((end for row in rows for end in row), map(_size, rows))
 
-    def text(cell: Cell) -> tuple[str, str]:
+    def text(cell: CellValue) -> tuple[str, str]:
         if isinstance(cell, tuple):
             value, low, high = _settled(cell)
             return measured([cell])[0] if decimals is None else (number(value, decimals), interval(low, high, decimals))
@@ -69,7 +69,7 @@ def column(cells: Sequence[Cell]) -> list[tuple[str, str]]:
     return [text(cell) for cell in cells]
 
 
-def is_number(cell: Cell) -> bool:
+def is_number(cell: CellValue) -> bool:
     """Whether a column that holds the cell may be right-aligned."""
     return cell is None or isinstance(cell, tuple) or (isinstance(cell, int | float) and not isinstance(cell, bool))
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from gendiff.runs.reporting import json_files, verdicts
 from gendiff.runs.reporting.environment import Environment
-from gendiff.runs.reporting.formatting import Cell
+from gendiff.runs.reporting.formatting import CellValue
 from gendiff.runs.reporting.verdicts import Claim, Kind, Summary, Verdict, Word
 
 FILE = "results.json"
@@ -86,7 +86,7 @@ class Table:
 
     title: str
     columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[tuple[CellValue, ...], ...]
     note: str = ""
     main: bool = False
 

@@ -26,7 +26,7 @@ from gendiff.runs import devices, drawing
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Outcome
 from gendiff.runs.reporting import figures, intervals
-from gendiff.runs.reporting.formatting import Cell
+from gendiff.runs.reporting.formatting import CellValue
 from gendiff.runs.reporting.results import Figure, Table
 from gendiff.runs.run_folder import RunFolder
 
@@ -53,7 +53,7 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
         shapes = jax.eval_shape(job.init, jax.random.key(0))
         none = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         changes = {seed: train.averaged(job, folder, seed) for seed in config.seeds}
-        rows: list[tuple[Cell, ...]] = []
+        rows: list[tuple[CellValue, ...]] = []
         plain = {name: _measured(error, params["network"], none, some, config.together) for name, some in data.items()}
         rows.append((BEFORE, *(_mean(plain[name]) for name in data), None))
         for seed, change in changes.items():
@@ -143,11 +143,11 @@ def _some(part: CaptionedPictures, most: int) -> CaptionedPictures:
     return CaptionedPictures(random_access.subset(part.images, np.arange(count)), part.captions[:count])
 
 
-def _mean(errors: np.ndarray) -> Cell:
+def _mean(errors: np.ndarray) -> CellValue:
     return intervals.interval(np.mean, errors)
 
 
-def _gain(before: np.ndarray, after: np.ndarray) -> Cell:
+def _gain(before: np.ndarray, after: np.ndarray) -> CellValue:
     return intervals.interval(intervals.difference_of_means, before, after, paired=True)
 
 
@@ -155,7 +155,7 @@ def _title(seed: int, words: str) -> str:
     return f"seed {seed}, {words}"
 
 
-def _table(rows: list[tuple[Cell, ...]], job: Job) -> Table:
+def _table(rows: list[tuple[CellValue, ...]], job: Job) -> Table:
     levels = ", ".join(f"{value:g}" for value in LOG_SNR)
     note = (
         f"Squared error of the noise, a mean over log-SNR {levels}. Less is better. The last column is the error that "
@@ -169,7 +169,7 @@ def _table(rows: list[tuple[Cell, ...]], job: Job) -> Table:
 
 def _learned(job: Job) -> Table:
     facts, change = job.facts, jax.eval_shape(job.init, jax.random.key(0))
-    rows: list[tuple[Cell, ...]] = [
+    rows: list[tuple[CellValue, ...]] = [
         ("pictures to learn from", facts.training),
         ("held out", facts.held_out),
         ("size", facts.size),
