@@ -185,7 +185,8 @@ def compile_loss(
     """`training.compile_loss` for the devices of a run folder: all of all processes, as --mesh says.
 
     With the same loss, optimizer and init the trainings of a run, which differ in seed or number of steps alone, share
-    it and compile once. rules: they split layers where the mesh has "tensor".
+    it and compile once. rules: they split layers where the mesh has "tensor". accumulate: slices of a batch (gradient
+    accumulation).
     """
     mesh = meshes.build(folder.mesh, rules)
     rules = rules if mesh.shape["tensor"] > 1 else ()

@@ -27,10 +27,10 @@ from experiments.adversarial.gan_progressive.config import (
 from gendiff.adversarial import growing
 from gendiff.adversarial.growing import Growth
 from gendiff.runs import meshes, paired_timing
-from gendiff.runs.dry_run import DryRun
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import json_files
 from gendiff.runs.run_folder import RunFolder
+from gendiff.runs.step_benchmark import StepBenchmark
 from gendiff.training import sharding
 
 FILE = "step_seconds.json"
@@ -133,7 +133,7 @@ def _works(config: Config, folder: RunFolder, subject: str) -> list[tuple[str, C
                 _turn(networks.programs(networks.trained_game(config, subject, stage), mesh), batch, mesh),
             )
         )
-    works.append((f"{subject} {DIFFUSION}", DryRun(**networks.denoising(config, folder, subject, images))))
+    works.append((f"{subject} {DIFFUSION}", StepBenchmark(**networks.denoising(config, folder, subject, images))))
     return works
 
 

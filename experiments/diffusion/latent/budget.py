@@ -15,10 +15,10 @@ from gendiff.commands.images import image_coding, image_training
 from gendiff.commands.images.image_coding import Coder
 from gendiff.diffusion.types import Batch
 from gendiff.runs import paired_timing, training_loop
-from gendiff.runs.dry_run import DryRun
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import json_files
 from gendiff.runs.run_folder import RunFolder
+from gendiff.runs.step_benchmark import StepBenchmark
 
 FILE = "step_times.json"
 ENCODING = "encoding"
@@ -78,16 +78,16 @@ def _measure(config: Config, folder: RunFolder, images: np.ndarray) -> StepTimes
     start = image_coding.init(network)
     loss, optimizer = image_coding.autoencoding(network, config.kl_weight), image_training.optimizer(learning)
     program = training_loop.compile_loss(loss, optimizer, start, folder, ema=(learning.ema,))
-    dry_runs = {AUTOENCODER: DryRun(program, Batch(clean=images), batch=learning.batch)}
+    benchmarks = {AUTOENCODER: StepBenchmark(program, Batch(clean=images), batch=learning.batch)}
     noise = np.random.default_rng(0).normal(size=(len(images), *networks.shape(config, LATENTS))).astype(np.float32)
     for name, clean in ((LATENTS, noise), (PIXELS, images)):
-        dry_runs[name] = DryRun(**networks.training(config, folder, name, clean))
-    coder, params = Coder(network, config.together, Progress(quiet=True)), dry_runs[AUTOENCODER].params
-    works: dict[str, Any] = dry_runs | {ENCODING: lambda: coder.encode(params, images[: config.together])}
+        benchmarks[name] = StepBenchmark(**networks.training(config, folder, name, clean))
+    coder, params = Coder(network, config.together, Progress(quiet=True)), benchmarks[AUTOENCODER].params
+    works: dict[str, Any] = benchmarks | {ENCODING: lambda: coder.encode(params, images[: config.together])}
     return StepTimes(
         seconds=paired_timing.timed(works, config.step_rounds),
-        flops={name: dry_run.flops for name, dry_run in dry_runs.items()},
-        peak={name: dry_run.peak for name, dry_run in dry_runs.items()},
+        flops={name: benchmark.flops for name, benchmark in benchmarks.items()},
+        peak={name: benchmark.peak for name, benchmark in benchmarks.items()},
     )
 
 

@@ -81,7 +81,7 @@ def model(config: Config, name: str) -> Model:
 
 
 def training(config: Config, folder: RunFolder, name: str, clean: np.ndarray) -> dict[str, Any]:
-    """The arguments of `training_loop.train`, and of a dry run, that name the training of a diffusion model."""
+    """The arguments of `training_loop.train`, and of a step benchmark, that name the training of a diffusion model."""
     settings, network = recipe(config, name), model(config, name)
     return {
         "program": training_loop.compile_loss(

@@ -60,7 +60,7 @@ class Recipe:
     muon_learning_rate: Positive = 0.02
     """The same of Muon."""
     warmup: Natural = 100
-    """Steps until the learning rate peaks."""
+    """Steps of learning-rate warm-up, until the rate peaks."""
     weight_decay: NonNegative = 0.01
     """Weight decay of matrices and kernels."""
     clip: Positive = 1.0

@@ -80,7 +80,7 @@ class Config(FeatureOptions, WithDtype):
     muon_learning_rate: Positive = 0.02
     """The same of Muon."""
     warmup: Count = 100
-    """Steps until the learning rate peaks, at most a tenth of all."""
+    """Steps of learning-rate warm-up, until the rate peaks; at most a tenth of all."""
     weight_decay: NonNegative = 0.01
     """Weight decay of matrices and kernels."""
     clip: Positive = 1.0

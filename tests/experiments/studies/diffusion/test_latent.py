@@ -21,9 +21,9 @@ from gendiff.core import trees
 from gendiff.core.errors import DataError
 from gendiff.diffusion import parameterization, schedules
 from gendiff.runs import training_loop
-from gendiff.runs.dry_run import DryRun
 from gendiff.runs.progress import Progress
 from gendiff.runs.run_folder import RunFolder
+from gendiff.runs.step_benchmark import StepBenchmark
 from gendiff.runs.study import Measurements
 from tests.tables import table
 
@@ -168,16 +168,16 @@ def test_a_training_in_parts_is_one_training_wherever_it_is_cut_off(tmp_path, sm
 
 
 @pytest.mark.slow
-def test_the_training_after_a_dry_run_compiles_nothing_more(tmp_path, small):
+def test_the_training_after_a_step_benchmark_compiles_nothing_more(tmp_path, small):
     clean = np.random.default_rng(0).normal(size=(16, 4, 4, 1)).astype(np.float32)
     folder = RunFolder(tmp_path)
     arguments = networks.training(CONFIG, folder, LATENTS, clean)
-    dry_run = DryRun(**arguments)
+    benchmark = StepBenchmark(**arguments)
     for _ in range(2):
-        assert np.isfinite(dry_run()["loss"])
+        assert np.isfinite(benchmark()["loss"])
     state = training_loop.train(**arguments, seed=0, steps=2, folder=folder, progress=Progress(quiet=True))
-    assert int(state.step) == 2 and dry_run.flops > 0 and dry_run.peak > 0
-    assert dry_run._step._cache_size() == 1
+    assert int(state.step) == 2 and benchmark.flops > 0 and benchmark.peak > 0
+    assert benchmark._step._cache_size() == 1
 
 
 def cost(what, resolution, milliseconds):

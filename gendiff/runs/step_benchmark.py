@@ -1,4 +1,4 @@
-"""A dry run of a training step: its seconds, operations and memory, on a state that is thrown away."""
+"""A benchmark of a training step: its seconds, operations and memory, on a state that is thrown away."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from gendiff.runs import program_costs
 from gendiff.training import CompiledStep, sharding
 
 
-class DryRun:
+class StepBenchmark:
     """One step of `training_loop.train` with the same arguments, which then compiles nothing more.
 
     Calling it does the step, on the first `batch` rows of the data, and returns what to wait for. flops: of a step by
