@@ -331,7 +331,8 @@ def _sample(arguments: list[str], catalogue: Catalogue, progress: Progress) -> i
         runs = sorted(str(path.parent) for path in Path("runs").glob("*/config.json"))
         example = f", as in: {program()} sample {runs[0]} --help" if runs else "; `train PHOTOS` makes one"
         return _usage(
-            f"sample RUN [options]; RUN is a run folder, and sample RUN --help explains the options that it takes{example}",
+            "sample RUN [options]; RUN is a run folder, and sample RUN --help explains the options that it "
+            f"takes{example}",
             arguments,
         )
     folder = run_folder.existing(arguments[0])

@@ -138,7 +138,8 @@ def evaluate(experiment: Experiment, folder: RunFolder, progress: Progress) -> R
         raise ConfigError(f"{folder.path} has not finished, and {there}: wait for it; `report` shows how far it is")
     if not folder.results.exists():
         raise ConfigError(
-            f"{folder.path} has not finished; this goes on with it:\n  {resume_command.command(experiment, stored, folder)}"
+            f"{folder.path} has not finished; this goes on with it:\n  "
+            f"{resume_command.command(experiment, stored, folder)}"
         )
     config = configuration.restore(stored, experiment.config, folder)
     with run_lock.held(folder.path, progress.line), interruption.watch(at_once=True):

@@ -118,7 +118,8 @@ def results(rows: Sequence[RowT], folder: RunFolder) -> list[tuple[RowT, Finishe
     completed = [(row, finished) for row, finished in there if finished is not None]
     if len(completed) < len(all_rows):
         raise DataError(
-            f"{folder.rows}: {len(all_rows) - len(completed)} of {len(all_rows)} rows are not finished; `run` goes on with them"
+            f"{folder.rows}: {len(all_rows) - len(completed)} of {len(all_rows)} rows are not finished; `run` goes "
+            "on with them"
         )
     return completed
 

@@ -109,7 +109,8 @@ def read_data(
     if read.shape != like:
         sizes = [f"{across} × {down}" for down, across, _ in (read.shape, like)]
         raise DataError(
-            f"{location}: pictures have {sizes[0]} pixels, and the samples {sizes[1]}: make all of one size with --size N"
+            f"{location}: pictures have {sizes[0]} pixels, and the samples {sizes[1]}: make all of one size with "
+            "--size N"
         )
     return read
 

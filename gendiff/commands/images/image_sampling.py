@@ -97,7 +97,8 @@ def _sample(
     files.finish(index, labels)
     steps = formatting.amount(resolved.steps, "step")
     progress.line(
-        f"{formatting.amount(len(index), 'sample')}, {steps} of {resolved.sampler}, guidance {options.guidance:g}: {out}"
+        f"{formatting.amount(len(index), 'sample')}, {steps} of {resolved.sampler}, guidance {options.guidance:g}: "
+        f"{out}"
     )
 
 
@@ -110,9 +111,9 @@ def drawer(
     *,
     say: Callable[[str], Any] | None = None,
 ) -> Callable[..., Any]:
-    """(index, label) -> images, compiled once. description: what `model_of` takes. trained: the seed of the network. Raises as
-    `_sample` does.
+    """(index, label) -> images, compiled once. Raises as `_sample` does.
 
+    description: what `model_of` takes. trained: the seed of the network.
     say: is told of a length that the run did not track.
     """
     devices.local()
@@ -195,7 +196,8 @@ def _fill_shards(
     if archive.all_complete(verified=set(chosen)):
         archive.tidy()
         progress.line(
-            f"all {archive.manifest.num} samples are there; `finalize {options.out} --to NAME.npz` makes one file of them"
+            f"all {archive.manifest.num} samples are there; `finalize {options.out} --to NAME.npz` makes one file "
+            "of them"
         )
 
 

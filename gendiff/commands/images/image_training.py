@@ -129,7 +129,8 @@ def check_side(config: Recipe, within: str, side: int) -> None:
     """ConfigError where images of `side` pixels cannot be halved as often as the U-Net does."""
     if side % 2 ** (len(config.channels) - 1):
         raise ConfigError(
-            f"--{within}channels {ranges.as_typed(config.channels)}: {side}×{side} cannot be halved so often; give fewer"
+            f"--{within}channels {ranges.as_typed(config.channels)}: {side}×{side} cannot be halved so often; give "
+            "fewer"
         )
 
 

@@ -85,7 +85,8 @@ def evaluate(samples: Shards, options: ScoreOptions, progress: Progress) -> None
         statistics_files.save(options.save_statistics, statistics)
     if fitted is not None and fitted.mean.shape != statistics.mean.shape:
         raise ConfigError(
-            f"{options.reference} has {len(fitted.mean)} features, and --features {options.features} {len(statistics.mean)}"
+            f"{options.reference} has {len(fitted.mean)} features, and --features {options.features} "
+            f"{len(statistics.mean)}"
         )
     scores = Scores(
         n=samples.manifest.num,

@@ -54,7 +54,8 @@ def lines(options: PlanOptions, machine: Devices, planned: Planned, device: Acce
     many = f"{machine.parts} × {one.name}" if machine.parts > 1 else one.name
     height, width, channels = options.shape
     return [
-        f"{options.network} in {machine.dtype} on {many}: {planned.parameters / 1e6:.1f} M parameters, {height} × {width} × "
+        f"{options.network} in {machine.dtype} on {many}: {planned.parameters / 1e6:.1f} M parameters, {height} × "
+        f"{width} × "
         f"{channels}, {options.classes or 'no'} classes, batch {options.batch}"
         + (f", {step.batch} per device" if machine.parts > 1 else ""),
         f"one device: {scaled(one.flops, 'FLOP/s')}, {scaled(one.bandwidth, 'B/s')}, {_memory(one)} ({one.source})",

@@ -63,7 +63,7 @@ class PictureAnswer:
             raise ApiError(str(closed), status=503, kind=FAILED, code=STOPPED) from closed
 
     async def events(self, gone: Callable[[], Awaitable[object]]) -> AsyncGenerator[Event, None]:
-        """All events of the request. gone: ends when the client has left; then there are no more events, and nothing more
+        """Events of the request. gone: ends when the client has left; then there are no more events, and nothing more
         is drawn.
 
         Raises ApiError where drawing fails.

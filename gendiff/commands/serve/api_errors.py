@@ -9,7 +9,7 @@ INVALID, NOT_FOUND, BUSY, FAILED = "invalid_request_error", "not_found_error", "
 class ApiError(Exception):
     """A request that is not answered by images.
 
-    status: of HTTP. field: of the request, where one is at fault. kind, code: what programs read. headers: of the answer.
+    status: of HTTP. field: of the request, where one is at fault. kind, code: for programs. headers: of the answer.
     """
 
     def __init__(

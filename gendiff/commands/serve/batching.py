@@ -189,7 +189,7 @@ class Batcher:
     def turn(self) -> bool:
         """Take one step of all that is in the slots. Answers False, and does nothing, where there is no work.
 
-        After an error of the program, which is raised, the requests in the slots have failed, and the queue is as before.
+        After an error of the program, which is raised, requests in the slots have failed, and the queue is as before.
         """
         try:
             self._fill()

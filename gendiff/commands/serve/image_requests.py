@@ -49,7 +49,10 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True)
 class ImageRequest:
-    """Images 0 … n - 1 of a seed. previews: how many of each are sent before it is finished. stream: whether events are."""
+    """Images 0 … n - 1 of a seed.
+
+    previews: how many of each image are sent before it is finished. stream: whether the answer is a stream of events.
+    """
 
     prompt: str
     negative: str = ""

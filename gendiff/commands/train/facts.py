@@ -28,7 +28,7 @@ FILE = "data.json"
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """What the pictures are. place: as `opened_pictures.resolve_path`. training, held_out, skipped: how many pictures."""
+    """Facts of the images. place: as `opened_pictures.resolve_path`. training, held_out, skipped: how many pictures."""
 
     place: str
     fingerprint: str

@@ -160,8 +160,8 @@ class OneSet:
     def _draw(self, params: Params, count: int, title: str, identity: Any, steps: int | None = None) -> np.ndarray:
         """uint8 samples whose classes are drawn as those of the training pictures are.
 
-        They are kept in shards until the judge has ended, so that an interrupted one goes on from there. identity: of the
-        parameters.
+        They are kept in shards until the judge has ended, so that an interrupted one goes on from there.
+        identity: of the parameters.
         """
         config = self.config
         program = drawing_options.label_program(

@@ -43,7 +43,7 @@ def write(folder: str | os.PathLike[str], outcome: Results | None = None, notice
     """Makes report.html of a run folder from its results.json, the pictures named there and every other denoising*.png;
     returns its path.
 
-    outcome: takes the folder of results.json. notice: a sentence below the question. The file needs no other file and no
+    outcome: replaces results.json. notice: a sentence below the question. The file needs no other file and no
         network.
     Raises DataError, naming the file, where results or a figure are missing or broken.
     """
