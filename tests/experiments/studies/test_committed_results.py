@@ -27,39 +27,39 @@ FOLDERS = sorted({path.parent for path in RESULTS.glob("*/*") if path.suffix != 
 
 def problems(outcome, experiment, known_commit):
     """All that is wrong with a committed result; empty where it may stand. known_commit: hash -> whether it exists."""
-    found = []
+    mistakes = []
     if outcome.smoke:
-        found.append("is a smoke run")
+        mistakes.append("is a smoke run")
     if outcome.dirty is not False:
-        found.append(f"dirty is {outcome.dirty}: measured by code that was never committed")
+        mistakes.append(f"dirty is {outcome.dirty}: measured by code that was never committed")
     if not re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", outcome.commit or ""):
-        found.append(f"commit {outcome.commit!r} is no full hash")
+        mistakes.append(f"commit {outcome.commit!r} is no full hash")
     elif not known_commit(outcome.commit):
-        found.append(f"commit {outcome.commit} is not in the history")
+        mistakes.append(f"commit {outcome.commit} is not in the history")
     if experiment.thresholds is not None:
-        found += [
+        mistakes += [
             f"claim {claim.id}: threshold {claim.threshold} is none of {experiment.name}'s rows"
             for claim in outcome.claims
             if claim.threshold != experiment.thresholds.get(claim.id)
         ]
-        return found
+        return mistakes
     now = json_files.encode(getattr(experiment.presets["full"], "thresholds", {}))
     stored = outcome.config.get("thresholds", {})
     if stored != {name: now.get(name) for name in stored}:  # one that was added since has no claim here
-        found.append(f"its thresholds {stored} are not those of {experiment.config.__name__}, {now}")
+        mistakes.append(f"its thresholds {stored} are not those of {experiment.config.__name__}, {now}")
     for claim in outcome.claims:
         if claim.against:
             continue  # it is compared with its treatment
         if claim.threshold_name not in stored:
-            found.append(
+            mistakes.append(
                 f"claim {claim.id}: its threshold_name {claim.threshold_name!r} is not among the configured thresholds"
             )
         elif claim.threshold != stored[claim.threshold_name]:
-            found.append(
+            mistakes.append(
                 f"claim {claim.id}: threshold {claim.threshold}, but {claim.threshold_name} = "
                 f"{stored[claim.threshold_name]}"
             )
-    return found
+    return mistakes
 
 
 def git(*arguments):
@@ -77,17 +77,19 @@ def in_history(commit):
 
 
 def test_a_committed_result_is_clean_and_whole_and_has_the_thresholds_of_its_code():
-    found = []
+    mistakes = []
     for folder in FOLDERS:
         outcome = results.read(folder)
         wrong = problems(outcome, registry.load(outcome.name, catalogue.EXPERIMENTS), in_history)
         wrong += [] if folder.name == outcome.name else [f"is of {outcome.name}"]
         wrong += [f"lacks {figure.file}" for figure in outcome.figures if not (folder / figure.file).is_file()]
         small = {published.SUFFIX: published.LARGEST}
-        kept = [path for path in folder.iterdir() if path.name != "report.html"]
-        wrong += [f"{path.name} is too large" for path in kept if path.stat().st_size > small.get(path.suffix, 2**20)]
-        found += [f"{folder.name}: {problem}" for problem in wrong]
-    assert not found, "\n".join(found)
+        committed = [path for path in folder.iterdir() if path.name != "report.html"]
+        wrong += [
+            f"{path.name} is too large" for path in committed if path.stat().st_size > small.get(path.suffix, 2**20)
+        ]
+        mistakes += [f"{folder.name}: {problem}" for problem in wrong]
+    assert not mistakes, "\n".join(mistakes)
 
 
 def test_every_claim_has_a_role_and_every_study_answers():
@@ -216,22 +218,22 @@ def test_a_result_that_may_not_stand_is_found():
         ({"name": ""}, "threshold_name '' is not among"),
         ({"config": Config(thresholds=Thresholds(0.9)), "threshold": 0.9}, "are not those of Config"),
     ):
-        found = problems(example(**changes), EXPERIMENT, lambda commit: commit != "b" * 40)
-        assert len(found) == (message is not None) and all(message in each for each in found), changes
+        mistakes = problems(example(**changes), EXPERIMENT, lambda commit: commit != "b" * 40)
+        assert len(mistakes) == (message is not None) and all(message in each for each in mistakes), changes
 
 
 def test_a_claim_of_a_study_has_the_threshold_of_its_row():
     rows = dataclasses.replace(EXPERIMENT, thresholds={"accuracy": 0.95})
     assert not problems(example(), rows, lambda commit: True)
-    (found,) = problems(example(), dataclasses.replace(rows, thresholds={"accuracy": 0.9}), lambda commit: True)
-    assert found == "claim accuracy: threshold 0.95 is none of example's rows"
+    (mistakes,) = problems(example(), dataclasses.replace(rows, thresholds={"accuracy": 0.9}), lambda commit: True)
+    assert mistakes == "claim accuracy: threshold 0.95 is none of example's rows"
 
 
 def test_a_threshold_that_was_added_since_needs_no_new_run_and_one_that_is_gone_does():
     later = dataclasses.replace(EXPERIMENT, config=LaterConfig, presets={"full": LaterConfig()}, smoke=LaterConfig())
     assert not problems(example(), later, lambda commit: True)
-    (found,) = problems(example(config=LaterConfig()), EXPERIMENT, lambda commit: True)
-    assert "are not those of Config" in found
+    (mistakes,) = problems(example(config=LaterConfig()), EXPERIMENT, lambda commit: True)
+    assert "are not those of Config" in mistakes
 
 
 PICTURES = sorted(RESULTS.glob("*/*.png"))
@@ -257,10 +259,10 @@ REDRAWN = [
 @pytest.mark.parametrize("folder", REDRAWN, ids=lambda path: path.name)
 def test_plots_are_drawn_again_from_the_tables_alone_and_captions_are_those_of_today(folder, tmp_path):
     shutil.copy(folder / results.FILE, tmp_path)
-    drawn = redraw.redraw(folder.name, tmp_path)
+    outcome = redraw.redraw(folder.name, tmp_path)
     known = {figure.file: figure for figure in results.read(folder).figures}
-    assert drawn and all(known[figure.file] == figure for figure in drawn)
-    for figure in drawn:
+    assert outcome and all(known[figure.file] == figure for figure in outcome)
+    for figure in outcome:
         with Image.open(tmp_path / figure.file) as now, Image.open(folder / figure.file) as committed:
             assert now.size == committed.size, (
                 f"{figure.file} is {committed.size}: run python -m experiments.documentation.redraw"

@@ -29,9 +29,9 @@ def check_opened(name, folder):
     """What `open_run` reads is what `sample` draws with."""
     experiment = registry.load(name, catalogue.EXPERIMENTS)
     model_of, _ = experiment.sample.call.args
-    wanted = model_of(configuration.restore(configuration.read(folder), experiment.config, folder))
+    expected = model_of(configuration.restore(configuration.read(folder), experiment.config, folder))
     opened = pipelines.open_run(folder.path)
     for part in ("predict", "schedule", "parameterization", "shape", "num_classes", "temperature"):
-        assert getattr(opened, part) == getattr(wanted, part)
-    params = training_loop.restore_ema(wanted.init, folder, seed=0, decay=wanted.ema)
+        assert getattr(opened, part) == getattr(expected, part)
+    params = training_loop.restore_ema(expected.init, folder, seed=0, decay=expected.ema)
     jax.tree.map(np.testing.assert_array_equal, opened.params, params)

@@ -22,25 +22,25 @@ def likes_one_point(params, x):
 
 @pytest.mark.slow
 def test_a_generator_whose_critic_likes_one_point_is_called_collapsed_once_its_samples_lie_there():
-    told = []
-    of, noise = (optax.sgd(0.05), optax.sgd(0.0)), adversarial.normal_noise(2)
+    reports = []
+    optimizer, noise = (optax.sgd(0.05), optax.sgd(0.0)), adversarial.normal_noise(2)
     params = {"kernel": jnp.eye(2), "bias": jnp.zeros(2)}, {"scale": jnp.ones(())}
     index = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)
     reference = np.asarray(LAW.draw(jax.random.key(0), 200))
     look = collapse_watch.looking(
-        lambda params: game.generate(params, index), 5, lambda *report: told.append(report), reference=reference
+        lambda params: game.generate(params, index), 5, lambda *report: reports.append(report), reference=reference
     )
     run = training.compile_step(
-        adversarial.make_step(game.generate, likes_one_point, losses.wasserstein(), *of, noise=noise),
-        lambda key: adversarial.start(*params, *of, key, ema=()),
+        adversarial.make_step(game.generate, likes_one_point, losses.wasserstein(), *optimizer, noise=noise),
+        lambda key: adversarial.start(*params, *optimizer, key, ema=()),
         compiler_options={"xla_backend_optimization_level": 0},
     )
     training.fit(run, lambda step: game.batch(step, 64), steps=40, on_state=look)
-    assert [step for step, _ in told] == list(range(5, 45, 5))
-    verdicts = [report.verdict for _, report in told]
+    assert [step for step, _ in reports] == list(range(5, 45, 5))
+    verdicts = [report.verdict for _, report in reports]
     assert verdicts[0] == watch.SPREAD and verdicts[-1] == watch.COLLAPSED
     assert verdicts == sorted(verdicts, reverse=True)  # it does not come back
-    ratios = [report.ratio for _, report in told]
+    ratios = [report.ratio for _, report in reports]
     assert ratios == sorted(ratios, reverse=True) and ratios[-1] < 0.1
 
 

@@ -20,7 +20,7 @@ from gendiff.runs.study import Measurements
 FULL, SMOKE = gan_modes.EXPERIMENT.presets["full"], gan_modes.EXPERIMENT.smoke
 
 
-def found(numbers, target, name, samples):
+def finding(numbers, target, name, samples):
     """As if every place of the training had given these samples (seeds, n, size)."""
     return findings.summed_up(
         numbers, target, name, [Drawn(samples, np.zeros((len(samples), 0), np.int16))] * len(numbers.shares)
@@ -42,18 +42,18 @@ def claims(vanilla):
     """Those of a run in which all but the plain GAN is an exact sampler."""
     points = dataclasses.replace(FULL.points, samples=10, last_samples=COUNT)
     few = dataclasses.replace(FULL, seeds=SEEDS, points=points, transported=10, shares=(1.0,))
-    every = {}
+    results = {}
     for target in targets.POINTS:
-        whole = exact(target, len(few.seeds), COUNT)
-        every[target] = {name: found(few, target, name, whole) for name in NEEDED}
-        every[target] |= {
+        full = exact(target, len(few.seeds), COUNT)
+        results[target] = {name: finding(few, target, name, full) for name in NEEDED}
+        results[target] |= {
             name: findings.summed_up(few, target, name, [findings.control(few, target, name)])
             for name in (EXACT, NOISE)
         }
-    every[targets.GRID][methods.VANILLA] = found(few, targets.GRID, methods.VANILLA, vanilla)
-    noise = every[targets.GRID][NOISE].reports[0]
+    results[targets.GRID][methods.VANILLA] = finding(few, targets.GRID, methods.VANILLA, vanilla)
+    noise = results[targets.GRID][NOISE].reports[0]
     assert noise.touched > 15 and noise.modes == 0 and noise.good < 0.03  # by the rule of one good sample it would pass
-    measured = Measurements(gan_modes.measured(few, every))
+    measured = Measurements(gan_modes.measured(few, results))
     return {claim.id: claim for claim in gan_modes.STUDY.judge(measured)}
 
 
@@ -61,8 +61,8 @@ def test_a_plain_gan_that_loses_modes_passes_every_claim_and_one_that_does_not_f
     lost = claims(exact(targets.GRID, len(SEEDS), COUNT, modes=20))
     assert {id: claim.value for id, claim in lost.items() if claim.verdict != "PASS"} == {}
     assert lost["collapsed"].value == 1.0 and lost["noise-modes"].value == -25 and lost["p-value"].value < 0.05
-    kept = claims(exact(targets.GRID, len(SEEDS), COUNT))
-    assert {id for id, claim in kept.items() if claim.verdict == "FAIL"} == {"collapsed", "p-value", "exact-modes"}
+    passed = claims(exact(targets.GRID, len(SEEDS), COUNT))
+    assert {id for id, claim in passed.items() if claim.verdict == "FAIL"} == {"collapsed", "p-value", "exact-modes"}
 
 
 def test_stacked_digits_are_read_as_the_digits_that_were_stacked():
@@ -84,9 +84,9 @@ def test_batches_of_a_seed_do_not_depend_on_the_other_seeds():
 
 
 def test_a_step_with_five_steps_of_the_critic_is_counted_as_five_of_them_and_one_of_the_generator():
-    method, of = methods.METHODS[methods.CLIPPED], train.recipe(SMOKE, targets.RING, methods.CLIPPED)
+    method, recipe = methods.METHODS[methods.CLIPPED], train.recipe(SMOKE, targets.RING, methods.CLIPPED)
     generate, criticise = networks.pure(networks.DenseGenerator(16, 1)), networks.pure(networks.DenseCritic(16, 1))
-    state, batch = jax.eval_shape(of.fresh, jax.random.key(0)), jax.ShapeDtypeStruct((16, 2), np.float32)
+    state, batch = jax.eval_shape(recipe.fresh, jax.random.key(0)), jax.ShapeDtypeStruct((16, 2), np.float32)
 
     def criticise_waves(params, x):
         return criticise(params, waves.beside(x, SMOKE.points.waves))
@@ -101,10 +101,10 @@ def test_a_step_with_five_steps_of_the_critic_is_counted_as_five_of_them_and_one
     of_generator = flops(
         step.generator_loss(generate, criticise_waves, method.loss, **noise), state.generator, state.critic.params
     )
-    assert of.rows == 80 and of.flops == pytest.approx(5 * of_critic + of_generator, rel=0.03)
+    assert recipe.rows == 80 and recipe.flops == pytest.approx(5 * of_critic + of_generator, rel=0.03)
     steps = {target: train.steps(SMOKE, target, methods.CLIPPED) for target in targets.POINTS}
     for target, share in ((targets.RING, SMOKE.ring_share), (targets.GRID, 1.0)):
-        assert steps[target] * of.flops == pytest.approx(share * SMOKE.points.flops, rel=0.5 / steps[target])
+        assert steps[target] * recipe.flops == pytest.approx(share * SMOKE.points.flops, rel=0.5 / steps[target])
 
 
 def test_a_cloud_shows_points_where_they_are_and_a_mosaic_the_pictures_themselves():
@@ -121,15 +121,19 @@ def test_a_cloud_shows_points_where_they_are_and_a_mosaic_the_pictures_themselve
 @pytest.mark.parametrize("method", FULL.methods)
 def test_every_method_takes_a_step_and_draws(method, target):
     small = dataclasses.replace(SMOKE, methods=FULL.methods)
-    of = train.recipe(small, target, method)
+    recipe = train.recipe(small, target, method)
     key = jax.random.key(0)
     with devices.compiled_quickly():
-        batch = np.asarray(targets.batches(target, (0,), of.rows)(0))[:, 0]
-        state, metrics = jax.jit(of.step)(jax.jit(of.fresh)(key), batch)
-        drawn = jax.jit(of.draw)(state.ema, key, np.arange(3))
-    assert bool(metrics["finite"]) and drawn.shape == (3, config.shape(small, target).size) and np.isfinite(drawn).all()
-    again = jax.jit(of.draw)(state.ema, key, np.array([7, 2]))
-    np.testing.assert_allclose(again[1], drawn[2], rtol=1e-4, atol=1e-5)
+        batch = np.asarray(targets.batches(target, (0,), recipe.rows)(0))[:, 0]
+        state, metrics = jax.jit(recipe.step)(jax.jit(recipe.fresh)(key), batch)
+        samples = jax.jit(recipe.draw)(state.ema, key, np.arange(3))
+    assert (
+        bool(metrics["finite"])
+        and samples.shape == (3, config.shape(small, target).size)
+        and np.isfinite(samples).all()
+    )
+    again = jax.jit(recipe.draw)(state.ema, key, np.array([7, 2]))
+    np.testing.assert_allclose(again[1], samples[2], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -54,9 +54,9 @@ def test_batches_fade_in_start_each_stage_anew_and_have_the_rows_of_a_training_t
     assert [float(batch.weight[0]) for batch in batches] == [1, 1, 0, 0.5, 1, 1, 1]
     assert [bool(batch.first.all()) for batch in batches] == [False, False, True, False, False, False, False]
     for step, batch in enumerate(batches):
-        whole = pictures.batch(images, 5, 3, None, step)
-        np.testing.assert_array_equal(batch.clean, whole.clean)
-        assert (whole.weight == 1).all() and not whole.first.any()
+        plain_batches = pictures.batch(images, 5, 3, None, step)
+        np.testing.assert_array_equal(batch.clean, plain_batches.clean)
+        assert (plain_batches.weight == 1).all() and not plain_batches.first.any()
         assert batch.weight.shape == batch.first.shape == (5,)
 
 
@@ -68,8 +68,8 @@ def test_a_stage_sees_means_of_squares_and_at_weight_0_those_of_the_stage_before
     np.testing.assert_allclose(pictures.at_stage(images, 8, ones), images)
     np.testing.assert_allclose(pictures.at_stage(images, 8, zeros), pictures.enlarged(means, 8))
     np.testing.assert_allclose(pictures.at_stage(images, 8, ones / 2), (images + pictures.enlarged(means, 8)) / 2)
-    kept = pictures.restored(pictures.stored(images / 64 - 1))
-    np.testing.assert_allclose(kept, np.clip(images / 64 - 1, -1, 1), atol=1 / 255)
+    restored_images = pictures.restored(pictures.stored(images / 64 - 1))
+    np.testing.assert_allclose(restored_images, np.clip(images / 64 - 1, -1, 1), atol=1 / 255)
 
 
 def quality(distance, recall, copied):
@@ -80,8 +80,8 @@ def quality(distance, recall, copied):
 
 def claims(known, grown, direct, diffusion_seconds):
     """Of one subject whose sets are these, and whose pictures of diffusion in few steps take so many times a GAN's."""
-    of = {PROGRESSIVE: grown, DIRECT: direct, FEW: direct}
-    trainings = {name: (OfTraining(each.distances[None], each),) * 2 for name, each in of.items()}
+    settings = {PROGRESSIVE: grown, DIRECT: direct, FEW: direct}
+    trainings = {name: (OfTraining(each.distances[None], each),) * 2 for name, each in settings.items()}
     rounds = 1 + 0.01 * np.arange(7)
     seconds = {
         GENERATOR: tuple(rounds),
@@ -89,45 +89,47 @@ def claims(known, grown, direct, diffusion_seconds):
         MANY: tuple(5 * diffusion_seconds * rounds),
     }
     floor = quality(1.0, 0.9, 1.0)
-    found = OfSubject(trainings, floor, np.arange(450) < 9, 10 * grown.distances, 5 * grown.distances, seconds)
+    outcome = OfSubject(trainings, floor, np.arange(450) < 9, 10 * grown.distances, 5 * grown.distances, seconds)
     parts = (gan_progressive.seed_by_seed, gan_progressive.costs)
-    rows = Measurements(row for part in parts for row in part(known, TIMES, DIGITS, found))
+    rows = Measurements(row for part in parts for row in part(known, TIMES, DIGITS, outcome))
     return {f"{claim.id} {claim.seed}": claim for claim in STUDY.judge(rows)}
 
 
 def test_a_progressive_gan_that_is_better_and_cheap_pictures_pass_every_claim(known_costs):
-    made = claims(known_costs, quality(2.0, 0.8, 0.02), quality(3.0, 0.6, 0.02), 8.0)
-    assert {claim.verdict for claim in made.values()} == {"PASS"}
-    assert {claim.id for claim in made.values()} == {row.id for row in STUDY.rows if row.set.startswith(DIGITS)}
-    assert made["few-digits None"].value == pytest.approx(8) and made["progressive-digits 1"].value == pytest.approx(
-        2 / 3, abs=0.01
-    )
-    assert made["copied-digits None"].alone[0] == pytest.approx(0.98) and made[
+    verdicts_by_id = claims(known_costs, quality(2.0, 0.8, 0.02), quality(3.0, 0.6, 0.02), 8.0)
+    assert {claim.verdict for claim in verdicts_by_id.values()} == {"PASS"}
+    assert {claim.id for claim in verdicts_by_id.values()} == {
+        row.id for row in STUDY.rows if row.set.startswith(DIGITS)
+    }
+    assert verdicts_by_id["few-digits None"].value == pytest.approx(8) and verdicts_by_id[
+        "progressive-digits 1"
+    ].value == pytest.approx(2 / 3, abs=0.01)
+    assert verdicts_by_id["copied-digits None"].alone[0] == pytest.approx(0.98) and verdicts_by_id[
         "untrained-digits None"
     ].value == pytest.approx(10)
 
 
 def test_a_progressive_gan_that_is_worse_or_copies_and_a_slow_generator_fail_the_claims_about_them(known_costs):
-    made = claims(known_costs, quality(3.0, 0.6, 0.2), quality(2.0, 0.8, 0.02), 2.0)
-    failed = {claim.id for claim in made.values() if claim.verdict == "FAIL"}
+    verdicts_by_id = claims(known_costs, quality(3.0, 0.6, 0.2), quality(2.0, 0.8, 0.02), 2.0)
+    failed = {claim.id for claim in verdicts_by_id.values() if claim.verdict == "FAIL"}
     assert failed == {f"{name}-digits" for name in ("progressive", "recall", "copies", "few", "many")}
 
 
 def test_the_judge_tells_held_out_digits_from_noise_and_sees_copies():
-    of = sets.PictureJudge(
+    settings = sets.PictureJudge(
         dataclasses.replace(FULL, draws=3, digits=dataclasses.replace(FULL.digits, draw_size=300)), DIGITS
     )
     training, held_out = pictures.load(FULL, DIGITS)
-    assert of.floor.copied.all() and of.real.mean() < 0.1 and of.floor.recall.mean() > 0.7
+    assert settings.floor.copied.all() and settings.real.mean() < 0.1 and settings.floor.recall.mean() > 0.7
     noise = np.random.default_rng(0).uniform(-1, 1, (400, 8, 8, 1)).astype(np.float32)
-    far = of.measure(noise)
+    far = settings.measure(noise)
     assert (
-        intervals.interval(intervals.ratio_of_means, far.distances, of.floor.distances)[1] > 5
+        intervals.interval(intervals.ratio_of_means, far.distances, settings.floor.distances)[1] > 5
         and far.recall.mean() < 0.05
         and not far.copied.any()
     )
     assert (
-        of.floor.copied.mean() - of.real.mean() > 0.9
+        settings.floor.copied.mean() - settings.real.mean() > 0.9
         and held_out.shape[1:] == shape(FULL, DIGITS) == training.shape[1:]
     )
 
@@ -144,8 +146,8 @@ def test_pictures_of_either_size_fill_one_mosaic_and_grey_ones_get_three_channel
 
 @pytest.mark.slow
 def test_the_first_step_of_a_stage_starts_the_optimizer_anew_and_leaves_the_older_layers_in_place():
-    of = dataclasses.replace(SMOKE.digits, width=4, widest=4)
-    both = [networks.game(of, (8, 8, 1), stage, "direct") for stage in (0, 1)]
+    settings = dataclasses.replace(SMOKE.digits, width=4, widest=4)
+    both = [networks.game(settings, (8, 8, 1), stage, "direct") for stage in (0, 1)]
     draw, key = np.random.default_rng(0), jax.random.key(0)
 
     def batch(first):
@@ -168,8 +170,8 @@ def test_the_first_step_of_a_stage_starts_the_optimizer_anew_and_leaves_the_olde
                 == count
             )
             assert bool(metrics["finite"]) and int(following.step) == 4
-        drawn = [np.asarray(each.draw(state.ema, key, np.arange(3), np.float32(0))) for each in both]
-    np.testing.assert_allclose(drawn[1], pictures.enlarged(drawn[0], 8), atol=1e-6)
+        losses = [np.asarray(each.draw(state.ema, key, np.arange(3), np.float32(0))) for each in both]
+    np.testing.assert_allclose(losses[1], pictures.enlarged(losses[0], 8), atol=1e-6)
 
 
 @pytest.mark.slow
@@ -196,15 +198,15 @@ def test_a_run_that_was_cut_off_goes_on_and_is_sampled(tmp_path, capsys):
     folder = tmp_path / "run"
     run = ["run", "gan-progressive", "--smoke", "--out", str(folder)]
     smoke.run("gan-progressive", folder, capsys)
-    place = folder / "digits_progressive" / "seed_0" / "samples_at_1.npz"
-    with np.load(place) as stored:
+    samples_path = folder / "digits_progressive" / "seed_0" / "samples_at_1.npz"
+    with np.load(samples_path) as stored:
         before = stored["samples"]
-    place.unlink()
+    samples_path.unlink()
     (folder / "results.json").unlink()
     assert command_line.main(run, catalogue.EXPERIMENTS) == 0
-    with np.load(place) as stored:
+    with np.load(samples_path) as stored:
         np.testing.assert_array_equal(stored["samples"], before)
     for method in METHODS:
         assert command_line.main(["sample", str(folder), "--method", method, "--num", "5"], catalogue.EXPERIMENTS) == 0
-    drawn = [np.load(file)["samples"] for file in sorted(folder.glob("samples_of_*.npz"))]
-    assert [each.shape for each in drawn] == [(5, 8, 8, 1)] * 3
+    arrays = [np.load(file)["samples"] for file in sorted(folder.glob("samples_of_*.npz"))]
+    assert [each.shape for each in arrays] == [(5, 8, 8, 1)] * 3

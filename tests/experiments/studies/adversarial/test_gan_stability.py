@@ -29,7 +29,7 @@ WHITE = np.random.default_rng(0).normal(size=(*RUNS, 2000))
 SWINGING = 0.3 * WHITE + np.sin(2 * np.pi * np.arange(2000) / 32)
 
 
-def found(name, modes, losses):
+def finding(name, modes, losses):
     """As if every run had drawn the centres of so many modes."""
     centres = targets.POINTS[targets.GRID]().centres[:modes]
     samples = np.broadcast_to(np.resize(centres, (1000, 2)), (*RUNS, 1000, 2))
@@ -38,21 +38,28 @@ def found(name, modes, losses):
 
 def claims(plain, diffusion, losses):
     """Of runs in which the plain GAN and diffusion cover so many modes, and the loss of the plain GAN is this one."""
-    every = {
-        methods.VANILLA: found(methods.VANILLA, plain, losses),
-        methods.DIFFUSION: found(methods.DIFFUSION, diffusion, WHITE),
+    results = {
+        methods.VANILLA: finding(methods.VANILLA, plain, losses),
+        methods.DIFFUSION: finding(methods.DIFFUSION, diffusion, WHITE),
     }
-    every |= {name: findings.control(FEW, name) for name in (EXACT, NOISE)}
-    measured = Measurements(gan_stability.measured(FEW, every))
+    results |= {name: findings.control(FEW, name) for name in (EXACT, NOISE)}
+    measured = Measurements(gan_stability.measured(FEW, results))
     return {claim.id: claim for claim in gan_stability.STUDY.judge(measured)}
 
 
 def test_a_plain_gan_that_fails_and_swings_passes_every_claim():
-    made = claims(20, 25, SWINGING)
-    assert {claim.verdict for claim in made.values()} == {"PASS"}
-    assert made["difference"].value == 1 and made["noise-runs"].value == -1 and made["exact-runs"].value == 1
-    every = {methods.VANILLA: found(methods.VANILLA, 20, WHITE), methods.DIFFUSION: found(methods.DIFFUSION, 25, WHITE)}
-    p_value = findings.against_diffusion(FEW, every, methods.VANILLA)
+    verdicts_by_id = claims(20, 25, SWINGING)
+    assert {claim.verdict for claim in verdicts_by_id.values()} == {"PASS"}
+    assert (
+        verdicts_by_id["difference"].value == 1
+        and verdicts_by_id["noise-runs"].value == -1
+        and verdicts_by_id["exact-runs"].value == 1
+    )
+    all_findings = {
+        methods.VANILLA: finding(methods.VANILLA, 20, WHITE),
+        methods.DIFFUSION: finding(methods.DIFFUSION, 25, WHITE),
+    }
+    p_value = findings.against_diffusion(FEW, all_findings, methods.VANILLA)
     assert p_value == pytest.approx(2 / 924)  # one table of C(12, 6) on either side
 
 
@@ -68,8 +75,12 @@ def test_a_run_with_all_modes_but_few_good_samples_is_no_success_and_a_lost_run_
     samples = np.array(np.broadcast_to(np.resize(targets.POINTS[targets.GRID]().centres, (1000, 2)), (1, 2, 1000, 2)))
     samples[0, 0, 750:] = train.bounded(np.full((250, 2), np.nan))
     samples[0, 1] = train.bounded(np.full((1000, 2), np.inf))
-    of = findings.summed_up(FEW, methods.VANILLA, [samples], np.zeros((1, 2, 0)))
-    assert of.modes.tolist() == [[25, 0]] and of.good.tolist() == [[0.75, 0]] and not of.succeeded(FEW).any()
+    outcome = findings.summed_up(FEW, methods.VANILLA, [samples], np.zeros((1, 2, 0)))
+    assert (
+        outcome.modes.tolist() == [[25, 0]]
+        and outcome.good.tolist() == [[0.75, 0]]
+        and not outcome.succeeded(FEW).any()
+    )
 
 
 def test_white_noise_has_its_share_of_slow_swings_whatever_its_trend_and_a_wave_has_nearly_all_of_them():
@@ -90,9 +101,9 @@ def test_a_curve_without_a_spectrum_counts_in_no_mean(curve):
     assert np.isnan(oscillation.spectrum(curve, 128).share(128, 8)) and np.isnan(
         oscillation.spectrum(curve, 128).period
     )
-    of = found(methods.VANILLA, 25, np.stack([[curve] * 3, [np.resize(WHITE[0, 0], len(curve))] * 3]))
-    assert len(of.swings(FEW)) == (3 if len(curve) > 10 else 0)
-    assert np.isnan(findings.mean(of.swings(FEW)[:1])).all()
+    vanilla = finding(methods.VANILLA, 25, np.stack([[curve] * 3, [np.resize(WHITE[0, 0], len(curve))] * 3]))
+    assert len(vanilla.swings(FEW)) == (3 if len(curve) > 10 else 0)
+    assert np.isnan(findings.mean(vanilla.swings(FEW)[:1])).all()
 
 
 def test_a_factor_in_the_state_is_one_on_the_learning_rate():
@@ -136,8 +147,8 @@ def test_a_finished_run_is_sampled_at_each_learning_rate(tmp_path, capsys):
     smoke.run("gan-stability", folder, capsys)
     for words in (["--pace", "0.5"], ["--method", "diffusion", "--trained-seed", "1"]):
         assert command_line.main(["sample", str(folder), *words, "--num", "30"], catalogue.EXPERIMENTS) == 0
-    drawn = [np.load(file)["samples"] for file in sorted(folder.glob("samples_of_*.npz"))]
-    assert [each.shape for each in drawn] == [(30, 2)] * 2 and all(
+    samples = [np.load(file)["samples"] for file in sorted(folder.glob("samples_of_*.npz"))]
+    assert [each.shape for each in samples] == [(30, 2)] * 2 and all(
         (folder / f"{file.stem}.png").exists() for file in folder.glob("samples_of*")
     )
     assert command_line.main(["sample", str(folder), "--pace", "3"], catalogue.EXPERIMENTS) == 2

@@ -9,15 +9,15 @@ from experiments.bench.side import OurSide
 from tests.quickly import quickly
 
 
-def done(workload, place, folder=None, given=None):
+def done(workload, path, folder=None, known=None):
     """(the side, which has done the work once, what it answers)."""
     side = OurSide()
-    given = workload.family.inputs(workload, folder) if given is None else given
+    known = workload.family.inputs(workload, folder) if known is None else known
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jax, "jit", quickly)
-        assert side.prepare(**duel.request(workload, given, place, folder=folder), name="ours")["first"] > 0
-        side.output(str(place / "out.npz"), "ours")
-    with np.load(place / "out.npz") as stored:
+        assert side.prepare(**duel.request(workload, known, path, folder=folder), name="ours")["first"] > 0
+        side.output(str(path / "out.npz"), "ours")
+    with np.load(path / "out.npz") as stored:
         return side, dict(stored)
 
 

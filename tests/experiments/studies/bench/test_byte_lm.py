@@ -54,13 +54,13 @@ def test_a_step_changes_every_parameter_and_answers_logits_and_the_loss(tmp_path
 def test_a_token_is_the_largest_of_log_probabilities_and_given_noise_and_those_that_were_kept_are_those_of_whole_texts(
     tmp_path,
 ):
-    given = byte_lm.inputs(ROLLOUT)
-    _, answer = done(ROLLOUT, tmp_path, weights.folder(ROLLOUT, tmp_path), given)
+    inputs = byte_lm.inputs(ROLLOUT)
+    _, answer = done(ROLLOUT, tmp_path, weights.folder(ROLLOUT, tmp_path), inputs)
     scores, tokens = answer["output"], answer["tokens"]
-    assert scores.shape == (3, 5, 32) and given["noise"].shape == (5, 3, 32)
+    assert scores.shape == (3, 5, 32) and inputs["noise"].shape == (5, 3, 32)
     np.testing.assert_array_equal(scores.argmax(2), tokens)
     # the rollout kept one of each row, whole texts gave the others
-    law = np.exp(scores - given["noise"].swapaxes(0, 1))
+    law = np.exp(scores - inputs["noise"].swapaxes(0, 1))
     np.testing.assert_allclose(law.sum(2), 1, atol=1e-5)
     assert law.max() < 0.99 and len({*tokens.ravel()}) > 3
 

@@ -40,8 +40,8 @@ OLD_FIELDS = (
 
 
 def test_modules_that_are_imported_late_exist():
-    places = [place for place in lazily.PLACES.values() if place.startswith(("gendiff", "experiments"))]
-    assert len(places) > 40 and all(isinstance(pkgutil.resolve_name(place), types.ModuleType) for place in places)
+    places = [name for name in lazily.PLACES.values() if name.startswith(("gendiff", "experiments"))]
+    assert len(places) > 40 and all(isinstance(pkgutil.resolve_name(name), types.ModuleType) for name in places)
 
 
 def test_names_are_unique_all_or_some_can_be_chosen_and_what_is_not_there_is_refused_with_a_hint(tmp_path):
@@ -62,12 +62,12 @@ def test_names_are_unique_all_or_some_can_be_chosen_and_what_is_not_there_is_ref
 @table(("vendor", "needed"), [("AMD", (1.5, 1.05, 1.5)), ("Intel", (1.2, 1.0, 1.0)), ("", (1.25, 1.1, 1.1))])
 def test_targets_are_those_of_the_maker_of_the_processor(monkeypatch, vendor, needed):
     monkeypatch.setattr(processor, "vendor", lambda: vendor)
-    found = cases.chosen(cases.ALL, ("unet32_sample", "unet32_train", "dit_train"), "cpu")
-    assert tuple(getattr(config.Thresholds(), case.threshold) for case in found) == needed
+    selected = cases.chosen(cases.ALL, ("unet32_sample", "unet32_train", "dit_train"), "cpu")
+    assert tuple(getattr(config.Thresholds(), case.threshold) for case in selected) == needed
 
 
 @table(
-    ("experiment", "every", "further"),
+    ("experiment", "every_case", "further"),
     [
         (bench.EXPERIMENT, cases.ALL, {"near", "lost", "agreement_pictures"}),
         (
@@ -77,9 +77,11 @@ def test_targets_are_those_of_the_maker_of_the_processor(monkeypatch, vendor, ne
         ),
     ],
 )
-def test_every_threshold_of_a_case_exists_and_every_target_has_one(experiment, every, further):
+def test_every_threshold_of_a_case_exists_and_every_target_has_one(experiment, every_case, further):
     limits = experiment.presets["full"].thresholds
-    named = {each for case in every for each in (case.threshold, case.share, *case.by_vendor.values())} - {""} | further
+    named = {each for case in every_case for each in (case.threshold, case.share, *case.by_vendor.values())} - {
+        ""
+    } | further
     of_all = {
         "memory",
         "failed",
@@ -186,14 +188,14 @@ def test_a_case_that_breaks_is_a_claim_that_fails_and_the_others_go_on(tmp_path,
     def broken(case, setting):
         raise FileNotFoundError("no such folder")
 
-    every = tuple(
+    all_cases = tuple(
         Case(name, "", Workload("matmul"), measure=measure)
         for name, measure in (("a", broken), ("b", lambda *_: Findings()))
     )
     monkeypatch.setattr(
         config.Setting, "start", lambda *_: contextlib.nullcontext(types.SimpleNamespace(ask=lambda op: {}))
     )
-    outcome = bench.evaluate(every, config.Config(), RunFolder(tmp_path), Progress(quiet=True))
+    outcome = bench.evaluate(all_cases, config.Config(), RunFolder(tmp_path), Progress(quiet=True))
     assert [(claim.id, claim.verdict) for claim in outcome.claims] == [
         ("a_ran", "FAIL")
     ] and "no such folder" in outcome.claims[0].statement

@@ -23,18 +23,18 @@ def weights(tmp_path_factory):
 
 
 def test_frames_are_those_of_the_given_noise_along_the_straight_path_without_a_cache(weights, tmp_path):
-    given = clips.inputs(ROLLOUT)
-    drawn = done(ROLLOUT, tmp_path, weights, given)[1]["output"]
-    network, frames = ROLLOUT.family.build(ROLLOUT), np.zeros_like(drawn)
+    inputs = clips.inputs(ROLLOUT)
+    outputs = done(ROLLOUT, tmp_path, weights, inputs)[1]["output"]
+    network, frames = ROLLOUT.family.build(ROLLOUT), np.zeros_like(outputs)
     predict, params = quickly(networks.pure(network)), folders.read(ROLLOUT, weights)
-    assert given["noise"].shape == (5, 2, 8, 8, 1) and given.keys() == {"label", "noise"}
+    assert inputs["noise"].shape == (5, 2, 8, 8, 1) and inputs.keys() == {"label", "noise"}
     for frame in range(5):  # earlier frames are clean, and later ones are not seen
-        frames[:, frame], times = given["noise"][frame], np.zeros((2, 5), np.float32)
+        frames[:, frame], times = inputs["noise"][frame], np.zeros((2, 5), np.float32)
         for u in (1.0, 0.5):
             times[:, frame] = 1000 * u
-            frames[:, frame] -= 0.5 * np.asarray(predict(params, frames, times, given["label"]))[:, frame]
-    np.testing.assert_allclose(drawn, frames, atol=1e-4)
-    assert drawn.std() > 0.1
+            frames[:, frame] -= 0.5 * np.asarray(predict(params, frames, times, inputs["label"]))[:, frame]
+    np.testing.assert_allclose(outputs, frames, atol=1e-4)
+    assert outputs.std() > 0.1
 
 
 @pytest.mark.slow
@@ -55,5 +55,5 @@ def test_flops_are_those_of_the_layers_and_of_frames_that_are_seen():
     trained = accounting.count(network, jnp.zeros((2, 4, 8, 8, 1)), jnp.zeros((2, 4)), label, embeddings=True)
     assert clips.flops(TRAIN) == trained.training_flops
     frame = accounting.count(network, jnp.zeros((2, 1, 8, 8, 1)), jnp.zeros(2), label, embeddings=True).forward_flops
-    seen = 4 * 16 * 2 * 4 * 4 * (0 + 1 + 2 + 2 + 2)  # of a block, beside the frame itself
-    assert 5 * 2 * frame + seen * 2 * 2 < clips.flops(ROLLOUT) < 5 * 3 * frame + seen * 2 * 3
+    attention_flops = 4 * 16 * 2 * 4 * 4 * (0 + 1 + 2 + 2 + 2)  # of a block, beside the frame itself
+    assert 5 * 2 * frame + attention_flops * 2 * 2 < clips.flops(ROLLOUT) < 5 * 3 * frame + attention_flops * 2 * 3

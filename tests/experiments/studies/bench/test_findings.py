@@ -39,8 +39,8 @@ def test_a_constant_ratio_has_an_interval_of_no_width_and_the_same_pairs_give_th
 
 def test_the_interval_of_a_noisy_ratio_covers_it_in_most_repeats():
     ours, theirs = np.exp(np.random.default_rng(0).normal(0.0, 0.1, (2, 20, 9)))
-    found = [duel.ratio(1.3 * slower, faster) for slower, faster in zip(theirs, ours, strict=True)]
-    assert sum(low <= 1.3 <= high for _, low, high in found) >= 17
+    ratios = [duel.ratio(1.3 * slower, faster) for slower, faster in zip(theirs, ours, strict=True)]
+    assert sum(low <= 1.3 <= high for _, low, high in ratios) >= 17
 
 
 @table("power", [0.0, 2.0])
@@ -86,22 +86,26 @@ def test_contenders_are_the_fastest_and_those_within_the_margin():
     ],
 )
 def test_every_target_is_a_claim_and_void_where_outputs_disagree(changes, claims):
-    found = Findings((dataclasses.replace(DUEL, **changes),))
-    made = {claim.id: (claim.value, claim.verdict) for claim in findings.claims(found, Thresholds())}
-    assert list(made) == list(claims)
-    assert all(made[id] == (pytest.approx(value, nan_ok=True), verdict) for id, (value, verdict) in claims.items())
+    summary = Findings((dataclasses.replace(DUEL, **changes),))
+    verdicts_by_id = {claim.id: (claim.value, claim.verdict) for claim in findings.claims(summary, Thresholds())}
+    assert list(verdicts_by_id) == list(claims)
+    assert all(
+        verdicts_by_id[id] == (pytest.approx(value, nan_ok=True), verdict) for id, (value, verdict) in claims.items()
+    )
     if "apart" in changes:
-        (gain,) = findings.ratios(found, Thresholds())
+        (gain,) = findings.ratios(summary, Thresholds())
         assert gain.value[0] == pytest.approx(1.1 if changes["apart"] < 1e-4 else math.nan, nan_ok=True) and gain.n == 9
 
 
 def test_a_case_that_could_not_run_fails_and_tables_and_lines_show_all():
-    found = Findings((DUEL,), failed={"sweep": "ours ended"})
-    *_, claim = findings.claims(found, Thresholds())
+    summary = Findings((DUEL,), failed={"sweep": "ours ended"})
+    *_, claim = findings.claims(summary, Thresholds())
     assert (claim.id, claim.verdict) == ("sweep_ran", "FAIL")
-    made = {table.title.split(":")[0].split(",")[0]: table for table in findings.tables([found], Thresholds())}
-    assert made["Times of the work done once"].rows[0][3] == "compiled"
-    line, failure = findings.lines(found, Thresholds())
+    verdicts_by_id = {
+        table.title.split(":")[0].split(",")[0]: table for table in findings.tables([summary], Thresholds())
+    }
+    assert verdicts_by_id["Times of the work done once"].rows[0][3] == "compiled"
+    line, failure = findings.lines(summary, Thresholds())
     assert "torch compiled 1.5 s: 1.5 [1.5, 1.5] times" in line and "sweep failed: ours ended" in failure
 
 
@@ -122,7 +126,7 @@ def test_a_training_step_of_a_language_model_is_told_in_tokens_per_second_too():
 
 def test_the_difference_is_relative_to_large_outputs_only(tmp_path):
     small = np.full((2, 2), 0.1)
-    for first, second, apart in (
+    for first, second, expected in (
         (small + 1e-3, small, 1e-3),
         (1000 * small + 1e-3, 1000 * small, 1e-5),
         (small, small[:1], math.inf),
@@ -130,7 +134,7 @@ def test_the_difference_is_relative_to_large_outputs_only(tmp_path):
     ):
         np.savez(tmp_path / "a.npz", output=first)
         np.savez(tmp_path / "b.npz", output=second)
-        assert duel.difference(tmp_path / "a.npz", tmp_path / "b.npz") == pytest.approx(apart)
+        assert duel.difference(tmp_path / "a.npz", tmp_path / "b.npz") == pytest.approx(expected)
 
 
 def test_a_known_device_has_its_peak_and_an_unknown_one_none():

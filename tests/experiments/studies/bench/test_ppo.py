@@ -20,7 +20,7 @@ WORK = Workload("ppo_step", "tiny_byte_lm", batch=4, tokens=4, steps=6)
 
 
 @pytest.fixture(scope="module")
-def given(tmp_path_factory):
+def inputs(tmp_path_factory):
     """(folder of weights, arrays of both sides)."""
     folder = weights.folder(WORK, tmp_path_factory.mktemp("ppo"))
     with pytest.MonkeyPatch.context() as patch:
@@ -35,8 +35,8 @@ def recorder(updates):
         return jnp.zeros((), jnp.int32), jnp.zeros((updates, len(params)), bool)
 
     def step(gradient, state, params):
-        count, seen = state
-        return jnp.zeros_like(params), (count + 1, seen.at[count].set(gradient != 0))
+        count, updates_so_far = state
+        return jnp.zeros_like(params), (count + 1, updates_so_far.at[count].set(gradient != 0))
 
     return optax.GradientTransformation(init, step)
 
@@ -60,18 +60,18 @@ def test_orders_are_those_of_policy_step():
     step = quickly(step)
     for _ in range(ppo.ORDERED):
         state, _ = step(state, done, jnp.zeros(WORK.batch), jnp.arange(4.0))
-    seen = np.asarray(state.learner.optimizer_state[1])
-    wanted = ppo.orders(WORK)
-    assert wanted.shape == (ppo.ORDERED, each, WORK.batch // PPO["minibatches"])
+    count_of_updates = np.asarray(state.learner.optimizer_state[1])
+    expected = ppo.orders(WORK)
+    assert expected.shape == (ppo.ORDERED, each, WORK.batch // PPO["minibatches"])
     np.testing.assert_array_equal(
-        [np.flatnonzero(row) for row in seen], np.sort(wanted.reshape(-1, wanted.shape[2]), 1)
+        [np.flatnonzero(row) for row in count_of_updates], np.sort(expected.reshape(-1, expected.shape[2]), 1)
     )
-    assert len({row.tobytes() for row in wanted}) > 1
+    assert len({row.tobytes() for row in expected}) > 1
 
 
 @pytest.mark.slow
-def test_both_sides_get_answers_of_different_lengths_with_log_probabilities_and_two_kernels(given):
-    _, arrays = given
+def test_both_sides_get_answers_of_different_lengths_with_log_probabilities_and_two_kernels(inputs):
+    _, arrays = inputs
     there = arrays["tokens"] >= 0
     assert (
         there.shape == (4, 6)
@@ -104,8 +104,8 @@ def test_flops_are_those_of_the_layers_but_for_hidden_pairs_of_tokens_and_logits
 
 
 @pytest.mark.slow
-def test_an_update_changes_policy_and_critic_and_its_first_pass_sees_the_probabilities_of_the_rollout(given, tmp_path):
-    folder, arrays = given
+def test_an_update_changes_policy_and_critic_and_its_first_pass_sees_the_probabilities_of_the_rollout(inputs, tmp_path):
+    folder, arrays = inputs
     side, answer = done(WORK, tmp_path, folder, arrays)
     after, metrics = side.ways["ours"].run()
     critic = {name: leaf for name, leaf in after["critic"].items() if name != "scalar"}

@@ -17,7 +17,7 @@ TINY, LATENTS = (Workload("race", f"tiny_{name}", steps=3) for name in ("digits"
 
 
 @pytest.fixture(scope="module")
-def given(tmp_path_factory):
+def inputs(tmp_path_factory):
     """A folder of weights, and noise and labels."""
     rng = np.random.default_rng(0)
     arrays = {"noise": rng.normal(size=(7, 8, 8, 1)).astype(np.float32), "label": np.arange(7, dtype=np.int32)}
@@ -25,22 +25,22 @@ def given(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_parts_of_any_size_are_the_samples_of_the_method_on_its_grid(given, tmp_path):
-    folder, arrays = given
-    side, told = (
+def test_parts_of_any_size_are_the_samples_of_the_method_on_its_grid(inputs, tmp_path):
+    folder, arrays = inputs
+    side, request = (
         OurSide(),
         duel.request(TINY, arrays, tmp_path, folder=folder) | {"resolution": draws.RESOLUTION, "norm": draws.norm()},
     )
-    found = {}
+    results = {}
     for together in (7, 3):
         assert (
-            side.prepare(**told, together=together, method=draws.CUT, name="ours", to=str(tmp_path / "out.npz"))[
+            side.prepare(**request, together=together, method=draws.CUT, name="ours", to=str(tmp_path / "out.npz"))[
                 "first"
             ]
             > 0
         )
         with np.load(tmp_path / "out.npz") as stored:
-            found[together] = stored["output"]
+            results[together] = stored["output"]
     network, noise, label = image_networks.build(TINY), arrays["noise"], arrays["label"]
     sampler, grid = draws.FIXED[draws.CUT]
     levels = grid(schedules.flow(), 3)
@@ -50,7 +50,7 @@ def test_parts_of_any_size_are_the_samples_of_the_method_on_its_grid(given, tmp_
     exact = jax.jit(
         lambda start: sampling.sample(jax.random.key(0), flow, sampler, levels, (8, 8, 1), np.arange(7), start=start)
     )(start)
-    for each in found.values():
+    for each in results.values():
         np.testing.assert_allclose(each, exact, atol=2e-5)
 
 
@@ -68,40 +68,40 @@ def test_noise_is_fixed_by_its_number_and_classes_are_balanced():
 @pytest.mark.slow
 def test_a_race_of_latents_counts_their_pictures(tmp_path):
     course, side = race.latents(LATENTS, tmp_path, True), OurSide()
-    told = duel.request(LATENTS, race.noise(LATENTS, 6, 0), tmp_path, folder=course.weights) | {
+    request = duel.request(LATENTS, race.noise(LATENTS, 6, 0), tmp_path, folder=course.weights) | {
         **course.options,
         "together": 4,
     }
-    drawn = {}
+    images = {}
     for name, more in (("pictures", {}), ("latents", {"decoder": ""})):
-        side.prepare(**told | more, name=name, method=draws.CUT, to=str(tmp_path / f"{name}.npz"))
-        drawn[name] = np.load(tmp_path / f"{name}.npz")["output"]
+        side.prepare(**request | more, name=name, method=draws.CUT, to=str(tmp_path / f"{name}.npz"))
+        images[name] = np.load(tmp_path / f"{name}.npz")["output"]
     coder = Workload("decode", "tiny_vae")
     decode, params = networks.pure(single_calls.build(coder), "decode"), weights.read(coder, tmp_path / "decoder")
-    np.testing.assert_allclose(drawn["pictures"], decode(params, drawn["latents"]), atol=2e-5)
-    assert drawn["pictures"].shape == (6, 8, 8, 3) and 0 < course.distance(drawn["pictures"]) < np.inf
+    np.testing.assert_allclose(images["pictures"], decode(params, images["latents"]), atol=2e-5)
+    assert images["pictures"].shape == (6, 8, 8, 3) and 0 < course.distance(images["pictures"]) < np.inf
 
 
 @pytest.mark.slow
 def test_settings_of_a_decoder_put_latents_back_into_their_unit(tmp_path):
-    of = Workload("decode", "tiny_vae")
-    params = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.1), weights.shapes(of))
+    workload = Workload("decode", "tiny_vae")
+    params = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.1), weights.shapes(workload))
     settings = {"latents_mean": [1.0, -1.0, 0.5, 2.0], "latents_std": [0.5, 2.0, 1.0, 4.0], "scaling_factor": 1.0}
-    weights.save(of, params, tmp_path / "unit", **settings)
+    weights.save(workload, params, tmp_path / "unit", **settings)
     network, stored = race_draws.open_decoder(str(tmp_path / "unit"))
-    plain = single_calls.build(of)
+    plain = single_calls.build(workload)
     latents = np.random.default_rng(0).normal(size=(2, 4, 4, 4)).astype(np.float32)
     raw = latents * np.array(settings["latents_std"]) + np.array(settings["latents_mean"])
     expected = networks.pure(plain, "decode")(params, raw * plain.scale)
-    found = networks.pure(network, "decode")(stored, latents)
-    np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-5)
+    results = networks.pure(network, "decode")(stored, latents)
+    np.testing.assert_allclose(results, expected, rtol=2e-4, atol=2e-5)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["digits_race", "latents_race"])
 def test_without_a_peer_the_race_says_what_ours_needs(tmp_path, name):
     case = next(case for case in cases.ALL if case.name == name)
-    found = case.measure(case, config.Setting(config.Config(tiny=True, pairs=2), tmp_path))
-    assert not found.ratios and [limit.name for limit in found.limits] == [f"{name}_ours"]
-    assert {row[0] for row in found.tables[0].rows} == {"ours"} and len(found.tables[0].rows) == len(draws.FIXED)
+    results = case.measure(case, config.Setting(config.Config(tiny=True, pairs=2), tmp_path))
+    assert not results.ratios and [limit.name for limit in results.limits] == [f"{name}_ours"]
+    assert {row[0] for row in results.tables[0].rows} == {"ours"} and len(results.tables[0].rows) == len(draws.FIXED)
     assert grids.trailing(schedules.flow(), 3).sigma[0] == 1.0, "so that both sides begin with the same noise"

@@ -29,26 +29,28 @@ def loads(*rates, **lost):
 
 
 def test_the_ratio_is_that_of_pictures_per_second(monkeypatch, tmp_path):
-    found = measured(monkeypatch, tmp_path, loads(6, 8, 9), loads(2, 2, 3))
-    assert found.ratios[0].value[0] == pytest.approx(3.0) and found.ratios[0].n == 3
-    assert [claim.verdict for claim in claims(found, Config().thresholds)] == ["PASS"]
-    assert len(found.tables[0].rows) == 2 and found.tables[0].rows[0][:2] == ("8", "8.00")
+    result = measured(monkeypatch, tmp_path, loads(6, 8, 9), loads(2, 2, 3))
+    assert result.ratios[0].value[0] == pytest.approx(3.0) and result.ratios[0].n == 3
+    assert [claim.verdict for claim in claims(result, Config().thresholds)] == ["PASS"]
+    assert len(result.tables[0].rows) == 2 and result.tables[0].rows[0][:2] == ("8", "8.00")
 
 
 @table("lost", [{"refused": 1}, {"broken": 1}])
 def test_a_request_without_its_picture_fails(monkeypatch, tmp_path, lost):
-    found = measured(monkeypatch, tmp_path, loads(6, 8, **lost), loads(2, 2))
-    assert [claim.verdict for claim in claims(found, Config().thresholds)] == ["FAIL"]
+    result = measured(monkeypatch, tmp_path, loads(6, 8, **lost), loads(2, 2))
+    assert [claim.verdict for claim in claims(result, Config().thresholds)] == ["FAIL"]
 
 
 def test_a_server_that_draws_nothing_is_a_claim_that_fails(monkeypatch, tmp_path):
-    found = measured(monkeypatch, tmp_path, loads(6, 8), [dataclasses.replace(each, answers=0) for each in loads(1, 1)])
-    assert [claim.verdict for claim in claims(found, Config().thresholds)] == [
+    result = measured(
+        monkeypatch, tmp_path, loads(6, 8), [dataclasses.replace(each, answers=0) for each in loads(1, 1)]
+    )
+    assert [claim.verdict for claim in claims(result, Config().thresholds)] == [
         "FAIL"
-    ] and "drawn nothing" in found.failed["serve_load"]
+    ] and "drawn nothing" in result.failed["serve_load"]
 
 
 def test_without_wrk_it_is_left_out_and_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setattr(load.shutil, "which", lambda name: None)
-    found = serve_load.measure(CASE, Setting(Config(), tmp_path))
-    assert "apt-get install wrk" in found.skipped["serve_load"] and CASE.absent() == found.skipped["serve_load"]
+    result = serve_load.measure(CASE, Setting(Config(), tmp_path))
+    assert "apt-get install wrk" in result.skipped["serve_load"] and CASE.absent() == result.skipped["serve_load"]

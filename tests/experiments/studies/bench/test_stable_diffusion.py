@@ -38,14 +38,14 @@ def test_settings_have_as_many_parameters_as_the_published_models(folder, part):
 
 
 class Fake:
-    """A side that is `slower` times as slow as ours, whose answers are `apart` from ours, and that takes `peak` GiB."""
+    """A side that is `slower` times as slow as ours, whose answers are `distance` from ours; takes `peak` GiB."""
 
-    def __init__(self, slower=1.0, apart=0.0, peak=1.0):
-        self.slower, self.apart, self.peak = slower, apart, peak
+    def __init__(self, slower=1.0, distance=0.0, peak=1.0):
+        self.slower, self.distance, self.peak = slower, distance, peak
 
-    def ask(self, op, *, limit=0.0, **asked):
-        if "to" in asked:
-            np.savez(asked["to"], output=np.linspace(0.0, 1.0, 5) + self.apart)
+    def ask(self, op, *, limit=0.0, **request):
+        if "to" in request:
+            np.savez(request["to"], output=np.linspace(0.0, 1.0, 5) + self.distance)
         return {"run": 2.0 * self.slower}.get(op, {"first": 3.0, "peak_mib": 1024 * self.peak})
 
 
@@ -73,10 +73,10 @@ def claims(tmp_path, name, **theirs):
 def test_claims_hold_where_sides_agree_and_fail_where_they_do_not(tmp_path):
     kinds = {f"sd_parts_{kind}" for kind in stable_diffusion_cases.PARTS}
     assert claims(tmp_path, "sd_parts") == dict.fromkeys(kinds, True)
-    assert claims(tmp_path, "sd_parts", apart=2e-4) == dict.fromkeys(kinds, False)
-    assert claims(tmp_path, "sd_draw", apart=9e-4) == {"sd_draw": True} and claims(tmp_path, "sd_draw", apart=2e-3) == {
-        "sd_draw": False
-    }
+    assert claims(tmp_path, "sd_parts", distance=2e-4) == dict.fromkeys(kinds, False)
+    assert claims(tmp_path, "sd_draw", distance=9e-4) == {"sd_draw": True} and claims(
+        tmp_path, "sd_draw", distance=2e-3
+    ) == {"sd_draw": False}
     assert claims(tmp_path, "sd_step", slower=1.5) == {"sd_step": True, "sd_step_memory": True}
     assert claims(tmp_path, "sd_step", slower=0.9, peak=0.9) == {"sd_step": False, "sd_step_memory": False}
 
@@ -131,5 +131,5 @@ def test_a_folder_that_is_written_without_diffusers_has_no_problem(tmp_path):
     pytest.importorskip("tokenizers", reason="needs the extra [text]")
     for name in ("tiny_sd15", "tiny_sdxl"):
         stable_diffusion_folders.write(tmp_path / name, name)
-        found = inspect(tmp_path / name)
-        assert not found.problems, found.problems
+        report = inspect(tmp_path / name)
+        assert not report.problems, report.problems

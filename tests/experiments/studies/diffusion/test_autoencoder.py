@@ -94,13 +94,13 @@ def test_a_weight_of_zero_leaves_the_distance_of_pixels():
     loss = edges.loss(lambda params, latents: params * latents)
 
     @quickly
-    def of(weight):
+    def gradient_at(weight):
         return loss(jnp.float32(0.5), jax.random.key(0), Batch(clean=clean, condition=(jnp.asarray(clean), weight)))
 
-    plain, metrics = of(np.zeros(3, np.float32))
+    plain, metrics = gradient_at(np.zeros(3, np.float32))
     np.testing.assert_allclose(plain, np.abs(0.5 * clean).mean(), rtol=1e-6)
     expected = float(plain) + float(metrics["gradient"]) + float(metrics["amplitude"])
-    np.testing.assert_allclose(of(np.ones(3, np.float32))[0], expected, rtol=1e-6)
+    np.testing.assert_allclose(gradient_at(np.ones(3, np.float32))[0], expected, rtol=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -111,13 +111,16 @@ def params():
 def test_a_decoder_alone_decodes_as_the_autoencoder_does_and_the_encoder_gets_no_gradient(params):
     network = networks.autoencoder(CONFIG, 2, 1)
     loss, latents, clean = networks.decoding(network), noise(0, 2, 16, 16, 1), noise(1, 2, 32, 32, 3)
-    given = jax.random.key(0), Batch(clean=clean, condition=(latents, np.zeros(2, np.float32)))
-    slope, _ = jax.eval_shape(jax.grad(loss, has_aux=True), params["decoder"], *given)
+    inputs = jax.random.key(0), Batch(clean=clean, condition=(latents, np.zeros(2, np.float32)))
+    slope, _ = jax.eval_shape(jax.grad(loss, has_aux=True), params["decoder"], *inputs)
     assert jax.tree.structure(slope) == jax.tree.structure(params["decoder"])
     both = quickly(
-        lambda params, *given: (loss(params["decoder"], *given), pure(network, "decode")(params, given[1].condition[0]))
+        lambda params, *inputs: (
+            loss(params["decoder"], *inputs),
+            pure(network, "decode")(params, inputs[1].condition[0]),
+        )
     )
-    (_, metrics), decoded = both(params, *given)
+    (_, metrics), decoded = both(params, *inputs)
     np.testing.assert_allclose(metrics["reconstruction"], np.abs(decoded - clean).mean(), rtol=1e-4)
 
 

@@ -24,11 +24,11 @@ RESULTS = Path(__file__).parents[4] / "experiments" / "results"
 
 @pytest.mark.slow
 def test_a_smoke_run_leaves_everything_and_a_table_with_a_line_per_sampler(tmp_path, capsys):
-    found = smoke.run("certify", folder := tmp_path / "run", capsys)
-    assert {figure["file"] for figure in found["figures"]} == {f"{name}.png" for name in smoke.LEAVES["certify"]}
-    controls = {claim["id"]: claim["verdict"] for claim in found["claims"] if claim["kind"] == "control"}
+    finished = smoke.run("certify", folder := tmp_path / "run", capsys)
+    assert {figure["file"] for figure in finished["figures"]} == {f"{name}.png" for name in smoke.LEAVES["certify"]}
+    controls = {claim["id"]: claim["verdict"] for claim in finished["claims"] if claim["kind"] == "control"}
     assert set(controls) == {"previous-timestep", "wrong-heun"}
-    claimed = {(claim["id"], claim["seed"]): claim["value"] for claim in found["claims"]}
+    claimed = {(claim["id"], claim["seed"]): claim["value"] for claim in finished["claims"]}
     for seed in (0, 1):
         assert (
             claimed["order-heun", seed] < 0.15
@@ -136,5 +136,5 @@ def test_an_error_between_two_measured_ones_lies_on_their_line():
 
 def test_names_at_the_ends_of_curves_stand_apart_within_the_panel():
     for places in ([0.5, 0.5, 0.51], [0.0, 0.01, 0.3], [0.97, 0.99], [0.4]):
-        found = figures._apart(places)
-        assert np.all(np.diff(found) > figures.GAP - 1e-3) and found.min() >= 0 and found.max() <= 1
+        positions = figures._apart(places)
+        assert np.all(np.diff(positions) > figures.GAP - 1e-3) and positions.min() >= 0 and positions.max() <= 1

@@ -45,9 +45,9 @@ def test_equal_sets_differ_by_nothing_others_of_their_law_by_chance_and_moved_on
 
 
 def test_resamples_are_fitted_as_their_rows_would_be_and_centre_on_the_distance_of_the_whole_set(distances):
-    for of in distances.values():
-        assert of.centred.mean() == pytest.approx(of.whole)
-        assert of.resamples.mean() > of.whole  # fewer distinct rows
+    for distance in distances.values():
+        assert distance.centred.mean() == pytest.approx(distance.whole)
+        assert distance.resamples.mean() > distance.whole  # fewer distinct rows
     times = equivalence._times(np.random.default_rng(1), 50)
     repeated = frechet.fit(ROWS[:50].repeat(times.astype(int), axis=0))
     assert frechet.frechet_distance(equivalence._fit(ROWS[:50], times), repeated) == pytest.approx(0, abs=1e-10)
@@ -61,20 +61,20 @@ def test_sets_of_different_lengths_are_refused():
 def test_budgets_count_evaluations_and_the_chains_are_not_drawn_twice():
     config = ddim_steps.Config()
     assert [FEW["Heun"].steps_within(budget) for budget in config.budgets] == [3, 5, 10]
-    wanted = ddim_steps.sets(config, 0)
-    assert len(set(wanted)) == len(wanted) == 2 * 7 + 5 * 3
-    assert all(each.evaluations <= 20 for each in wanted if each.method.name not in ("DDIM", "DDPM"))
+    planned = ddim_steps.sets(config, 0)
+    assert len(set(planned)) == len(planned) == 2 * 7 + 5 * 3
+    assert all(each.evaluations <= 20 for each in planned if each.method.name not in ("DDIM", "DDPM"))
 
 
 def test_a_set_that_lies_in_the_folder_is_read_and_one_of_other_parameters_is_not(tmp_path):
     calls = []
 
-    def drawn(title, params, method, steps, count):
+    def draw(title, params, method, steps, count):
         calls.append(title)
         return np.full((count, 2, 2, 1), params["w"]), 3.0
 
     config = dataclasses.replace(ddim_steps.Config(), samples=4, together=2)
-    programs, folder = types.SimpleNamespace(draw=drawn), run_folder.create(tmp_path / "run")
+    programs, folder = types.SimpleNamespace(draw=draw), run_folder.create(tmp_path / "run")
     first, again, other = (
         ddim_steps.stored(config, programs, folder, Set(0, DDIM, 5), {"w": np.float32(value)}) for value in (1, 1, 2)
     )
@@ -95,8 +95,10 @@ def test_samples_are_paired_by_index_whatever_the_steps():
     )
     draws = ddim_steps.MethodDraws(config, model, Progress(quiet=True))
     coarse, fine = (draws.draw("", np.float32(0.5), DDIM, steps, 40)[0] for steps in (20, 30))
-    apart, others = (np.mean((coarse - of) ** 2, axis=(1, 2, 3)) for of in (fine, np.roll(fine, 10, axis=0)))
-    assert (apart < others / 10).all()
+    same_index, others = (
+        np.mean((coarse - images) ** 2, axis=(1, 2, 3)) for images in (fine, np.roll(fine, 10, axis=0))
+    )
+    assert (same_index < others / 10).all()
 
 
 @table("config", [ddim_steps.EXPERIMENT.presets["full"], ddim_steps.EXPERIMENT.smoke])

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from experiments.diffusion import captioned_emoji, encoded_captions, sweeps, text_to_image
 from experiments.diffusion.captioned_emoji import COLOURS, Pictures
-from experiments.diffusion.text_to_image import drawings as drawn
+from experiments.diffusion.text_to_image import drawings as experiment
 from experiments.diffusion.text_to_image import train
 from experiments.diffusion.text_to_image.drawings import CHOOSING, DECODED, MEAN, ONE_STEP, SEEN, SETS, UNTRAINED
 from gendiff.commands.images import emoji_pictures, image_coding
@@ -37,9 +37,9 @@ CONFIG = dataclasses.replace(
 @pytest.fixture(scope="module")
 def drawings():
     """Of every eighth emoji, which are split as all are."""
-    every = emoji.source(SIDE, captions=True)
+    emoji_source = emoji.source(SIDE, captions=True)
     some = emoji.split(
-        emoji.select(every, range(0, len(every), 8)), emoji_pictures.SHARE, seed=emoji_pictures.SPLIT_SEED
+        emoji.select(emoji_source, range(0, len(emoji_source), 8)), emoji_pictures.SHARE, seed=emoji_pictures.SPLIT_SEED
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(emoji_pictures, "split", lambda size: some)
@@ -49,25 +49,25 @@ def drawings():
 def test_no_concept_of_a_training_drawing_is_held_out(drawings):
     training, held_out = drawings
     assert training.images.shape == (32, SIDE, SIDE, 3) and -1 <= training.images.min() < training.images.max() <= 1
-    concepts = [{emoji_names.concept(caption) for caption in of.captions} for of in drawings]
+    concepts = [{emoji_names.concept(caption) for caption in drawing.captions} for drawing in drawings]
     assert not concepts[0] & concepts[1] and len(held_out) == 32
 
 
 def test_the_three_sets_share_no_drawing(drawings):
     training, held_out = drawings
-    sets = drawn.chosen(training, held_out, 10)
-    assert [len(of) for of in sets] == [10, 10, 10]
-    assert len({caption for of in sets for caption in of.captions}) == 30
+    sets = experiment.chosen(training, held_out, 10)
+    assert [len(drawing_set) for drawing_set in sets] == [10, 10, 10]
+    assert len({caption for drawing_set in sets for caption in drawing_set.captions}) == 30
     assert set(sets[0].captions + sets[1].captions) <= set(training.captions) and set(sets[2].captions) <= set(
         held_out.captions
     )
-    assert [len(of) for of in drawn.chosen(training, held_out, 100)] == [16, 16, 32]
+    assert [len(drawing_set) for drawing_set in experiment.chosen(training, held_out, 100)] == [16, 16, 32]
 
 
 def test_each_drawing_has_its_name_and_its_name_with_the_keywords_that_are_new_and_fit():
     words = ("cat", "animal", "pet", "whiskers", "fur")
-    made = Pictures(np.zeros((2, 1, 1, 3)), ("black cat", "dog"), (words, ()))
-    assert captioned_emoji.written(made, 3) == ["black cat", "black cat, animal, pet, whiskers", "dog", "dog"]
+    pictures = Pictures(np.zeros((2, 1, 1, 3)), ("black cat", "dog"), (words, ()))
+    assert captioned_emoji.written(pictures, 3) == ["black cat", "black cat, animal, pet, whiskers", "dog", "dog"]
     long = ("extraordinarily " * 8).split() and tuple(f"extraordinarily unlikely number {n}" for n in range(6))
     text = captioned_emoji.written(Pictures(np.zeros((1, 1, 1, 3)), ("cat",), (long,)), 6)[1]
     assert text.startswith("cat, extraordinarily unlikely number 0") and "number 5" not in text and texts.fits(text)
@@ -102,13 +102,16 @@ def test_the_share_of_a_colour_is_that_of_coloured_pixels_and_ignores_light_dark
 
 def test_a_drawing_is_retrieved_by_itself_and_a_wrong_one_at_chance(drawings):
     images = drawings[0].images
-    assert drawn.retrieved(images, images, 32, drawn.squares).mean() == 1.0
-    assert drawn.retrieved(np.roll(images, 1, axis=0), images, 32, drawn.squares).mean() == 0.0
+    assert experiment.retrieved(images, images, 32, experiment.squares).mean() == 1.0
+    assert experiment.retrieved(np.roll(images, 1, axis=0), images, 32, experiment.squares).mean() == 0.0
     noise = np.random.default_rng(0).uniform(-1, 1, images.shape)
-    assert drawn.retrieved(noise, images, 4, drawn.squares).mean() < 0.6
+    assert experiment.retrieved(noise, images, 4, experiment.squares).mean() < 0.6
     faded = 0.5 * images + 0.5 * images.mean(axis=0)
     shifted = np.roll(images, 1, axis=2)
-    assert [drawn.retrieved(each, images, 32, drawn.squares).mean() for each in (faded, shifted)] == [1.0, 1.0]
+    assert [experiment.retrieved(each, images, 32, experiment.squares).mean() for each in (faded, shifted)] == [
+        1.0,
+        1.0,
+    ]
 
 
 def test_the_classifier_misses_drawings_in_a_blur_where_squares_find_them(drawings):
@@ -117,7 +120,7 @@ def test_the_classifier_misses_drawings_in_a_blur_where_squares_find_them(drawin
     mean = np.broadcast_to(images.mean(axis=0), images.shape)
     sets = (images, blurred, mean)
     squares, classifier = (
-        [drawn.retrieved(each, images, 16, drawn.likeness(name)).mean() for each in sets]
+        [experiment.retrieved(each, images, 16, experiment.likeness(name)).mean() for each in sets]
         for name in ("squares", "classifier")
     )
     assert squares[0] == classifier[0] == 1.0 and squares[1] > 0.9 and max(squares[2], classifier[2]) < 0.2
@@ -129,14 +132,17 @@ def rows(share, count=100):
     return {"retrieved": hits, "clipped": hits, "contrast": hits}
 
 
-def measured(drawings, *, seen=(0.0, 0.5, 0.9), unseen=(0.0, 0.1, 0.3), judged=None, gain=0.5, copied=False, **shares):
+def measured(
+    drawings, *, on_seen=(0.0, 0.5, 0.9), unseen=(0.0, 0.1, 0.3), judged=None, gain=0.5, copied=False, **shares
+):
     """Of networks that are right about these shares at each scale; judged: of the captions that are judged, where they
     differ.
     """
-    training, held_out = (of.rows(np.arange(16)) for of in drawings)
-    shown = dict(zip(SETS, (seen, judged or seen, unseen), strict=True))
+    training, held_out = (half.rows(np.arange(16)) for half in drawings)
+    by_set = dict(zip(SETS, (on_seen, judged or on_seen, unseen), strict=True))
     swept = {
-        name: sweeps.sweep(CONFIG.drawings.scales, [[rows(share) for share in of]] * 2) for name, of in shown.items()
+        name: sweeps.sweep(CONFIG.drawings.scales, [[rows(share) for share in half]] * 2)
+        for name, half in by_set.items()
     }
     noise = np.random.default_rng(0).uniform(-1, 1, (16, SIDE, SIDE, 3)).astype(np.float32)
     report = memorisation.memorisation_report(training.images if copied else noise, training.images, held_out.images)
@@ -150,34 +156,34 @@ def measured(drawings, *, seen=(0.0, 0.5, 0.9), unseen=(0.0, 0.1, 0.3), judged=N
         "explored": np.stack([np.stack([noise[:8]] * 2)] * 3),
         "steps": (1, 2),
     }
-    given = {name: rows(share) for name, share in controls.items()}
-    return Measurements(drawn.judge(CONFIG.drawings, swept, given, [np.full(20, gain)] * 2, report, arrays))
+    control_rows = {name: rows(share) for name, share in controls.items()}
+    return Measurements(experiment.judge(CONFIG.drawings, swept, control_rows, [np.full(20, gain)] * 2, report, arrays))
 
 
 def test_claims_pass_where_drawings_are_right_and_fail_where_they_are_not(drawings):
     right = list(STUDY.judge(measured(drawings)))
     assert {claim.verdict for claim in right if claim.id != "emoji-copies"} == {"PASS"}
-    bad = {"seen": (0.5, 0.2, 0.1), "unseen": (0.0, 0.0, 0.0), "gain": 0.0, "copied": True}
-    made = measured(drawings, **bad, **{UNTRAINED: 0.9, DECODED: 0.3, MEAN: 0.9, ONE_STEP: 1.0})
-    wrong = {claim.id: claim.verdict for claim in STUDY.judge(made)}
-    assert set(wrong) == {claim.id for claim in right} and made[0].measures["w"] == CONFIG.drawings.scales[0]
+    bad = {"on_seen": (0.5, 0.2, 0.1), "unseen": (0.0, 0.0, 0.0), "gain": 0.0, "copied": True}
+    pictures = measured(drawings, **bad, **{UNTRAINED: 0.9, DECODED: 0.3, MEAN: 0.9, ONE_STEP: 1.0})
+    wrong = {claim.id: claim.verdict for claim in STUDY.judge(pictures)}
+    assert set(wrong) == {claim.id for claim in right} and pictures[0].measures["w"] == CONFIG.drawings.scales[0]
     failing = {"emoji-retrieved-unseen", "emoji-untrained", "emoji-decoded", "emoji-colour-follows", "emoji-copies"}
     failing |= {"emoji-mean-picture", "emoji-one-step"}
     assert {id for id, verdict in wrong.items() if verdict == "FAIL"} >= failing
 
 
 def test_the_scale_is_chosen_by_other_training_captions_than_those_that_are_judged(drawings):
-    made = measured(drawings, judged=(0.9, 0.1, 0.2))
-    assert made[0].measures["w"] == CONFIG.drawings.scales[2] and made.mean(f"emoji, {SEEN}", "own")[
+    pictures = measured(drawings, judged=(0.9, 0.1, 0.2))
+    assert pictures[0].measures["w"] == CONFIG.drawings.scales[2] and pictures.mean(f"emoji, {SEEN}", "own")[
         0
     ] == pytest.approx(0.2)
-    assert len([row for row in made if row.group == "emoji scales" and row.name == CHOOSING]) == 3
+    assert len([row for row in pictures if row.group == "emoji scales" and row.name == CHOOSING]) == 3
 
 
 @pytest.mark.slow
 def test_figures_show_every_set(drawings, tmp_path):
-    made, folder = measured(drawings), RunFolder(tmp_path)
-    figures = [draw(made, folder) for draw in (*STUDY.figures[3:8], STUDY.figures[-1])]
+    pictures, folder = measured(drawings), RunFolder(tmp_path)
+    figures = [draw(pictures, folder) for draw in (*STUDY.figures[3:8], STUDY.figures[-1])]
     assert {each.file for each in figures} == {
         f"emoji_{name}.png" for name in ("seen", "unseen", "combinations", "nearest", "curves", "gallery")
     }

@@ -53,9 +53,9 @@ def test_wiener_is_the_best_linear_estimate_of_the_training_digits_stationary_mo
     matrix = np.asarray(linear_operators.blur(kernel).forward(basis), np.float64).reshape(64, 64).T
     blurred = np.random.default_rng(0).normal(size=(2, 8, 8, 1))
     gain = covariance @ matrix.T @ np.linalg.inv(matrix @ covariance @ matrix.T + noise_std**2 * np.eye(64))
-    wanted = mean.ravel() + (blurred.reshape(2, 64) - matrix @ mean.ravel()) @ gain.T
+    expected = mean.ravel() + (blurred.reshape(2, 64) - matrix @ mean.ravel()) @ gain.T
     restored = editing_problems.wiener(blurred, SPLIT.train_images, kernel, noise_std).reshape(2, 64)
-    np.testing.assert_allclose(restored, wanted, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(restored, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_bicubic_puts_small_pixels_in_the_middle_of_their_boxes():
@@ -85,7 +85,7 @@ def test_the_nearest_training_digit_to_a_measured_training_digit_is_that_digit()
 def test_numbers_are_those_of_the_errors_given_and_rank_correlation_is_spearmans_of_each_digit():
     rng, strengths = np.random.default_rng(0), (0.0, 0.2, 0.5, 1.0)
     error, rows = rng.uniform(0.1, 1, 50), rng.normal(size=(4, 6))
-    for number, wanted in (
+    for number, expected in (
         (measures.gain(error / 10, error), 10.0),
         (measures.decibels(np.full(9, 0.04)), 20.0),
         (measures.slope({n: error / n**2 for n in (10, 20, 50)}), -1.0),
@@ -93,9 +93,9 @@ def test_numbers_are_those_of_the_errors_given_and_rank_correlation_is_spearmans
         (measures.rank_correlation(strengths, np.sort(rows, axis=0)), 1.0),
         (measures.rank_correlation(strengths, np.ones((4, 6))), 0.0),
     ):
-        assert number == pytest.approx((wanted,) * 3)
-    wanted = np.mean([scipy.stats.spearmanr(strengths, row).statistic for row in rows.T])
-    assert measures.rank_correlation(strengths, rows)[0] == pytest.approx(wanted)
+        assert number == pytest.approx((expected,) * 3)
+    expected = np.mean([scipy.stats.spearmanr(strengths, row).statistic for row in rows.T])
+    assert measures.rank_correlation(strengths, rows)[0] == pytest.approx(expected)
 
 
 def test_repaint_keeps_what_is_seen_and_samples_differ(programs, problems):
@@ -106,10 +106,12 @@ def test_repaint_keeps_what_is_seen_and_samples_differ(programs, problems):
 
 def test_posterior_samples_follow_the_measurement_that_is_given(programs, problems):
     problem = problems["lower half"]
-    seen = ~problem.mask[0]
+    observed = ~problem.mask[0]
     for measured in (problem.measured, np.roll(problem.measured, 1, axis=0)):
         restored = programs.restore("PiGDM", jnp.float32(0.3), problem, measured=measured)
-        right, wrong = (np.mean((restored - of)[:, seen] ** 2) for of in (measured, np.roll(measured, 1, axis=0)))
+        right, wrong = (
+            np.mean((restored - target)[:, observed] ** 2) for target in (measured, np.roll(measured, 1, axis=0))
+        )
         assert right < wrong / 2
 
 

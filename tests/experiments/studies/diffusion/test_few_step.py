@@ -30,10 +30,10 @@ def test_a_student_learns_at_least_one_step_however_few_its_teacher_had():
 
 
 def test_sets_are_drawn_once_and_students_within_what_they_learned():
-    every = draws.sets(CONFIG, 0)
-    assert len(set(every)) == len(every) and every[0] == Set(0, DDIM, CONFIG.reference)
+    all_sets = draws.sets(CONFIG, 0)
+    assert len(set(all_sets)) == len(all_sets) and all_sets[0] == Set(0, DDIM, CONFIG.reference)
     counts = {
-        name: sorted(each.evaluations for each in every if each.method == name)
+        name: sorted(each.evaluations for each in all_sets if each.method == name)
         for name in (*METHODS, *LEARNED, UNTRAINED, CUT)
     }
     assert counts["progressive distillation"] == sorted(students.ROUNDS)

@@ -49,12 +49,16 @@ FLOW = schedules.flow()
 STEPS, PICTURES = 6, 4
 
 
-def toy(params, x, t, told, *kept):
+def toy(params, x, t, words, *features):
     """A network whose prediction and deep features are the same."""
-    output = params * x + told.reshape(-1, 1)
-    if not kept:
+    output = params * x + words.reshape(-1, 1)
+    if not features:
         return output
-    return (output, kept[0].with_features(output)) if kept[0].features is None else (kept[0].features, kept[0])
+    return (
+        (output, features[0].with_features(output))
+        if features[0].features is None
+        else (features[0].features, features[0])
+    )
 
 
 @functools.lru_cache
@@ -64,19 +68,19 @@ def program(name):
     predict = Counted(toy, tally)
 
     @quickly
-    def drawn(numbers):
-        given = denoiser.from_network(predict, jnp.float32(0.5), parameterization.flow(), jnp.ones(PICTURES))
-        denoise = METHODS[name].rule(given, given.with_condition(jnp.zeros(())), numbers)
+    def sample(numbers):
+        network = denoiser.from_network(predict, jnp.float32(0.5), parameterization.flow(), jnp.ones(PICTURES))
+        denoise = METHODS[name].rule(network, network.with_condition(jnp.zeros(())), numbers)
         return sampling.sample(jax.random.key(0), denoise, METHODS[name].sampler, levels, (2,), jnp.arange(PICTURES))
 
-    return tally, drawn
+    return tally, sample
 
 
 def counted(name, guiding):
     """(whole, shallow) evaluations per picture of one draw."""
-    tally, drawn = program(name)
+    tally, sample = program(name)
     before = tally.whole, tally.shallow
-    drawn(METHODS[name].numbers(guiding, interval=3)).block_until_ready()
+    sample(METHODS[name].numbers(guiding, interval=3)).block_until_ready()
     jax.effects_barrier()
     return (tally.whole - before[0]) / PICTURES, (tally.shallow - before[1]) / PICTURES
 
@@ -85,9 +89,9 @@ def counted(name, guiding):
 GUIDING = Guiding(scale=2.0, low=0.5, high=3.0, stop=-1.0)
 
 
-@table(("name", "whole", "shallow"), [(INTERVAL, 8, 0), (ADAPTIVE, 7, 0), (CACHED, 4, 8)])
-def test_evaluations_are_counted_where_they_are_made(name, whole, shallow):
-    assert counted(name, GUIDING) == (whole, shallow)
+@table(("name", "evaluations", "shallow"), [(INTERVAL, 8, 0), (ADAPTIVE, 7, 0), (CACHED, 4, 8)])
+def test_evaluations_are_counted_where_they_are_made(name, evaluations, shallow):
+    assert counted(name, GUIDING) == (evaluations, shallow)
 
 
 def test_guidance_that_never_ends_makes_every_evaluation():
@@ -97,41 +101,50 @@ def test_guidance_that_never_ends_makes_every_evaluation():
 
 def test_methods_without_guidance_share_a_program_with_those_that_guide_everywhere():
     numbers = [METHODS[name].numbers(GUIDING, interval=3) for name in (UNIPC, GUIDED)]
-    tally, drawn = program(INTERVAL)
-    made = []
+    tally, sample = program(INTERVAL)
+    outputs = []
     for each in numbers:
         before = tally.whole
-        drawn(each).block_until_ready()
+        sample(each).block_until_ready()
         jax.effects_barrier()
-        made.append((tally.whole - before) / PICTURES)
-    assert made == [STEPS, 2 * STEPS]
-    assert len({(of.rule, of.sampler, of.second_time) for name, of in METHODS.items() if name not in STUDENTS}) == 5
-    assert len({(of.rule, of.sampler, of.second_time) for of in METHODS.values()}) == 8
+        outputs.append((tally.whole - before) / PICTURES)
+    assert outputs == [STEPS, 2 * STEPS]
+    assert (
+        len(
+            {
+                (method.rule, method.sampler, method.second_time)
+                for name, method in METHODS.items()
+                if name not in STUDENTS
+            }
+        )
+        == 5
+    )
+    assert len({(method.rule, method.sampler, method.second_time) for method in METHODS.values()}) == 8
 
 
 def test_a_folded_network_hands_on_what_it_keeps():
     x = np.ones((1, 4, 4, 1), np.float32)
-    folded = networks.Folded(lambda params, y, t, kept: (2 * y, kept.with_features(y)))
-    image, kept = folded({}, x, None, DeepFeatures(1))
-    assert image.shape == x.shape and np.all(image == 2) and kept.features.shape == (1, 2, 2, 4)
+    folded = networks.Folded(lambda params, y, t, features: (2 * y, features.with_features(y)))
+    image, features = folded({}, x, None, DeepFeatures(1))
+    assert image.shape == x.shape and np.all(image == 2) and features.features.shape == (1, 2, 2, 4)
 
 
 @table("network", NETWORKS)
 def test_every_set_is_drawn_once_and_all_that_is_compared_is_drawn(network):
-    every = draw.sets(CONFIG, network, 0)
-    assert len(set(every)) == len(every)
-    there = {(each.method, each.steps) for each in every}
+    all_sets = draw.sets(CONFIG, network, 0)
+    assert len(set(all_sets)) == len(all_sets)
+    there = {(each.method, each.steps) for each in all_sets}
     judged = {(name, CONFIG.judged) for name in (UNIPC, LEARNED, DDIM, GUIDED, GUIDED_DDIM, UNTRAINED)}
     judged |= {(DDIM, CONFIG.distilled), (GUIDED_MULTISTEP, CONFIG.default), *CONFIG.judged_at().items()}
     saved = {(name, max(CONFIG.saving)) for name in (GUIDED, UNIPC, *SAVING)}
     assert judged | saved | set(measures.reference_steps(CONFIG).items()) <= there
-    assert METHODS.keys() == {each.method for each in every}
+    assert METHODS.keys() == {each.method for each in all_sets}
 
 
 def test_the_default_of_prompts_is_the_one_that_is_judged():
-    of = METHODS[GUIDED_MULTISTEP]
-    assert drawing_options.sampler(FROM_NOISE.sampler, None, FLOW) == of.sampler
-    assert (FROM_NOISE.steps, FROM_NOISE.levels) == (CONFIG.default, TRAILING) and not of.resolved
+    method = METHODS[GUIDED_MULTISTEP]
+    assert drawing_options.sampler(FROM_NOISE.sampler, None, FLOW) == method.sampler
+    assert (FROM_NOISE.steps, FROM_NOISE.levels) == (CONFIG.default, TRAILING) and not method.resolved
 
 
 def test_both_references_make_as_many_evaluations():
@@ -150,22 +163,22 @@ def answered(*, bad=(), lost=None, evaluations=19.0):
     rng = np.random.default_rng(0)
     real, wrong = rng.standard_normal((300, 3)), (DDIM, GUIDED_DDIM, UNTRAINED)
     shared = {seed: 2 + rng.standard_normal((SMALL.pictures, 3)) for seed in SMALL.seeds}
-    right, every = np.arange(SMALL.pictures), {}
+    right, answers = np.arange(SMALL.pictures), {}
     for seed in SMALL.seeds:
         for each in draw.sets(SMALL, SHAPES, seed):
             wide = each.method in bad or (each.method in wrong and each.steps <= SMALL.judged)
             rows = shared[seed] * (3.0 if wide else 1.0) + 1e-3 * rng.standard_normal((SMALL.pictures, 3))
             share = 0.9 - lost.get(each.method, 0.0) - 0.2 * (each.method == GUIDED and each.steps == 1)
-            hits, made = (
+            hits, count = (
                 (right < share * SMALL.pictures).astype(float),
                 evaluations if each.method == INTERVAL else 2.0 * each.steps,
             )
-            every[each] = Answer((1.0, 0.9, 1.1), 0.5, hits, made, 0.1, rows, np.zeros((2, 4, 4, 3)))
+            answers[each] = Answer((1.0, 0.9, 1.1), 0.5, hits, count, 0.1, rows, np.zeros((2, 4, 4, 3)))
     named = dataclasses.make_dataclass("Named", ["name", "real", "captions", "mean", "adherence"])
     subject = named(SHAPES, real, ("a", "b"), np.zeros((4, 4, 3)), lambda images: np.zeros(len(images)))
     errors = {"trailing": 2.0, "resolved": 1.0, "learned": 0.5}
     learned = LearnedGrid(None, None, None, None, errors, True)
-    return Answers(subject, every, {steps: learned for steps in SMALL.learned})
+    return Answers(subject, answers, {steps: learned for steps in SMALL.learned})
 
 
 def measured(answers):
@@ -212,8 +225,8 @@ def test_what_is_wrong_fails_and_nothing_else(planted, failing):
 def test_a_set_that_is_better_than_the_reference_is_no_worse_and_not_equal():
     answers = answered()
     nearer = {
-        each: dataclasses.replace(of, points=of.points - 1) if each.method == UNIPC else of
-        for each, of in answers.sets.items()
+        each: dataclasses.replace(answer, points=answer.points - 1) if each.method == UNIPC else answer
+        for each, answer in answers.sets.items()
     }
     verdicts = verdicts_of(dataclasses.replace(answers, sets=nearer))
     assert {id for id, verdict in verdicts.items() if verdict != "PASS"} == {"shapes-unipc-2-resolved-levels-equal"}
@@ -251,14 +264,14 @@ def test_a_student_learns_what_the_guided_network_draws_of_captions_that_are_not
     model = subject.model
 
     @quickly
-    def drawn(scale):
-        given = denoiser.from_network(model.predict, subject.params, model.parameterization, words)
-        guided = guidance.classifier_free(given, given.with_condition(NO_TEXT), scale)
+    def sample(scale):
+        network = denoiser.from_network(model.predict, subject.params, model.parameterization, words)
+        guided = guidance.classifier_free(network, network.with_condition(NO_TEXT), scale)
         key = jax.random.fold_in(jax.random.key(0), students.NOISE)
         return sampling.sample(key, guided, samplers.unipc(2), subject.resolved(3), model.shape, jnp.arange(12))
 
-    np.testing.assert_allclose(taught.clean, drawn(subject.guiding.scale), atol=1e-4)
-    assert np.abs(taught.clean - drawn(1.0)).max() > 1e-3
+    np.testing.assert_allclose(taught.clean, sample(subject.guiding.scale), atol=1e-4)
+    assert np.abs(taught.clean - sample(1.0)).max() > 1e-3
     np.testing.assert_array_equal(taught.condition[0].tokens, words.tokens)
     assert 0.9 < np.std(taught.noise) < 1.1
 
@@ -272,11 +285,11 @@ def test_a_student_keeps_an_average_of_its_own_and_is_trained_once(tmp_path, mon
     monkeypatch.setattr(subjects, "opened", lambda *_: subject)
     folder = RunFolder(tmp_path)
     students.train(config, folder, Progress(quiet=True))
-    of = students.restore(config, subject, folder, name, 1)
+    params = students.restore(config, subject, folder, name, 1)
     like = STUDENTS[name].model(students.teaching(config, subject)).init(jax.random.key(0))
-    assert jax.tree.map(np.shape, of) == jax.tree.map(np.shape, like)
+    assert jax.tree.map(np.shape, params) == jax.tree.map(np.shape, like)
     if not STUDENTS[name].second_time:
-        changes = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), of, subject.params)
+        changes = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), params, subject.params)
         assert 0 < max(jax.tree.leaves(changes)) < 1
     monkeypatch.setattr(
         students, "pairs", lambda *_: pytest.fail("pairs are drawn again for a student that is trained")
@@ -288,10 +301,10 @@ def test_a_student_of_two_times_draws_in_as_many_evaluations_as_steps(tmp_path, 
     config = dataclasses.replace(few_step_text.EXPERIMENT.smoke, students=(SHORTCUT,))
     subject = subjects.opened(config, SHAPES, Progress(quiet=True))
     monkeypatch.setattr(students, "restore", lambda *_: subject.two_times.init(jax.random.key(1)))
-    drawn = draw.MethodDraws(config, subject, RunFolder(tmp_path), Progress(quiet=True))(
+    result = draw.MethodDraws(config, subject, RunFolder(tmp_path), Progress(quiet=True))(
         draw.Set(SHAPES, 0, SHORTCUT, 2)
     )
-    assert drawn.evaluations == 2 and drawn.pictures.shape == (8, 32, 32, 3) and np.isfinite(drawn.pictures).all()
+    assert result.evaluations == 2 and result.pictures.shape == (8, 32, 32, 3) and np.isfinite(result.pictures).all()
 
 
 def test_students_make_as_many_evaluations_of_the_network_as_reflow():

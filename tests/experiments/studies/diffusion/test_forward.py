@@ -46,14 +46,14 @@ def test_composed_moments_are_the_closed_form_and_no_other():
 
 @pytest.mark.float64
 def test_scores_of_the_chain_are_standard_normal_and_those_of_a_shifted_form_are_not(images):
-    found = forward.chain_scores(forward.path(), images, (1, 20, 40), 4, 10, 200, seed=0)
-    assert {kind: z.shape for kind, z in found.items()} == dict.fromkeys(
+    result = forward.chain_scores(forward.path(), images, (1, 20, 40), 4, 10, 200, seed=0)
+    assert {kind: z.shape for kind, z in result.items()} == dict.fromkeys(
         (forward.CHAIN, forward.CLOSED, forward.SHIFTED), (3, 3, len(forward.CHAINS), 4)
     )
-    for z in (found[forward.CHAIN], found[forward.CLOSED]):
+    for z in (result[forward.CHAIN], result[forward.CLOSED]):
         assert np.abs(z).max() < 4
         assert 0.7 < z.std() < 1.3
-    assert np.all(np.abs(found[forward.SHIFTED]).max(axis=(1, 2, 3)) > 4)
+    assert np.all(np.abs(result[forward.SHIFTED]).max(axis=(1, 2, 3)) > 4)
 
 
 @pytest.mark.float64
@@ -96,16 +96,16 @@ def test_the_lower_bound_is_that_of_a_gaussian_and_below_the_upper_one(images):
         mean = math.sqrt(signal) * rows.mean(axis=0)
         covariance = signal * np.cov(rows, rowvar=False, bias=True) + (1 - signal) * np.eye(64)
         exact = (np.trace(covariance) + mean @ mean - 64 - np.linalg.slogdet(covariance)[1]) / 2
-        found = forward.lower_bound(law, signal)
-        assert found == pytest.approx(exact, rel=1e-6, abs=1e-12)
-        assert 0 < found <= 64 * forward.upper_bound(np.mean(rows**2), signal)
+        result = forward.lower_bound(law, signal)
+        assert result == pytest.approx(exact, rel=1e-6, abs=1e-12)
+        assert 0 < result <= 64 * forward.upper_bound(np.mean(rows**2), signal)
 
 
 def test_zero_terminal_snr_and_flow_leave_exactly_nothing(images):
-    found = {name: forward.distance(images, schedule(), 3) for name, schedule in forward.SCHEDULES.items()}
-    nothing = {name for name, distance in found.items() if (distance.upper, distance.lower) == ((0.0,) * 3,) * 2}
+    result = {name: forward.distance(images, schedule(), 3) for name, schedule in forward.SCHEDULES.items()}
+    nothing = {name for name, distance in result.items() if (distance.upper, distance.lower) == ((0.0,) * 3,) * 2}
     assert nothing == {"zero_terminal_snr(linear)", "zero_terminal_snr(scaled_linear)", "flow", "shifted(flow, 3)"}
-    assert found["scaled_linear"].signal == pytest.approx(4.6600985e-3, rel=1e-7)
-    for distance in found.values():
+    assert result["scaled_linear"].signal == pytest.approx(4.6600985e-3, rel=1e-7)
+    for distance in result.values():
         assert distance.upper[1] <= distance.upper[0] <= distance.upper[2]
         assert distance.lower[1] <= distance.lower[2]

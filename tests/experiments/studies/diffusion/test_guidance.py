@@ -39,18 +39,18 @@ def of_slopes(adherence, recall, *, scales=SCALES, seeds=2, rows=20):
 
 def test_a_cure_that_is_as_faithful_at_half_the_scale_is_compared_there():
     plain, cure = of_slopes(0.1, -0.1), of_slopes(0.2, -0.1)
-    found = cures.at_equal_adherence(cure, plain.at_scales([2.0]), resamples=20)
-    assert found.scale[0] == pytest.approx(1.0) and found.reached
-    assert found.less["recall"] == pytest.approx((0.1, 0.1, 0.1))
-    assert found.less["adherence"][0] == pytest.approx(0.0)
+    cured = cures.at_equal_adherence(cure, plain.at_scales([2.0]), resamples=20)
+    assert cured.scale[0] == pytest.approx(1.0) and cured.reached
+    assert cured.less["recall"] == pytest.approx((0.1, 0.1, 0.1))
+    assert cured.less["adherence"][0] == pytest.approx(0.0)
     assert not cures.at_equal_adherence(of_slopes(0.05, 0.0), plain.at_scales([2.0]), resamples=20).reached
 
 
 def test_the_same_sweep_differs_by_nothing_since_rows_are_drawn_together():
     noise = np.random.default_rng(0).standard_normal(20)
     noisy = sweeps.sweep((1.0,), [[dict.fromkeys(measures.MEASURES, noise)]])
-    found = cures.at_equal_adherence(noisy, noisy, resamples=20)
-    assert found.less["recall"] == (0.0, 0.0, 0.0) and found.at["recall"][1] < found.at["recall"][2]
+    compared = cures.at_equal_adherence(noisy, noisy, resamples=20)
+    assert compared.less["recall"] == (0.0, 0.0, 0.0) and compared.at["recall"][1] < compared.at["recall"][2]
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_a_cure_at_scale_one_is_plain_guidance_there_and_cfg_plus_plus_at_zero(d
 
 
 @pytest.fixture(scope="module")
-def found():
+def sets_drawn():
     scales = CONFIG.scales
     plain = {name: of_slopes(0.1, -0.1, scales=scales) for name in ("digits", "shapes")}
     images = np.random.default_rng(0).uniform(-1, 1, (len(scales), 2, 1, 4, 8, 8, 1)).astype(np.float32)
@@ -124,23 +124,30 @@ def found():
     )
 
 
-def claims(found, judged):
+def claims(sets_drawn, judged):
     return {
-        claim.id: claim for claim in guidance.STUDY.judge(Measurements(guidance.measured_of(CONFIG, found, judged)))
+        claim.id: claim
+        for claim in guidance.STUDY.judge(Measurements(guidance.measured_of(CONFIG, sets_drawn, judged)))
     }
 
 
-def test_claims_pass_where_the_essay_is_right_and_the_faithful_one_fails_for_a_deaf_network_and_tables_hold_all(found):
-    judged = guidance.judge(CONFIG, found)
-    right = claims(found, judged)
-    assert all(right[f"{subject}-{measure}"].verdict == "PASS" for subject in found.plain for measure in guidance.ESSAY)
+def test_claims_pass_where_the_essay_is_right_and_the_faithful_one_fails_for_a_deaf_network_and_tables_hold_all(
+    sets_drawn,
+):
+    judged = guidance.judge(CONFIG, sets_drawn)
+    right = claims(sets_drawn, judged)
+    assert all(
+        right[f"{subject}-{measure}"].verdict == "PASS" for subject in sets_drawn.plain for measure in guidance.ESSAY
+    )
     assert set(right) == {row.id for row in guidance.STUDY.rows} and judged.ignoring["digits"].rho == (0.0, 0.0, 0.0)
-    deaf = {**found.plain, "digits": of_slopes(0, 0, scales=CONFIG.scales)}
+    deaf = {**sets_drawn.plain, "digits": of_slopes(0, 0, scales=CONFIG.scales)}
     assert (
-        claims(found, guidance.judge(CONFIG, dataclasses.replace(found, plain=deaf)))["digits-adherence"].verdict
+        claims(sets_drawn, guidance.judge(CONFIG, dataclasses.replace(sets_drawn, plain=deaf)))[
+            "digits-adherence"
+        ].verdict
         == "FAIL"
     )
-    tables = guidance_figures.tables(CONFIG, found, judged)
+    tables = guidance_figures.tables(CONFIG, sets_drawn, judged)
     assert {len(table.rows) for table in tables} >= {len(judged.trends) + 2}
     assert all(column in tables[2].columns for column in measures.NAMES.values())
 

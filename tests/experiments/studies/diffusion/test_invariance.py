@@ -50,10 +50,10 @@ def compare(programs, sampler, names, trajectory=False):
 
 
 def test_every_way_draws_the_same_noise_bit_for_bit(programs):
-    found = compare(programs, draw.Recorder(), CONFIG.ways, trajectory=True)
-    assert set(found.by_way) == {draw.ways(CONFIG)[name].how for name in CONFIG.ways}
-    assert found.worst == 0 and found.samples == 8 * 10 + 2
-    noise = found.drawn["8 at once"]
+    compared = compare(programs, draw.Recorder(), CONFIG.ways, trajectory=True)
+    assert set(compared.by_way) == {draw.ways(CONFIG)[name].how for name in CONFIG.ways}
+    assert compared.worst == 0 and compared.samples == 8 * 10 + 2
+    noise = compared.drawn["8 at once"]
     assert noise.shape == (8, CONFIG.sampling_steps + 1, 8, 8, 1)
     assert len(np.unique(noise)) > 0.999 * noise.size  # no two samples, and no two steps, have the same noise
 
@@ -82,7 +82,8 @@ def test_last_bits_of_what_is_given_are_the_unit_of_differences(programs):
         assert 0 < differences.difference(moved, still) < 1e-5
         assert differences.difference(still, case(programs, sampler).draw(reference)) < 5e-6
     noise, moved = (
-        case(programs, of, True).draw(reference) for of in (draw.Recorder(), last_bits.Nudged(draw.Recorder(), 1))
+        case(programs, recorder, True).draw(reference)
+        for recorder in (draw.Recorder(), last_bits.Nudged(draw.Recorder(), 1))
     )
     assert np.mean(np.abs(moved[:, 1:].view(np.int32) - noise[:, 1:].view(np.int32)) == 1) > 0.99
 
@@ -107,8 +108,8 @@ def test_differences_are_measured_against_the_size_of_the_samples():
 @table("name", ["churn", "ddpm learned"])
 def test_a_sampler_rebuilt_with_other_numbers_keeps_its_trace_and_heeds_them(name):
     method = METHODS[name]
-    found, calls = traces.of_sampler(method, CONFIG), 4 * len(traces.variants(method))
-    assert (found.traces, found.calls, found.own) == (1, calls, calls) and calls == (8 if method.numbers else 4)
+    counted, calls = traces.of_sampler(method, CONFIG), 4 * len(traces.variants(method))
+    assert (counted.traces, counted.calls, counted.own) == (1, calls, calls) and calls == (8 if method.numbers else 4)
 
 
 def test_a_static_count_and_an_ignored_setting_are_seen():
@@ -119,8 +120,8 @@ def test_a_static_count_and_an_ignored_setting_are_seen():
         return jnp.zeros_like(x)
 
     network = dataclasses.replace(model(CONFIG), predict=deaf, shape=(2, 2, 1))
-    found = traces.of_model(network, traces.small_params(), CONFIG)
-    assert found.traces == 1 and found.share < 1
+    counted = traces.of_model(network, traces.small_params(), CONFIG)
+    assert counted.traces == 1 and counted.share < 1
 
 
 def test_a_sampler_whose_package_is_absent_is_left_out_aloud(monkeypatch, capsys):

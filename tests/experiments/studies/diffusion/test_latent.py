@@ -39,8 +39,8 @@ def law(seconds, scale):
 
 @table("when", [60.5, 100.0, 120.0, 239.0])
 def test_the_time_to_a_quality_is_exact_on_a_power_law(when):
-    found = time_to_quality.reach(SECONDS, law(SECONDS, 9.0), law(when, 9.0))
-    assert found.bound == "" and found.seconds == pytest.approx(when, rel=1e-9)
+    speedup = time_to_quality.reach(SECONDS, law(SECONDS, 9.0), law(when, 9.0))
+    assert speedup.bound == "" and speedup.seconds == pytest.approx(when, rel=1e-9)
     assert time_to_quality.at_equal_time(SECONDS, law(SECONDS, 9.0), when) == pytest.approx(law(when, 9.0), rel=1e-9)
 
 
@@ -99,11 +99,15 @@ def times(latents=0.02, pixels=0.5, autoencoder=0.4, encoding=0.3):
 
 
 def test_steps_follow_from_the_measured_seconds_and_are_at_least_one():
-    found = times()
-    assert found.steps(CONFIG, PIXELS) == (120, 240, 480) and found.steps(CONFIG, LATENTS) == (3000, 6000, 12_000)
-    np.testing.assert_allclose(found.spent(CONFIG, PIXELS), found.spent(CONFIG, LATENTS))
+    step_times = times()
+    assert step_times.steps(CONFIG, PIXELS) == (120, 240, 480) and step_times.steps(CONFIG, LATENTS) == (
+        3000,
+        6000,
+        12_000,
+    )
+    np.testing.assert_allclose(step_times.spent(CONFIG, PIXELS), step_times.spent(CONFIG, LATENTS))
     assert times(pixels=1e6).steps(CONFIG, PIXELS) == (1, 1, 1)
-    assert found.before_latents(CONFIG) == pytest.approx(CONFIG.autoencoder.train_steps * 0.4 + 2 * 25 * 0.3)
+    assert step_times.before_latents(CONFIG) == pytest.approx(CONFIG.autoencoder.train_steps * 0.4 + 2 * 25 * 0.3)
 
 
 def test_the_steps_of_a_run_stay_when_it_goes_on_though_the_machine_is_slower_now(tmp_path, monkeypatch):
@@ -134,9 +138,9 @@ def small(monkeypatch):
     )
 
 
-def trained(config, folder, found):
+def trained(config, folder, step_times):
     clean = np.random.default_rng(0).normal(size=(32, 4, 4, 1)).astype(np.float32)
-    train.in_parts(config, PIXELS, clean, found, RunFolder(folder), Progress(quiet=True), seed=3)
+    train.in_parts(config, PIXELS, clean, step_times, RunFolder(folder), Progress(quiet=True), seed=3)
     return [trees.paths(average) for average in averages(config, RunFolder(folder), PIXELS, 3).restore()]
 
 
@@ -144,11 +148,11 @@ def trained(config, folder, found):
 def test_a_training_in_parts_is_one_training_wherever_it_is_cut_off(tmp_path, small, monkeypatch):
     recipe = dataclasses.replace(CONFIG.pixels, batch=8, checkpoint_every=3, warmup=3)
     few = dataclasses.replace(CONFIG, seconds=8.0, fractions=(0.5, 1.0), pixels=recipe)
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    for path in (whole, cut):
+    full, cut = tmp_path / "whole", tmp_path / "cut"
+    for path in (full, cut):
         path.mkdir()
-    found = times(pixels=1.0)  # 4 and 8 steps
-    straight = trained(few, whole, found)
+    step_times = times(pixels=1.0)  # 4 and 8 steps
+    straight = trained(few, full, step_times)
     assert len(straight) == 2 and all(
         straight[0][path].tobytes() != straight[1][path].tobytes() for path in straight[0]
     )
@@ -159,12 +163,12 @@ def test_a_training_in_parts_is_one_training_wherever_it_is_cut_off(tmp_path, sm
 
         patch.setattr(PartAverages, "keep", dies)
         with pytest.raises(KeyboardInterrupt):
-            trained(few, cut, found)
-    for one, other in zip(straight, trained(few, cut, found), strict=True):
+            trained(few, cut, step_times)
+    for one, other in zip(straight, trained(few, cut, step_times), strict=True):
         assert {path: leaf.tobytes() for path, leaf in one.items()} == {
             path: leaf.tobytes() for path, leaf in other.items()
         }
-    assert (whole / PIXELS / "metrics.jsonl").read_bytes() == (cut / PIXELS / "metrics.jsonl").read_bytes()
+    assert (full / PIXELS / "metrics.jsonl").read_bytes() == (cut / PIXELS / "metrics.jsonl").read_bytes()
 
 
 @pytest.mark.slow
@@ -190,12 +194,12 @@ def cost(what, resolution, milliseconds):
 
 
 def priced(pixels=640.0, latents=10.0, again=10.1, decoder=300.0):
-    found = {}
+    prices = {}
     for resolution in CONFIG.resolutions:
         share = (resolution / 512) ** 2
         for what, value in ((costs.PIXELS, pixels), (costs.LATENTS, latents), (costs.DECODER, decoder)):
-            found[what, resolution] = cost(what, resolution, share * value)
-    return found | {(costs.AGAIN, 512): cost(costs.LATENTS, 512, again)}
+            prices[what, resolution] = cost(what, resolution, share * value)
+    return prices | {(costs.AGAIN, 512): cost(costs.LATENTS, 512, again)}
 
 
 def judged(measured):
@@ -237,10 +241,10 @@ def of_seed(latents, untrained=50.0):
     return OfSeed(curves, np.ones(4), np.full(5, 20.0), dict.fromkeys(MODELS, np.full(4, untrained)), {})
 
 
-def quality(of):
+def quality(images):
     measured = [
-        *latent.accounts(CONFIG, times(), FlatJudge(), of, 0),
-        *latent.distances(CONFIG, times(), FlatJudge(), of, 0),
+        *latent.accounts(CONFIG, times(), FlatJudge(), images, 0),
+        *latent.distances(CONFIG, times(), FlatJudge(), images, 0),
     ]
     return Measurements(measured), judged(measured)
 

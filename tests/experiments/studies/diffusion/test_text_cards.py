@@ -18,7 +18,7 @@ CONFIG = text_to_image.EXPERIMENT.smoke
 def folder(monkeypatch, tmp_path):
     """Results with every claim, and the files of both networks, of which each holds two numbers."""
     monkeypatch.setattr(published, "encoder_digests", lambda name: {"tokenizer.json": hashlib.sha256().hexdigest()})
-    monkeypatch.setattr(published, "_with", lambda given, arrays: given.params)
+    monkeypatch.setattr(published, "_with", lambda trained, arrays: trained.params)
     claims = [
         verdicts.claim(row.id, f"the claim {row.id}", 0.25, (0.125, 0.375), ">=", 0.1, n=4, seed=seed)
         for row in text_to_image.STUDY.rows
@@ -30,8 +30,8 @@ def folder(monkeypatch, tmp_path):
     )
     results.write(outcome, tmp_path)
     for called, name in published.MODELS.items():
-        of = Trained(CONFIG, name, {"text": {}, "network": {"a": np.ones(1234, np.float32)}})
-        write = (of, lambda params: np.zeros((1, 1, 1, 3)), {"red", "cat"})
+        stored = Trained(CONFIG, name, {"text": {}, "network": {"a": np.ones(1234, np.float32)}})
+        write = (stored, lambda params: np.zeros((1, 1, 1, 3)), {"red", "cat"})
         published.write(
             tmp_path / f"{called}.safetensors", *write, **publishing.origin(name), trained_seed=0, checkpoint=7
         )
@@ -48,8 +48,8 @@ def test_each_card_has_its_own_licence_claims_limits_and_example(folder):
     for called, name in published.MODELS.items():
         text = written[f"{called}.md"]
         assert f"--model {called} --prompt" in text and "network 1,234" in text and "2 different words" in text
-        shown = {row.id for row in text_to_image.STUDY.rows if f"| the claim {row.id} |" in text}
-        assert shown == set(cards.MEASURED[name])
+        ids = {row.id for row in text_to_image.STUDY.rows if f"| the claim {row.id} |" in text}
+        assert ids == set(cards.MEASURED[name])
         assert all(limit in text for limit in cards.LIMITS[name])
 
 

@@ -47,8 +47,8 @@ def has_held_out(scene):
 def test_training_scenes_and_seen_prompts_show_no_held_out_combination_and_held_out_prompts_show_one():
     images, written = scenes.training(300)
     assert images.shape == (300, 32, 32, 3) and images.dtype == np.float32
-    for of in (captions.read(written), scenes.prompts(300, held_out=False).attributes):
-        assert not any(any(has_held_out(scene)) for scene in of)
+    for rows in (captions.read(written), scenes.prompts(300, held_out=False).attributes):
+        assert not any(any(has_held_out(scene)) for scene in rows)
     assert all(sum(has_held_out(scene)) == 1 for scene in scenes.prompts(100, held_out=True).attributes)
 
 
@@ -83,27 +83,27 @@ TWO_OBJECTS = attributes(TWO)
     ],
 )
 def test_each_failure_has_its_kind(reading, kinds):
-    assert {kind for kind, found in failures.kinds(reading, TWO_OBJECTS).items() if found[0]} == kinds
+    assert {kind for kind, matches in failures.kinds(reading, TWO_OBJECTS).items() if matches[0]} == kinds
 
 
 def test_every_inexact_reading_has_a_kind_and_no_exact_one():
-    asked = scenes.prompts(200, held_out=False).attributes
-    readings = np.roll(asked, 1, axis=0)
-    found = np.any(list(failures.kinds(readings, asked).values()), axis=0)
-    assert np.array_equal(found, np.any(readings != asked, axis=(1, 2)))
+    requested = scenes.prompts(200, held_out=False).attributes
+    readings = np.roll(requested, 1, axis=0)
+    missed = np.any(list(failures.kinds(readings, requested).values()), axis=0)
+    assert np.array_equal(missed, np.any(readings != requested, axis=(1, 2)))
     one = attributes(RED_CIRCLE)
     assert failures.kinds(changed(one, 0, colour="blue"), one)["colour"][0]
 
 
 def test_renders_are_exact_repeats_are_one_picture_and_what_leaves_the_range_is_clipped():
-    drawn = shapes.draw(scenes.RECIPE, 5, np.arange(40))
+    scene_attributes = shapes.draw(scenes.RECIPE, 5, np.arange(40))
     prompts, images = (
-        Prompts(tuple(captions.write(drawn.attributes)), drawn.attributes),
-        rendering.render(drawn, scenes.SIDE),
+        Prompts(tuple(captions.write(scene_attributes.attributes)), scene_attributes.attributes),
+        rendering.render(scene_attributes, scenes.SIDE),
     )
     rows, hard = (sets.measured(each, sets.shapes_oracle.read(each), prompts) for each in (images, 3 * images))
     assert rows["accuracy"].mean() == 1.0 and rows["clipped"].max() == 0.0 < hard["clipped"].min()
-    others = Prompts(prompts.captions, np.roll(drawn.attributes, 1, axis=0))
+    others = Prompts(prompts.captions, np.roll(scene_attributes.attributes, 1, axis=0))
     assert sets.measured(images, sets.shapes_oracle.read(images), others)["accuracy"].mean() < 0.1
     np.testing.assert_allclose(sets.distinct(np.repeat(images[:5], 4, axis=0), 4)["vendi"], 1.0)
     assert sets.distinct(images, 4)["vendi"].min() > 1.5
@@ -114,13 +114,13 @@ def test_folding_is_undone_and_a_network_sees_two_by_two_pixels_as_channels():
 
     @quickly
     def there_and_back(x):
-        shown = []
-        same = networks.Folded(lambda params, folded, t: shown.append(folded) or folded)({}, x, None)
-        return same, shown[0]
+        images = []
+        same = networks.Folded(lambda params, folded, t: images.append(folded) or folded)({}, x, None)
+        return same, images[0]
 
-    same, shown = map(np.asarray, there_and_back(x))
+    same, images = map(np.asarray, there_and_back(x))
     assert np.array_equal(same, x)
-    assert np.array_equal(shown[1, 1, 2], x[1, 2:4, 4:6].reshape(12))
+    assert np.array_equal(images[1, 1, 2], x[1, 2:4, 4:6].reshape(12))
 
 
 def test_a_dropped_text_leaves_every_gradient_finite_and_says_nothing_to_network_and_encoder():
@@ -137,8 +137,8 @@ def test_a_dropped_text_leaves_every_gradient_finite_and_says_nothing_to_network
 
     slope = quickly(jax.grad(total))
     grads = [slope(params, words, row)["text"] for row in (0, 1)]
-    told, dropped = (np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(grad)]) for grad in grads)
-    assert np.isfinite(told).all() and np.abs(told).max() > 0 and not dropped.any()
+    with_text, dropped = (np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(grad)]) for grad in grads)
+    assert np.isfinite(with_text).all() and np.abs(with_text).max() > 0 and not dropped.any()
 
 
 def masked(text):
@@ -170,7 +170,7 @@ def measured(**changes):
     images = np.random.default_rng(0).uniform(-1, 1, (4, 2, 4, 8, 8, 3)).astype(np.float32)
     right, scratch = answers((0.0, 0.8, 1.0, 0.9)), answers((0.0, 0.5, 0.9, 0.9), seeds=1)
     fewer = [[{"vendi": np.full(4, 3.0 - 0.1 * scale)} for scale in CONFIG.scales]] * 2
-    of = {
+    by_set = {
         HELD_OUT: right,
         SEEN: right,
         SCRATCH: scratch,
@@ -179,7 +179,7 @@ def measured(**changes):
         UNTRAINED: answers((0.0,), seeds=1, scales=CONFIG.scales[1:2]),
     }
     arrays = {"shown": images[:, 0], "explored": images, "steps": CONFIG.explored_steps}
-    return Measurements(sets.judge(CONFIG, of | changes, sweeps.sweep(CONFIG.scales, fewer), arrays))
+    return Measurements(sets.judge(CONFIG, by_set | changes, sweeps.sweep(CONFIG.scales, fewer), arrays))
 
 
 def test_claims_pass_where_pictures_are_as_asked_and_fail_where_they_are_not():
@@ -199,11 +199,11 @@ def test_the_scale_is_chosen_by_seen_prompts():
 
 @pytest.mark.slow
 def test_tables_hold_every_scale_and_kind_of_failure(tmp_path):
-    of = measured()
-    _, _, swept, diverse, missed = STUDY.show(of)
+    rows = measured()
+    _, _, swept, diverse, missed = STUDY.show(rows)
     assert len(swept.rows) == 4 * 4 + 3 + 1 and len(diverse.rows) == 4 and missed.columns[2:] == failures.KINDS
     assert missed.rows[0][2] == 0.0 and missed.rows[-1][2] == 1.0
-    left = {draw(of, RunFolder(tmp_path)).file for draw in STUDY.figures[:3]}
+    left = {draw(rows, RunFolder(tmp_path)).file for draw in STUDY.figures[:3]}
     assert left == {"curves.png", "encoders.png", "pictures.png"} == {path.name for path in tmp_path.iterdir()}
 
 

@@ -43,7 +43,7 @@ def shapes(name, config=CONFIG):
 
 @table("base", BASES)
 def test_recipes_change_training_and_leave_the_network_as_it_is(base):
-    same = [name for name, of in RECIPES.items() if of == base and name != MODERN]
+    same = [name for name, parent in RECIPES.items() if parent == base and name != MODERN]
     assert {networks.model(CONFIG, name) for name in same} == {networks.model(CONFIG, base)}
     assert [training_recipes.seeds(CONFIG, name) == CONFIG.seeds for name in same] == [name != base for name in same]
 
@@ -92,8 +92,8 @@ def test_alignment_adds_the_cosine_with_the_middle_of_the_classifier_and_trains_
 
 def test_a_network_that_learned_nothing_is_the_classifier_before_its_training(tmp_path):
     start = networks.init_classifier(SMALL)(jax.random.key(min(SMALL.seeds)))
-    found = training_recipes.features(SMALL, RunFolder(tmp_path), UNTAUGHT)
-    np.testing.assert_allclose(found(BATCH.clean), networks.features(SMALL, start)(BATCH.clean), atol=1e-5)
+    accuracies = training_recipes.features(SMALL, RunFolder(tmp_path), UNTAUGHT)
+    np.testing.assert_allclose(accuracies(BATCH.clean), networks.features(SMALL, start)(BATCH.clean), atol=1e-5)
     assert training_recipes.features(SMALL, RunFolder(tmp_path), MODERN) is None
 
 
@@ -101,9 +101,9 @@ def verdicts(factors):
     """Of distances which differ by seed and fall with steps. factors: of a recipe after each part."""
     distances = {}
     for name in RECIPES:
-        of = factors.get(name, (1.0,) * len(CONFIG.parts))
+        values = factors.get(name, (1.0,) * len(CONFIG.parts))
         distances[name] = {
-            seed: [np.full(3, factor * (1 + 0.02 * (seed % 5)) / (1 + part)) for part, factor in enumerate(of)]
+            seed: [np.full(3, factor * (1 + 0.02 * (seed % 5)) / (1 + part)) for part, factor in enumerate(values)]
             for seed in training_recipes.seeds(CONFIG, name)
         }
     measured = Measurements(training_recipes.ratios(CONFIG, distances))

@@ -29,8 +29,8 @@ def predict(params, rows):
 
 def routing(logits, chosen):
     """Of one block and one text of two tokens that choose two of four experts each."""
-    every = [jnp.broadcast_to(jnp.asarray(each, jnp.float32), (1, 2, 4)) for each in (logits, chosen)]
-    return Routing(every[0], every[1] > 0, every[1] > 0, every[1], jnp.ones((1, 2), bool))
+    inputs = [jnp.broadcast_to(jnp.asarray(each, jnp.float32), (1, 2, 4)) for each in (logits, chosen)]
+    return Routing(inputs[0], inputs[1] > 0, inputs[1] > 0, inputs[1], jnp.ones((1, 2), bool))
 
 
 SURE = routing([90, 0, 0, 0], [1, 1, 0, 0])  # f = (½, ½, 0, 0), P = (1, 0, 0, 0): the balance loss is 4 · ½
@@ -71,9 +71,9 @@ def test_rows_that_do_not_fill_a_call_are_left_out_and_calls_count_alike():
         calls.append(len(rows))
         return rows[:, 0], np.eye(2)[len(calls) % 2], np.array([float(len(calls))])
 
-    found = moe.judged(judge, None, np.arange(70)[:, None])
-    assert calls == [32, 32] and found.losses.tolist() == list(range(64))
-    assert found.shares.tolist() == [0.5, 0.5] and found.balance.tolist() == [1.5]
+    scores = moe.judged(judge, None, np.arange(70)[:, None])
+    assert calls == [32, 32] and scores.losses.tolist() == list(range(64))
+    assert scores.shares.tolist() == [0.5, 0.5] and scores.balance.tolist() == [1.5]
     assert moe.judged(judge, None, np.arange(5)[:, None]).losses.tolist() == list(range(5))
 
 
@@ -88,8 +88,8 @@ def test_dense_networks_have_the_operations_or_the_parameters_of_the_experts():
         assert moe.operations(CONFIG, name) == 2 * entries + 4 * 2 * width * (15 + 1) / 2
     assert moe.operations(FULL, BALANCED) < 0.4 * moe.operations(FULL, TOTAL)
     params = {
-        name: sum(leaf.size for leaf in jax.tree.leaves(of))
-        for name, of in zip(visited, map(shapes, visited), strict=True)
+        name: sum(leaf.size for leaf in jax.tree.leaves(shape))
+        for name, shape in zip(visited, map(shapes, visited), strict=True)
     }
     assert (
         params[BALANCED] == params[FREE] == params[TOTAL] + 2 * width * 4

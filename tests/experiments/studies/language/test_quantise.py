@@ -94,9 +94,12 @@ def test_each_format_takes_the_bytes_of_its_name():
 
 
 def test_an_answer_counts_as_a_whole_word_and_symbols_by_their_capitals():
-    every = dict(questions.questions())
-    gold, days = every["What is the chemical symbol for gold?"], every["How many days are in a week?"]
-    assert len(every) == 100
+    answers_by_question = dict(questions.questions())
+    gold, days = (
+        answers_by_question["What is the chemical symbol for gold?"],
+        answers_by_question["How many days are in a week?"],
+    )
+    assert len(answers_by_question) == 100
     assert [questions.holds(each, gold) for each in ("It is Au.", "au pair", "Gaul", "AU")] == [
         True,
         False,

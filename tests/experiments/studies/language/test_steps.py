@@ -15,12 +15,12 @@ def test_a_step_in_place_answers_as_the_model_and_the_same_again(monkeypatch):
     network = networks.LanguageModel(vocabulary=20, context=8, width=8, depth=1, heads=2)
     model = language.from_network(networks.pure(network), rig.random_params(network, np.zeros((1, 2), np.int32)))
     ask = quickly(lambda model, tokens, cache: model(tokens, cache))
-    _, begun = ask(model, np.array([[3, 1, 4]], np.int32), language.cache.full(network, 1, 8))
+    _, cached = ask(model, np.array([[3, 1, 4]], np.int32), language.cache.full(network, 1, 8))
     newest = np.array([[1]], np.int32)
-    expected = np.asarray(ask(model, np.array([[1, -1, -1]], np.int32), begun)[0])
+    expected = np.asarray(ask(model, np.array([[1, -1, -1]], np.int32), cached)[0])
     step = steps.in_place()
-    first, second = step(model, newest, begun), step(model, newest, begun)
+    first, second = step(model, newest, cached), step(model, newest, cached)
     for answer in (first(), first(), second()):
         np.testing.assert_allclose(answer, expected, atol=1e-5)
-    assert not begun.length.is_deleted()
+    assert not cached.length.is_deleted()
     assert step(model, newest, language.cache.full(network, 1, 8))().shape == expected.shape

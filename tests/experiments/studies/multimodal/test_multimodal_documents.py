@@ -24,8 +24,8 @@ def written(task, row):
 
 
 def test_documents_of_digits_are_captions_and_pictures_in_both_orders():
-    described, said = tasks.documents(FULL, BOTH, 3)
-    (captions, pictures), (again, same) = described.parts, said.parts[::-1]
+    described, answered = tasks.documents(FULL, BOTH, 3)
+    (captions, pictures), (again, same) = described.parts, answered.parts[::-1]
     assert pictures.shape == (64, 2, 8, 8, 1) and captions.tokens.shape == (64, 2, 4)
     np.testing.assert_array_equal(pictures, same)
     np.testing.assert_array_equal(captions.tokens, again.tokens)
@@ -37,9 +37,9 @@ def test_documents_of_digits_are_captions_and_pictures_in_both_orders():
 
 @pytest.mark.parametrize(("name", "kinds"), [(CAPTIONS, [False]), (PICTURES, [True]), (SCENES, [False])])
 def test_twins_have_one_kind_of_document_and_the_one_that_draws_learns_no_token(name, kinds):
-    made = tasks.documents(FEW, name, 0)
-    assert [isinstance(document.parts[0], Texts) for document in made] == kinds
-    learned = next(part for part in made[0].parts if isinstance(part, Texts)).weight
+    batches = tasks.documents(FEW, name, 0)
+    assert [isinstance(document.parts[0], Texts) for document in batches] == kinds
+    learned = next(part for part in batches[0].parts if isinstance(part, Texts)).weight
     assert learned.any() != (name == PICTURES)
 
 
@@ -63,8 +63,8 @@ def test_answers_alone_are_learned_of_scenes_and_held_out_pairs_are_asked_about_
 def test_no_step_repeats_a_scene_and_each_seed_has_its_own():
     config = dataclasses.replace(FEW, seeds=(0, 1))
     first, second = (tasks.documents(config, SCENES, step)[0].parts for step in (0, 1))
-    every = np.concatenate([first[0].reshape(8, -1), second[0].reshape(8, -1)])
-    assert len(np.unique(every, axis=0)) == 16 and first[1].tokens.shape == second[1].tokens.shape == (
+    pictures = np.concatenate([first[0].reshape(8, -1), second[0].reshape(8, -1)])
+    assert len(np.unique(pictures, axis=0)) == 16 and first[1].tokens.shape == second[1].tokens.shape == (
         4,
         2,
         first[1].tokens.shape[-1],
@@ -83,11 +83,13 @@ def test_the_language_model_of_a_network_has_its_fields_and_parameters():
 def test_what_networks_find_has_the_right_shapes_and_ids_alone_are_a_language_model():
     config = dataclasses.replace(FEW, samples=10, asked=10)
     params = {name: documents.init(config, name, jax.random.key(0)) for name in NETWORKS}
-    found = measures.judge(config, params)
-    assert found.language == 0.0 and found.drawn.shape == found.mismatched.shape == (10,)
-    assert found.answered.shape == found.blind.shape == found.seen.shape == (10,) and found.captioned.shape == (450,)
-    np.testing.assert_allclose(found.text_loss[CAPTIONS], found.text_loss[BOTH], rtol=1e-4)  # from one key
-    assert set(found.answers) <= {*scene_questions.NUMBERS, *tasks.shapes.COLOURS, *tasks.shapes.SHAPES}
+    judgement = measures.judge(config, params)
+    assert judgement.language == 0.0 and judgement.drawn.shape == judgement.mismatched.shape == (10,)
+    assert judgement.answered.shape == judgement.blind.shape == judgement.seen.shape == (
+        10,
+    ) and judgement.captioned.shape == (450,)
+    np.testing.assert_allclose(judgement.text_loss[CAPTIONS], judgement.text_loss[BOTH], rtol=1e-4)  # from one key
+    assert set(judgement.answers) <= {*scene_questions.NUMBERS, *tasks.shapes.COLOURS, *tasks.shapes.SHAPES}
 
 
 RNG = np.random.default_rng(0)
@@ -99,8 +101,8 @@ def made_up(**changes):
     good = {"drawn": 0.97, "mismatched": 0.02, "captioned": 0.97, "answered": 0.97, "blind": 0.3}
     shares = {name: np.arange(400) < 400 * share for name, share in (good | {"seen": 0.9}).items()}
     fields = {"text_loss": losses, "picture_loss": losses, "language": 0.0, "pictures": np.zeros((20, 8, 8, 1))}
-    shown = {"captions": ("a one",) * 20, "answers": ("red",) * 20}
-    return Judged(**shares | fields | shown | changes)
+    texts = {"captions": ("a one",) * 20, "answers": ("red",) * 20}
+    return Judged(**shares | fields | texts | changes)
 
 
 def judged(**changes):

@@ -69,8 +69,8 @@ def test_a_critique_names_the_first_sign_that_offends():
     signs = np.array(
         [[grammar.SIGNS.index(sign) for sign in text] for text in ("_!?.", "(_).", ")((.", "~~~.", "..._")]
     )
-    said = [grammar.critiques(signs, np.full(len(signs), number)).tolist() for number in range(4)]
-    assert said == [[1, -1, -1, -1, -1], [-1, -1, 0, -1, -1], [-1, -1, 1, 0, 0], [-1, -1, -1, -1, 3]]
+    criticisms = [grammar.critiques(signs, np.full(len(signs), number)).tolist() for number in range(4)]
+    assert criticisms == [[1, -1, -1, -1, -1], [-1, -1, 0, -1, -1], [-1, -1, 1, 0, 0], [-1, -1, -1, -1, 3]]
 
 
 def test_rows_read_back_are_what_the_rules_say():
@@ -85,8 +85,10 @@ def test_rows_read_back_are_what_the_rules_say():
     tags, words, places = (rows.tokens[critics, start + part : start + 12 : 3] for part in range(3))
     assert (np.sort(tags, 1) - skills.CRITIQUE == np.arange(4)).all()
     for column in range(4):
-        said = skills.criticisms(grammar.critiques(skills.signs_of(drafts[critics]), tags[:, column] - skills.CRITIQUE))
-        np.testing.assert_array_equal(said, np.stack([words[:, column], places[:, column]], 1))
+        expected = skills.criticisms(
+            grammar.critiques(skills.signs_of(drafts[critics]), tags[:, column] - skills.CRITIQUE)
+        )
+        np.testing.assert_array_equal(expected, np.stack([words[:, column], places[:, column]], 1))
     assert (rows.tokens[critics, start + 12 :] == -1).all()
 
     principle, after = rows.tokens[revisers, start] - skills.CRITIQUE, rows.tokens[revisers, start + 4 : start + 12]
@@ -98,7 +100,7 @@ def test_rows_read_back_are_what_the_rules_say():
         rows.tokens[judges, start + 9 + part :: 2] - base for part, base in ((0, skills.JUDGE), (1, skills.FIRST))
     )
     assert (np.sort(tags, 1) == np.arange(4)).all() and np.isin(choices, (0, 1)).all()
-    one, other = (np.take_along_axis(skills.violated(of), tags, 1) for of in (drafts[judges], second))
+    one, other = (np.take_along_axis(skills.violated(signs), tags, 1) for signs in (drafts[judges], second))
     np.testing.assert_array_equal(choices[one != other], one[one != other])
     assert 0.4 < choices[one == other].mean() < 0.6
     learned = np.isin(rows.tokens, np.arange(skills.FINE, skills.VOCABULARY))
@@ -110,17 +112,17 @@ def test_rows_read_back_are_what_the_rules_say():
 
 
 def test_requests_of_every_stage_are_not_held_out():
-    kept = set(constitution.held_out(FULL).tolist())
-    assert len(kept) == FULL.judged
+    held_out = set(constitution.held_out(FULL).tolist())
+    assert len(held_out) == FULL.judged
     tokens = constitution.skill_rows_at(FULL, 3).tokens
     assert tokens.shape == (FULL.batch, len(FULL.seeds), skills.LENGTH)
-    seen = tokens[..., : grammar.WORD].reshape(-1, grammar.WORD) @ len(grammar.LETTERS) ** np.arange(grammar.WORD)
+    learned = tokens[..., : grammar.WORD].reshape(-1, grammar.WORD) @ len(grammar.LETTERS) ** np.arange(grammar.WORD)
     for numbers in (
-        seen,
+        learned,
         constitution.stage_requests(FULL, 1, FULL.revised, 1),
         constitution.stage_requests(FULL, 1, FULL.pairs, 2),
     ):
-        assert not kept & set(numbers.tolist())
+        assert not held_out & set(numbers.tolist())
 
 
 def pairs(judge_well):
@@ -135,11 +137,11 @@ def pairs(judge_well):
 
 def test_agreement_is_counted_on_pairs_that_the_rules_tell_apart_and_undecided_pairs_have_no_label():
     good, bad = pairs(True), pairs(False)
-    kept = good.labelled(0.09, 8)
-    assert np.abs(good.judged.probability[kept] - 0.5).min() > 0.1 and 100 < len(kept) < 300
+    remaining = good.labelled(0.09, 8)
+    assert np.abs(good.judged.probability[remaining] - 0.5).min() > 0.1 and 100 < len(remaining) < 300
     right, wrong, all_pairs = (
         constitution.agreement(0, pairs, rows).measures
-        for pairs, rows in ((good, kept), (bad, kept), (good, np.arange(300)))
+        for pairs, rows in ((good, remaining), (bad, remaining), (good, np.arange(300)))
     )
     assert (right["agreement"][0], right["one order"], wrong["agreement"][0], wrong["one order"]) == (
         1.0,
@@ -147,22 +149,24 @@ def test_agreement_is_counted_on_pairs_that_the_rules_tell_apart_and_undecided_p
         0.0,
         0.0,
     )
-    assert all_pairs["decided"] == len(kept) == right["labelled"] and all_pairs["labelled"] == 300
+    assert all_pairs["decided"] == len(remaining) == right["labelled"] and all_pairs["labelled"] == 300
     assert len(good.labelled(0.49, 8)) == 8
 
 
 def test_pairs_for_preference_tuning_have_the_label_in_front_and_a_coin_has_not(monkeypatch):
     monkeypatch.setattr(feedback, "log_probs", lambda network, params, rows: rows.sum(1).astype(np.float32))
     config = dataclasses.replace(FULL, preference_batch=8)
-    of, coin = (constitution.preferred(config, pairs(True), None, 5, by_coin=by_coin) for by_coin in (False, True))
+    by_model, coin = (
+        constitution.preferred(config, pairs(True), None, 5, by_coin=by_coin) for by_coin in (False, True)
+    )
     fewer = [
         np.subtract(*(skills.violated(rows[:, skills.PROMPT :]).sum(1) for rows in (each.rejected, each.chosen)))
-        for each in (of, coin)
+        for each in (by_model, coin)
     ]
     assert (fewer[0] > 0).all() and 0.3 < (fewer[1] > 0).mean() < 0.7
-    np.testing.assert_array_equal(of.reference_chosen, of.chosen.sum(1))
+    np.testing.assert_array_equal(by_model.reference_chosen, by_model.chosen.sum(1))
     np.testing.assert_array_equal(
-        np.sort(of.chosen.sum(1) + of.rejected.sum(1)), np.sort(coin.chosen.sum(1) + coin.rejected.sum(1))
+        np.sort(by_model.chosen.sum(1) + by_model.rejected.sum(1)), np.sort(coin.chosen.sum(1) + coin.rejected.sum(1))
     )
 
 
@@ -175,10 +179,12 @@ def test_a_critic_that_follows_the_rules_is_right_and_drafts_without_signs_are_l
     )
     draft, after = (skills.responses(letters, each) for each in (signs, grammar.revised(signs, principle)))
     draft[:10, 1] = skills.FINE
-    said = skills.criticisms(grammar.critiques(signs, principle))
-    one = constitution.critic(0, Revised(np.stack([draft, after]), said[None], principle[None]))
+    criticism = skills.criticisms(grammar.critiques(signs, principle))
+    one = constitution.critic(0, Revised(np.stack([draft, after]), criticism[None], principle[None]))
     assert one.n == 90 and one.measures == {"verdict": 1.0, "position": 1.0, "revision": 1.0}
-    wrong = constitution.critic(0, Revised(np.stack([draft, draft]), said[None, :, [0, 0]], principle[None])).measures
+    wrong = constitution.critic(
+        0, Revised(np.stack([draft, draft]), criticism[None, :, [0, 0]], principle[None])
+    ).measures
     offends = grammar.critiques(signs, principle)[10:] >= 0
     assert wrong == {"verdict": 1.0, "position": 0.0, "revision": (~offends).mean()}
 

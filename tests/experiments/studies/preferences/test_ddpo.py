@@ -163,30 +163,30 @@ def test_low_rank_changes_are_all_that_an_adapted_policy_learns_and_begin_at_non
 
 
 def test_rewards_of_other_samples_are_those_of_the_batch_in_another_order():
-    own, other = (train.batch_at(16, how, 1, 3) for how in (DDPO, SHUFFLED))
-    np.testing.assert_array_equal(own["index"], np.arange(48, 64))
-    np.testing.assert_array_equal(own["order"], np.arange(16))
-    assert sorted(other["order"]) == list(range(16)) and not np.array_equal(other["order"], own["order"])
+    by_sample, other = (train.batch_at(16, how, 1, 3) for how in (DDPO, SHUFFLED))
+    np.testing.assert_array_equal(by_sample["index"], np.arange(48, 64))
+    np.testing.assert_array_equal(by_sample["order"], np.arange(16))
+    assert sorted(other["order"]) == list(range(16)) and not np.array_equal(other["order"], by_sample["order"])
 
 
 def test_prompts_are_different_scenes_of_two_red_circles_whose_renders_earn_the_reward():
-    asked = rewarded.two_red_circles(24)
-    assert len(np.unique(asked.reshape(24, -1), axis=0)) == 24
-    centres = np.where(asked[..., 3:] >= 0, shapes.corner(np.maximum(asked[..., 3], 0)) + 0.25, np.nan)
-    images = rendering.render(shapes.Scenes(asked, centres), 32)
-    np.testing.assert_array_equal(shapes_oracle.read(images), asked)
+    attributes = rewarded.two_red_circles(24)
+    assert len(np.unique(attributes.reshape(24, -1), axis=0)) == 24
+    centres = np.where(attributes[..., 3:] >= 0, shapes.corner(np.maximum(attributes[..., 3], 0)) + 0.25, np.nan)
+    images = rendering.render(shapes.Scenes(attributes, centres), 32)
+    np.testing.assert_array_equal(shapes_oracle.read(images), attributes)
     prompt = jnp.arange(24)
-    assert np.all(rewarded.exactly(asked, jnp.asarray(images), prompt) == 1)
-    assert np.all(rewarded.exactly(asked, jnp.asarray(images), (prompt + 1) % 24) == 0)
-    assert judges.seen_in_scenes(judges.judge_of_scenes(200), images, asked).mean() > 0.8
+    assert np.all(rewarded.exactly(attributes, jnp.asarray(images), prompt) == 1)
+    assert np.all(rewarded.exactly(attributes, jnp.asarray(images), (prompt + 1) % 24) == 0)
+    assert judges.seen_in_scenes(judges.judge_of_scenes(200), images, attributes).mean() > 0.8
 
 
 def test_a_judge_disagrees_about_pictures_that_follow_the_reward_alone():
     pushed = judges.pushed(FULL.digit)
     assert np.all(np.asarray(judges.log_probabilities(jnp.asarray(pushed)).argmax(1)) == FULL.digit)
     assert measured.digits_agree(FULL.digit, pushed)[1].mean() < 0.75
-    seen, agreement = measured.digits_agree(FULL.digit, judges.split().held_out_images)
-    assert agreement.mean() > 0.95 and 0.05 < seen.mean() < 0.15
+    agrees, agreement = measured.digits_agree(FULL.digit, judges.split().held_out_images)
+    assert agreement.mean() > 0.95 and 0.05 < agrees.mean() < 0.15
 
 
 def samples(rewards, kl, agreement=1.0):
@@ -196,7 +196,7 @@ def samples(rewards, kl, agreement=1.0):
     )
 
 
-def found(gain, kl):
+def results(gain, kl):
     """Policies whose reward is normal, the reference's shifted; the control's is the reference's."""
     policy = samples(FEWER + gain, kl, agreement=0.8)
     policies = {
@@ -231,7 +231,7 @@ def test_a_kl_beyond_what_the_reference_tells_leaves_the_comparison_open():
 def test_tables_have_a_row_for_each_policy_of_a_reward(monkeypatch):
     monkeypatch.setattr(measured, "smoothed", lambda lines: np.zeros((3, 2)))
     monkeypatch.setattr(train, "inside", lambda *_: SimpleNamespace(read_metrics=lambda seed: []))
-    case = found(2.0, 3.0)
+    case = results(2.0, 3.0)
     assert [len(list(measured.policies_of(reward, case, None))) for reward in (DIGIT, INK, SCENES)] == [8, 5, 5]
 
 

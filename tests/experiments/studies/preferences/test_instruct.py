@@ -87,9 +87,9 @@ def test_shuffled_responses_are_those_of_other_orders_and_tuned_ones_are_right()
 
 
 def test_smollm2_is_judged_by_right_replies_that_end_and_by_the_answers_of_other_questions():
-    asked = questions.questions()
-    right = replies.marks([Answer(f"It is {answers[0]}.", True) for _, answers in asked], asked)
-    mute = replies.marks([Answer("", True) for _ in asked], asked)
+    all_questions = questions.questions()
+    right = replies.marks([Answer(f"It is {answers[0]}.", True) for _, answers in all_questions], all_questions)
+    mute = replies.marks([Answer("", True) for _ in all_questions], all_questions)
 
     def shares(**marked):
         rows = {each.name: each.measures for each in instruct.judge(FULL, marked) if each.group == "questions"}
@@ -97,5 +97,5 @@ def test_smollm2_is_judged_by_right_replies_that_end_and_by_the_answers_of_other
 
     assert shares(**{PLAIN: mute, FRAME: mute, TEMPLATE: right})[:2] == (1.0, 1.0)
     assert shares(**{PLAIN: right, FRAME: mute, TEMPLATE: mute}) == (0.0, -1.0, 0.0)
-    everything = replies.of_others([" ".join(answers[0] for _, answers in asked)] * 2, asked[:2])
+    everything = replies.of_others([" ".join(answers[0] for _, answers in all_questions)] * 2, all_questions[:2])
     assert everything.tolist() == [1.0, 1.0]

@@ -56,14 +56,14 @@ def ratios(network, params, key):
     written = language.generate(key, model, cache, prompts, jnp.arange(ROLLED), **options)
     tokens = jnp.concatenate([prompts, written.tokens], 1)
 
-    def apart(*further):
+    def difference(*further):
         again = scoring.sampled_log_probs(predict, params, tokens, 1, policies.symbols_only(*further))
         return jnp.max(jnp.abs(again - written.log_probs))
 
     return {
-        RIGHT: apart(warm, cut),
-        "temperature in the rollout alone": apart(cut),
-        "top-k in the rollout alone": apart(warm),
+        RIGHT: difference(warm, cut),
+        "temperature in the rollout alone": difference(cut),
+        "top-k in the rollout alone": difference(warm),
     }
 
 
@@ -88,16 +88,16 @@ def gradients(params, rewards, key):
         law = jnp.sum(log_probs, 1)
         return -jnp.sum(jnp.exp(law) * (rewards - beta * (law + np.log(task.ANSWERS)))) / task.PROMPTS
 
-    def surrogate(log_probs, values, shift, place, in_loss):
+    def surrogate(log_probs, values, shift, position, in_loss):
         mask, old = jnp.ones_like(log_probs), jax.lax.stop_gradient(log_probs)
         shaped = advantages.shaped_rewards(jnp.zeros(len(texts)), old, base, mask, (1 - in_loss) * beta)
-        shaped += rewards[:, None] * (jnp.arange(task.LENGTH)[None] == place)
-        found = advantages.gae(
+        shaped += rewards[:, None] * (jnp.arange(task.LENGTH)[None] == position)
+        estimates = advantages.gae(
             shaped, jnp.where(shift > 0, values[:, 1:], values[:, :-1]), mask, gamma=1.0, lam=1.0
         ).advantages
         # a mean over all answers becomes one under the law
         weight = jnp.exp(jnp.sum(old, 1, keepdims=True)) * (task.LENGTH * task.ANSWERS)
-        loss, _ = policy_gradient.clipped_policy_gradient(log_probs, old, weight * found, mask, 0.2)
+        loss, _ = policy_gradient.clipped_policy_gradient(log_probs, old, weight * estimates, mask, 0.2)
         return loss + in_loss * beta * jnp.mean(weight * kl_estimates(log_probs, base, mask).k3)
 
     last = task.LENGTH - 1
@@ -110,10 +110,10 @@ def gradients(params, rewards, key):
         each = jax.vmap(lambda way: jax.grad(surrogate)(log_probs, values, *way))(
             jnp.array(list(ways.values()), jnp.float32)
         )
-        wanted, *found = jax.vmap(lambda slope: flat(back(slope)))(
+        expected, *slopes = jax.vmap(lambda slope: flat(back(slope)))(
             jnp.concatenate([jax.grad(exact)(log_probs)[None], each])
         )
-        return jnp.linalg.norm(jnp.stack(found) - wanted[None], axis=1) / jnp.linalg.norm(wanted)
+        return jnp.linalg.norm(jnp.stack(slopes) - expected[None], axis=1) / jnp.linalg.norm(expected)
 
     return dict(zip(ways, devices.jit(distances)(params).tolist(), strict=True))
 
@@ -131,7 +131,7 @@ def paddings():
     rng = np.random.default_rng(task.SEED)
     lengths = np.array([6, 2, 4, 1, 3, 5])
     mask = jnp.asarray(np.arange(6)[None] < lengths[:, None], jnp.float32)
-    drawn = [rng.normal(size=(6, 6)).astype(np.float32) for _ in range(4)]
+    arrays = [rng.normal(size=(6, 6)).astype(np.float32) for _ in range(4)]
 
     def raw(scored, log_probs, reference, values, *, last=False, everywhere=False):
         scores = scored[:, -1] if last else rollouts.at_last(scored, mask)
@@ -144,14 +144,14 @@ def paddings():
         return advantages.gae(rewards, values, mask, gamma=1.0, lam=0.95).advantages
 
     def over_all(*held):
-        found = jnp.where(mask != 0, raw(*held), held[3])
-        return (found - jnp.mean(found)) / jnp.std(found)
+        normalised = jnp.where(mask != 0, raw(*held), held[3])
+        return (normalised - jnp.mean(normalised)) / jnp.std(normalised)
 
     def ways(pad):
-        held = [jnp.where(mask != 0, values, pad * number) for number, values in enumerate(drawn, 1)]
+        held = [jnp.where(mask != 0, values, pad * number) for number, values in enumerate(arrays, 1)]
         whitened, without = advantages.whitened(raw(*held), mask), over_all(*held)
-        found = [whitened, without, raw(*held, last=True), raw(*held, everywhere=True)]
-        return [jnp.where(mask != 0, each, 0) for each in found]
+        variants = [whitened, without, raw(*held, last=True), raw(*held, everywhere=True)]
+        return [jnp.where(mask != 0, each, 0) for each in variants]
 
     names = (RIGHT, "whitening over padding", "score read at the last column", "KL charged behind the end")
     run = devices.jit(ways)
@@ -170,8 +170,8 @@ def batches():
     rows = instruction.rows(prompts, answers, end=END, length=8)
     ended = instruction.rows(prompts, answers, end=END, length=8, pad=END)
 
-    def findings(of, weight, pad=instruction.PADDING):
-        return float(len(instruction.findings(of.tokens, weight, end=END, pad=pad)))
+    def findings(values, weight, pad=instruction.PADDING):
+        return float(len(instruction.findings(values.tokens, weight, end=END, pad=pad)))
 
     return {
         RIGHT: findings(rows, rows.weight) + findings(ended, ended.weight, END),

@@ -60,24 +60,24 @@ def test_the_gold_reward_has_mean_0_and_deviation_1_over_demonstrations_and_diff
 
 def test_answers_are_drawn_by_their_law_and_pairs_of_rankings_follow_bradley_and_terry():
     rng = np.random.default_rng(1)
-    given = task.ranked(rng, REFERENCE, 40_000, 3, GOLD)
+    ranked = task.ranked(rng, REFERENCE, 40_000, 3, GOLD)
     counts = np.bincount(
-        (given.answers + task.ANSWERS * given.prompts[:, None]).reshape(-1), minlength=4 * task.ANSWERS
+        (ranked.answers + task.ANSWERS * ranked.prompts[:, None]).reshape(-1), minlength=4 * task.ANSWERS
     )
     expected = 120_000 * np.exp(REFERENCE).reshape(-1) / 4
     often = expected > 5
     assert np.sum(((counts - expected) ** 2 / expected)[often]) < often.sum() + 5 * np.sqrt(2 * often.sum())
-    chosen, rejected = pairs.of_rankings(given)
+    chosen, rejected = pairs.of_rankings(ranked)
     assert len(chosen) == 120_000
     log_loss = np.mean(np.logaddexp(0, GOLD.reshape(-1)[rejected] - GOLD.reshape(-1)[chosen]))
     first, second = pairs.by_a_reward(rng, REFERENCE, GOLD, 120_000)
     other = np.mean(np.logaddexp(0, GOLD.reshape(-1)[second] - GOLD.reshape(-1)[first]))
     law = [np.exp(REFERENCE[prompt]) for prompt in range(4)]
     margins = [scipy.special.expit(GOLD[prompt][:, None] - GOLD[prompt][None]) for prompt in range(4)]
-    wanted = np.mean([-2 * p @ (share * np.log(share)) @ p for p, share in zip(law, margins, strict=True)])
-    assert abs(log_loss - wanted) < 0.01 and abs(other - wanted) < 0.01
-    ones = np.take_along_axis(given.answers, given.ranking, 1)
-    assert (GOLD[given.prompts, ones[:, 0]] > GOLD[given.prompts, ones[:, 2]]).mean() > 0.7
+    entropy = np.mean([-2 * p @ (share * np.log(share)) @ p for p, share in zip(law, margins, strict=True)])
+    assert abs(log_loss - entropy) < 0.01 and abs(other - entropy) < 0.01
+    ones = np.take_along_axis(ranked.answers, ranked.ranking, 1)
+    assert (GOLD[ranked.prompts, ones[:, 0]] > GOLD[ranked.prompts, ones[:, 2]]).mean() > 0.7
 
 
 def test_no_scores_exceed_the_bayes_rate_and_equal_ones_have_one_half():
@@ -116,8 +116,8 @@ def test_a_proxy_that_rises_while_gold_falls_is_seen_from_the_peak():
 
 @pytest.fixture(scope="module")
 def params():
-    drawn = networks.init(policies.policy(SMALL), jax.random.key(0), np.zeros((1, 2), np.int32))
-    return jax.tree.map(lambda leaf: 3 * leaf, drawn)
+    initial = networks.init(policies.policy(SMALL), jax.random.key(0), np.zeros((1, 2), np.int32))
+    return jax.tree.map(lambda leaf: 3 * leaf, initial)
 
 
 def test_the_law_of_a_network_sums_to_one_and_is_what_its_rollouts_and_its_evaluation_say(params):
@@ -141,23 +141,23 @@ def _laws(actor, params, tokens):
 
 def test_members_and_pairs_of_a_step_are_those_of_their_seeds():
     config = dataclasses.replace(SMALL, seeds=(3, 5), rankings=50, dpo_pairs=40)
-    of = train.members(config, train.PPO)
-    assert [(each.number, each.beta, each.few) for each in of[:2]] == [(0, 1.0, False), (1, 1.0, False)]
-    assert [(each.number, each.beta, each.few) for each in of[-2:]] == [(0, 0.02, True), (1, 0.02, True)] and len(
-        of
+    members = train.members(config, train.PPO)
+    assert [(each.number, each.beta, each.few) for each in members[:2]] == [(0, 1.0, False), (1, 1.0, False)]
+    assert [(each.number, each.beta, each.few) for each in members[-2:]] == [(0, 0.02, True), (1, 0.02, True)] and len(
+        members
     ) == 8
     laws = np.stack([REFERENCE, REFERENCE])
-    given = train.rankings(config, laws, train.RANKED)
-    assert len(given) == 3 and train.rankings(config, laws, train.FEW)[1].answers.shape == (100, 2)
-    batch = pairs.source(config, laws, given, np.stack([GOLD] * 3))(7)
+    rankings = train.rankings(config, laws, train.RANKED)
+    assert len(rankings) == 3 and train.rankings(config, laws, train.FEW)[1].answers.shape == (100, 2)
+    batch = pairs.source(config, laws, rankings, np.stack([GOLD] * 3))(7)
     assert batch.chosen.shape == (40, 4) and batch.reference_chosen.dtype == np.float32
     np.testing.assert_allclose(batch.reference_rejected, REFERENCE.reshape(-1)[batch.rejected], rtol=1e-6)
     assert (batch.chosen // task.ANSWERS == batch.rejected // task.ANSWERS).all()
-    known = {(int(first), int(second)) for first, second in zip(*pairs.of_rankings(given[1]), strict=True)}
+    known = {(int(first), int(second)) for first, second in zip(*pairs.of_rankings(rankings[1]), strict=True)}
     assert {
         (int(first), int(second)) for first, second in zip(batch.chosen[:, 1], batch.rejected[:, 1], strict=True)
     } <= known
-    rows = train.rankings_at(dataclasses.replace(config, reward_batch=16), given, 2)
+    rows = train.rankings_at(dataclasses.replace(config, reward_batch=16), rankings, 2)
     assert rows.tokens.shape == (16, 3, 4, 4) and rows.ranking.shape == (16, 3, 4)
     texts = train.demonstrations_at(config, 0).tokens
     assert texts.shape == (config.sft_batch, 2, 4) and not np.array_equal(texts[:, 0], texts[:, 1])
@@ -174,13 +174,13 @@ def test_every_member_has_its_own_start_reward_and_beta_and_all_share_the_count_
         jax.tree.map(lambda leaf: np.zeros((3, *leaf.shape), leaf.dtype), tree) for tree in (policy, scalar)
     )
     table = np.zeros((3, 4, 512), np.float32)
-    given = rollout_programs.Given(
+    inputs = rollout_programs.Given(
         start,
         (reward, Normaliser(table[:, 0, 0], table[:, 0, 0])),
         {name: table for name in ("reference", "gold", "told")},
         np.array([1.0, 0.5, 0.2], np.float32),
     )
-    run = rollout_programs.build(config, groups, (7, 8, 7), given, sharding.mesh())
+    run = rollout_programs.build(config, groups, (7, 8, 7), inputs, sharding.mesh())
     before = jax.eval_shape(run.fresh, jax.random.key(0))
     after, metrics = jax.eval_shape(run.step, before, rollout_programs.prompts(config, 3))
     assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), before) == jax.tree.map(
@@ -198,11 +198,11 @@ def test_every_member_has_its_own_start_reward_and_beta_and_all_share_the_count_
 @pytest.mark.fault("kill -9 anywhere, then resume")
 def test_a_process_that_is_killed_amid_ppo_and_started_again_ends_as_one_that_was_not(tmp_path):
     """The whole run fills a cache of programs, from which the killed one and its successor take theirs."""
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    uninterrupted, killed = tmp_path / "whole", tmp_path / "killed"
     numbers = ["--updates", "100", "--checkpoint-every", "10", "--compile-cache", str(tmp_path / "programs")]
     command = [sys.executable, "-m", "experiments", "run", "rlhf", "--smoke", *numbers, "--out"]
     options = {"cwd": PROJECT, "stdout": subprocess.DEVNULL, "env": os.environ | {"JAX_PLATFORMS": "cpu"}}
-    subprocess.run([*command, str(whole)], check=True, **options)
+    subprocess.run([*command, str(uninterrupted)], check=True, **options)
     process, metrics = subprocess.Popen([*command, str(killed)], **options), killed / "ppo" / "metrics.jsonl"
     while not metrics.exists() or metrics.read_bytes().count(b"\n") < 25:
         assert process.poll() is None
@@ -213,7 +213,7 @@ def test_a_process_that_is_killed_amid_ppo_and_started_again_ends_as_one_that_wa
     resumed = subprocess.run([*command, str(killed)], check=True, **options | {"stdout": subprocess.PIPE})
     assert b"100 steps of 16 samples over 1 cpu device, from step " in resumed.stdout
     for kind in ("sft", "reward", "reward_few", "ppo", "dpo"):
-        assert_same_run(whole / kind, killed / kind)
-    one, other = (json.loads((folder / "results.json").read_text()) for folder in (whole, killed))
+        assert_same_run(uninterrupted / kind, killed / kind)
+    one, other = (json.loads((folder / "results.json").read_text()) for folder in (uninterrupted, killed))
     assert json.dumps(one["claims"]) == json.dumps(other["claims"])
     assert json.dumps(one["tables"][:4]) == json.dumps(other["tables"][:4])  # behind them stands where the seconds went

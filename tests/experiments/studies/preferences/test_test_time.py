@@ -30,18 +30,18 @@ def sampled(seed, tilt=2.5):
     rng = np.random.default_rng(seed)
     logits = rng.normal(0, 1.5, (300, 6)) + tilt * (np.arange(6) == 0)
     noise = rng.gumbel(size=(300, 8, 6))
-    given = TRUTH[:, None] + np.argmax(logits[:, None] + noise, 2)
-    return given, np.where(given == TRUTH[:, None], 1.0, 0.0) + rng.normal(0, 0.4, given.shape)
+    replies = TRUTH[:, None] + np.argmax(logits[:, None] + noise, 2)
+    return replies, np.where(replies == TRUTH[:, None], 1.0, 0.0) + rng.normal(0, 0.4, replies.shape)
 
 
 @functools.cache
 def searched(arm, tilt=2.5, right=0.5):
     of_seed = []
     for seed in range(2):
-        given, scores = sampled(seed, tilt)
-        hits, greedy = given == TRUTH[:, None], np.random.default_rng(seed).random(300) < right
+        replies, scores = sampled(seed, tilt)
+        hits, greedy = replies == TRUTH[:, None], np.random.default_rng(seed).random(300) < right
         with devices.compiled_quickly():
-            votes, shares = choosing.majority_gain(TRUTH, given), choosing.shares(FEW, TRUTH, given, scores)
+            votes, shares = choosing.majority_gain(TRUTH, replies), choosing.shares(FEW, TRUTH, replies, scores)
         of_seed.append((shares, greedy, hits.sum(1), *votes, findings.area(hits, scores)))
     methods, *rest = zip(*of_seed, strict=True)
     return Searched(
@@ -58,7 +58,7 @@ def chances(*shares, count=300):
 def steered(claimed, judged):
     """Of choices from 1, 2, 4 and 8 pictures: nothing at first, these shares at the end."""
     ends = [chances(0.1, share, count=200)[:, 0].astype(float) for share in (claimed, judged)]
-    return Chosen(*(np.stack([of[0]] * 3 + [of[1]]) for of in ends))
+    return Chosen(*(np.stack([pair[0]] * 3 + [pair[1]]) for pair in ends))
 
 
 def measures(rows):
@@ -119,7 +119,7 @@ def test_choices_are_counted_in_the_eyes_of_verifier_and_judge():
 
 def test_methods_agree_on_one_sample_and_the_oracle_is_coverage():
     shares = searched(train.direct(FEW)).shares
-    assert len({tuple(of[:, 0].ravel()) for of in shares.values()}) == 1
+    assert len({tuple(share[:, 0].ravel()) for share in shares.values()}) == 1
     np.testing.assert_array_equal(shares[ORACLE], shares[COVERAGE])
     assert (np.diff(shares[COVERAGE], axis=1) >= 0).all()
     for method in (MAJORITY, LEARNED, WEIGHTED, choosing.noisy(0.25)):
@@ -139,9 +139,9 @@ def test_statistics_are_those_of_counting():
     assert findings.mcnemar(first, first) == 1
     right, scores = np.array([[True, False], [True, False]]), np.array([[2.0, 1.0], [1.0, 0.0]])
     assert findings.area(right, scores) == pytest.approx(3.5 / 4) and np.isnan(findings.area(right | True, scores))
-    given = np.array([[7, 7, 7, 5, 7, 7, 7, 6], [7, 7, 7, 5, 7, 7, 7, 5]])
+    replies = np.array([[7, 7, 7, 5, 7, 7, 7, 6], [7, 7, 7, 5, 7, 7, 7, 5]])
     with devices.compiled_quickly():
-        lead, gain = choosing.majority_gain(np.array([7, 5]), given)
+        lead, gain = choosing.majority_gain(np.array([7, 5]), replies)
     assert lead.tolist() == [1, -1] and gain.tolist() == [0.25, -0.25]
 
 
@@ -157,38 +157,42 @@ def test_operations_grow_with_samples_and_size_and_the_verifier_counts():
 
 
 def test_texts_are_right_sums_that_no_one_is_asked_and_only_what_stands_behind_a_question_counts():
-    of = SumFormat(3, scratch=True)
+    sums_format = SumFormat(3, scratch=True)
     texts = {kind: train.texts_at(FULL, kind, (3, 5), 7) for kind in (train.DIRECT, train.SCRATCH, train.FILLER)}
     for kind, batch in texts.items():
         assert batch.tokens.shape[:2] == (128, 2) == batch.weight.shape[:2] and batch.tokens.dtype == np.int32
-        assert batch.weight[0, 0].tolist() == [0] * of.prompt_length + [1] * (batch.tokens.shape[2] - of.prompt_length)
+        assert batch.weight[0, 0].tolist() == [0] * sums_format.prompt_length + [1] * (
+            batch.tokens.shape[2] - sums_format.prompt_length
+        )
         rows = batch.tokens[:, 0]
         pairs = np.stack([rows[:, :3] @ [100, 10, 1], rows[:, 4:7] @ [100, 10, 1]], 1)
         assert not addition.same(pairs, train.held_out(FULL)).any()
-        np.testing.assert_array_equal(train.written(FULL, kind).read(rows[:, of.prompt_length :]), pairs.sum(1))
+        np.testing.assert_array_equal(
+            train.written(FULL, kind).read(rows[:, sums_format.prompt_length :]), pairs.sum(1)
+        )
     scratch, filler = texts[train.SCRATCH].tokens, texts[train.FILLER].tokens
     length = (scratch >= 0).sum(2)
     assert (
-        set(length.ravel().tolist()) == {of.length - 2 * places for places in range(4)}
-        and 0.4 < (length < of.length).mean() < 0.6
+        set(length.ravel().tolist()) == {sums_format.length - 2 * places for places in range(4)}
+        and 0.4 < (length < sums_format.length).mean() < 0.6
     )
-    whole = scratch[:, 0][length[:, 0] == of.length]
+    finished = scratch[:, 0][length[:, 0] == sums_format.length]
     np.testing.assert_array_equal(
-        whole, of.rows(np.stack([whole[:, :3] @ [100, 10, 1], whole[:, 4:7] @ [100, 10, 1]], 1))
+        finished, sums_format.rows(np.stack([finished[:, :3] @ [100, 10, 1], finished[:, 4:7] @ [100, 10, 1]], 1))
     )
     assert (filler[:, :, 8:14] == train.ZERO).all() and (filler[:, :, 14] == addition.EQUALS).all()
     assert max(each.tokens.shape[2] for each in texts.values()) + 2 * train.EXTRA <= train.context(FULL)
 
 
 def test_an_answer_as_text_is_what_the_verifier_learns_to_judge():
-    given = np.where(np.arange(300) % 3 == 0, TRUTH, np.where(np.arange(300) % 3 == 1, TRUTH - 1, -1))
-    text = answers.as_text(FEW, PAIRS, given)
-    of = SumFormat(3)
-    np.testing.assert_array_equal(of.read(text[:, of.prompt_length :]), given)
+    replies = np.where(np.arange(300) % 3 == 0, TRUTH, np.where(np.arange(300) % 3 == 1, TRUTH - 1, -1))
+    text = answers.as_text(FEW, PAIRS, replies)
+    sums_format = SumFormat(3)
+    np.testing.assert_array_equal(sums_format.read(text[:, sums_format.prompt_length :]), replies)
     pool = np.stack([np.concatenate([text, np.ones((300, 1), np.int32)], 1)] * 2)
     batch = verifier.texts_at(FEW, pool, 3)
     assert (
-        batch.tokens.shape == (128, 2, of.length + 1)
+        batch.tokens.shape == (128, 2, sums_format.length + 1)
         and (batch.weight.sum(2) == 1).all()
         and (batch.weight[:, :, -1] == 1).all()
     )
@@ -196,7 +200,7 @@ def test_an_answer_as_text_is_what_the_verifier_learns_to_judge():
 
 
 @pytest.fixture(scope="module")
-def drawn():
+def choices():
     """Real digits in the place of pictures that were drawn: 30 sets of 8."""
     split = digits.load()
     return split.held_out_images[:240].reshape(30, 8, 8, 8, 1), split.held_out_labels[:240].reshape(30, 8)
@@ -210,13 +214,13 @@ def test_verifiers_that_saw_more_are_better_and_share_no_digit_with_the_judge():
     assert right[JUDGE] > 0.95 > right[WEAK] > 0.5 > 0.3 > right[SHUFFLED] and right[GOOD] > right[WEAK]
 
 
-def test_choices_are_steered_by_a_verifier_that_knows_and_exploited_by_one_that_does_not(drawn):
-    images, labels = drawn
+def test_choices_are_steered_by_a_verifier_that_knows_and_exploited_by_one_that_does_not(choices):
+    images, labels = choices
     chosen, best = pictures.choose(FEW, images)
     there = np.array([[digit in row for digit in range(10)] for row in labels]).mean()
-    for of in chosen.values():
-        assert of.claimed.shape == of.judged.shape == (4, 300)
-        np.testing.assert_allclose(of.judged[0].mean(), chosen[GOOD].judged[0].mean())  # one picture is no choice
+    for choice in chosen.values():
+        assert choice.claimed.shape == choice.judged.shape == (4, 300)
+        np.testing.assert_allclose(choice.judged[0].mean(), chosen[GOOD].judged[0].mean())  # one picture is no choice
     assert (
         chosen[GOOD].judged[-1].mean() > 0.9 * there and chosen[GOOD].judged[-1].mean() > chosen[WEAK].judged[-1].mean()
     )

@@ -25,14 +25,14 @@ def claims(effect):
 
 
 def test_a_planted_effect_is_found_by_lira_alone_and_shuffling_removes_it():
-    found, attacks = claims(effect=2.0)
-    assert {claim.verdict for claim in found.values()} == {"PASS"} and found["gain"].value > 0.1
+    by_id, attacks = claims(effect=2.0)
+    assert {claim.verdict for claim in by_id.values()} == {"PASS"} and by_id["gain"].value > 0.1
     assert attacks[membership.LIRA].auc > 0.85 > 0.7 > attacks[membership.LOSS].auc > 0.55
 
 
 def test_without_an_effect_there_is_no_gain():
-    found, attacks = claims(effect=0.0)
-    assert found["gain"].verdict != "PASS" and abs(attacks[membership.LIRA].auc - 0.5) < 0.03
+    by_id, attacks = claims(effect=0.0)
+    assert by_id["gain"].verdict != "PASS" and abs(attacks[membership.LIRA].auc - 0.5) < 0.03
 
 
 def test_every_attack_resolves_the_rates_of_the_plot_whatever_its_number_of_non_members():

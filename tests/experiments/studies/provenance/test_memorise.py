@@ -23,9 +23,9 @@ def test_sets_are_nested_halves_are_disjoint_and_copies_stand_as_often_as_they_s
         assert len(set(learned[f"{size}"]) | set(learned[f"{size}, second half"])) == 2 * size
     repeated = learned[training.REPEATED]
     np.testing.assert_array_equal(training.distinct(repeated), learned[f"{FULL.inside}"])  # the de-duplicated set
-    found, counts = np.unique(repeated, return_counts=True)
+    values, counts = np.unique(repeated, return_counts=True)
     np.testing.assert_array_equal(counts[np.argsort(np.argsort(training.distinct(repeated)))], training.times(FULL))
-    assert len(found) == 512 and counts.sum() == 416 + 16 * (1 + 2 + 4 + 8 + 16 + 32)
+    assert len(values) == 512 and counts.sum() == 416 + 16 * (1 + 2 + 4 + 8 + 16 + 32)
 
 
 def test_the_grid_ends_at_the_last_step_and_grows_by_half_an_octave():
@@ -54,8 +54,8 @@ def test_a_power_is_found_and_a_size_that_some_seed_has_not_reached_is_left_out(
 def test_only_pictures_that_are_copied_are_regenerated():
     rows = np.random.default_rng(0).normal(size=(12, 6))
     between = (rows[4] + rows[5]) / 2
-    found = memorise.regenerated(np.stack([rows[2] + 0.01, between, rows[7]]), rows)
-    np.testing.assert_array_equal(np.flatnonzero(found), [2, 7])
+    copies = memorise.regenerated(np.stack([rows[2] + 0.01, between, rows[7]]), rows)
+    np.testing.assert_array_equal(np.flatnonzero(copies), [2, 7])
 
 
 def test_equal_samples_agree_and_independent_ones_do_not():

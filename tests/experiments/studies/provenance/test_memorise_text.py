@@ -33,5 +33,5 @@ def test_a_likelihood_is_the_sum_over_all_letters_but_the_first():
     table, tokens = np.random.default_rng(0).normal(size=(5, 5)), np.random.default_rng(1).integers(0, 5, (3, 6))
     known = scipy.special.log_softmax(table, 1)[tokens[:, :-1], tokens[:, 1:]].sum(1)
     np.testing.assert_allclose(
-        memorise_text.log_likelihood(lambda given: jnp.asarray(table)[given], tokens), known, rtol=1e-5
+        memorise_text.log_likelihood(lambda tokens_in: jnp.asarray(table)[tokens_in], tokens), known, rtol=1e-5
     )

@@ -59,14 +59,14 @@ def test_randomised_p_values_of_random_tokens_are_uniform_and_those_of_another_l
     higher score.
     """
     mark = marks.build(FULL, kind, 5, 64)
-    found = text_detection.detect(mark, RNG.integers(0, 64, (400, 60)))
-    rows = list(zip(found.z, found.scored, found.p, RNG.uniform(size=400), strict=True))
+    detected = text_detection.detect(mark, RNG.integers(0, 64, (400, 60)))
+    rows = list(zip(detected.z, detected.scored, detected.p, RNG.uniform(size=400), strict=True))
     for z, scored, p, _ in rows[:20]:
         assert null.randomised(mark, z, scored, p, 1.0) == pytest.approx(p, rel=1e-9)
         assert null.randomised(mark, z, scored, p, 0.0) <= p
     uniform = np.array([null.randomised(mark, z, scored, p, chance) for z, scored, p, chance in rows])
-    assert null.Null(found.z, uniform).law > 0.001
-    assert null.Null(found.z, uniform**1.5).law < 1e-6
+    assert null.Null(detected.z, uniform).law > 0.001
+    assert null.Null(detected.z, uniform**1.5).law < 1e-6
 
 
 def test_each_text_has_a_key_of_its_own_and_counting_repeats_spreads_the_scores():
@@ -111,16 +111,16 @@ def test_changes_leave_what_the_formula_says_of_a_mark():
     """Of texts in which nearly every token is green."""
     mark = marks.build(FULL, GREEN, 5, 256, delta=9.0)
     tokens = np.asarray(writer(256, 60, 51)(jax.random.key(0), mark))
-    whole = text_detection.detect(mark, tokens).z.mean()
+    score = text_detection.detect(mark, tokens).z.mean()
     for way in attacks.WAYS:
         changed = attacks.changed(way, tokens, 0.3, 256, np.random.default_rng(1))
-        assert text_detection.detect(mark, changed).z.mean() / whole == pytest.approx(attacks.left(way, 0.3), rel=0.08)
+        assert text_detection.detect(mark, changed).z.mean() / score == pytest.approx(attacks.left(way, 0.3), rel=0.08)
 
 
 def test_spans_are_spread_evenly_and_what_is_kept_is_forced():
     for share in (0.25, 0.5):
-        kept = attacks.spans(200, share, 8)
-        assert kept[0] and 1 - kept.mean() == pytest.approx(share, abs=0.05)
+        forced = attacks.spans(200, share, 8)
+        assert forced[0] and 1 - forced.mean() == pytest.approx(share, abs=0.05)
     tokens, logits = np.array([[3, 1], [0, 2]]), jnp.asarray(RNG.normal(size=(2, 4)), jnp.float32)
     anew = attacks.Anew(tokens, np.array([True, False]))
     first, second = (np.asarray(anew(logits, Context(None, None, jnp.full(2, at)))) for at in range(2))
@@ -130,14 +130,14 @@ def test_spans_are_spread_evenly_and_what_is_kept_is_forced():
 
 
 def test_parts_have_names_of_their_own_paraphrases_follow_and_share_the_key_of_what_they_paraphrase():
-    every = texts.parts(FULL)
-    assert len({part.name for part in every}) == len(every)
-    for number, part in enumerate(every):
+    all_parts = texts.parts(FULL)
+    assert len({part.name for part in all_parts}) == len(all_parts)
+    for number, part in enumerate(all_parts):
         if part.anew:
-            assert part.original in every[:number] and part.original.key == part.key
-    of = {kind: [part for part in every if part.kind == kind] for kind in (GREEN, GUMBEL, TOURNAMENT)}
+            assert part.original in all_parts[:number] and part.original.key == part.key
+    by_kind = {kind: [part for part in all_parts if part.kind == kind] for kind in (GREEN, GUMBEL, TOURNAMENT)}
     assert len(
-        {part.key for part in of[GREEN] if part.delta == FULL.delta and not part.anew}
+        {part.key for part in by_kind[GREEN] if part.delta == FULL.delta and not part.anew}
     ) == FULL.texts // FULL.together * len(FULL.seeds)
 
 

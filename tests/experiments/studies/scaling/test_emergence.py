@@ -48,7 +48,7 @@ CONTROL = Scores(
 """Of a network that knows how common each answer is."""
 
 
-def found(losses, ranks=None):
+def sweep_of(losses, ranks=None):
     """Of made-up losses per digit (sizes,), which are those of every kind of answers; the control stays where it
     was.
     """
@@ -67,23 +67,27 @@ def judged(scores):
 
 
 def test_a_loss_that_falls_steadily_while_exact_match_jumps_passes_every_claim():
-    made = judged(found(SMOOTH))
-    assert {claim.verdict for claim in made} == {"PASS"}, [claim for claim in made if claim.verdict != "PASS"]
-    assert {claim.id for claim in made} == {row.id for row in STUDY.rows} and len(made) == 2 * 2 * 6 + 2
+    verdicts_by_id = judged(sweep_of(SMOOTH))
+    assert {claim.verdict for claim in verdicts_by_id} == {"PASS"}, [
+        claim for claim in verdicts_by_id if claim.verdict != "PASS"
+    ]
+    assert {claim.id for claim in verdicts_by_id} == {row.id for row in STUDY.rows} and len(
+        verdicts_by_id
+    ) == 2 * 2 * 6 + 2
 
 
 def test_networks_that_learn_nothing_fail_what_is_claimed_of_size_and_a_control_that_learns_fails():
-    stuck = judged(found(np.full(len(SIZES), 1.2) + 1e-3 * np.arange(len(SIZES))))
+    stuck = judged(sweep_of(np.full(len(SIZES), 1.2) + 1e-3 * np.arange(len(SIZES))))
     failed = {
         claim.id.removesuffix("-plain") for claim in stuck if claim.verdict == "FAIL" and claim.id.endswith("-plain")
     }
     assert {"spearman", "end", "narrower"} <= failed and "chain-rule" not in failed
-    told = found(SMOOTH) | {SHUFFLED: [[runs[0]] for runs in found(SMOOTH)[REVERSED]]}
-    assert {claim.id for claim in judged(told) if claim.verdict == "FAIL"} >= {"shuffled", "shuffled-end"}
+    untaught = sweep_of(SMOOTH) | {SHUFFLED: [[runs[0]] for runs in sweep_of(SMOOTH)[REVERSED]]}
+    assert {claim.id for claim in judged(untaught) if claim.verdict == "FAIL"} >= {"shuffled", "shuffled-end"}
 
 
 def test_sampled_answers_that_do_not_follow_the_chain_rule_are_seen():
-    good = found(SMOOTH)[REVERSED][2][0]
+    good = sweep_of(SMOOTH)[REVERSED][2][0]
     assert abs(good.z) < 4 < abs(good.z_without_a_digit)
     assert abs(dataclasses.replace(good, right=good.right + 400).z) > 4
     sure = dataclasses.replace(good, log_probs=np.zeros((400, 4)), right=4000)
@@ -92,7 +96,7 @@ def test_sampled_answers_that_do_not_follow_the_chain_rule_are_seen():
 
 def test_each_hypothesis_holds_on_the_curve_that_it_describes_and_on_no_other():
     def says(losses, ranks=None):
-        rows = emergence.hypotheses(Sweep(FEW, found(losses, ranks)), REVERSED)
+        rows = emergence.hypotheses(Sweep(FEW, sweep_of(losses, ranks)), REVERSED)
         return {each.name.removeprefix("reversed answers, "): each.measures["verdict"] for each in rows}
 
     by_carries = np.argsort(np.argsort(CARRIED, kind="stable"))  # sums with few carries are the easy ones
@@ -121,25 +125,31 @@ def test_a_rise_that_begins_below_the_smallest_size_has_a_width_with_an_open_end
     """
 
     def narrower(runs):
-        measures = emergence.rise(SIZES, [of[0] for of in runs[PLAIN]], Sweep(FEW, runs).floor)
+        measures = emergence.rise(SIZES, [scores_of_run[0] for scores_of_run in runs[PLAIN]], Sweep(FEW, runs).floor)
         return next(
             row
             for row in STUDY.judge(Measurements([Measured("plain answers", measures)]))
             if row.id == "narrower-plain"
         )
 
-    above = found(SMOOTH)  # digits that are right by luck are more than the control's
+    above = sweep_of(SMOOTH)  # digits that are right by luck are more than the control's
     assert narrower(above).interval[1] == np.inf
-    steep = {kind: [[_by_luck(of, 0.2) for of in runs] for runs in each] for kind, each in above.items()}
+    steep = {
+        kind: [[_by_luck(scores_of_run, 0.2) for scores_of_run in runs] for runs in each]
+        for kind, each in above.items()
+    }
     assert np.isfinite(narrower(steep).interval).all()
-    early = {kind: [[_by_luck(of, 0.9) for of in runs] for runs in each] for kind, each in above.items()}
+    early = {
+        kind: [[_by_luck(scores_of_run, 0.9) for scores_of_run in runs] for runs in each]
+        for kind, each in above.items()
+    }
     early[SHUFFLED] = above[SHUFFLED]
     assert narrower(early).value < 0 and narrower(early).verdict == "INCONCLUSIVE"
 
 
-def _by_luck(of, share):
+def _by_luck(scores_of_run, share):
     """The scores with this share of digits right where the answer is wrong."""
-    return dataclasses.replace(of, digits=np.where(of.exact, 1.0, share))
+    return dataclasses.replace(scores_of_run, digits=np.where(scores_of_run.exact, 1.0, share))
 
 
 def test_the_steepest_doubling_is_that_of_a_step_and_of_a_line():

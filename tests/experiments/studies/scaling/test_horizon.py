@@ -31,19 +31,23 @@ def test_one_program_trains_by_two_horizons_as_the_optimizers_of_the_library_do(
     @quickly
     def followed(state, step):
         traces.append(step)
-        updates, own = train.adamw(0.1, 0.5).update(gradient(state.params, step), state.optimizer_state, state.params)
-        return training.TrainState(state.step, optax.apply_updates(state.params, updates), {}, own, state.key)
+        updates, optimizer_state = train.adamw(0.1, 0.5).update(
+            gradient(state.params, step), state.optimizer_state, state.params
+        )
+        return training.TrainState(
+            state.step, optax.apply_updates(state.params, updates), {}, optimizer_state, state.key
+        )
 
     still = followed(training.start(PARAMS, train.adamw(0.1, 0.5), jax.random.key(0), ()), 0.0)
     jax.tree.map(np.testing.assert_array_equal, still.params, PARAMS)  # without a horizon nothing moves
     for rate, warmup, total in ((0.1, 1, 4), (0.03, 2, 9)):
         known = optimizers.adamw(rate, warmup=warmup, total=total, final=0.1, weight_decay=0.1, clip=0.5)
-        params, own = PARAMS, known.init(PARAMS)
+        params, optimizer_state = PARAMS, known.init(PARAMS)
         update = quickly(known.update)
         fresh = training.start(PARAMS, train.adamw(0.1, 0.5), jax.random.key(0), ())
         state = train.with_horizon(fresh, Horizon(rate, warmup, total, 0.1))
         for step in range(4):
-            updates, own = update(gradient(params, float(step)), own, params)
+            updates, optimizer_state = update(gradient(params, float(step)), optimizer_state, params)
             params = optax.apply_updates(params, updates)
             state = followed(state, float(step))
             jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5), state.params, params)

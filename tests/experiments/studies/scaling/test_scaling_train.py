@@ -38,8 +38,8 @@ def test_every_budget_is_spent_but_for_half_a_step_and_has_enough_networks(confi
     for kind, least in ((rows.TEXT, 5), (rows.PICTURES, 3)):
         sizes: dict[float, set[int]] = {}
         for each in matched(kind, config):
-            of = rows.cost_of(each.row)
-            assert abs(each.row.marks[-1] * of.step_flops - each.budgets[0]) <= of.step_flops / 2
+            cost = rows.cost_of(each.row)
+            assert abs(each.row.marks[-1] * cost.step_flops - each.budgets[0]) <= cost.step_flops / 2
             assert each.row.marks == (each.row.horizon,) and each.row.horizon >= config.least_steps
             sizes.setdefault(each.budgets[0], set()).add(each.size)
         assert set(sizes) == set(rows.sweep(config, kind).budgets) and min(map(len, sizes.values())) >= least
@@ -62,20 +62,24 @@ def test_under_a_fixed_horizon_a_network_trains_once_and_stops_early_at_its_last
 
 
 def test_rows_are_different_and_the_rule_of_rates_needs_no_training_of_its_own():
-    every = rows.rows(FEW)
-    assert len({id_of(row) for row in every}) == len(every) == len(set(every))
+    all_rows = rows.rows(FEW)
+    assert len({id_of(row) for row in all_rows}) == len(all_rows) == len(set(all_rows))
     of_rule = [each.row for each in rows.planned(FEW) if each.protocol == rows.RATES and each.factor == 1.0]
     assert set(of_rule) <= {each.row for each in matched()}
-    assert [rows.flops(row) for row in every] == sorted(map(rows.flops, every), reverse=True)
+    assert [rows.flops(row) for row in all_rows] == sorted(map(rows.flops, all_rows), reverse=True)
 
 
 def test_parameters_and_operations_of_a_language_model_are_those_that_its_layers_have():
     width, depth, batch, length = 32, 2, 4, 128
-    of = rows.cost(rows.TEXT, width, depth, batch, length)
+    cost = rows.cost(rows.TEXT, width, depth, batch, length)
     tokens = jax.ShapeDtypeStruct((batch, length), np.int32)
     counted = accounting.count(rows.network(rows.TEXT, width, depth, length), tokens, embeddings=False)
-    assert (of.bare, of.step_flops, of.step_tokens) == (counted.parameters, counted.training_flops, batch * length)
-    assert of.parameters == counted.parameters + counted.embedding_parameters
+    assert (cost.bare, cost.step_flops, cost.step_tokens) == (
+        counted.parameters,
+        counted.training_flops,
+        batch * length,
+    )
+    assert cost.parameters == counted.parameters + counted.embedding_parameters
 
 
 def test_networks_of_two_lists_that_do_not_match_are_refused():
@@ -94,36 +98,36 @@ def runs(law=LAW, protocol=rows.MATCHED, kind=rows.TEXT, penalty=0.0, seeds=2, c
     """Every run of a protocol with the loss of a law; penalty: on the loss of a training of 100 steps, half of it for
     one of 200.
     """
-    found = []
+    results = []
     for each in rows.planned(config):
         if each.protocol == protocol and each.row.kind == kind:
-            of = rows.cost_of(each.row)
+            cost = rows.cost_of(each.row)
             for mark, budget in zip(each.row.marks, each.budgets, strict=True):
-                loss = float(law.loss(of.parameters, mark * of.step_tokens)) + penalty * 100 / mark
-                found.append(Run(protocol, kind, each.size, budget, each.factor, of, mark, (loss,) * seeds, 1.0))
-    return found
+                loss = float(law.loss(cost.parameters, mark * cost.step_tokens)) + penalty * 100 / mark
+                results.append(Run(protocol, kind, each.size, budget, each.factor, cost, mark, (loss,) * seeds, 1.0))
+    return results
 
 
 def on_law(law=LAW):
     """Runs of sizes around the best one of each budget, where C = 6 N D."""
-    found = []
+    results = []
     for budget in (1e10, 1e11, 1e12):
         best = float(law.optimum(budget).parameters)
         for size, factor in enumerate((0.25, 0.5, 1.0, 2.0, 4.0)):
             parameters = round(best * factor)
             tokens = round(budget / (6 * parameters))
-            of = rows.Cost(parameters, parameters // 2, 6 * parameters, 1)
+            cost = rows.Cost(parameters, parameters // 2, 6 * parameters, 1)
             losses = (float(law.loss(parameters, tokens)),) * 2
-            found.append(Run(rows.MATCHED, rows.TEXT, size, budget, 1.0, of, tokens, losses, 1.0))
-    return found
+            results.append(Run(rows.MATCHED, rows.TEXT, size, budget, 1.0, cost, tokens, losses, 1.0))
+    return results
 
 
 def test_the_exponent_of_losses_from_a_law_is_that_of_the_law_and_its_interval_holds_it():
-    of = on_law()
-    assert measures.exponent(of) == pytest.approx(LAW.exponent, abs=1e-3)
-    value, low, high = measures.exponent_of(dataclasses.replace(FULL, resamples=20), of)
+    law_runs = on_law()
+    assert measures.exponent(law_runs) == pytest.approx(LAW.exponent, abs=1e-3)
+    value, low, high = measures.exponent_of(dataclasses.replace(FULL, resamples=20), law_runs)
     assert value == pytest.approx(LAW.exponent, abs=1e-3) and low <= LAW.exponent + 1e-3 and high >= LAW.exponent - 1e-3
-    assert measures.exponent(of[:5]) != measures.exponent(of[:5])  # one budget has no exponent
+    assert measures.exponent(law_runs[:5]) != measures.exponent(law_runs[:5])  # one budget has no exponent
 
 
 def test_losses_at_equal_budgets_lie_on_the_lines_between_runs_and_not_beyond():
@@ -132,8 +136,8 @@ def test_losses_at_equal_budgets_lie_on_the_lines_between_runs_and_not_beyond():
     assert len(np.unique(equal.flops.round())) <= 3 and set(equal.parameters) <= set(points.parameters)
     np.testing.assert_allclose(equal.loss, 3.0 * equal.tokens**-0.2, rtol=1e-6)  # a power law is a line in the logs
     for size in np.unique(equal.parameters):
-        own = points.flops[points.parameters == size]
-        assert np.all(equal.flops[equal.parameters == size] <= own.max() * 1.0001) and np.all(
+        rows_of_size = points.flops[points.parameters == size]
+        assert np.all(equal.flops[equal.parameters == size] <= rows_of_size.max() * 1.0001) and np.all(
             equal.flops >= points.flops.min()
         )
 
@@ -158,13 +162,15 @@ def test_claims_are_about_what_was_measured():
         for run in runs(protocol=rows.RATES)
     ]
     control = runs(Chinchilla(3.0, 1e-9, 1e-9, 0.3, 0.3), rows.CONTROL, rows.SHUFFLED)
-    every = [*runs(), *runs(protocol=rows.FIXED, penalty=0.1), *rates, *control, *runs(kind=rows.PICTURES)]
-    found = judged(config, every)
+    all_runs = [*runs(), *runs(protocol=rows.FIXED, penalty=0.1), *rates, *control, *runs(kind=rows.PICTURES)]
+    results = judged(config, all_runs)
     assert (
-        found["r-squared"].verdict == "PASS" and found["gain"].value > 0.2 and found["gain-shuffled"].verdict == "PASS"
+        results["r-squared"].verdict == "PASS"
+        and results["gain"].value > 0.2
+        and results["gain-shuffled"].verdict == "PASS"
     )
-    assert found["rate"].value == pytest.approx(0.05) and found["rate"].verdict == "FAIL"
-    assert found["bend"].value > 0
+    assert results["rate"].value == pytest.approx(0.05) and results["rate"].verdict == "FAIL"
+    assert results["bend"].value > 0
     smallest_best = runs(Chinchilla(1.0, 1e-3, 200.0, 0.01, 0.4))
     assert judged(config, [*smallest_best, *control])["interior"].verdict == "FAIL"
     nothing = judged(config, [])
@@ -174,12 +180,14 @@ def test_claims_are_about_what_was_measured():
 @pytest.fixture
 def few_texts(monkeypatch):
     rng = np.random.default_rng(0)
-    given = tuple(
+    texts_given = tuple(
         "\n".join(f"line {number} of text {name} {rng.integers(10**9)}" for number in range(30)) for name in range(20)
     )
-    monkeypatch.setattr(text, "python_sources", lambda: Documents(tuple(f"{name}.py" for name in range(20)), given))
+    monkeypatch.setattr(
+        text, "python_sources", lambda: Documents(tuple(f"{name}.py" for name in range(20)), texts_given)
+    )
     texts.corpus.cache_clear()
-    yield given
+    yield texts_given
     texts.corpus.cache_clear()
 
 
@@ -193,8 +201,8 @@ def test_files_are_held_out_whole_and_shuffled_bytes_are_the_same_bytes(few_text
     trained, held = (
         bytes(side.ravel()[side.ravel() < 256].astype(np.uint8)).decode() for side in (plain.train, plain.held_out)
     )
-    of = [(each.splitlines()[0] in trained, each.splitlines()[0] in held) for each in few_texts]
-    assert sum(first for first, _ in of) == 16 and all(first != second for first, second in of)
+    places = [(each.splitlines()[0] in trained, each.splitlines()[0] in held) for each in few_texts]
+    assert sum(first for first, _ in places) == 16 and all(first != second for first, second in places)
     for side, other in ((plain.train, shuffled.train), (plain.held_out, shuffled.held_out)):
         np.testing.assert_array_equal(np.sort(side, None), np.sort(other, None))
         assert not np.array_equal(side, other)
@@ -213,8 +221,8 @@ def test_each_seed_has_an_order_of_its_own_and_pictures_never_come_twice(few_tex
     with pytest.raises(ConfigError, match="--text.batch 99999"):
         texts.batch(dataclasses.replace(row, batch=99999), 0)
     picture_row = dataclasses.replace(matched(rows.PICTURES)[0].row, batch=4)
-    drawn = np.concatenate([pictures.batch(picture_row, step).clean for step in (0, 1)])
-    assert drawn.shape == (8, 2, rows.SIDE, rows.SIDE, 3) and len(np.unique(drawn.reshape(16, -1), axis=0)) == 16
+    indices = np.concatenate([pictures.batch(picture_row, step).clean for step in (0, 1)])
+    assert indices.shape == (8, 2, rows.SIDE, rows.SIDE, 3) and len(np.unique(indices.reshape(16, -1), axis=0)) == 16
 
 
 @pytest.mark.slow
@@ -252,17 +260,22 @@ def test_a_row_that_was_killed_between_two_marks_ends_with_the_losses_of_one_tha
         return real(row, step)
 
     with devices.compiled_quickly():
-        whole = run("whole")
+        uninterrupted = run("whole")
         shorter = run("shorter", dataclasses.replace(row, horizon=4))
         monkeypatch.setattr(texts, "batch", dies)
         with pytest.raises(RuntimeError, match="killed"):
             run("cut")
         assert (tmp_path / "cut" / "mark_2.json").exists()
-        assert run("cut") == whole
-    assert [(line["step"], line["seed"]) for line in whole] == [(2, 0), (2, 1), (4, 0), (4, 1)]
-    assert len({line["loss"] for line in whole}) == 4 and all(4.0 < line["loss"] < 6.5 for line in whole)
+        assert run("cut") == uninterrupted
+    assert [(line["step"], line["seed"]) for line in uninterrupted] == [(2, 0), (2, 1), (4, 0), (4, 1)]
+    assert len({line["loss"] for line in uninterrupted}) == 4 and all(
+        4.0 < line["loss"] < 6.5 for line in uninterrupted
+    )
     # another horizon, by the same program
-    assert [line["loss"] for line in shorter] != [line["loss"] for line in whole]
-    of = rows.cost_of(row)
-    assert whole[2]["tokens"] == 4 * 16 == 4 * of.step_tokens and whole[2]["flops"] == 4 * of.step_flops
+    assert [line["loss"] for line in shorter] != [line["loss"] for line in uninterrupted]
+    cost = rows.cost_of(row)
+    assert (
+        uninterrupted[2]["tokens"] == 4 * 16 == 4 * cost.step_tokens
+        and uninterrupted[2]["flops"] == 4 * cost.step_flops
+    )
     assert train._shared_programs.cache_info().currsize == 1

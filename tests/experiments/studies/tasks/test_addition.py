@@ -20,34 +20,34 @@ def test_a_sum_is_written_as_on_paper_or_with_the_units_of_its_answer_first():
 
 def test_the_lengths_are_those_of_prompt_answer_and_text():
     for digits in (1, 3, 9):
-        of, pair = addition.SumFormat(digits, reverse=True), np.array([[10**digits - 1, 10**digits - 1]])
-        prompt, answer = of.prompts(pair), of.answers(pair)
-        assert prompt.shape == (1, of.prompt_length) and answer.shape == (1, of.answer_length)
-        np.testing.assert_array_equal(np.concatenate([prompt, answer], 1), of.rows(pair))
-        assert of.rows(pair).shape == (1, of.length) and of.rows(pair).dtype == np.int32
+        sums_format, pair = addition.SumFormat(digits, reverse=True), np.array([[10**digits - 1, 10**digits - 1]])
+        prompt, answer = sums_format.prompts(pair), sums_format.answers(pair)
+        assert prompt.shape == (1, sums_format.prompt_length) and answer.shape == (1, sums_format.answer_length)
+        np.testing.assert_array_equal(np.concatenate([prompt, answer], 1), sums_format.rows(pair))
+        assert sums_format.rows(pair).shape == (1, sums_format.length) and sums_format.rows(pair).dtype == np.int32
         assert int(addition.text(answer)[0][::-1]) == 2 * (10**digits - 1)
 
 
 def test_held_out_pairs_are_different_in_either_order_and_no_batch_has_one_of_them_in_either_order():
-    kept = addition.held_out(1, 27, seed=3)
-    assert len({tuple(sorted(pair)) for pair in kept.tolist()}) == 27
-    drawn = np.concatenate([addition.batch_at(1, 64, 0, step, without=kept) for step in range(40)])
-    seen = {tuple(pair) for pair in drawn.tolist()}
-    assert not seen & {tuple(pair) for pair in np.concatenate([kept, kept[:, ::-1]]).tolist()}
-    assert len({tuple(sorted(pair)) for pair in seen}) == 55 - 27  # and all others come
-    assert not addition.same(drawn, kept).any() and addition.same(kept[:, ::-1], kept).all()
+    excluded = addition.held_out(1, 27, seed=3)
+    assert len({tuple(sorted(pair)) for pair in excluded.tolist()}) == 27
+    all_pairs = np.concatenate([addition.batch_at(1, 64, 0, step, without=excluded) for step in range(40)])
+    pairs_seen = {tuple(pair) for pair in all_pairs.tolist()}
+    assert not pairs_seen & {tuple(pair) for pair in np.concatenate([excluded, excluded[:, ::-1]]).tolist()}
+    assert len({tuple(sorted(pair)) for pair in pairs_seen}) == 55 - 27  # and all others come
+    assert not addition.same(all_pairs, excluded).any() and addition.same(excluded[:, ::-1], excluded).all()
 
 
 def test_a_batch_is_uniform_over_ordered_pairs_and_a_function_of_seed_and_step():
-    kept = np.array([[0, 1]])
-    drawn = np.concatenate([addition.batch_at(1, 1000, 5, step, without=kept) for step in range(10)])
-    counts = np.bincount(drawn @ [10, 1], minlength=100)
+    excluded = np.array([[0, 1]])
+    all_pairs = np.concatenate([addition.batch_at(1, 1000, 5, step, without=excluded) for step in range(10)])
+    counts = np.bincount(all_pairs @ [10, 1], minlength=100)
     assert counts[1] == counts[10] == 0
     assert scipy.stats.chisquare(np.delete(counts, [1, 10])).pvalue > 0.001
-    first = addition.batch_at(3, 8, 5, 2, without=kept)
-    np.testing.assert_array_equal(first, addition.batch_at(3, 8, 5, 2, without=kept))
+    first = addition.batch_at(3, 8, 5, 2, without=excluded)
+    np.testing.assert_array_equal(first, addition.batch_at(3, 8, 5, 2, without=excluded))
     for seed, step in ((6, 2), (5, 3)):
-        assert not np.array_equal(first, addition.batch_at(3, 8, seed, step, without=kept))
+        assert not np.array_equal(first, addition.batch_at(3, 8, seed, step, without=excluded))
 
 
 def test_carries_are_those_of_adding_by_hand():
@@ -74,15 +74,17 @@ def test_scratch_work_says_carry_and_digit_of_each_place_from_the_units_up():
     ]
     pairs = np.random.default_rng(1).integers(10**9, size=(300, 2))
     for digits in (1, 3, 9):
-        of, few = addition.SumFormat(digits, reverse=True, scratch=True), pairs % 10**digits
-        work = of.scratch_work(few).reshape(300, digits, 2)
+        sums_format, few = addition.SumFormat(digits, reverse=True, scratch=True), pairs % 10**digits
+        work = sums_format.scratch_work(few).reshape(300, digits, 2)
         np.testing.assert_array_equal(work[:, :, 0].sum(1), addition.carries(few, digits))
         # the digits of the answer, the units first
-        np.testing.assert_array_equal(work[:, :, 1], of.answers(few)[:, :digits])
-        np.testing.assert_array_equal(work[:, -1, 0], of.answers(few)[:, digits])  # and the last carry
-        rows = of.rows(few)
-        assert rows.shape == (300, of.length) and (rows[:, of.answer_place - 1] == addition.EQUALS).all()
-        np.testing.assert_array_equal(rows[:, of.answer_place :], of.answers(few))
+        np.testing.assert_array_equal(work[:, :, 1], sums_format.answers(few)[:, :digits])
+        np.testing.assert_array_equal(work[:, -1, 0], sums_format.answers(few)[:, digits])  # and the last carry
+        rows = sums_format.rows(few)
+        assert (
+            rows.shape == (300, sums_format.length) and (rows[:, sums_format.answer_place - 1] == addition.EQUALS).all()
+        )
+        np.testing.assert_array_equal(rows[:, sums_format.answer_place :], sums_format.answers(few))
 
 
 def test_scratch_work_may_stop_after_any_place():
@@ -95,16 +97,18 @@ def test_scratch_work_may_stop_after_any_place():
 
 def test_answers_are_read_from_what_stands_behind_a_prompt_whatever_the_format():
     pairs = np.random.default_rng(2).integers(1000, size=(50, 2))
-    for of in (
+    for sums_format in (
         addition.SumFormat(3),
         addition.SumFormat(3, reverse=True),
         SCRATCH,
         addition.SumFormat(3, reverse=True, scratch=True),
     ):
-        behind = of.rows(pairs)[:, of.prompt_length :]
-        np.testing.assert_array_equal(of.read(behind), pairs.sum(1))
-        np.testing.assert_array_equal(of.read(np.pad(behind, ((0, 0), (0, 3)), constant_values=7)), pairs.sum(1))
-        np.testing.assert_array_equal(of.read(behind[:, :-1]), addition.NO_ANSWER)
+        behind = sums_format.rows(pairs)[:, sums_format.prompt_length :]
+        np.testing.assert_array_equal(sums_format.read(behind), pairs.sum(1))
+        np.testing.assert_array_equal(
+            sums_format.read(np.pad(behind, ((0, 0), (0, 3)), constant_values=7)), pairs.sum(1)
+        )
+        np.testing.assert_array_equal(sums_format.read(behind[:, :-1]), addition.NO_ANSWER)
     cut = SCRATCH.rows(pairs, np.arange(50) % 4)[:, SCRATCH.prompt_length :]
     np.testing.assert_array_equal(SCRATCH.read(cut), pairs.sum(1))
     odd = np.array([[0, 5, addition.EQUALS, 9], [1, 2, 3, -1]])

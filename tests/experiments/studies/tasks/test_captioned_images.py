@@ -28,7 +28,7 @@ TWO_RED = attributes(
 
 
 @functools.cache
-def drawn(unseen):
+def scenes_of(unseen):
     return captioned_images.captioned_shapes(RECIPE, 16, 5, MANY, unseen=unseen)
 
 
@@ -42,9 +42,9 @@ def test_the_answers_are_those_of_an_oracle_that_sees_the_pixels_alone(unseen):
 
 @table("unseen", [False, True])
 def test_every_answer_is_one_of_the_choices_and_a_question_of_each_kind_has_several(unseen):
-    found = drawn(unseen)
+    task = scenes_of(unseen)
     by_choices = collections.defaultdict(collections.Counter)
-    for question, answer in zip(found.questions, found.answers, strict=True):
+    for question, answer in zip(task.questions, task.answers, strict=True):
         by_choices[scene_questions.choices(question)][answer] += 1
         assert {"how": "count", "what": question.split()[1]}[question.split()[0]] == scene_questions.kind(question)
     assert by_choices.keys() == {scene_questions.NUMBERS, shapes.COLOURS, shapes.SHAPES}
@@ -55,25 +55,25 @@ def test_every_answer_is_one_of_the_choices_and_a_question_of_each_kind_has_seve
 
 @table("unseen", [False, True])
 def test_texts_name_held_out_pairs_only_where_they_are_asked_for(unseen):
-    found = drawn(unseen)
+    task = scenes_of(unseen)
     named = [f"{colour} {shape}" for colour, shape in HELD_OUT]
-    shows = [any(pair in text for pair in named) for text in found.texts]
+    shows = [any(pair in text for pair in named) for text in task.texts]
     assert all(shows) if unseen else not any(shows)
-    counts = [question for question in found.questions if question.startswith("how many")]
+    counts = [question for question in task.questions if question.startswith("how many")]
     assert {any(pair in question.replace("crosses", "cross") for pair in named) for question in counts} == {unseen}
     if unseen:
         answers = [
             answer
-            for question, answer in zip(found.questions, found.answers, strict=True)
+            for question, answer in zip(task.questions, task.answers, strict=True)
             if question.startswith("how many")
         ]
         assert {"zero", "one"} == set(answers)
 
 
 def test_a_question_about_an_unseen_scene_is_about_its_held_out_object():
-    found = captioned_images.captioned_shapes(RECIPE, 16, 0, MANY, unseen=True, kinds=("colour", "shape", "count"))
+    task = captioned_images.captioned_shapes(RECIPE, 16, 0, MANY, unseen=True, kinds=("colour", "shape", "count"))
     scenes = shapes.draw(RECIPE, 0, MANY, unseen=True).attributes
-    for question, answer, scene in zip(found.questions, found.answers, scenes, strict=True):
+    for question, answer, scene in zip(task.questions, task.answers, scenes, strict=True):
         held_out = [
             pair for pair in ((shapes.COLOURS[c], shapes.SHAPES[s]) for c, s, *_ in scene if c >= 0) if pair in HELD_OUT
         ]
@@ -84,7 +84,7 @@ def test_a_question_about_an_unseen_scene_is_about_its_held_out_object():
 
 def test_each_text_is_a_function_of_seed_and_index_alone():
     order = np.array([17, 3, 3, 9])
-    whole, part, other = (
+    all_texts, part, other = (
         captioned_images.captioned_shapes(RECIPE, 16, seed, index)
         for seed, index in ((0, MANY[:20]), (0, order), (1, order))
     )
@@ -95,7 +95,7 @@ def test_each_text_is_a_function_of_seed_and_index_alone():
 
 
 def test_questions_are_answered_by_counting():
-    asked = {
+    counts = {
         "how many red circles are there?": "one",
         "how many blue crosses are there?": "zero",
         "how many red squares are there?": "one",
@@ -105,7 +105,7 @@ def test_questions_are_answered_by_counting():
         "what shape is the blue object?": "square",
         "what shape is the red object?": "unclear",
     }
-    assert scene_questions.answer(list(asked), np.repeat(TWO_RED, len(asked), axis=0)) == list(asked.values())
+    assert scene_questions.answer(list(counts), np.repeat(TWO_RED, len(counts), axis=0)) == list(counts.values())
     assert scene_questions.answer(["what colour is the circle?"], np.full((1, 3, 4), shapes_oracle.UNCLEAR)) == [
         "unclear"
     ]
@@ -141,7 +141,7 @@ def test_digits_are_called_by_their_names():
     assert found.images is images and found.texts[3] == "a three"
     for text, answer, label in zip(found.texts, found.answers, labels, strict=True):
         assert text == f"{'an' if label == 8 else 'a'} {answer}" and answer == captioned_images.DIGIT_NAMES[label]
-    assert set(found.questions) == {"which digit is this?"}
+    assert set(task.questions) == {"which digit is this?"}
 
 
 def test_emoji_have_the_names_of_unicode():
@@ -158,11 +158,11 @@ def test_emoji_have_the_names_of_unicode():
 
 @table("unseen", [False, True])
 def test_words_go_there_and_back_exactly(unseen):
-    found = drawn(unseen)
+    task = scenes_of(unseen)
     texts = [
-        *found.texts[:100],
-        *found.questions[:100],
-        *found.answers[:100],
+        *task.texts[:100],
+        *task.questions[:100],
+        *task.answers[:100],
         "flag: Côte d’Ivoire (old)",
         "",
         "two  spaces\nand  a line ",

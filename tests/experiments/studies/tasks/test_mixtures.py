@@ -40,11 +40,11 @@ def test_the_numbers_are_those_of_pacgan_and_of_improved_wgan_training():
 
 def test_exact_draws_reach_all_modes_98_9_percent_within_three_deviations_with_even_counts():
     for mixture, points in both():
-        found = modes.mode_report(points, mixture.centres, mixture.std)
-        assert found.modes == found.known == len(mixture.centres)
+        report = modes.mode_report(points, mixture.centres, mixture.std)
+        assert report.modes == report.known == len(mixture.centres)
         assert mixture.good_share() == pytest.approx(1 - np.exp(-4.5), rel=1e-12)
-        assert scipy.stats.binomtest(int(found.counts.sum()), N, mixture.good_share()).pvalue > 1e-3
-        assert scipy.stats.chisquare(found.counts).pvalue > 1e-3
+        assert scipy.stats.binomtest(int(report.counts.sum()), N, mixture.good_share()).pvalue > 1e-3
+        assert scipy.stats.chisquare(report.counts).pvalue > 1e-3
 
 
 def test_offsets_from_the_nearest_centre_are_normal_and_moments_are_exact():

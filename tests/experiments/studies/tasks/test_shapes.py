@@ -67,34 +67,36 @@ def test_every_value_of_an_attribute_and_every_count_is_equally_frequent_and_no_
 )
 def test_a_held_out_combination_is_never_seen_and_in_every_unseen_scene_once(combination):
     recipe = shapes.Recipe(held_out=(combination,))
-    seen = shapes.draw(recipe, 0, MANY).attributes
+    seen_attributes = shapes.draw(recipe, 0, MANY).attributes
     unseen = shapes.draw(recipe, 0, MANY, unseen=True).attributes
-    assert not holds(seen, *combination).any()
+    assert not holds(seen_attributes, *combination).any()
     np.testing.assert_array_equal(holds(unseen, *combination).sum(axis=1), 1)
     # the rule has something to leave out
     assert holds(shapes.draw(shapes.Recipe(), 0, MANY).attributes, *combination).any()
-    assert len(combination) == 1 or all(holds(seen, part).any() for part in combination)  # the parts are still seen
+    assert len(combination) == 1 or all(
+        holds(seen_attributes, part).any() for part in combination
+    )  # the parts are still seen
 
 
 def test_a_recipe_shows_what_it_lists_and_no_more():
     recipe = shapes.Recipe(
         objects=(2, 2), colours=("red", "white"), sizes=("large",), positions=("top left", "bottom right")
     )
-    found = shapes.draw(recipe, 5, np.arange(200)).attributes
-    assert set(found[:, :2, 0].ravel()) == {RED, WHITE} and np.all(found[:, :2, 2] == 1)
-    assert np.all(found[:, :2, 3] == [0, 3]) and np.all(found[:, 2] == shapes.ABSENT)
+    attributes = shapes.draw(recipe, 5, np.arange(200)).attributes
+    assert set(attributes[:, :2, 0].ravel()) == {RED, WHITE} and np.all(attributes[:, :2, 2] == 1)
+    assert np.all(attributes[:, :2, 3] == [0, 3]) and np.all(attributes[:, 2] == shapes.ABSENT)
 
 
 @table("by", [shapes.ATTRIBUTES, ("colour", "shape"), ("position",)])
 def test_labels_and_class_attributes_invert_each_other(by):
     recipe = shapes.Recipe(objects=(1, 1), colours=("white", "red", "blue"), classes_by=by)
-    every = np.arange(recipe.num_classes)
+    labels = np.arange(recipe.num_classes)
     attributes = np.full((recipe.num_classes, 3, 4), shapes.ABSENT)
     attributes[:, 0] = np.where(
-        shapes.class_attributes(recipe, every) == shapes.ABSENT, RED, shapes.class_attributes(recipe, every)
+        shapes.class_attributes(recipe, labels) == shapes.ABSENT, RED, shapes.class_attributes(recipe, labels)
     )
-    np.testing.assert_array_equal(shapes.labels(recipe, attributes), every)
-    assert set(shapes.labels(recipe, shapes.draw(recipe, 0, MANY).attributes)) == set(every)
+    np.testing.assert_array_equal(shapes.labels(recipe, attributes), labels)
+    assert set(shapes.labels(recipe, shapes.draw(recipe, 0, MANY).attributes)) == set(labels)
 
 
 def test_only_a_scene_of_one_object_of_the_recipe_has_a_class():

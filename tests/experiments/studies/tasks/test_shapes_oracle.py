@@ -133,8 +133,8 @@ def test_centres_are_found_to_a_hundredth_of_a_pixel_and_contrast_raised_as_guid
     scenes, images = small
     reading = shapes_oracle.inspect(images)
     rows, slots = np.nonzero(scenes.attributes[:, :, 0] >= 0)
-    found = reading.centres[rows, scenes.attributes[rows, slots, 3]]
-    assert np.median(np.abs(found - scenes.centres[rows, slots])) * 16 < 0.01
+    readings = reading.centres[rows, scenes.attributes[rows, slots, 3]]
+    assert np.median(np.abs(readings - scenes.centres[rows, slots])) * 16 < 0.01
     assert np.all(np.isnan(reading.centres[reading.attributes[:, :, 0] < 0]))
     assert share_right(1.3 * images, scenes) == 1
 
@@ -142,18 +142,18 @@ def test_centres_are_found_to_a_hundredth_of_a_pixel_and_contrast_raised_as_guid
 def test_a_reading_does_not_depend_on_the_batch(small, monkeypatch):
     _, images = small
     noisy = images[:80] + noise(images[:80], 0.1)
-    whole = shapes_oracle.read(noisy)
+    full = shapes_oracle.read(noisy)
     monkeypatch.setattr(shapes_oracle, "CHUNK", 64 * 70)
-    np.testing.assert_array_equal(shapes_oracle.read(noisy), whole)
+    np.testing.assert_array_equal(shapes_oracle.read(noisy), full)
     assert shapes_oracle.read(images[:0]).shape == (0, 3, 4)
 
 
 def test_control_shuffled_scenes_agree_at_chance(small):
     scenes, images = small
-    found, other = shapes_oracle.read(images)[:, 0], np.roll(scenes.attributes[:, 0], 1, axis=0)
+    readings, other = shapes_oracle.read(images)[:, 0], np.roll(scenes.attributes[:, 0], 1, axis=0)
     for column, chance in zip(range(3), (1 / 8, 1 / 4, 1 / 2), strict=True):
-        assert abs(np.mean(found[:, column] == other[:, column]) - chance) < 4 * np.sqrt(chance * (1 - chance) / 200)
-    assert np.mean(np.all(found == other, axis=1)) < 0.05
+        assert abs(np.mean(readings[:, column] == other[:, column]) - chance) < 4 * np.sqrt(chance * (1 - chance) / 200)
+    assert np.mean(np.all(readings == other, axis=1)) < 0.05
 
 
 @pytest.mark.parametrize("blurs", [(0, 4), pytest.param((1, 2), marks=pytest.mark.slow)])
@@ -169,7 +169,7 @@ def test_what_is_not_a_scene_is_unclear(small):
     one = images[scenes.attributes[:, 1, 0] < 0]
     # across two quarters
     across, broken = np.roll(one, 4, axis=1), np.where(np.arange(16)[:, None, None] == 3, np.nan, images)
-    assert all(share_unclear(given) == 1 for given in (np.zeros_like(one), -images, across, broken))
+    assert all(share_unclear(image) == 1 for image in (np.zeros_like(one), -images, across, broken))
     ghost = rendering.BACKGROUND + 0.5 * (one - rendering.BACKGROUND)  # small ones pass for noise, none for an object
     assert np.all(shapes_oracle.read(ghost) < 0)
     empty = np.full((20, 16, 16, 3), rendering.BACKGROUND, dtype=np.float32)

@@ -34,10 +34,10 @@ def test_a_compiled_program_stacks_counts_and_takes_apart_alike():
         pictures = stacked_digits.stack(IMAGES, rows)
         return pictures, stacked_digits.mode_of(jnp.asarray(LABELS)[rows]), stacked_digits.channels(pictures)
 
-    pictures, modes, apart = traced(ROWS)
+    pictures, modes, channels = traced(ROWS)
     np.testing.assert_array_equal(pictures, stacked_digits.stack(IMAGES, ROWS))
-    assert modes.tolist() == [349, 111] and isinstance(apart, jax.Array)
-    np.testing.assert_array_equal(apart, IMAGES[ROWS.ravel()])
+    assert modes.tolist() == [349, 111] and isinstance(channels, jax.Array)
+    np.testing.assert_array_equal(channels, IMAGES[ROWS.ravel()])
 
 
 def test_a_batch_is_a_function_of_seed_and_step():
@@ -61,8 +61,8 @@ def test_the_law_is_that_of_counting_all_triples_and_draws_follow_it():
     modes = np.concatenate(
         [stacked_digits.mode_of(LABELS[stacked_digits.rows_at(6, 1000, 0, step)]) for step in range(10)]
     )
-    seen = np.bincount(modes, minlength=1000)
-    assert scipy.stats.chisquare(seen[law > 0], len(modes) * law[law > 0]).pvalue > 1e-3
+    counts = np.bincount(modes, minlength=1000)
+    assert scipy.stats.chisquare(counts[law > 0], len(modes) * law[law > 0]).pvalue > 1e-3
     np.testing.assert_allclose(stacked_digits.law(np.arange(10)), 1e-3)
 
 

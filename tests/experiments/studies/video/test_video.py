@@ -34,10 +34,10 @@ def test_a_batch_is_a_function_of_seed_and_step_and_no_step_repeats_another():
     parts = [clips.batch(config, seed, step) for seed, step in ((3, 0), (3, 1), (5, 0))]
     (labels,) = parts[0].condition
     assert parts[0].clean.shape == (6, config.frames, 16, 16, 1) and labels.shape == (6,)
-    every = np.concatenate([part.clean for part in parts])
-    assert len(np.unique(every.reshape(18, -1), axis=0)) == 18
+    all_batches = np.concatenate([part.clean for part in parts])
+    assert len(np.unique(all_batches.reshape(18, -1), axis=0)) == 18
     wider = clips.batch(dataclasses.replace(config, batch=12), 3, 0)
-    np.testing.assert_array_equal(every[:12], wider.clean)
+    np.testing.assert_array_equal(all_batches[:12], wider.clean)
 
 
 def test_every_training_takes_as_many_operations_and_factorised_attention_more_steps():
@@ -50,8 +50,8 @@ def test_every_training_takes_as_many_operations_and_factorised_attention_more_s
 def test_operations_are_those_that_the_library_counts_in_the_network(attention):
     """Those of full attention are those of causal attention but for what tells a level to each frame."""
     config = dataclasses.replace(SMOKE, depth=3)
-    given = networks.example(config, attention, frames=4, side=20)
-    counted = accounting.count(networks.network(config, attention), *given, embeddings=False)
+    example = networks.example(config, attention, frames=4, side=20)
+    counted = accounting.count(networks.network(config, attention), *example, embeddings=False)
     assert networks.forward_flops(config, attention, 4, 20) == counted.forward_flops
     assert networks.forward_flops(config, FULL, 1, 20) == networks.forward_flops(config, CAUSAL, 1, 20)
     assert networks.parameters(config, attention) == counted.parameters + counted.embedding_parameters
@@ -61,8 +61,8 @@ def test_a_frame_with_a_cache_costs_what_it_adds_to_a_clip_but_that_earlier_fram
     """A clip of 8 frames has 8² pairs of frames, all of which are counted; frames one by one, each seen by 8, have as
     many.
     """
-    whole = networks.forward_flops(FULL_RUN, CAUSAL, FULL_RUN.frames, FULL_RUN.side)
-    assert networks.cached_flops(FULL_RUN) == whole / FULL_RUN.frames
+    full = networks.forward_flops(FULL_RUN, CAUSAL, FULL_RUN.frames, FULL_RUN.side)
+    assert networks.cached_flops(FULL_RUN) == full / FULL_RUN.frames
     counted = costs.frame_flops(FULL_RUN)
     assert counted[costs.WHOLE] / counted[costs.CACHED] == pytest.approx(8 * 20 / 21)
 
@@ -111,7 +111,7 @@ def clips_with(confidence, displacement, speed=2.0, identity=0.99, distance=1.5)
     def about(value, *shape):
         return value + 0.01 * rng.standard_normal((KNOWN.samples, *shape))
 
-    shown = np.full((8, KNOWN.frames, 16, 16, 1), -1.0, np.float32)
+    images = np.full((8, KNOWN.frames, 16, 16, 1), -1.0, np.float32)
     distances = distance + 0.01 * rng.standard_normal(20)
     frames = KNOWN.frames
     return Judged(
@@ -120,7 +120,7 @@ def clips_with(confidence, displacement, speed=2.0, identity=0.99, distance=1.5)
         about(displacement, frames - 1),
         about(speed),
         distances,
-        shown,
+        images,
     )
 
 
@@ -129,24 +129,24 @@ class KnownJudge:
     noise.
     """
 
-    def __init__(self, of, *, end=(0.5, 0.9), shuffled=2.0):
+    def __init__(self, held_out, *, end=(0.5, 0.9), shuffled=2.0):
         self.real, self.shuffled, self.floor = (
             clips_with(0.9, 0.0),
             clips_with(0.9, shuffled, distance=9.0),
             np.ones(20),
         )
-        self._sets, self._ends = iter([of] * len(ATTENTIONS) * len(KNOWN.seeds) + [clips_with(0.1, 3.0)]), end
+        self._sets, self._ends = iter([held_out] * len(ATTENTIONS) * len(KNOWN.seeds) + [clips_with(0.1, 3.0)]), end
 
-    def measure(self, given, labels):
+    def measure(self, example, labels):
         return next(self._sets)
 
-    def probabilities(self, given):
-        frames = given.shape[1]
-        last = self._ends[int(given.max() > -1)]
+    def probabilities(self, example):
+        frames = example.shape[1]
+        last = self._ends[int(example.max() > -1)]
         confidence = np.linspace(0.9, last, frames) + 0.01 * np.random.default_rng(0).standard_normal(
-            (len(given), frames)
+            (len(example), frames)
         )
-        right = np.eye(10)[draws.labels(len(given))][:, None, :]
+        right = np.eye(10)[draws.labels(len(example))][:, None, :]
         return np.where(right, confidence[:, :, None], (1 - confidence[:, :, None]) / 9)
 
 
@@ -154,14 +154,14 @@ class KnownJudge:
 def measured(monkeypatch, tmp_path):
     """What the study measures of known clips, rollouts and seconds."""
 
-    def measure(of, *, cached=1.0, whole=5.0, power=2.0, **options):
+    def measure(generated, *, cached=1.0, full=5.0, power=2.0, **options):
         rounds = 1 + 0.01 * np.random.default_rng(0).random(KNOWN.rounds)
         powers = {FULL: power, FACTORISED: 1.0, CAUSAL: power}
         sizes = [size for axis in costs.AXES for size in costs.sizes(KNOWN, axis)]
         spent = {
             f"{name} {f} {side}": (f * side**2) ** each * rounds for name, each in powers.items() for f, side in sizes
         }
-        monkeypatch.setattr(measures, "ClipJudge", lambda config: KnownJudge(of, **options))
+        monkeypatch.setattr(measures, "ClipJudge", lambda config: KnownJudge(generated, **options))
         monkeypatch.setattr(clip_network, "restore", lambda *_: np.zeros(1))
         monkeypatch.setattr(clip_network, "publish", lambda *_: None)
         monkeypatch.setattr(draws, "clips", lambda *_: None)
@@ -172,7 +172,7 @@ def measured(monkeypatch, tmp_path):
             lambda config, params, count, long, noise, *_: np.full(shape, noise or -1.0, np.float32),
         )
         monkeypatch.setattr(
-            costs, "timed", lambda *_: {**spent, costs.CACHED: cached * rounds, costs.WHOLE: whole * rounds}
+            costs, "timed", lambda *_: {**spent, costs.CACHED: cached * rounds, costs.WHOLE: full * rounds}
         )
         return Measurements(video.measure(KNOWN, RunFolder(tmp_path), Progress(quiet=True)))
 
@@ -180,42 +180,42 @@ def measured(monkeypatch, tmp_path):
 
 
 def test_clips_like_real_ones_pass_every_claim(measured):
-    made = {f"{claim.id} {claim.seed}": claim for claim in video.STUDY.judge(measured(clips_with(0.88, 0.05)))}
-    assert {claim.verdict for claim in made.values()} == {"PASS"} and len({claim.id for claim in made.values()}) == len(
-        video.STUDY.rows
-    )
-    assert made["displacement-causal 1"].value == pytest.approx(0.025, abs=0.01)  # 0.05 of 2 pixels per frame
-    assert made["cached None"].value == pytest.approx(5) and made["measured None"].value == pytest.approx(1)
+    by_id = {f"{claim.id} {claim.seed}": claim for claim in video.STUDY.judge(measured(clips_with(0.88, 0.05)))}
+    assert {claim.verdict for claim in by_id.values()} == {"PASS"} and len(
+        {claim.id for claim in by_id.values()}
+    ) == len(video.STUDY.rows)
+    assert by_id["displacement-causal 1"].value == pytest.approx(0.025, abs=0.01)  # 0.05 of 2 pixels per frame
+    assert by_id["cached None"].value == pytest.approx(5) and by_id["measured None"].value == pytest.approx(1)
 
 
 @table(
-    ("of", "options", "failing"),
+    ("generated", "options", "failing"),
     [
         (clips_with(0.7, 0.05), {}, {f"confidence-{attention}" for attention in ATTENTIONS}),
         (clips_with(0.88, 0.5), {}, {f"displacement-{attention}" for attention in ATTENTIONS}),
         (clips_with(0.88, 0.0, speed=0.1), {}, {f"speed-{attention}" for attention in ATTENTIONS}),
         (clips_with(0.88, 0.0, identity=0.7), {}, {f"identity-{attention}" for attention in ATTENTIONS}),
         (clips_with(0.88, 0.05), {"end": (0.9, 0.3)}, {"long", "context-noise"}),
-        (clips_with(0.88, 0.05), {"whole": 1.2, "power": 1.0}, {"cached", "measured"}),
+        (clips_with(0.88, 0.05), {"full": 1.2, "power": 1.0}, {"cached", "measured"}),
         (clips_with(0.88, 0.05), {"shuffled": 0.2}, {"shuffled"}),
     ],
 )
-def test_what_is_wrong_fails_the_claims_about_it_alone(measured, of, options, failing):
-    judged = video.STUDY.judge(measured(of, **options))
+def test_what_is_wrong_fails_the_claims_about_it_alone(measured, generated, options, failing):
+    judged = video.STUDY.judge(measured(generated, **options))
     assert {claim.id for claim in judged if claim.verdict == "FAIL"} == failing
 
 
 def test_tables_and_players_show_every_set(measured, tmp_path):
-    of = measured(clips_with(0.88, 0.05))
-    rows = next(iter(video.STUDY.show(of))).rows
+    generated = measured(clips_with(0.88, 0.05))
+    rows = next(iter(video.STUDY.show(generated))).rows
     assert [row[0] for row in rows][1:7:2] == [f"{attention} attention" for attention in ATTENTIONS]
-    player, rollouts = (draw(of, RunFolder(tmp_path)) for draw in video.STUDY.figures[-2:])
+    player, rollouts = (draw(generated, RunFolder(tmp_path)) for draw in video.STUDY.figures[-2:])
     assert len(player.axes[1].values) == KNOWN.frames and len(rollouts.axes[1].values) == KNOWN.long * KNOWN.frames
     assert {path.stem for path in tmp_path.glob("*.webp")} >= {
         f"clips_{attention}_attention" for attention in ATTENTIONS
     }
-    whole = clip_files.read_clip(tmp_path / "rollouts_without_context_noise.webp", mode="L")
-    assert len(whole) == KNOWN.long * KNOWN.frames
+    full = clip_files.read_clip(tmp_path / "rollouts_without_context_noise.webp", mode="L")
+    assert len(full) == KNOWN.long * KNOWN.frames
 
 
 @pytest.fixture(scope="module")
@@ -226,14 +226,14 @@ def fresh():
 def test_a_network_survives_its_file_and_changed_bytes_other_files_and_other_networks_are_refused(fresh, tmp_path):
     path = tmp_path / clip_network.NAME
     about = clip_network.write(path, SMOKE, fresh, 7, 3)
-    config, params, told = clip_network.read(path)
-    assert config == SMOKE and told == about and (told.trained_seed, told.checkpoint) == (7, 3)
+    config, params, words = clip_network.read(path)
+    assert config == SMOKE and words == about and (words.trained_seed, words.checkpoint) == (7, 3)
     jax.tree.map(np.testing.assert_array_equal, params, jax.device_get(fresh))
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    full = path.read_bytes()
+    path.write_bytes(full[:-1] + bytes([full[-1] ^ 1]))
     with pytest.raises(CheckpointCorruptError, match="sha256"):
         clip_network.read(path)
-    path.write_bytes(whole[: len(whole) // 2])
+    path.write_bytes(full[: len(full) // 2])
     with pytest.raises(DataError, match="not a whole"):
         clip_network.read(path)
     clip_network.write(path, dataclasses.replace(SMOKE, width=24), fresh, 7, 3)
@@ -293,8 +293,8 @@ def test_a_longer_rollout_begins_as_a_shorter_one_and_context_noise_reaches_all_
     params = jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(1), leaf.shape), fresh)
     short, long = (draws.long_clips(config, params, 2, times, 0.1, "", Progress(quiet=True)) for times in (1, 2))
     np.testing.assert_allclose(long[:, : config.frames], short, atol=1e-5)
-    whole = draws.rollout(config, config.sampling_steps, 2 * config.frames, params, *_asked(2), 0.1)
-    np.testing.assert_allclose(long, whole.frames, atol=1e-5)
+    full = draws.rollout(config, config.sampling_steps, 2 * config.frames, params, *_asked(2), 0.1)
+    np.testing.assert_allclose(long, full.frames, atol=1e-5)
     quiet = draws.long_clips(config, params, 2, 2, 0.0, "", Progress(quiet=True))
     np.testing.assert_allclose(quiet[:, 0], long[:, 0], atol=1e-5)  # it looks back at nothing
     assert np.abs(quiet[:, 1:] - long[:, 1:]).max() > 1e-4
