@@ -324,7 +324,10 @@ def same_samples(measured: Measurements, folder: RunFolder) -> Figure:
         for steps, name in names.items()
     }
     panels = {steps: samples for steps, samples in images.items() if samples is not None}
-    caption = f"The same ten samples by DDIM, one row for each number of steps: {', '.join(f'{steps:,}' for steps in panels)}."
+    caption = (
+        "The same ten samples by DDIM, one row for each number of steps: "
+        f"{', '.join(f'{steps:,}' for steps in panels)}."
+    )
     rows = [f"{steps:,} steps" for steps in panels]
     return figures.grid(np.concatenate(list(panels.values())), 10, folder.figure("same_samples"), caption, rows=rows)
 

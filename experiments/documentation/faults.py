@@ -221,7 +221,8 @@ INPUTS = {
     "watermarks": {
         "tokens of another tokenizer": "ValueError with the ids and the vocabulary of the mark",
         "logits of another vocabulary": "ValueError with both sizes",
-        "a file of a mark that lacks a setting, has another or is of another vocabulary": "DataError with path, setting and value",
+        "a file of a mark that lacks a setting, has another or is of another vocabulary": "DataError with path, "
+        "setting and value",
         "a mark of pictures out of range, without its nonce, or of another shape": "ValueError or TypeError with the "
         "value and the range",
         "a text that is too short": "p is 1, and nothing is scored",

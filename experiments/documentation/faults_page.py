@@ -12,7 +12,7 @@ from gendiff.runs.reporting import json_files
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = Path(__file__).with_name("pages") / "faults.md"
-HEAD = """<!-- written by `python -m experiments.documentation.faults_page`; edit the rows in faults.py, or the marks of the tests -->
+HEAD = """<!-- written by `python -m experiments.documentation.faults_page`; edit faults.py, or the marks of tests -->
 # Faults and wrong input
 
 What happens when a run is disturbed or is given something wrong, and the tests that show it.

@@ -138,8 +138,8 @@ def attacks(
 ) -> dict[str, Scored]:
     """Every attack on the targets, by its name.
 
-    shared, own_losses: (models, n) losses at shared draws and at draws of their own, shadow models first. shuffled: halves
-        that nobody learned.
+    shared, own_losses: (models, n) losses at shared draws and at draws of their own, shadow models first. shuffled:
+        halves that nobody learned.
     """
 
     def ratio(losses: np.ndarray, halves_of: Halves = learned, **options: Any) -> Scored:

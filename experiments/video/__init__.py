@@ -97,7 +97,8 @@ def plan(config: Config, progress: Progress) -> None:
         operations_of_samples += config.samples * config.sampling_steps * each
         summary = f"{networks.parameters(config, attention):,} parameters, {each:.3g} operations per clip"
         progress.line(
-            f"{attention} attention: {summary}, {networks.steps(config, attention)} steps of {config.batch} clips per seed"
+            f"{attention} attention: {summary}, {networks.steps(config, attention)} steps of {config.batch} clips per "
+            "seed"
         )
     rollouts = (
         2
@@ -109,8 +110,8 @@ def plan(config: Config, progress: Progress) -> None:
     )
     total = seeds * (trained + operations_of_samples + rollouts)
     progress.line(
-        f"{seeds} seeds: training {seeds * trained:.3g} operations, clips {seeds * operations_of_samples:.3g}, long rollouts "
-        f"{seeds * rollouts:.3g}"
+        f"{seeds} seeds: training {seeds * trained:.3g} operations, clips {seeds * operations_of_samples:.3g}, long "
+        f"rollouts {seeds * rollouts:.3g}"
     )
     progress.line(f"in all {total:.3g} operations: {formatting.planned(total)}, and the costs are timed")
 

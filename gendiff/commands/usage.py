@@ -28,9 +28,10 @@ _STUDIES = """studies
   run NAME                      trains and evaluates one; the same command goes on after an interruption
   NAME                          the command of a study that has its own, such as bench
 """
-_FOOT = """COMMAND --help explains its options; --quiet shows no progress; --version shows versions. RUN is a run folder, as in runs/images.
-Exit codes: 0 done, 2 bad usage, 3 not finite, 42 interrupted and saved (run the same command again), 65 bad data or checkpoint,
-69 no such device, 74 disk, 134 another process ended, 128 + N a second signal N.
+_FOOT = """COMMAND --help explains its options; --quiet shows no progress; --version shows versions. RUN is a run
+folder, as in runs/images. Exit codes: 0 done, 2 bad usage, 3 not finite, 42 interrupted and saved (run the same
+command again), 65 bad data or checkpoint, 69 no such device, 74 disk, 134 another process ended, 128 + N a second
+signal N.
 """
 
 

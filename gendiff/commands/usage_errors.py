@@ -36,7 +36,10 @@ def _of_value(kind: type, default: Any, option: str, arguments: Sequence[str]) -
     after = list(arguments[arguments.index(option) + 1 :]) if option in arguments else []
     end = next((number for number, word in enumerate(after) if word.startswith("--")), len(after))
     value_text, (value_type, value) = ranges.as_typed(tuple(after[:end])), field
-    return f"error: {option} {value_text}: it must be {ranges.described(value_type)}, as in {option} {ranges.example(value_type, value)}"
+    return (
+        f"error: {option} {value_text}: it must be {ranges.described(value_type)}, as in {option} "
+        f"{ranges.example(value_type, value)}"
+    )
 
 
 def _field(kind: Any, default: Any, names: list[str]) -> tuple[Any, Any] | None:

@@ -26,7 +26,10 @@ def read(experiment: Experiment, folder: RunFolder) -> tuple[Checkpoint, ...]:
     if experiment.train is None:
         return ()
     stored = configuration.read(folder)
-    goes_on = f"put it back, or remove results.json and train the rest:\n  {resume_command.command(experiment, stored, folder)}"
+    goes_on = (
+        "put it back, or remove results.json and train the rest:\n  "
+        f"{resume_command.command(experiment, stored, folder)}"
+    )
     judged = []
     for part in _parts(folder):
         last = {line["seed"]: line["step"] for line in part.read_metrics()}

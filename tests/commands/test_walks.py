@@ -30,7 +30,8 @@ def note(frame, event, argument):
     if event == "return" and code.co_name == "grid" and code.co_filename.endswith("figures.py") and not first.exists():
         first.write_text(" ".join(sorted(files)))
         sys.setprofile(None)
-    if event == "call" and code.co_filename.startswith(str(commands)) and code.co_flags & inspect.CO_OPTIMIZED and not imports(frame):
+    called = event == "call" and code.co_filename.startswith(str(commands))
+    if called and code.co_flags & inspect.CO_OPTIMIZED and not imports(frame):
         files.add(str(Path(code.co_filename).relative_to(commands)))
 
 

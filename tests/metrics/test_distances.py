@@ -47,7 +47,7 @@ def test_singular_covariances_are_exact_on_crossing_lines_and_at_distance_zero_f
         assert frechet.frechet_distance(one, one) < 1e-11
 
 
-def test_the_frechet_distance_is_that_of_mean_and_unbiased_covariance_also_with_fewer_rows_than_features_and_constant_ones():
+def test_the_frechet_distance_of_rows_is_that_of_mean_and_unbiased_covariance():
     x, y = np.hstack([normal(0, 10, 30), np.full((10, 4), 0.1)]), 2 * normal(1, 60, 34) + 1
     one, other = (gaussian(rows.mean(axis=0), np.cov(rows.T)) for rows in (x, y))
     assert frechet.frechet_distance(x, y) == pytest.approx(frechet.frechet_distance(one, other), rel=1e-9)

@@ -24,7 +24,7 @@ def test_the_loss_is_that_of_dpo_with_errors_in_the_place_of_minus_log_likelihoo
     )
 
 
-def test_a_policy_that_is_the_reference_has_the_loss_log_2_and_a_gradient_that_lowers_the_winners_error_and_raises_the_losers():
+def test_a_policy_that_is_the_reference_has_the_loss_log_2_and_a_gradient():
     winner, loser = ERRORS[:2]
 
     def loss(winner, loser):

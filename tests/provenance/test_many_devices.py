@@ -29,7 +29,8 @@ def equal(name, function, *arrays, atol=0):
 logits, tokens = np.zeros((16, rig.V), np.float32), rig.unmarked(16, 20).astype(np.int32)
 for name, build in rig.MARKS.items():
     mark = build()
-    changed = equal(name, lambda logits, tokens, length: mark(logits, rig.Written(tokens, length)), logits, tokens, index + 4)
+    with_mark = lambda logits, tokens, length: mark(logits, rig.Written(tokens, length))  # noqa: E731
+    changed = equal(name, with_mark, logits, tokens, index + 4)
     assert np.any(changed != logits)
     equal(name, lambda tokens: text_detection.scores(mark, tokens), tokens)
 for name, build in image_rig.MARKS.items():

@@ -21,7 +21,8 @@ def read_text(path, *arguments, **options):
 pathlib.Path.read_text = read_text
 from gendiff.commands import command_line
 from tests.runs import toy
-for line in ("run toy --smoke --out RUN", "sample RUN --num 3 --steps 2 --shard-size 2 --out SHARDS", "report RUN", "evaluate RUN", "list"):
+sample = "sample RUN --num 3 --steps 2 --shard-size 2 --out SHARDS"
+for line in ("run toy --smoke --out RUN", sample, "report RUN", "evaluate RUN", "list"):
     code = command_line.main(line.split(), {"toy": toy.EXPERIMENT})
     assert code == 0, (line, code)
 """

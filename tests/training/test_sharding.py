@@ -24,7 +24,10 @@ from tests.training import linear
 assert len(jax.local_devices()) == 8
 explicit = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
 losses, compiles = {}, []
-jax.monitoring.register_event_duration_secs_listener(lambda name, _, **__: compiles.append(name) if "backend_compile" in name else None)
+def count(name, _, **__):
+    if "backend_compile" in name:
+        compiles.append(name)
+jax.monitoring.register_event_duration_secs_listener(count)
 for accumulate in (1, 2):
     for many, mesh in (("one", None), ("auto", sharding.mesh()), ("explicit", explicit)):
         step = jax.jit(training.make_step(linear.noisy, linear.adamw(), accumulate=accumulate), donate_argnums=0)

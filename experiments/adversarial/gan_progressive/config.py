@@ -107,6 +107,6 @@ def check(config: Config) -> None:
                 raise ConfigError(f"--{subject}.{name} {value} is above {there}, the number of training images")
         if settings.widest < settings.width:
             raise ConfigError(
-                f"--{subject}.widest {settings.widest} is below --{subject}.width {settings.width}: it is the most channels of a "
-                "map"
+                f"--{subject}.widest {settings.widest} is below --{subject}.width {settings.width}: it is the most "
+                "channels of a map"
             )

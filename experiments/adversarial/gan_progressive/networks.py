@@ -146,7 +146,9 @@ def denoiser(config: Config, subject: str) -> Model:
 
 
 def denoising(config: Config, folder: RunFolder, subject: str, images: np.ndarray) -> dict[str, Any]:
-    """The arguments of `training_loop.train`, and of a step benchmark, that name the training of the diffusion model."""
+    """The arguments of `training_loop.train`, and of a step benchmark, that name the training of the diffusion
+    model.
+    """
     recipe, model = numbers(config, subject).denoiser, denoiser(config, subject)
     return {
         "program": training_loop.compile_loss(

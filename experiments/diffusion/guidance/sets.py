@@ -196,8 +196,8 @@ class _Drawn:
         weaker: Mapping[int, Params] | None = None,
         steps: int | None = None,
     ) -> Iterator[list[np.ndarray]]:
-        """For each seed the images at each scale. network: a name for `params`, which are by seed; None takes those of the
-        subject.
+        """For each seed the images at each scale. network: a name for `params`, which are by seed; None takes those of
+        the subject.
         """
         for seed, of_seed in (params or self._params).items():
             title = ", ".join(

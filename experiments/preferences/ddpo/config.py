@@ -128,12 +128,13 @@ def check(config: Config) -> None:
             raise ConfigError(f"twice --{name}.parts {settings.parts} must divide --{name}.batch {settings.batch}")
         if settings.batch % prompts or settings.batch // prompts < 2:
             raise ConfigError(
-                f"--{name}.batch {settings.batch} must hold each of --prompts {prompts} equally often, and at least twice"
+                f"--{name}.batch {settings.batch} must hold each of --prompts {prompts} equally often, and at least "
+                "twice"
             )
         if settings.acting >= settings.steps:
             raise ConfigError(
-                f"--{name}.acting {settings.acting} must be below --{name}.steps {settings.steps}, whose last one the reference "
-                "takes"
+                f"--{name}.acting {settings.acting} must be below --{name}.steps {settings.steps}, whose last one the "
+                "reference takes"
             )
     ranges.at_most("last", config.last, "digits.acting", config.digits.acting)
     if config.networks:

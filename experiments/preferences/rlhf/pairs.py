@@ -100,8 +100,8 @@ def source(
     """From a step to the pairs of DPO, (batch, members): the seeds with their rankings, then the seeds with a reward
     model's preferences.
 
-    laws: (seeds, 4, 512). rankings: the rankings of each seed. tables: (seeds or more, 4, 512) the rewards of the reward
-        models.
+    laws: (seeds, 4, 512). rankings: the rankings of each seed. tables: (seeds or more, 4, 512) the rewards of the
+        reward models.
     """
     fixed = [of_rankings(each) for each in rankings[: len(config.seeds)]]
     size = min(config.dpo_pairs, len(fixed[0][0]))

@@ -87,7 +87,8 @@ def check(config: Config) -> None:
     if config.warmup >> config.halvings >= shortest:
         lengths = f"with --halvings {config.halvings} the shortest training has {shortest} of them"
         raise ConfigError(
-            f"--warmup {config.warmup} must be below --train-steps {config.train_steps}: both count steps, and {lengths}"
+            f"--warmup {config.warmup} must be below --train-steps {config.train_steps}: both count steps, and "
+            f"{lengths}"
         )
     if config.samples & (config.samples - 1):
         raise ConfigError(f"--samples {config.samples} must be a power of 2: blocks of 1, 2, 4, … samples fill it")

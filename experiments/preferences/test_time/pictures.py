@@ -159,8 +159,8 @@ def choose(config: Config, images: np.ndarray) -> tuple[dict[str, Chosen], Shown
 
 
 def _chosen(config: Config, scores: np.ndarray, claimed: np.ndarray, readings: np.ndarray) -> Chosen:
-    """scores: (sets · samples, classes), by which pictures are chosen. claimed, readings: (sets · samples,) the class of
-    each.
+    """scores: (sets · samples, classes), by which pictures are chosen. claimed, readings: (sets · samples,) the class
+    of each.
     """
     sets = len(scores) // config.samples
     labels = np.tile(np.arange(digits.CLASSES), sets)

@@ -58,8 +58,8 @@ def check(config: Config) -> None:
         ranges.rising(name, getattr(config, name))
         if len(getattr(config, name)) < 2:
             raise ConfigError(
-                f"--{name} {ranges.as_typed(getattr(config, name))} must be two or more: what changes with them is asked "
-                "for"
+                f"--{name} {ranges.as_typed(getattr(config, name))} must be two or more: what changes with them is "
+                "asked for"
             )
     ranges.among("delta", config.delta, "deltas", config.deltas)
     ranges.at_most("few", config.few, "texts", config.texts)

@@ -52,7 +52,8 @@ def plan(config: Config, progress: Progress) -> None:
         progress.line(f"{row.kind}: {sizes}; {len(row.seeds)} seeds, learning rate {row.rate:.2g}, {spent}")
     total = sum(map(rows.flops, all_rows))
     progress.line(
-        f"{len(all_rows)} rows, {total:.2e} operations: {formatting.duration(total / 1e10)} at 10¹⁰ operations per second"
+        f"{len(all_rows)} rows, {total:.2e} operations: {formatting.duration(total / 1e10)} at 10¹⁰ operations per "
+        "second"
     )
 
 

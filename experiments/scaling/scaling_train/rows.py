@@ -113,7 +113,8 @@ def _check_sweep(name: str, settings: Sweep) -> None:
     ranges.rising(f"{name}.budgets", settings.budgets)
     if len(settings.budgets) < 2:
         raise ConfigError(
-            f"--{name}.budgets {ranges.as_typed(settings.budgets)} must be two or more: what grows with them is asked for"
+            f"--{name}.budgets {ranges.as_typed(settings.budgets)} must be two or more: what grows with them is asked "
+            "for"
         )
     if len(settings.widths) != len(settings.depths):
         both = (

@@ -62,7 +62,8 @@ def resolve_path(name: str) -> str:
 def open_pictures(config: Config, path: str, folder: RunFolder | None) -> Pictures:
     """The pictures at a path of `resolve_path`, all of them decoded once.
 
-    folder: of the run, which keeps them for the next start unless there is a `cache`, and lists the bad ones; None lists nothing.
+    folder: of the run, which keeps them for the next start unless there is a `cache`, and lists the bad ones; None
+        lists nothing.
 
     Raises DataError for missing, empty and damaged data and for too few pictures, and ConfigError for options out of
     range.

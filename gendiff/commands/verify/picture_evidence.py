@@ -79,7 +79,10 @@ def _credentials(path: Path) -> Iterator[str]:
     if credentials is None:
         yield "content credentials (C2PA): none"
         return
-    yield f"content credentials (C2PA): {credentials.state}: {STATES.get(credentials.state, 'a state that is not known here')}"
+    yield (
+        f"content credentials (C2PA): {credentials.state}: "
+        f"{STATES.get(credentials.state, 'a state that is not known here')}"
+    )
     yield f"  signed as {credentials.issuer!r} by {credentials.generator!r}"
     for source in credentials.sources:
         yield f"  origin: {source.rsplit('/', 1)[-1]}"

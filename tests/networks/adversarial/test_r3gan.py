@@ -83,7 +83,7 @@ def test_the_last_kernel_of_a_block_starts_at_0_and_the_others_by_the_gain_of_th
     assert not np.any(params["contract"]["kernel"]) and "bias" not in params["contract"]
 
 
-def test_the_paper_s_network_of_32_pixels_has_768_channels_everywhere_and_layers_between_sizes_only_where_channels_change():
+def test_the_paper_s_network_of_32_pixels_has_768_channels_everywhere():
     network = networks.R3GANGenerator(size=32, width=768, widest=768)
     params = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), np.zeros((1, 64), np.float32)))
     assert len([name for name in params if name.startswith("block")]) == 8 and not [
