@@ -28,7 +28,7 @@ from gendiff.diffusion import (
 )
 from gendiff.diffusion.acceleration import parallel, stateful_denoiser
 from gendiff.diffusion.acceleration.accept_or_reflect import accept_or_reflect
-from gendiff.diffusion.acceleration.feature_cache import feature_cache
+from gendiff.diffusion.acceleration.deep_cache import feature_cache
 from gendiff.diffusion.acceleration.stateful_denoiser import stateful
 from gendiff.diffusion.certify import oracles
 from gendiff.diffusion.denoiser import from_network

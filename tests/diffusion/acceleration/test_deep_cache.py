@@ -12,7 +12,7 @@ import pytest
 from gendiff import diffusion
 from gendiff.core import records
 from gendiff.diffusion import guidance, samplers, stateful_denoiser
-from gendiff.diffusion.acceleration.feature_cache import FeatureCache, feature_cache
+from gendiff.diffusion.acceleration.deep_cache import FeatureCache, feature_cache
 from tests.diffusion.reports import Reports
 from tests.quickly import in_numpy
 from tests.refusals import refusals
