@@ -67,9 +67,8 @@ class Order:
     """The plugin of one process: of the controller, or of one worker.
 
     end_within: seconds of this process in which a test must be expected to end, by its recorded costs; it is skipped
-        otherwise. commit: of
-    the slow tests of studies only the third of this commit's hash is run. record: whether the costs of this run are
-    recorded.
+    otherwise. commit: of the slow tests of studies only the third of this commit's hash is run. record: whether the
+    costs of this run are recorded.
     """
 
     def __init__(self, end_within: float | None, commit: str | None, record: bool) -> None:

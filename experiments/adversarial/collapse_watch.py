@@ -18,8 +18,7 @@ def looking(
     """An `on_state` of `training.fit` or of `training_loop.train`. It changes no step.
 
     draw: from the generator's average to samples (n, …), best jitted. interval: in steps. tell: is called with the step
-        and the report, such
-    as `lambda step, report: progress.line(described(step, report))`. known: real data or modes, as
+    and the report, such as `lambda step, report: progress.line(described(step, report))`. known: real data or modes, as
     `adversarial.watch.report` takes them.
     """
     checks.integer("interval", interval, 1)

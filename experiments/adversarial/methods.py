@@ -32,8 +32,7 @@ class Method:
     """One way to train a GAN.
 
     title: in tables and figures. penalties, constraint: of `adversarial.make_step`, from the weights. critic_steps: per
-        step of the
-    generator. packing: samples that the critic sees as one. features: what of the batch the critic is shown
+    step of the generator. packing: samples that the critic sees as one. features: what of the batch the critic is shown
     (`networks.DenseCritic`). spectral: whether its kernels are divided by their norms.
     optimizer: of both networks, from a learning rate. pace: the rate of both in units of the experiment's.
     """

@@ -56,8 +56,7 @@ class Recipe:
     """Of one seed.
 
     step: (state, batch (rows, size)) -> (state, metrics). fresh: from the key of a seed, and for a paced recipe a
-        factor of its learning
-    rates, to the state before the first step.
+    factor of its learning rates, to the state before the first step.
     draw: (parameters, key, index (n,)) -> samples (n, size). decay: of the average that samples come from.
     flops: of one step, as XLA counts its operations.
     """

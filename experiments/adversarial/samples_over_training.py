@@ -21,8 +21,7 @@ def train(
     """Trains as far as each share of a training whose samples are missing, and keeps what is drawn there.
 
     advance: from a share to the state after that part of the training, which goes on from a checkpoint. draw: (state,
-        share) -> arrays by
-    name.
+    share) -> arrays by name.
     """
     for share in missing(folder, shares):
         samples = draw(advance(share), share)

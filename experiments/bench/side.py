@@ -166,8 +166,7 @@ class SideProcess:
     """One process in which a `Side` serves. Use it as a context, at whose end it ends.
 
     command: a module of the checkout `project`, and its arguments. python: its interpreter. variables: added to its
-        environment;
-    BENCH_THREADS counts its cores.
+    environment; BENCH_THREADS counts its cores.
     """
 
     def __init__(

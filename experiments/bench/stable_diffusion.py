@@ -2,8 +2,8 @@
 of prompts.
 
 part: "load" reads all weights; "text", the encoders; "encode" and "decode", the halves of the autoencoder; "step", the
-    U-Net once, with
-the latents of both halves of guidance; "draw", a whole picture. Parts are read when a work needs them, once.
+U-Net once, with the latents of both halves of guidance; "draw", a whole picture. Parts are read when a work needs them,
+once.
 """
 
 import functools

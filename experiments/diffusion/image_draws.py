@@ -46,8 +46,7 @@ class Draws:
     sampler: default DDIM. grid: (schedule, steps) -> levels. second: the model of a further network that rules of
         guidance may use.
     libraries: as of `devices.compiler_options`; False for packed parameters. built: what makes a denoiser of a network,
-        by the arguments of
-    `denoiser.from_network`. absent: the condition that guidance leads away from.
+    by the arguments of `denoiser.from_network`. absent: the condition that guidance leads away from.
     """
 
     model: Model
@@ -79,8 +78,7 @@ class Draws:
 
         rule: None takes classifier-free guidance, or no guidance at scale 1. second: parameters of the second network.
         temperature, schedule: None takes the model's. condition: a pytree with a row per sample; None takes the classes
-            in
-        turn. Raises NonFiniteError with the indices of samples that are not finite.
+        in turn. Raises NonFiniteError with the indices of samples that are not finite.
         """
         index = np.arange(count, dtype=np.int32)
         leaves, structure = jax.tree.flatten(labels(count, self.model.num_classes) if condition is None else condition)

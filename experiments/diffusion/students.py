@@ -54,11 +54,10 @@ class Teaching:
     guide: the network as a denoiser -> the teacher. teacher_cost: evaluations of the network that one of the teacher
         makes.
     budget: evaluations of the network that each training makes. pairs: those of them which drawing pairs has cost; 0
-        where all students
-    learn from what the teacher draws. batch: samples of a step. fake_steps: of the denoiser of generated samples, for
-    each of the generator. intervals: of the path at the end of consistency training and distillation. shortest: how
-    many of the shortest steps of a shortcut model the path has; both are powers of 2. optimizer: of so many steps. ema:
-    decay of the average that draws.
+    where all students learn from what the teacher draws. batch: samples of a step. fake_steps: of the denoiser of
+    generated samples, for each of the generator. intervals: of the path at the end of consistency training and
+    distillation. shortest: how many of the shortest steps of a shortcut model the path has; both are powers of 2.
+    optimizer: of so many steps. ema: decay of the average that draws.
     """
 
     model: Model
@@ -97,12 +96,11 @@ class Student:
 
     loss: what it descends. frozen: what the loss reads beside the batch. cost: evaluations of the student's networks
         per sample and step.
-    teacher: of the teacher. on_pairs: whether it learns from pairs that the teacher draws, in place of the
-        data. fake_cost: evaluations of
-    each step of a second network, which learns the student's samples beside it; 0 where there is none.
+    teacher: of the teacher. on_pairs: whether it learns from pairs that the teacher draws, in place of the data.
+    fake_cost: evaluations of each step of a second network, which learns the student's samples beside it; 0 where there
+    is none.
     sampler: what draws from it, one evaluation per step. second_time: whether its network is told one. rounds: the
-        evaluations of its
-    networks; () where one network serves all. most: evaluations in which it is drawn at most.
+    evaluations of its networks; () where one network serves all. most: evaluations in which it is drawn at most.
     """
 
     loss: Make

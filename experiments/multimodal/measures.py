@@ -32,10 +32,9 @@ class Judged:
     """Of one seed.
 
     drawn: (n,) whether the classifier sees the digit of the caption. mismatched: that of another caption. captioned:
-        (m,) whether the
-    caption of a held-out digit is right. answered, blind: (q,) whether answers about held-out pairs are right, with the
-    scene and with another one. seen: (q,) the same as answered about other pairs. text_loss, picture_loss: of each
-    held-out digit (m,), by the name of the network. language: the largest difference of logits.
+    (m,) whether the caption of a held-out digit is right. answered, blind: (q,) whether answers about held-out pairs
+    are right, with the scene and with another one. seen: (q,) the same as answered about other pairs. text_loss,
+    picture_loss: of each held-out digit (m,), by the name of the network. language: the largest difference of logits.
     """
 
     drawn: np.ndarray

@@ -38,8 +38,7 @@ def predict(params: Params, x: jax.Array, t: jax.Array, *, pace: float = 1.0, st
     """What one MLP answers to x (b, 8, 8, 1) at times t (b,).
 
     pace: factor on times 0 … 1000. At 1 the fastest waves differ between neighbouring levels. standardised: what enters
-        each layer behind
-    the first has mean 0 and variance 1.
+    each layer behind the first has mean 0 and variance 1.
     """
 
     def linear(name: str, y: jax.Array) -> jax.Array:

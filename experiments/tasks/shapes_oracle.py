@@ -160,8 +160,7 @@ class _Fit:
     """A template on each crop.
 
     explained: mean square per value. rival: the most that any template of another shape or size explains. reach: how
-        far, per axis, the
-    centre may be from the quarter's.
+    far, per axis, the centre may be from the quarter's.
     """
 
     shape: np.ndarray

@@ -14,9 +14,8 @@ _FRAME = re.compile("[╭╮╰╯│─]+")
 def line(kind: type, default: Any, arguments: Sequence[str], message: str) -> str:
     """The line that takes the place of tyro's message, or "" where that says enough.
 
-    kind: the dataclass of the options, whose parts `runner` and `config`, if any, have options without a
-        prefix. default: an instance of
-    it, or None.
+    kind: the dataclass of the options, whose parts `runner` and `config`, if any, have options without a prefix.
+    default: an instance of it, or None.
     """
     text = " ".join(_FRAME.sub(" ", message).split())
     if match := re.search(r"(?:Error parsing|Missing value for argument) '?(--[\w.-]+)", text):

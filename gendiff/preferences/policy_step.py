@@ -122,10 +122,10 @@ def make_step(
     argument of `score`. Both are data under jit, and get no gradient.
 
     Metrics: score (), mean reward without penalty; kl (), mean of k1 over samples; objective (), score − β kl; beta ();
-        mismatch (), the
-    largest |log-probability by evaluate − that by roll| before any gradient step, which is 0 up to rounding unless the
-    two disagree about temperature, truncation or alignment; and means over the gradient steps: loss, grad_norm, those
-    of `policy_loss`. finite () bool tells whether every gradient step was finite; one that is not is skipped.
+    mismatch (), the largest |log-probability by evaluate − that by roll| before any gradient step, which is 0 up to
+    rounding unless the two disagree about temperature, truncation or alignment; and means over the gradient steps:
+    loss, grad_norm, those of `policy_loss`. finite () bool tells whether every gradient step was finite; one that is
+    not is skipped.
 
     Args:
         roll: `(params, key, batch) -> Rollout`.

@@ -52,8 +52,7 @@ def settle(
     """The place by options, which win, and by the environment; None where this process is alone.
 
     connected: the processes must find each other. Raises ConfigError where mode "on" is not told enough, and for
-        options that contradict
-    each other.
+    options that contradict each other.
     """
     options = {"coordinator": coordinator, "processes": processes, "process": process}
     values: dict[str, Any] = {name: value for name, value in options.items() if value is not None}

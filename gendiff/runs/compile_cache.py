@@ -36,8 +36,7 @@ def use(folder: str | None = None, say: Callable[[str], None] = lambda _: None) 
     """Keeps programs for the next process, and returns where; None where they are not kept.
 
     folder: keeps all programs there; `none` keeps nothing. None takes $GENDIFF_COMPILE_CACHE, or what JAX was told by
-        its own settings, or
-    the folder of the user. say: shows one line where that folder cannot be used.
+    its own settings, or the folder of the user. say: shows one line where that folder cannot be used.
     """
     config: Any = jax.config  # its fields are made at run time
     chosen = os.environ.get(VARIABLE) if folder is None else folder

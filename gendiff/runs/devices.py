@@ -32,9 +32,8 @@ def compiler_options(libraries: bool = True) -> dict[str, str | int]:
     convolutions then go to Eigen, which runs small ones on all cores.
 
     libraries: False leaves the choice of libraries to XLA, as programs with single rows, bfloat16 or 8 bits need it.
-        With jax 0.10 and 0.11
-    it also asks for the schedule of least memory, which is the default since 0.12: theirs unpacks all packed kernels
-    before the first call.
+    With jax 0.10 and 0.11 it also asks for the schedule of least memory, which is the default since 0.12: theirs
+    unpacks all packed kernels before the first call.
 
     Nothing on other backends, nor outside the versions where this was tried: an option that the compiler does not know
     is an error.

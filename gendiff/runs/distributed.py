@@ -37,8 +37,7 @@ def join(
     """Connects this process with the others, if there are any. Call it before JAX has a backend.
 
     served: whether what follows can use several processes. Raises ConfigError where it cannot, and as `cluster.settle`
-        does, and PeerError
-    where the others do not come.
+    does, and PeerError where the others do not come.
     """
     job = cluster.settle(mode, coordinator, processes, process)
     if job is None:

@@ -28,8 +28,8 @@ def stream(
     draw: (index, *aligned) -> a pytree of arrays (together, …); best a function jitted by `devices.jit`, its other
         arguments bound.
     groups: (tag, (index, *aligned)), each array (n, …). A part never spans two groups. Every part has min(together, n)
-        samples; the last
-    of a group repeats sample n - 1, and the repeats are cut off. padded: it has `together` of them in any case.
+    samples; the last of a group repeats sample n - 1, and the repeats are cut off. padded: it has `together` of them in
+    any case.
     """
     waiting: Any = None
     for tag, arrays in groups:

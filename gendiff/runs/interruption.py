@@ -49,8 +49,8 @@ def watch(*, at_once: bool = False) -> Iterator[Stop]:
     at once.
 
     at_once: the signal raises Preempted wherever the program is, for code whose every lasting result is on disk
-        already. One such watch
-    within another takes the signals again, in case that something has taken them in between, and counts with the other.
+    already. One such watch within another takes the signals again, in case that something has taken them in between,
+    and counts with the other.
     """
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield Stop()

@@ -2,11 +2,9 @@
 
 Such as:
 
-    CLAIMS = (
-        claim("guidance 1", "frechet", "<=", 1.75, role="E1", reason="a Gaussian fitted to the data has 1.9"),
-        claim("guidance 1", "recall", ">=", 0.8, role="check", reason="the same Gaussian has 0.6"),
-    )
-    CONTROLS = (control("untrained", "frechet", against="guidance 1", by=">=", margin=8.0),)
+    CLAIMS = ( claim("guidance 1", "frechet", "<=", 1.75, role="E1", reason="a Gaussian fitted to the data has 1.9"),
+    claim("guidance 1", "recall", ">=", 0.8, role="check", reason="the same Gaussian has 0.6"), ) CONTROLS =
+    (control("untrained", "frechet", against="guidance 1", by=">=", margin=8.0),)
 
     def measure(config, folder, progress):
         for seed in config.seeds:

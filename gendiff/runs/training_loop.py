@@ -67,17 +67,15 @@ def train(
     program: of `compile_loss` or `compile_step`; its state has `step` (). Several seeds that are given the same one
         compile once.
     data: a pytree of NumPy arrays (size, …), all of it in memory, from which `batch` rows per step are gathered on the
-        host as a pure
-    function of (seed, step); or a pure function step -> batch, for steps 0, 1, …, with `batch` left out. A batch is
-    split over the devices along the first axis of its arrays; the devices must divide it. With several processes
-    `batch` counts the rows of all, and a function gives the part of this process (see `sharding.share`).
+    host as a pure function of (seed, step); or a pure function step -> batch, for steps 0, 1, …, with `batch` left out.
+    A batch is split over the devices along the first axis of its arrays; the devices must divide it. With several
+    processes `batch` counts the rows of all, and a function gives the part of this process (see `sharding.share`).
     seed: the key of a step is fold_in(key(seed), step).
     checkpoint_every, log_every: in steps; the last is always saved and logged. keep: how many checkpoints.
     most_nonfinite: a step with a NaN or infinite loss or gradient is skipped and counted; after so many in a row the
         batch goes to debug/.
     on_step, on_state: of `training.fit`, beside what this does with each step. Of several processes number 0 calls
-        them, with its own
-    copy of the state; a state that is split over processes is not handed on.
+    them, with its own copy of the state; a state that is split over processes is not handed on.
     fingerprint: of the data where they are a function, such as that of a source; processes with another one are
         refused.
     snapshot_every: steps between snapshots of the averages by power functions, in `folder.snapshots(seed)`; None keeps
@@ -257,8 +255,7 @@ def restore_length(
     of one seed.
 
     init: as for `restore_ema`, whose errors it raises. relative_std: of the average; it ends at the newest snapshot.
-        ConfigError for a run
-    without snapshots, and for a length out of range.
+    ConfigError for a run without snapshots, and for a length out of range.
     """
     if not folder.snapshots(seed).is_dir():
         raise ConfigError(

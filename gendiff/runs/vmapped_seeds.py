@@ -80,8 +80,8 @@ def restore(
     axis of seeds in front.
 
     fresh, arguments: of the training; only shapes count. seed: the first of the training. decay: as for
-        `training_loop.restore_ema`, which says
-    what is raised. averaged: False for the parameters themselves in place of their average.
+    `training_loop.restore_ema`, which says what is raised. averaged: False for the parameters themselves in place of
+    their average.
     """
 
     def init(key: jax.Array) -> Params:

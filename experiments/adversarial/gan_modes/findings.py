@@ -20,10 +20,9 @@ class Found:
     """Of one method or control on one target.
 
     name: of the method or control. reports: of each seed, of the samples at the end. distances: (seeds,) Wasserstein
-        distance of points to
-    as many real ones; NaN of pictures. covered: (places, seeds) modes among the first samples at each place of the
-    training; of a control at one place. drawn: at each place. unaveraged: of each seed, of points that the parameters
-    themselves draw; () for the others.
+    distance of points to as many real ones; NaN of pictures. covered: (places, seeds) modes among the first samples at
+    each place of the training; of a control at one place. drawn: at each place. unaveraged: of each seed, of points
+    that the parameters themselves draw; () for the others.
     """
 
     name: str

@@ -43,8 +43,7 @@ class Game:
     """A pair at one stage of growing; one that does not grow is at its last stage from the start.
 
     step: (state, batch) -> (state, metrics). fresh: from a key to the state, the same at all stages. draw: (parameters,
-        key, index (n,),
-    weight ()) -> pictures of the stage.
+    key, index (n,), weight ()) -> pictures of the stage.
     """
 
     step: Callable[[AdversarialState, Growing], tuple[AdversarialState, Metrics]]

@@ -19,8 +19,7 @@ class Growing(NamedTuple):
     """A batch of a growing pair.
 
     clean: (b, h, w, c) pictures of full size. weight: (b,) of the stage's newest block. first: (b,) whether the step is
-        the first of its
-    stage. The last two are the same in every row.
+    the first of its stage. The last two are the same in every row.
     """
 
     clean: np.ndarray

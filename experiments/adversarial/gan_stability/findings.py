@@ -25,8 +25,7 @@ class Found:
     """Of one method, or of a control, which has one pace.
 
     reports: (paces, seeds) of the samples at the end. drawn: of each place of the training, samples (paces, seeds, n,
-        2). losses: (paces,
-    seeds, steps). spectra: of their settled part, one per run.
+    2). losses: (paces, seeds, steps). spectra: of their settled part, one per run.
     """
 
     name: str

@@ -17,8 +17,7 @@ class Spectrum:
     """Of one curve.
 
     frequency: (k,) in cycles per step, above 0. power: (k,) over their mean, so that white noise has 1 everywhere; NaN
-        for a curve that
-    is too short or constant.
+    for a curve that is too short or constant.
     """
 
     frequency: np.ndarray

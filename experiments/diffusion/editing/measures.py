@@ -18,9 +18,8 @@ class Restoration:
     """One problem by one method: for each digit (n,) the square error, whether the judge reads it right, and the
     residual's square.
 
-    first: images (n, 8, 8, 1), a single sample. single: the error of these; error: that of the mean of
-        several. residual: the mean square
-    of y - A x for the single one, not clipped.
+    first: images (n, 8, 8, 1), a single sample. single: the error of these; error: that of the mean of several.
+    residual: the mean square of y - A x for the single one, not clipped.
     """
 
     first: np.ndarray

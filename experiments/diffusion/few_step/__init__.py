@@ -4,9 +4,9 @@
 
 trains one network of digits per seed, the teacher, and students that learn from it or from the data to draw in 1 to 8
 evaluations: progressive distillation, reflow, consistency distillation and training, shortcut models, MeanFlow and
-    distribution matching. Each has as
-many operations as the teacher's own training had. Beside them stand samplers of the teacher itself on fixed, cut and
-learned levels. All are held against the teacher's DDIM in many steps, from the same noise and labels.
+distribution matching. Each has as many operations as the teacher's own training had. Beside them stand samplers of the
+teacher itself on fixed, cut and learned levels. All are held against the teacher's DDIM in many steps, from the same
+noise and labels.
 
 A run that was interrupted goes on with the training where it stood; samples are drawn again.
 """

@@ -74,8 +74,8 @@ class Method:
     """One way to draw. Those of equal rule and sampler, with a second time or without, share a program.
 
     resolved: whether its levels are those that the data resolve, else they are `grids.trailing`. guided: where it
-        guides; None is the
-    interval of the network. student: the one that draws, which needs no guidance; empty where the network does.
+    guides; None is the interval of the network. student: the one that draws, which needs no guidance; empty where the
+    network does.
     """
 
     rule: Rule

@@ -47,8 +47,7 @@ class Subject:
     differentiable: the model with gradients that a CPU computes fast inside of a loop. two_times: the model with a
         second time.
     captions: those that are judged. others: those that levels are learned from. taught: so many of the network's
-        training,
-    none of which is judged.
+    training, none of which is judged.
     decode: what the network draws (n, h, w, c) -> pictures (n, h, w, 3). adherence: pictures -> (n,) 1 where the
         caption is met.
     real, floor: features of real pictures, and of others that are measured as if they were drawn.

@@ -31,8 +31,8 @@ class Subject:
     """A data set, and how samples of it are judged.
 
     adherent: (images, labels) -> (n,) whether an image shows what was asked for. reference, reference_labels: real
-        images that no network
-    saw. means: (classes, d), of the training images of each class. limit: a value beyond ±limit is clipped.
+    images that no network saw. means: (classes, d), of the training images of each class. limit: a value beyond ±limit
+    is clipped.
     """
 
     name: str

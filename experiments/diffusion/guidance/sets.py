@@ -80,8 +80,8 @@ class DrawnSets:
     cure.
 
     dropouts: by the share, one seed each. shuffled: of the network that learned shuffled labels. shown: of each subject
-        the first images of
-    the first seed, (scales, n, h, w, c). explored: of each subject (scales, steps, seeds, n, h, w, c).
+    the first images of the first seed, (scales, n, h, w, c). explored: of each subject (scales, steps, seeds, n, h, w,
+    c).
     """
 
     plain: Mapping[str, Sweep]

@@ -31,9 +31,8 @@ class Way:
     """One way to draw samples 0 … n - 1.
 
     how: in words. order (n,): the samples in the order of drawing. together: samples in one call (None: all). others:
-        indices that are
-    drawn along. chunk: samples in a chunk of `in_chunks`. padding: intervals that the grid is longer. fixed: the step
-    count is no data. mapped: each sample under `vmap`.
+    indices that are drawn along. chunk: samples in a chunk of `in_chunks`. padding: intervals that the grid is longer.
+    fixed: the step count is no data. mapped: each sample under `vmap`.
     """
 
     how: str

@@ -26,9 +26,8 @@ class Neighbourly(Sampler):
     """DDIM with eta = 1, then a Langevin step, whose samples look at each other.
 
     shared_key, shared_norms: 0 or 1, as data, so that one program serves all of them. With shared_key the noise is
-        `FirstsNoise`; with
-    shared_norms the Langevin step is sized by norms averaged over the batch, as published code has it. With neither it
-    is `ddim(1.0)`.
+    `FirstsNoise`; with shared_norms the Langevin step is sized by norms averaged over the batch, as published code has
+    it. With neither it is `ddim(1.0)`.
     """
 
     shared_key: float

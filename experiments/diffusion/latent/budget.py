@@ -30,8 +30,7 @@ class StepTimes:
     """What one optimizer step of each network costs, by its name.
 
     seconds: of one step in each round, and of encoding `together` pictures. flops: of a step by XLA's count. peak:
-        bytes of a step by
-    XLA's analysis.
+    bytes of a step by XLA's analysis.
     """
 
     seconds: dict[str, tuple[float, ...]]

@@ -32,10 +32,9 @@ class OfSeed:
     """What one seed gave. Distances to the held-out pictures are of draws, (draws,).
 
     curves: of each model the distances of its samples after each part of its training, (parts, draws). decoded: of
-        reconstructions of
-    training pictures, which a perfect model of latents would draw. psnr: (n,) of reconstructed held-out
-    pictures. untrained: of samples of untrained networks, and of the MEAN; None beyond the first seed. shown: rows of
-    pictures by what they are.
+    reconstructions of training pictures, which a perfect model of latents would draw. psnr: (n,) of reconstructed
+    held-out pictures. untrained: of samples of untrained networks, and of the MEAN; None beyond the first seed. shown:
+    rows of pictures by what they are.
     """
 
     curves: Mapping[str, np.ndarray]

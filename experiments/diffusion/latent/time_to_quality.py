@@ -23,8 +23,7 @@ class Reached:
     """After how many seconds a curve is at its target.
 
     bound: "at most" where its first point is there already, and "more than" where no point is: the seconds are then of
-        the first or the
-    last point.
+    the first or the last point.
     """
 
     seconds: float
@@ -72,8 +71,7 @@ def speedup(
     seconds are added.
 
     slower, faster: (seconds (k,), draws of the distance (k, draws)). The interval is that of a bootstrap of the draws
-        of every point. In
-    it, as in the value, a time that is no more than bounded counts as its bound.
+    of every point. In it, as in the value, a time that is no more than bounded counts as its bound.
     """
     (slow_seconds, slow), (fast_seconds, fast) = slower, faster
 

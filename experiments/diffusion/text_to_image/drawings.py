@@ -125,9 +125,8 @@ def judge(
     """At the scale that is judged, and at every scale.
 
     swept: measures of the three sets. gains: by seed the share of the asked colour in pictures of combinations, less
-        that in pictures
-    without the word. copies: of pictures of held-out captions, of the first seed. arrays: for figures, beside all of
-    this.
+    that in pictures without the word. copies: of pictures of held-out captions, of the first seed. arrays: for figures,
+    beside all of this.
     """
     best, arrays = best_index(swept), {**arrays, "swept": swept, "copies": copies}
     numbers: dict[str, CellValue]

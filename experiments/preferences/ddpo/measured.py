@@ -38,8 +38,8 @@ class PolicySamples:
     images: (m · p, h, w, c). rewards, kl: (m, p), kl of each trajectory as the sum over its steps of the exact KL; 0
         for the reference.
     judged: (m, p) whether a judge that took no part in the reward sees what was wanted. agreement: (m, p) whether it
-        says what the reward
-    says. Neither is there for ink. vendi: how many distinct samples 100 of a prompt amount to, a mean over prompts.
+    says what the reward says. Neither is there for ink. vendi: how many distinct samples 100 of a prompt amount to, a
+    mean over prompts.
     """
 
     images: np.ndarray

@@ -32,8 +32,7 @@ class DdpoState:
     step: () int32, the updates done. policy: what is learned, which may step several times per update. reference:
         parameters that stay.
     chosen: () int32, the place of the reward among those of the task. scale: the reward in standard deviations of the
-        reference's, from its
-    mean.
+    reference's, from its mean.
     """
 
     step: Any

@@ -56,10 +56,9 @@ class RewardedTask:
     that of the actions. The last step, to the clean sample, adds no noise and has no density, so it is never an action.
 
     rewards: their names. reference: its parameters. words: the condition, a pytree of arrays with one row per prompt:
-        those that are
-    learned come first. score: (images (b, …), prompt (b,)) -> (b, rewards) under jit. asked: (n, 3, 4) the attributes
-    of scenes that the prompts ask for; None for digits. adapted: rank and paths of low-rank changes, which are then all
-    that a policy learns.
+    those that are learned come first. score: (images (b, …), prompt (b,)) -> (b, rewards) under jit. asked: (n, 3, 4)
+    the attributes of scenes that the prompts ask for; None for digits. adapted: rank and paths of low-rank changes,
+    which are then all that a policy learns.
     """
 
     rewards: tuple[str, ...]

@@ -37,8 +37,7 @@ class Searched:
     shares: by method (seeds, counts, n) of right answers over blocks of samples. greedy: (seeds, n) whether the
         likeliest answer is right.
     right: (seeds, n) how many of all samples are. lead, voted: (seeds, n) of `choosing.majority_gain`. area: (seeds,)
-        the chance that the
-    verifier scores a right answer above a wrong one.
+    the chance that the verifier scores a right answer above a wrong one.
     """
 
     arm: Arm

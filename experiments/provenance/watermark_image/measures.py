@@ -38,11 +38,10 @@ class Found:
     """All of one network. Each array has an entry per picture.
 
     p: mark -> change -> p-values under the right key. right: share of bits read right, by change. blank, wrong: mark ->
-        p-values under
-    keys of their own, of unmarked pictures and of marked ones. one_key: mark -> of unmarked pictures under the one key.
+    p-values under keys of their own, of unmarked pictures and of marked ones. one_key: mark -> of unmarked pictures
+    under the one key.
     plug_in: Tree-Ring's published p-values of unmarked pictures. pictures: mark -> stored. sets, noises: of the whole
-        sets, without a
-    mark, by Gaussian Shading, and by it with one nonce.
+    sets, without a mark, by Gaussian Shading, and by it with one nonce.
     """
 
     p: dict[str, dict[str, np.ndarray]]

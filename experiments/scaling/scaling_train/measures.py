@@ -90,8 +90,7 @@ def table(sweep_runs: Sequence[Run], losses: Sequence[float] | None = None, *, e
     """The runs as points of a scaling law. losses: one per run; None: means over seeds.
 
     embeddings: whether parameters and operations are those of all layers. False: those that Kaplan et al. count, C = 6
-        N D without the last
-    layer.
+    N D without the last layer.
     """
     size = np.array([run.cost.parameters if embeddings else run.cost.bare for run in sweep_runs], np.float64)
     tokens = np.array([run.tokens for run in sweep_runs], np.float64)

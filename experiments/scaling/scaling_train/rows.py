@@ -128,8 +128,7 @@ class Row:
     """One training of one network with one or more seeds side by side: a row of the sweep.
 
     marks: steps after which the held-out loss is measured, rising; the last one ends the training. horizon: steps over
-        which the learning
-    rate falls. The other fields are those of the configuration, and constants.
+    which the learning rate falls. The other fields are those of the configuration, and constants.
     """
 
     kind: Kind

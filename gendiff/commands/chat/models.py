@@ -28,8 +28,7 @@ def opened(model: str = SMOLLM2, *, packed: bool = False) -> Chat:
     """A model with its tokenizer, and its template where it has one, in float32, or packed as its .gguf file has it.
 
     model: "smollm2", a .gguf file of the family of Llama, or a folder of transformers. ConfigError for anything else,
-        and without the
-    packages that it needs; errors of `weights` and `language` for what is damaged.
+    and without the packages that it needs; errors of `weights` and `language` for what is damaged.
     """
     try:
         path = weights.smollm2.path() if model == SMOLLM2 else _path(model)

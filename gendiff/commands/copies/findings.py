@@ -53,8 +53,7 @@ class Findings:
     different: training pictures without their duplicates. equal: held-out pictures that were left out because they
         equal a training one.
     pairs: the most striking first. duplicates, near_duplicates: training pictures that equal, or nearly equal, another,
-        as many as are
-    listed; the numbers count all of them.
+    as many as are listed; the numbers count all of them.
     """
 
     samples: str

@@ -123,8 +123,7 @@ def reference(
     """(the Gaussian of a reference, how many images it stands for).
 
     path: an .npz of statistics (`mu`, `sigma`), which do not say of how many images, or of images (`arr_0`, uint8); or
-        pictures that
-    `data.sources.open` takes, which are resized and cropped to `shape` (h, w, c).
+    pictures that `data.sources.open` takes, which are resized and cropped to `shape` (h, w, c).
     background, on_bad: of `data.sources.open`.
     """
     if path.suffix.lower() == ".npz":

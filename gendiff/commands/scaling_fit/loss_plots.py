@@ -30,8 +30,7 @@ def surface(
     """PNG of the loss over parameters and tokens.
 
     optima: laws by name whose best sizes are lines. places: trained models by name, as (parameters, tokens). points:
-        runs of a sweep, which
-    with the places decide how far the axes reach.
+    runs of a sweep, which with the places decide how far the axes reach.
     """
     named = dict(places or {})
     reach = [np.array([ends for ends in named.values()]).reshape(-1, 2).T]

@@ -58,9 +58,8 @@ class Fits:
     """fits.json: the columns that were read, how many points there are, how far they reach, and what every approach
     found.
 
-    parameters, tokens, flops, losses: (smallest, largest). dropped: how many of the largest losses were left
-        out. budgets: at which best
-    sizes were asked for. findings: what looks wrong in the table.
+    parameters, tokens, flops, losses: (smallest, largest). dropped: how many of the largest losses were left out.
+    budgets: at which best sizes were asked for. findings: what looks wrong in the table.
     """
 
     data: str

@@ -27,9 +27,8 @@ class ServedNetwork:
     """A network and its own ways, as pure functions but for `read`.
 
     name: what requests call it. about: one line for people. width, height: of its pictures. shape: of one latent.
-    params: of all its parts. sampler: draws. grid: the levels (n + 1,) of n steps. most_steps: most steps of a
-        grid. usual_steps: those
-    of a request that says nothing.
+    params: of all its parts. sampler: draws. grid: the levels (n + 1,) of n steps. most_steps: most steps of a grid.
+    usual_steps: those of a request that says nothing.
     read: (prompt, negative prompt) -> ReadTexts; an empty negative prompt is plain guidance. Raises ApiError for texts
         that do not fit.
     encode: (params, prompt, negative of ReadTexts) -> (what the network is told, what it is led away from), both of

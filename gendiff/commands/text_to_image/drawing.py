@@ -70,9 +70,8 @@ class StartLatent:
 class Program:
     """How one network draws: everything but parameters, prompts and numbers. Calling it is one pure function.
 
-    levels: the grid, on which it goes back where a part of a picture is drawn anew. start: None draws from
-        noise. on_level: as for
-    `diffusion.sample`.
+    levels: the grid, on which it goes back where a part of a picture is drawn anew. start: None draws from noise.
+    on_level: as for `diffusion.sample`.
     """
 
     pipeline: TextToImage

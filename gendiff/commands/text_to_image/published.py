@@ -47,9 +47,9 @@ class About:
     """What a file says of itself.
 
     config, name: which network, as in `Trained`; of: the other fields of a `Trained`. words: of its training captions.
-    encoder: SHA-256 of each file of MiniLM that it learned with. dtype: how its floating parameters are
-        stored. changed: by how much that
-    changes pictures at most, the root mean square of a picture with values in [-1, 1]. sha256: of all else in the file.
+    encoder: SHA-256 of each file of MiniLM that it learned with. dtype: how its floating parameters are stored.
+    changed: by how much that changes pictures at most, the root mean square of a picture with values in [-1, 1].
+    sha256: of all else in the file.
     """
 
     format: int

@@ -36,8 +36,7 @@ class Pictures:
     """Opened pictures.
 
     training, held_out: without a common picture. skipped: one message per picture that was left out. listed: the file
-        that holds them
-    all, if there is one. enlarged: (pictures that are smaller than the side they get, that side).
+    that holds them all, if there is one. enlarged: (pictures that are smaller than the side they get, that side).
     """
 
     training: Source

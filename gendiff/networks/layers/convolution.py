@@ -2,10 +2,9 @@
 
 direct: XLA's own. The default; both kinds of differentiation work.
 fast_backward: the gradients are written as channels-last convolutions too. XLA:CPU moves a convolution to its fast
-    layout only outside
-of loops, so inside `scan` or `fori_loop` (gradient accumulation, several steps a call) training is 3 to 25 times faster
-with this one. On a CPU it sums the gradient of a kernel over strips of rows, which is faster outside of loops too where
-a batch has many pixels. It has no forward mode: `jax.jvp` and `jax.linearize` raise.
+layout only outside of loops, so inside `scan` or `fori_loop` (gradient accumulation, several steps a call) training is
+3 to 25 times faster with this one. On a CPU it sums the gradient of a kernel over strips of rows, which is faster
+outside of loops too where a batch has many pixels. It has no forward mode: `jax.jvp` and `jax.linearize` raise.
 """
 
 from collections.abc import Callable

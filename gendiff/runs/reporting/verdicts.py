@@ -36,8 +36,7 @@ class Claim:
     reason: why the threshold is what it is; empty where the configuration says it.
     figure: the file of the figure or explorer that shows the number, to which the report links; empty where none does.
     against: the id of the treatment that a control is compared with: `value` is then the control's number less the
-        treatment's, and
-    `alone` the control's number by itself.
+    treatment's, and `alone` the control's number by itself.
     role: what the claim is for; empty where the study does not say. essay: the statement that a claim of role "essay"
         tests, such as "E5".
     Raises ValueError for a relation, interval, threshold, n, verdict or role that cannot be.
