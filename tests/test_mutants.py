@@ -17,10 +17,10 @@ TREE = {
         "def test_mean():\n    assert counted.mean([3, 3]) == 3\n"
     ),
     "tests/mutants.txt": (
-        "counted.py tests/test_counted.py::test_last\n- values[-1]\n+ values[0]\n\n"
-        "counted.py tests/test_counted.py::test_mean\n- return sum(values) / len(values)\n+ return values[0]\n\n"
-        "counted.py tests/test_counted.py::test_mean\n- return\n\n"
-        "counted.py tests/test_counted.py::test_median\n- sum(values)\n+ 0\n"
+        "counted.py tests/test_counted.py::test_last\n- values[-1]\n+ values[0]\n\ncounted.py "
+        "tests/test_counted.py::test_mean\n- return sum(values) / len(values)\n+ return values[0]\n\ncounted.py "
+        "tests/test_counted.py::test_mean\n- return\n\ncounted.py tests/test_counted.py::test_median\n- sum(values)\n+ "
+        "0\n"
     ),
 }
 

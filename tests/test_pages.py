@@ -87,8 +87,7 @@ def test_marks_are_found_on_functions_tables_and_cases_and_one_that_names_no_row
         '@pytest.mark.slow\n@pytest.mark.fault("disk full", "peer dies")\ndef test_one(): ...\n'
         'test_two = pytest.mark.fault("disk full")(refusals())\n'
         '@pytest.mark.parametrize("x", [pytest.param(1, marks=pytest.mark.fault("peer dies"))])\ndef test_three(x): '
-        "...\n"
-        "def test_four(): ...\n"
+        "...\ndef test_four(): ...\n"
     )
     found = [(test.name, test.slow, test.faults) for test in faults_page.tests(tmp_path)]
     assert found == [

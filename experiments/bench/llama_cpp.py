@@ -35,8 +35,7 @@ class LlamaSide(Side):
             import llama_cpp  # noqa: F401
         except (ImportError, OSError, RuntimeError) as error:
             return (
-                f"{error}: llama.cpp needs the package llama-cpp-python in the peers' environment, which pip "
-                "builds "
+                f"{error}: llama.cpp needs the package llama-cpp-python in the peers' environment, which pip builds "
                 "with gcc and cmake"
             )
         return ""

@@ -340,8 +340,7 @@ ANSWER = Answer(
         "{ddpm-250:.2f} in 250, which are enough here, and {ddpm-20:.2f} in 20; "
         "20 steps are {ddpm-20-different:.0%} worse than 1,000",
         "E5": "DDIM's Fréchet distance in 50 steps is {ddim-50-equivalent:.0% interval} above that in 1,000, in 20 "
-        "steps "
-        "{ddim-20-equivalent:.0%} (10 % allowed)",
+        "steps {ddim-20-equivalent:.0%} (10 % allowed)",
     },
     numbers={
         "ddpm-1000": Cell("Every set of", ("DDPM, 1000 steps",), image_judge.WORDS["frechet"]),

@@ -272,8 +272,7 @@ def prior(measured: Measurements, folder: RunFolder) -> Figure:
 
 ANSWER = Answer(
     text="yes, within {moments:.1f} standard errors; it ends {near-noise-linear:.4f} nats per image from noise (linear "
-    "schedule), "
-    "{diffusion:.2f} by Stable Diffusion's",
+    "schedule), {diffusion:.2f} by Stable Diffusion's",
     statements={
         "E2": "8×8 digits end {near-noise-linear:.4f interval} nats per image from pure noise by the linear schedule, "
         "{diffusion:.2f} by that of Stable Diffusion",

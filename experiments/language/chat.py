@@ -100,12 +100,10 @@ EXPERIMENT = Study(
     },
     answer=Answer(
         text="by {gained:.0%} of 100 questions: in the chat template {answered:.0%} are right, but only {ended:.0%} of "
-        "replies end by "
-        "themselves",
+        "replies end by themselves",
         statements={
             "E21": "In its chat template the share of SmolLM2's right answers that end is {gained:.2f interval} larger "
-            "than behind the "
-            "bare question"
+            "than behind the bare question"
         },
         picture="answers.png",
         before=(

@@ -275,12 +275,10 @@ EXPERIMENT = Study(
     },
     answer=Answer(
         text="no, beyond rounding (logits within {logits:.0e}); a token behind 1,024 others takes {cached:.0f} ms in "
-        "place of "
-        "{without:.0f} ms",
+        "place of {without:.0f} ms",
         statements={
             "E38": "The time of one more token grows with the length of the text to the power {flat:.2f interval} with "
-            "a cache; "
-            "without one the power is larger by {growing:.2f}"
+            "a cache; without one the power is larger by {growing:.2f}"
         },
         numbers={
             "cached": Cell(_TIMES, (1024,), CACHED),

@@ -360,8 +360,7 @@ EXPERIMENT = Study(
         "for one of equal parameters",
         statements={
             "E39": "A mixture needs {few:.1f} of the {many:.1f} million operations per token of a dense network of "
-            "equal "
-            "parameters, but {seconds:.2f interval} of its time"
+            "equal parameters, but {seconds:.2f interval} of its time"
         },
         numbers={
             "experts": Cell(_NETWORKS, (BALANCED,), "nats per byte"),

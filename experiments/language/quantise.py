@@ -296,8 +296,7 @@ EXPERIMENT = Study(
     },
     answer=Answer(
         text="8 bits: {int8:.0f} MB in place of {half:.0f} in bfloat16, {lost-int8:.3f} nats per token lost; 4 bits: "
-        "{int4:.0f} MB, "
-        "but {lost-int4:.2f} nats (0.1 allowed)",
+        "{int4:.0f} MB, but {lost-int4:.2f} nats (0.1 allowed)",
         statements={
             "E36": "8 bits take {int8:.0f} MB in place of {half:.0f} and lose {lost-int8:.3f interval} nats per token; "
             "4 bits take {int4:.0f} MB and lose {lost-int4:.2f}, more than the 0.1 allowed"

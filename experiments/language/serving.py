@@ -319,8 +319,7 @@ EXPERIMENT = Study(
     },
     answer=Answer(
         text="{one:.0f} tokens per second for one text, {sixteen:.0f} for 16; reading the parameters bounds one text, "
-        "at "
-        "{bandwidth:.0%} of the memory's rate",
+        "at {bandwidth:.0%} of the memory's rate",
         statements={
             "E38": "16 texts get {sixteen:.0f} tokens per second behind 128 tokens each and {long:.0f} behind 1,024: "
             "keys and values are read too"

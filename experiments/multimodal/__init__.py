@@ -218,9 +218,8 @@ STUDY = Study(
         LOSSES: (
             "What both directions cost each other",
             "Nats per token of captions of held-out digits, and mean squared error of the target of held-out pictures; "
-            "means over seeds, "
-            "with intervals over them. Each network takes as many steps, of as many documents of each kind that it "
-            "learns.",
+            "means over seeds, with intervals over them. Each network takes as many steps, of as many documents of "
+            "each kind that it learns.",
         ),
         KINDS: (
             "Right answers by kind of question",

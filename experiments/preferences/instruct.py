@@ -432,9 +432,8 @@ EXPERIMENT = Study(
         "replies": (
             "Replies to held-out orders.",
             "Likeliest replies; the chance is exact, the product of the chances of each token. What the network lacks "
-            "before tuning it "
-            "learns in tuning. Tuning without loss on the end may begin with the right response, and does not stop "
-            "there.",
+            "before tuning it learns in tuning. Tuning without loss on the end may begin with the right response, and "
+            "does not stop there.",
         ),
         "sets": (
             "What preferences.instruction.findings says of the sets.",
@@ -457,8 +456,7 @@ EXPERIMENT = Study(
             "E20": "Before tuning, a small model goes on with a further order after {continues:.0%} of orders and "
             "answers {before:.0%}",
             "E21": "Tuned, a small model answers {right:.0%} of new orders rightly; SmolLM2 gives {gained:.2f "
-            "interval} "
-            "more right answers that end, by its template",
+            "interval} more right answers that end, by its template",
         },
         picture="orders.png",
         before=(

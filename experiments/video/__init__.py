@@ -336,11 +336,9 @@ STUDY = Study(
         "clips": (
             "What clips show",
             "Every training takes as many operations. Confidence: the probability of the digit that was asked for. "
-            "Identity kept: the "
-            "share of frames that show the digit of most frames of their clip. Displacement error: pixels per frame "
-            "away from a constant "
-            "velocity. Displacement: pixels per frame. The floor is the distance of clips of training digits to "
-            "held-out ones.",
+            "Identity kept: the share of frames that show the digit of most frames of their clip. Displacement error: "
+            "pixels per frame away from a constant velocity. Displacement: pixels per frame. The floor is the distance "
+            "of clips of training digits to held-out ones.",
         ),
         "long": (
             "Long rollouts of the causal network",

@@ -31,8 +31,7 @@ def check_key(key: jax.Array) -> None:
     if str(jax.random.key_impl(key)) in ("rbg", "unsafe_rbg"):
         raise TypeError(
             f"key uses the generator {jax.random.key_impl(key)}, which draws the same noise for every index of a "
-            "batch: "
-            "make it by jax.random.key(seed, impl='threefry2x32')"
+            "batch: make it by jax.random.key(seed, impl='threefry2x32')"
         )
 
 

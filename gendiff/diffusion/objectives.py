@@ -232,8 +232,7 @@ def refuse_lost_signal(parameterization: Parameterization, schedule: Schedule) -
     if ratio > 200:
         warnings.warn(
             f"noise prediction on a schedule whose sigma / alpha reaches {ratio:.0f} (> 200): the first sampling step "
-            "multiplies the "
-            "network's error by it; use parameterization.velocity()",
+            "multiplies the network's error by it; use parameterization.velocity()",
             stacklevel=3,
         )
 

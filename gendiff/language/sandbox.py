@@ -22,9 +22,8 @@ LARGEST_RANGE = 10_000
 LARGEST_NUMBER = 2**63
 FILTERS = frozenset(
     "abs attr bool capitalize count d default dictsort e escape first float groupby int items join last length list "
-    "lower map max min "
-    "reject rejectattr replace reverse round safe select selectattr sort string sum title tojson trim unique "
-    "upper".split()
+    "lower map max min reject rejectattr replace reverse round safe select selectattr sort string sum title tojson "
+    "trim unique upper".split()
 )
 METHODS = frozenset(
     "capitalize count endswith find index isalnum isalpha isdigit isspace join lower lstrip lower removeprefix "

@@ -126,9 +126,8 @@ def open_run(path: str | os.PathLike[str], *, seed: int | None = None, ema: floa
         if written is None:
             raise DataError(
                 f"{origin} does not say which network, schedule and parameterization it belongs to: an earlier version "
-                "of gendiff wrote it, "
-                "or its network is none of images with labels. `sample` draws from it; to open it, train it anew with "
-                "another --out"
+                "of gendiff wrote it, or its network is none of images with labels. `sample` draws from it; to open "
+                "it, train it anew with another --out"
             )
         network, schedule, meaning = (_rebuilt(kind, written[kind], origin) for kind in _TABLES)
         shape, classes = tuple(written["shape"]), tuple(written["classes"])

@@ -48,8 +48,7 @@ def test_a_script_of_the_page_exists_and_what_it_is_handed_is_taken(line):
 
 SMALL = {
     "train": "--size 8 --network dit-tiny/4 --steps 6 --batch 8 --checkpoint-every 3 --sampling-steps 2 --samples 12 "
-    "--control-samples 12 "
-    "--together 12 --draws 2 --draw-size 10 --level-pictures 6 --features pixels --previews 4",
+    "--control-samples 12 --together 12 --draws 2 --draw-size 10 --level-pictures 6 --features pixels --previews 4",
     "sample": "--steps 2",
 }
 """Further options for a run that only has to run."""

@@ -163,9 +163,8 @@ DIFFERENCES = {
 APART = {
     "diffusers": {
         "DDIMInverse": "noise prediction agrees with inversion.ddim_invert where alpha >= sigma; 0.18 over all levels, "
-        "as gendiff keeps "
-        "clean elsewhere. Velocity differs by 0.23 even there: it is read at the cleaner level, for which it was not "
-        "predicted",
+        "as gendiff keeps clean elsewhere. Velocity differs by 0.23 even there: it is read at the cleaner level, for "
+        "which it was not predicted",
         "ScoreSdeVe, corrector": "agrees with langevin_step for a batch of one; 0.063 for three, over which it shares "
         "its norms",
         "LCM": "agrees with diffusion.distillation.consistency, which is for distilled networks and not in the "

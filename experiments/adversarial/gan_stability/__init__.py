@@ -179,9 +179,8 @@ STUDY = Study(
         SPECTRUM: (
             "Spectrum of the loss of the critic, or of diffusion",
             "Slow swings: the share of the variance of the loss at periods of 8 to 128 steps, a mean over the runs, "
-            "after half of the "
-            "training. Period: of the strongest swing, in steps, a median over the runs. Deviation: the standard "
-            "deviation of the loss.",
+            "after half of the training. Period: of the strongest swing, in steps, a median over the runs. Deviation: "
+            "the standard deviation of the loss.",
         ),
         "": ("Further numbers of the claims", ""),
     },

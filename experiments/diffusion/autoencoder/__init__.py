@@ -271,8 +271,7 @@ def pictures_of(subject: str, measured: Measurements, folder: RunFolder) -> Figu
     """Pictures of the first seed."""
     pictures = {kind: arrays["shown"] for kind, arrays in _arrays(measured, subject).items()}
     caption = (
-        f"{subject.capitalize()}, not selected; a row each of {', '.join(pictures)}. The first {1 + len(CODED)} "
-        "are "
+        f"{subject.capitalize()}, not selected; a row each of {', '.join(pictures)}. The first {1 + len(CODED)} are "
         "held out."
     )
     images, path = np.concatenate(list(pictures.values())), folder.figure(f"pictures_{subject}")
@@ -284,9 +283,8 @@ def lacks(measured: Measurements, folder: RunFolder) -> Figure:
     first = measured[0].seed
     bars: Any = {each.name: each.measures["lack"] for each in measured if each.group == SOFTNESS and each.seed == first}
     caption = (
-        "High frequencies that pictures lack: 1 - mean energy / that of the training pictures. Below 0 they "
-        "have "
-        "too many."
+        "High frequencies that pictures lack: 1 - mean energy / that of the training pictures. Below 0 they have too "
+        "many."
     )
     return figures.bars(
         bars, folder.figure("lacks"), caption, x_label="share that pictures lack", thresholds=[("soft", SOFT)]
@@ -370,8 +368,7 @@ _FEW: dict[str, Any] = {
 
 ANSWER = Answer(
     text="soft edges come from the decoder: it explains {emoji-decoder-share:.0%} of the fine detail that samples of "
-    "drawings lack, "
-    "{textures-decoder-share:.0%} for textures",
+    "drawings lack, {textures-decoder-share:.0%} for textures",
     statements={
         "E10": "Decoding explains {emoji-decoder-share:.0% interval} of the fine detail that samples of drawings lack, "
         "{textures-decoder-share:.0%} for textures; a model of pixels lacks far less",

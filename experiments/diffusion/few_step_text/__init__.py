@@ -134,11 +134,9 @@ ANSWER = Answer(
     "{shapes-reflow-no-worse:.0%} (scenes) against guided DDIM in 50",
     statements={
         "E5": "Emoji of captions: DDIM's Fréchet distance in 8 steps is {emoji-ddim-worse:.0% interval} above that in "
-        "50, "
-        "in 2 steps {emoji-ddim-coarse-worse:.0%}",
+        "50, in 2 steps {emoji-ddim-coarse-worse:.0%}",
         "E8": "Without guidance {emoji-unguided-loses:.1% interval} fewer emoji and {shapes-unguided-loses:.1%} fewer "
-        "scenes "
-        "show their caption than with it",
+        "scenes show their caption than with it",
     },
     picture="emoji_pictures.png",
     before=(
@@ -201,9 +199,8 @@ ANSWER = Answer(
             "2026-11-30",
             "a19e1a3f",
             "That guidance on an interval makes 0.594 of the evaluations is a test, and no claim. A network without "
-            "training is a "
-            "claim of its own. One step and the mean picture, not in this run yet, are compared with guidance on an "
-            "interval.",
+            "training is a claim of its own. One step and the mean picture, not in this run yet, are compared with "
+            "guidance on an interval.",
             "The share follows from the levels. A control is compared with its treatment.",
         ),
         Change(

@@ -248,9 +248,8 @@ ANSWER = Answer(
             "2026-11-30",
             "0ddb33b3",
             "A draw may differ by four times what a last bit of x_T and of the noise changes, measured beside it, in "
-            "place of 0.000005 "
-            "for oracles and 0.0001 to 0.0003 for networks. All was run again: before, 'any sampler with an oracle' "
-            "failed at 0.000015, which is the same today.",
+            "place of 0.000005 for oracles and 0.0001 to 0.0003 for networks. All was run again: before, 'any sampler "
+            "with an oracle' failed at 0.000015, which is the same today.",
             "A fixed bound has no unit: an oracle of ten modes spreads any rounding, as its exact flow does.",
         ),
     ),

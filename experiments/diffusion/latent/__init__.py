@@ -246,12 +246,10 @@ _ROUNDS: dict[str, Any] = {"step_rounds": 2, "sampling_rounds": 2, "cost_rounds"
 
 ANSWER = Answer(
     text="in part: at 512² one evaluation is {evaluation:.0f} times faster, a picture in 50 of them {picture:.0f} "
-    "times; "
-    "quality after equal training is open",
+    "times; quality after equal training is open",
     statements={
         "E9": "At 512², 64 times fewer positions make one evaluation {evaluation:.1f interval} times faster, and a "
-        "picture in 50 "
-        "evaluations {picture:.0f} times, decoding included",
+        "picture in 50 evaluations {picture:.0f} times, decoding included",
     },
     numbers={"picture": Cell("A whole picture", (512,), "50 evaluations")},
     picture="cost.png",
@@ -320,9 +318,8 @@ STUDY = Study(
         ACCOUNTS: (
             "Seconds of training to the pixel model's last distance, and distance of latents over pixels at equal time",
             "Times lie on straight lines between the points of the curves, in logarithms. A time is bounded where the "
-            "first point is "
-            "good enough or no point is, and so is the ratio. Encoding the training pictures counts with the "
-            "autoencoder.",
+            "first point is good enough or no point is, and so is the ratio. Encoding the training pictures counts "
+            "with the autoencoder.",
         ),
         DISTANCES: (
             "Fréchet distances to held-out pictures",

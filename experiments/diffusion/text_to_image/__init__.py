@@ -100,8 +100,7 @@ ANSWER = Answer(
     "of unseen emoji {emoji-retrieved-unseen:.0%} are recognised",
     statements={
         "E7": "Scenes: pictures of one prompt grow alike (Spearman's rho of variety with the scale "
-        "{less-diverse:.2f}), "
-        "and values clip ({oversaturated-clipped:.2f interval})",
+        "{less-diverse:.2f}), and values clip ({oversaturated-clipped:.2f interval})",
         "E8": "Captions of pairs that training never showed: {guided:.1% interval} drawn exactly at scale 2, and "
         "{unguided:.1%} already without guidance",
     },
@@ -115,8 +114,7 @@ ANSWER = Answer(
             "2026-11-26",
             "d536c9e",
             "First full run, by AdamW, 2,600 and 6,000 steps, 2 h 23 min: held-out prompts shown exactly were 0.831 "
-            "and "
-            "0.906 where 0.9 is needed, and the rise of contrast was open.",
+            "and 0.906 where 0.9 is needed, and the rise of contrast was open.",
             "It was run again with another optimizer.",
         ),
         Change(

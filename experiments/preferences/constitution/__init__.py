@@ -421,9 +421,8 @@ EXPERIMENT = Study(
         "skills": (
             "The base network as critic and reviser of its own drafts, against the rules.",
             "The critic's competence is trained, not emergent: the base network learned to criticise, to revise and to "
-            "judge from examples "
-            "that the rules wrote. The run asks whether such a network can then improve its own answers without "
-            "further examples.",
+            "judge from examples that the rules wrote. The run asks whether such a network can then improve its own "
+            "answers without further examples.",
         ),
         "revisions": ("Revisions by the network itself, first seed.", ""),
     },
@@ -432,8 +431,7 @@ EXPERIMENT = Study(
         "{labelled:.0%} by its own labels",
         statements={
             "E25": "Tuning on its own revisions leaves {halved:.2f interval} of the answers that break a principle; it "
-            "labels its pairs "
-            "itself. Rules taught its critic"
+            "labels its pairs itself. Rules taught its critic"
         },
         numbers={
             "base": Cell("Answers to", (BASE,), "breaks a principle"),

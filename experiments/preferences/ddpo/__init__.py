@@ -73,9 +73,8 @@ _FEW: dict[str, Any] = {
 _TINY: dict[str, Any] = {"shuffled_updates": 2, "draft_updates": 2, "dpo_updates": 2, "last": 1, "scene_crops": 60}
 _NOTE = (
     "Gain: in standard deviations of the reference's reward. KL: of whole trajectories in nats, which is at least that "
-    "of the samples; of "
-    "best-of-n its bound. No gain of best-of-n: it would need more samples than were drawn. Vendi: how many distinct "
-    "samples there are."
+    "of the samples; of best-of-n its bound. No gain of best-of-n: it would need more samples than were drawn. Vendi: "
+    "how many distinct samples there are."
 )
 
 EXPERIMENT = Study(
@@ -153,14 +152,12 @@ EXPERIMENT = Study(
     },
     answer=Answer(
         text="yes for digits: one sample beats the best of 4 untaught by {drawn-digit:.2f} deviations of the reward; "
-        "not "
-        "for scenes ({drawn-scenes:.2f})",
+        "not for scenes ({drawn-scenes:.2f})",
         statements={
             "E22": "A reward teaches pictures too: one sample beats the best of 4 untaught ones by "
             "{drawn-digit:.2f interval} deviations of the reward; not for scenes",
             "E42": "Choosing the best of 16 pictures gains {best:.2f} deviations of the reward; a taught policy gains "
-            "up "
-            "to {policy:.2f} with one picture",
+            "up to {policy:.2f} with one picture",
         },
         numbers={
             "best": Cell("Policies by their reward: digit", ("best of 16",), "gain"),

@@ -306,9 +306,8 @@ EXPERIMENT = Study(
         "policies": (
             "Policies after training.",
             "Reward: of the reward model, of mean 0 and standard deviation 1 over the reference's answers. Share: by "
-            "the reward model and "
-            "by the gold reward. Total variation: to the reward model's optimum; DPO on rankings does not know that "
-            "model. All numbers are exact sums over 4 × 512 answers.",
+            "the reward model and by the gold reward. Total variation: to the reward model's optimum; DPO on rankings "
+            "does not know that model. All numbers are exact sums over 4 × 512 answers.",
         ),
         "models": ("Reward models on pairs of the reference's answers.", ""),
         "too far": (
@@ -324,8 +323,7 @@ EXPERIMENT = Study(
             "E22": "PPO goes {ppo-objective:.3f interval} of the way to the exact optimum of a reward model that "
             "learned 4,000 rankings",
             "E23": "By the reward of the people who rank, PPO goes {ppo-above-reference:.2f interval} of the way from "
-            "the reference to the "
-            "best policy",
+            "the reference to the best policy",
         },
         picture="frontier.png",
         before=(

@@ -174,8 +174,7 @@ EXPERIMENT = Study(
         "lowers them to {verifier:.0%}",
         statements={
             "E42": "Scratch-work adds {scratch-work:.1% interval} of sums; a doubling of samples adds less than the "
-            "last "
-            "doubling of training ({continues:.2f})",
+            "last doubling of training ({continues:.2f})",
             "E45": "One place of scratch-work more than ever in training: {beyond:.1%} of sums are right, for "
             "{trained:.0%} at the trained length (first seed)",
         },

@@ -26,8 +26,8 @@ def compute(measured: Measurements, folder: RunFolder) -> Figure:
             )
     caption = (
         "Share of right answers to held-out sums over the operations of 1, 2, 4, … samples: means of seeds, with the "
-        "least and the "
-        "largest. The verifier's operations count where it is asked. Best of n by the exact checker is coverage."
+        "least and the largest. The verifier's operations count where it is asked. Best of n by the exact checker is "
+        "coverage."
     )
     drawn_panels = [Panel(name, curves) for name, curves in panels.items()]
     return figures.small_multiples(drawn_panels, folder.figure("compute"), caption, x_label=OPERATIONS, log_x=True)
@@ -63,8 +63,7 @@ def difficulty(measured: Measurements, folder: RunFolder) -> Figure:
             title = f"{each.name} carr{'y' if each.name == '1' else 'ies'}, {each.measures['sums']} sums"
             panels.append(Panel(title, [_curve(name, *values) for name, values in each.arrays.items()]))
     caption = (
-        "A small network with search beside a larger one, by how many carries a sum has, over the operations "
-        "per "
+        "A small network with search beside a larger one, by how many carries a sum has, over the operations per "
         "question."
     )
     return figures.small_multiples(

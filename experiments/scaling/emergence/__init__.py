@@ -469,9 +469,8 @@ STUDY = Study(
         HYPOTHESES: (
             _HYPOTHESES,
             "Each is judged by itself, and more than one may hold. Metric: the loss is smooth, and exact match is a "
-            "sharp function of it. "
-            "Transition: the loss itself has a kink. Percolation: it has one, and sums of different difficulty are "
-            "learned at one size.",
+            "sharp function of it. Transition: the loss itself has a kink. Percolation: it has one, and sums of "
+            "different difficulty are learned at one size.",
         ),
         SIZES: (
             "Means over seeds",

@@ -257,8 +257,7 @@ ANSWER = Answer(
         "E16": "In small trainings Kaplan's protocol, which should raise the exponent of the best size, changes it by "
         "{bend:.2f interval}",
         "E17": "The best size grows as operations to the power {parabolas:.2f interval} by parabolas, {envelope:.2f} "
-        "by the envelope, "
-        "{surface:.2f} by a surface (Chinchilla: 0.5)",
+        "by the envelope, {surface:.2f} by a surface (Chinchilla: 0.5)",
     },
     numbers={
         "parabolas": Cell(_GROWS, (TEXT_MATCHED, "all", "2: parabolas"), EXPONENT),

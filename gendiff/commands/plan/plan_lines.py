@@ -55,8 +55,7 @@ def lines(options: PlanOptions, machine: Devices, planned: Planned, device: Acce
     height, width, channels = options.shape
     return [
         f"{options.network} in {machine.dtype} on {many}: {planned.parameters / 1e6:.1f} M parameters, {height} × "
-        f"{width} × "
-        f"{channels}, {options.classes or 'no'} classes, batch {options.batch}"
+        f"{width} × {channels}, {options.classes or 'no'} classes, batch {options.batch}"
         + (f", {step.batch} per device" if machine.parts > 1 else ""),
         f"one device: {scaled(one.flops, 'FLOP/s')}, {scaled(one.bandwidth, 'B/s')}, {_memory(one)} ({one.source})",
         *([] if device.flops == one.flops and device.bandwidth == one.bandwidth else [_reached(options)]),
@@ -98,9 +97,8 @@ def _bound(title: str, work: Work, device: Accelerator, batch: int) -> str:
     used, rate = f"{100 * work.useful / (seconds * device.flops):.0f} %", formatting.number(float(batch / seconds))
     return (
         f"{title}: at least {_seconds(seconds)}, for {formatting.scaled(work.flops, 'FLOP')} take "
-        f"{_seconds(arithmetic)} and "
-        f"{formatting.scaled(work.moved, 'B')} take {_seconds(memory)}; at most {rate} samples per second, utilisation "
-        f"at most {used}"
+        f"{_seconds(arithmetic)} and {formatting.scaled(work.moved, 'B')} take {_seconds(memory)}; at most {rate} "
+        f"samples per second, utilisation at most {used}"
     )
 
 

@@ -58,9 +58,8 @@ def call(options: ServeOptions, catalogue: object, progress: Progress) -> None:
         app, batcher = _app(options, host, progress)
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         progress.line(
-            f"{address}/ draws on a page; POST {address}/v1/images/generations; {address}/metrics and /healthz. "
-            "Ctrl-C ends "
-            "it"
+            f"{address}/ draws on a page; POST {address}/v1/images/generations; {address}/metrics and /healthz. Ctrl-C "
+            "ends it"
         )
         if not is_loopback(host):
             progress.line(

@@ -135,8 +135,7 @@ def _check_names(fields: Mapping[str, Any], limits: Limits) -> None:
         )
     if fields.get("response_format", "b64_json") != "b64_json":
         message = (
-            f"response_format = {_shown(fields['response_format'])}: this server keeps no files to link to; "
-            "give "
+            f"response_format = {_shown(fields['response_format'])}: this server keeps no files to link to; give "
             "b64_json"
         )
         raise ApiError(message, field="response_format")

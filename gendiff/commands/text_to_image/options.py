@@ -44,9 +44,8 @@ sampler or levels.
 _STEPS = f"None is {FROM_NOISE.steps} of the default sampler from noise, and {EDITED.steps} of others and with --init."
 _SAMPLERS = f"None is {FROM_NOISE.sampler}, {EDITED.sampler} with --init, or that of a folder."
 _LEVELS = (
-    f"Which levels of noise the steps visit: {', '.join(GRIDS)}. None is {EDITED.levels}. A folder has levels "
-    "of "
-    "its own."
+    f"Which levels of noise the steps visit: {', '.join(GRIDS)}. None is {EDITED.levels}. A folder has levels of its "
+    "own."
 )
 
 

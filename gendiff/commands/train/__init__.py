@@ -36,12 +36,10 @@ _SMALL: dict[str, Any] = {"size": 8, "network": "dit-tiny/2", "level_pictures": 
 
 ANSWER = Answer(
     text="colours and textures, no things: {emoji-frechet:.1f} (emoji) and {textures-frechet:.1f} (textures) times the "
-    "distance of real "
-    "pictures, no copies",
+    "distance of real pictures, no copies",
     statements={
         "E1": "Samples are {textures-frechet:.1f interval} times as far from held-out textures as training pictures "
-        "are, those of emoji "
-        "{emoji-frechet:.1f} times; no copies",
+        "are, those of emoji {emoji-frechet:.1f} times; no copies",
     },
     picture="emoji_samples.png",
     before=(

@@ -52,8 +52,7 @@ def watermark(path: Path, file: Path) -> Iterator[str]:
     if not isinstance(mark, SpreadSpectrum):
         yield (
             f"watermark {file}: {kind} lies in the noise that the picture was drawn from. To find it the model that "
-            "drew it must run "
-            "backwards, which this command cannot: see gendiff.diffusion.editing.inversion and "
+            "drew it must run backwards, which this command cannot: see gendiff.diffusion.editing.inversion and "
             "gendiff.provenance.image_detection"
         )
         return

@@ -56,7 +56,6 @@ def _window(mark: TextWatermark, ids: np.ndarray) -> Iterator[str]:
     window = text_detection.detect_windows(mark, ids)[0]
     if window is not None and window.stop - window.start < ids.shape[1]:
         yield (
-            f"  the part that fits best: tokens {window.start} … {window.stop - 1}, p = {window.p:.3g} for the "
-            "whole "
+            f"  the part that fits best: tokens {window.start} … {window.stop - 1}, p = {window.p:.3g} for the whole "
             "search"
         )

@@ -136,8 +136,7 @@ def mean_flow(
     if not getattr(predict, "differentiable_forward", True):
         raise ValueError(
             "mean_flow differentiates the network in forward mode, which its layers do not have: build it with "
-            "convolution='direct' "
-            "(convolution='fast_backward' only goes backward)"
+            "convolution='direct' (convolution='fast_backward' only goes backward)"
         )
     return MeanFlowLoss(
         predict,

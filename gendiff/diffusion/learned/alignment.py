@@ -94,9 +94,8 @@ def cosine_similarity(tokens: ArrayLike, features: ArrayLike) -> Float[Array, ""
     if first.shape != second.shape:
         raise ValueError(
             f"{first.shape[1]} projected tokens of {first.shape[2]} channels cannot be aligned with {second.shape[1]} "
-            "features of "
-            f"{second.shape[2]}: they need equal numbers of samples, places and channels, got {tokens.shape} and "
-            f"{features.shape}"
+            f"features of {second.shape[2]}: they need equal numbers of samples, places and channels, got "
+            f"{tokens.shape} and {features.shape}"
         )
     return jnp.mean(jnp.sum(_unit(first) * _unit(second), axis=-1))
 

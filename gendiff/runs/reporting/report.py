@@ -32,9 +32,8 @@ LONGEST_SCALE = 44
 SMOKE = "A smoke run: it shows that everything runs. Its numbers mean nothing."
 RULE = (
     "The verdict is that of the mean over the seeds: PASS, or holds, if the unfavourable end of its 95 % interval "
-    "clears the threshold; "
-    "FAIL, or does not hold here, if the favourable end misses it; INCONCLUSIVE, or open, otherwise. The shaded side "
-    "of a strip is allowed."
+    "clears the threshold; FAIL, or does not hold here, if the favourable end misses it; INCONCLUSIVE, or open, "
+    "otherwise. The shaded side of a strip is allowed."
 )
 NOT_JUDGED = "Figures without a verdict: verdicts belong to the presets."
 

@@ -220,8 +220,7 @@ def _added(values: Mapping[str, Any], pooled: int | None) -> dict[str, Any]:
     rest = five if refiner else six
     fits = rest > 0 and pooled in (None, rest)
     needed = (
-        f"six or five times {FREQUENCIES} and {'the' if pooled is None else pooled} channels of a pooled text "
-        "are "
+        f"six or five times {FREQUENCIES} and {'the' if pooled is None else pooled} channels of a pooled text are "
         "needed"
     )
     settings.refuse_unless(

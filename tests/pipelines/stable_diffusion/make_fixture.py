@@ -34,8 +34,7 @@ def main() -> None:
         size = sum(array.nbytes for key, array in arrays.items() if key.startswith(name))
         print(f"{name}: {size / 1024:.0f} KiB, pictures {np.std(arrays[f'{name}: pictures']):.2f}")
     made_by = (
-        f"diffusers {diffusers.__version__}, transformers {transformers.__version__}, torch "
-        f"{torch.__version__}, "
+        f"diffusers {diffusers.__version__}, transformers {transformers.__version__}, torch {torch.__version__}, "
         "float32"
     )
     save_file(arrays, pathlib.Path(__file__).with_name("fixture.safetensors"), metadata={"made_by": made_by})
