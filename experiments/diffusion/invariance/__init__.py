@@ -122,7 +122,8 @@ def every_sampler(config: Config, progress: Progress) -> Iterator[Measured]:
 
     A sampler that needs a package which is not installed is left out, and a line says so.
     """
-    ways, programs = draw.ways(config), draw.oracle_programs(config, schedules.scaled_linear())
+    ways, exact = draw.ways(config), draw.oracle()
+    programs = draw.oracle_programs(config, schedules.scaled_linear())
     with progress.task("samplers", len(config.samplers)) as task:
         for number, name in enumerate(config.samplers, 1):
             method = catalogue.METHODS[name]
@@ -131,7 +132,7 @@ def every_sampler(config: Config, progress: Progress) -> Iterator[Measured]:
                 continue
             sampler, worst, change = invariance_traces.variants(method)[0], None, None
             if not method.learned_variance:
-                case = draw.Case(name, programs, draw.oracle(), sampler)
+                case = draw.Case(name, programs, exact, sampler)
                 worst = differences.compare(case, [ways[way] for way in config.sampler_ways], ways["reference"]).worst
                 change = worst / last_bits.largest_change(case, ways["reference"])
             traces = invariance_traces.of_sampler(method, config)
