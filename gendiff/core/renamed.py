@@ -8,6 +8,18 @@ from typing import Any, TypeVar, cast
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+def warn(old: str, new: str, what: str) -> None:
+    """Warn the caller of the function that calls this.
+
+    Args:
+        old: as users write it.
+        new: as users write what takes its place.
+        what: goes with the next version: a name, a keyword, a form of call.
+    """
+    message = f"{old} is now {new}; the old {what} goes in the next version"
+    warnings.warn(message, DeprecationWarning, stacklevel=3)
+
+
 def renamed(module: str, names: Mapping[str, tuple[str, Any]]) -> Callable[[str], Any]:
     """A `__getattr__` for a module or a package whose names have changed.
 
@@ -20,8 +32,7 @@ def renamed(module: str, names: Mapping[str, tuple[str, Any]]) -> Callable[[str]
         if name not in names:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         new, value = names[name]
-        message = f"{module}.{name} is now {new}; the old name goes in the next version"
-        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        warn(f"{module}.{name}", new, "name")
         return value
 
     return getattr_of_module
@@ -32,8 +43,7 @@ def renamed_function(old: str, function: Function) -> Function:
 
     @functools.wraps(function)
     def warning(*args: Any, **options: Any) -> Any:
-        message = f"{old} is now {function.__qualname__}; the old name goes in the next version"
-        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        warn(old, function.__qualname__, "name")
         return function(*args, **options)
 
     return cast(Function, warning)
@@ -50,8 +60,7 @@ def renamed_keywords(**names: str) -> Callable[[Function], Function]:
         @functools.wraps(function)
         def accepting(*args: Any, **options: Any) -> Any:
             for old in set(names) & set(options):
-                message = f"{function.__name__}: {old}= is now {names[old]}=; the old keyword goes in the next version"
-                warnings.warn(message, DeprecationWarning, stacklevel=2)
+                warn(f"{function.__name__}: {old}=", f"{names[old]}=", "keyword")
                 options[names[old]] = options.pop(old)
             return function(*args, **options)
 

@@ -1,11 +1,10 @@
 """Earlier names and calls, which go on for one version with a warning."""
 
 import functools
-import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from gendiff.core.renamed import renamed
+from gendiff.core.renamed import renamed, warn
 from gendiff.training import fit as fitting
 from gendiff.training import sharding
 from gendiff.training.compile_step import CompiledStep, compile_loss, compile_step
@@ -20,7 +19,8 @@ def _accepting_loss(fit: Fit) -> Fit:
     def either(*args: Any, **options: Any) -> Any:
         if "loss" not in options and (not args or isinstance(args[0], CompiledStep)):
             return fit(*args, **options)
-        _warn("fit(loss, optimizer, init, batches, …)", "fit(compile_loss(loss, optimizer, init, …), batches, …)")
+        new = "fit(compile_loss(loss, optimizer, init, …), batches, …)"
+        warn("fit(loss, optimizer, init, batches, …)", new, "form")
         options |= dict(zip((*_LOSS, "batches"), args, strict=False))
         program = compile_loss(**{name: options.pop(name) for name in _OF_LOSS if name in options})
         return fit(program, options.pop("batches"), store=options.pop("folder", None), **options)
@@ -36,10 +36,6 @@ def _loop(step: Any, fresh: Any, batches: Any, *, mesh: Any = None, shardings: A
     return fitting.fit(
         CompiledStep(step, fresh, shardings, sharding.mesh() if mesh is None else mesh), batches, **options
     )
-
-
-def _warn(old: str, new: str) -> None:
-    warnings.warn(f"{old} is now {new}; the old form goes in the next version", DeprecationWarning, stacklevel=3)
 
 
 fit = _accepting_loss(fitting.fit)
