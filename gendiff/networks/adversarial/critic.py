@@ -5,6 +5,7 @@
 the whole batch (see minibatch.py).
 """
 
+import abc
 from typing import Any
 
 import flax.linen as nn
@@ -102,7 +103,7 @@ class DenseCritic(nn.Module):
         return CriticHead(self.features, self.num_classes, compute, name="head")(y, labels).astype(x.dtype)
 
 
-class PictureCritic(Pyramid):
+class PictureCritic(Pyramid, abc.ABC):
     """Pictures to logits. A kind of critic defines `_judged`.
 
     Args:
@@ -129,9 +130,9 @@ class PictureCritic(Pyramid):
         y = self._judged(jnp.asarray(x), compute)
         return CriticHead(self.features, self.num_classes, compute, name="head")(y, labels).astype(x.dtype)
 
+    @abc.abstractmethod
     def _judged(self, y: Float[Array, "b h w c"], compute: Compute) -> Float[Array, "b a"]:
         """The last features of the pictures."""
-        raise NotImplementedError
 
 
 class DCGANCritic(DCGANPyramid, PictureCritic):

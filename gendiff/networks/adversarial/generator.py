@@ -6,6 +6,7 @@ All are called as (params, noise, *condition) -> x. None has batch norm: a sampl
 label.
 """
 
+import abc
 from typing import Any
 
 import flax.linen as nn
@@ -89,7 +90,7 @@ class DenseGenerator(nn.Module):
         return dense(self.out, compute, "output")(y).astype(noise.dtype)
 
 
-class PictureGenerator(Pyramid):
+class PictureGenerator(Pyramid, abc.ABC):
     """Noise to pictures. A kind of generator defines `_drawn`."""
 
     @nn.compact
@@ -110,9 +111,9 @@ class PictureGenerator(Pyramid):
         z = LabelledNoise(self.num_classes, compute, name="noise")(noise, labels)
         return self._drawn(z, compute).astype(noise.dtype)
 
+    @abc.abstractmethod
     def _drawn(self, z: Float[Array, "b d"], compute: Compute) -> Float[Array, "b h w c"]:
         """The pictures of the noise and its label."""
-        raise NotImplementedError
 
 
 class DCGANGenerator(DCGANPyramid, PictureGenerator):
