@@ -37,13 +37,13 @@ from gendiff.runs.reporting.results import Results, Table
 from gendiff.runs.run_folder import RunFolder
 
 
-def evaluate(every: tuple[Case, ...], chosen: AnyConfig, folder: RunFolder, progress: Progress) -> Outcome:
+def evaluate(all_cases: tuple[Case, ...], chosen: AnyConfig, folder: RunFolder, progress: Progress) -> Outcome:
     """Measures every chosen case; one that fails is a claim that fails, and the others go on."""
     limits, measured, rows = chosen.thresholds, [], []
     peer = config.peer_python() if chosen.peers else None
     before = config.other_checkout(chosen.against) if chosen.against else None
-    with tempfile.TemporaryDirectory(prefix="bench-") as place:
-        setting = Setting(chosen, Path(place), peer, before)
+    with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
+        setting = Setting(chosen, Path(temporary), peer, before)
         for side in ("ours", *(["torch"] if peer else []), *(["before"] if before else [])):
             with setting.start(side) as process:
                 about = process.ask("about")
@@ -51,13 +51,13 @@ def evaluate(every: tuple[Case, ...], chosen: AnyConfig, folder: RunFolder, prog
                 (side, name, ", ".join(map(str, value)) if isinstance(value, list) else value)
                 for name, value in about.items()
             ]
-        for case in cases.chosen(every, chosen.cases, chosen.device):
+        for case in cases.chosen(all_cases, chosen.cases, chosen.device):
             with progress.phase(case.name):
                 progress.line(f"{case.name}: {case.question}")
-                found = _measured(case, setting)
-                for line in findings.lines(found, limits):
+                finding = _measured(case, setting)
+                for line in findings.lines(finding, limits):
                     progress.line(line)
-            measured.append(found)
+            measured.append(finding)
     tables = (*findings.tables(measured, limits), Table("Both sides", ("side", "what", "value"), tuple(rows)))
     claims = tuple(claim for each in measured for claim in findings.claims(each, limits))
     return Outcome(claims, findings.figures(measured, limits, folder.path), tables)
@@ -76,9 +76,9 @@ def _measured(case: Case, setting: Setting) -> Findings:
         return Findings(failed={case.name: f"{type(error).__name__}: {error}"})
 
 
-def check(every: tuple[Case, ...], chosen: AnyConfig) -> None:
+def check(all_cases: tuple[Case, ...], chosen: AnyConfig) -> None:
     """ConfigError for a case that there is not, and for an environment or a checkout that is absent."""
-    cases.chosen(every, chosen.cases, chosen.device)
+    cases.chosen(all_cases, chosen.cases, chosen.device)
     if chosen.peers:
         config.peer_python()
     if chosen.against:
@@ -112,14 +112,14 @@ def bench(
     full: AnyConfig,
     smoke: AnyConfig,
     options: type,
-    every: tuple[Case, ...],
+    all_cases: tuple[Case, ...],
     answer: Answer,
 ) -> Experiment:
     """An experiment that measures these cases, with a command of its own."""
 
     def call(options: Any, progress: Progress) -> None:
         if options.cases == ("list",):
-            for case in every:
+            for case in all_cases:
                 print(f"{case.name:<20} {case.device}  {case.question}")
             return
         chosen = type(full)(**{field.name: getattr(options, field.name) for field in dataclasses.fields(full)})
@@ -134,10 +134,10 @@ def bench(
         presets={"full": full},
         smoke=smoke,
         train=None,
-        evaluate=functools.partial(evaluate, every),
+        evaluate=functools.partial(evaluate, all_cases),
         command=Command(options, call),
         runs=False,
-        check=functools.partial(check, every),
+        check=functools.partial(check, all_cases),
         answer=answer,
     )
     return itself

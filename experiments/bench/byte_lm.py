@@ -27,16 +27,16 @@ def inputs(workload: Workload, _: Any = None) -> dict[str, np.ndarray]:
     """
     rng, vocabulary = np.random.default_rng(0), workload.settings["vocab_size"]
     length = workload.tokens + (workload.kind == "next_token")
-    given = {"ids": rng.integers(0, vocabulary, (workload.batch, length)).astype(np.int32)}
+    arrays = {"ids": rng.integers(0, vocabulary, (workload.batch, length)).astype(np.int32)}
     if workload.kind != "rollout":
-        return given
+        return arrays
     key = jax.random.key(SEED)
 
-    def drawn(number: Any, index: Any) -> Any:
+    def one_token(number: Any, index: Any) -> Any:
         return jax.random.gumbel(jax.random.fold_in(jax.random.fold_in(key, index), number), (vocabulary,))
 
-    every = jax.jit(jax.vmap(jax.vmap(drawn, (None, 0)), (0, None)))
-    return given | {"noise": np.asarray(every(np.arange(workload.steps), np.arange(workload.batch)))}
+    all_noise = jax.jit(jax.vmap(jax.vmap(one_token, (None, 0)), (0, None)))
+    return arrays | {"noise": np.asarray(all_noise(np.arange(workload.steps), np.arange(workload.batch)))}
 
 
 def flops(workload: Workload) -> float:
@@ -49,12 +49,12 @@ def flops(workload: Workload) -> float:
     )
 
 
-def ours(workload: Workload, given: dict[str, Any], place: str) -> Way:
+def ours(workload: Workload, arrays: dict[str, Any], folder: str) -> Way:
     """A step, compared by logits of the first text after it and its loss; or a rollout."""
-    network, params = build(workload), weights.read(workload, place)
+    network, params = build(workload), weights.read(workload, folder)
     forward = jax.jit(lambda params, ids: networks.pure(network)(params, ids).logits)
     if workload.kind == "next_token":
-        loss, ids = language.objective.next_token(networks.pure(network)), given["ids"]
+        loss, ids = language.objective.next_token(networks.pure(network)), arrays["ids"]
 
         def stepped(done: Any) -> dict[str, Any]:
             return {"output": np.append(np.asarray(forward(done[0], ids[:1, :-1])).ravel(), float(done[1]["loss"]))}
@@ -70,9 +70,9 @@ def ours(workload: Workload, given: dict[str, Any], place: str) -> Way:
         rows, steps = jnp.indices(done.actions.shape)
         law = jax.nn.log_softmax(forward(params, text)[:, done.context.shape[1] - 1 :], 2)
         law = law.at[rows, steps, done.actions].set(done.log_probs)
-        return {"output": law + given["noise"].swapaxes(0, 1), "tokens": done.actions}
+        return {"output": law + arrays["noise"].swapaxes(0, 1), "tokens": done.actions}
 
-    return Way(lambda: write(params, given["ids"]), written)
+    return Way(lambda: write(params, arrays["ids"]), written)
 
 
 def roll(workload: Workload, network: Any, params: Any, prompts: Any, num_tokens: Any = None) -> Any:
@@ -89,15 +89,15 @@ def roll(workload: Workload, network: Any, params: Any, prompts: Any, num_tokens
     return rollouts.rollout(written.tokens, written.log_probs, written.tokens >= 0, prompts)
 
 
-def theirs(workload: Workload, given: dict[str, Any], place: str, mode: str) -> Way:
+def theirs(workload: Workload, arrays: dict[str, Any], folder: str, mode: str) -> Way:
     """The same by torch, in the mode "eager" or "compiled"."""
-    ids = given["ids"].long()
-    stored = weights.tensors(place, ids.device)
+    ids = arrays["ids"].long()
+    stored = weights.tensors(folder, ids.device)
     if workload.dtype == "float64":
         stored = {name: value.detach().double().requires_grad_() for name, value in stored.items()}
     model = Trunk(workload, stored)
     if workload.kind == "next_token":
-        seen, wanted = ids[:, :-1].contiguous(), ids[:, 1:].flatten()
+        inputs_of, targets = ids[:, :-1].contiguous(), ids[:, 1:].flatten()
         call: Any = torch.compile(model.logits) if mode == "compiled" else model.logits
 
         def stepped(loss: Any) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def theirs(workload: Workload, given: dict[str, Any], place: str, mode: str) -> 
 
         optimizer = training_steps.torch_adamw(model.weights.values())
         return Way(
-            training_steps.theirs(lambda: functional.cross_entropy(call(seen).flatten(0, 1), wanted), optimizer),
+            training_steps.theirs(lambda: functional.cross_entropy(call(inputs_of).flatten(0, 1), targets), optimizer),
             stepped,
         )
     slots, fixed = empty(workload, model, ids), mode == "compiled"
@@ -121,10 +121,10 @@ def theirs(workload: Workload, given: dict[str, Any], place: str, mode: str) -> 
     def answer(_: Any) -> dict[str, Any]:
         with torch.inference_mode():
             tokens, log_probs, laws = written(
-                model, ids, given["noise"], empty(workload, model, ids), advanced, fixed=False
+                model, ids, arrays["noise"], empty(workload, model, ids), advanced, fixed=False
             )
             law = laws.scatter(2, tokens[..., None], log_probs[..., None])
-        return {"output": law + given["noise"].transpose(0, 1), "tokens": tokens}
+        return {"output": law + arrays["noise"].transpose(0, 1), "tokens": tokens}
 
     return Way(write, answer)
 
@@ -214,13 +214,13 @@ def written(model: Trunk, ids: Any, noise: Any, slots: list[Slots], step: Any, *
     fixed: all steps have the shapes of one, as compiled ones must; they see all places through a mask, others the
         tokens so far.
     """
-    every = torch.arange(ids.shape[1] + len(noise), device=ids.device)
-    newest, begin, drawn = ids, 0, []
+    positions = torch.arange(ids.shape[1] + len(noise), device=ids.device)
+    newest, begin, steps = ids, 0, []
     for row in noise:
         end = begin + newest.shape[1]
-        drawn.append(step(model, newest, every[begin:end] if fixed else slice(begin, end), slots, row))
-        newest, begin = drawn[-1][0][:, None], end
-    tokens, log_probs, laws = (torch.stack(each, 1) for each in zip(*drawn, strict=True))
+        steps.append(step(model, newest, positions[begin:end] if fixed else slice(begin, end), slots, row))
+        newest, begin = steps[-1][0][:, None], end
+    tokens, log_probs, laws = (torch.stack(each, 1) for each in zip(*steps, strict=True))
     return tokens, log_probs, laws
 
 

@@ -30,17 +30,17 @@ from gendiff.runs.reporting import processor
 from gendiff.runs.reporting.results import Table
 
 
-def chosen(every: tuple[Case, ...], names: tuple[str, ...], device: str) -> list[Case]:
+def chosen(all_cases: tuple[Case, ...], names: tuple[str, ...], device: str) -> list[Case]:
     """Those of these names, or all of the device, with the thresholds of this processor.
 
     Raises ConfigError with the nearest name for one that is not there.
     """
-    there = {case.name: case for case in every if case.device == device}
+    there = {case.name: case for case in all_cases if case.device == device}
     for name in names:
         if name not in there:
             raise ConfigError(f"no case of the bench on {device} is called {name!r}; {errors.hint(name, there)}")
-    vendor, wanted = processor.vendor(), [there[name] for name in names or there]
-    return [dataclasses.replace(case, threshold=case.by_vendor.get(vendor, case.threshold)) for case in wanted]
+    vendor, requested = processor.vendor(), [there[name] for name in names or there]
+    return [dataclasses.replace(case, threshold=case.by_vendor.get(vendor, case.threshold)) for case in requested]
 
 
 def _guidance(case: Case, setting: Setting) -> Findings:
@@ -94,7 +94,8 @@ def _growth(case: Case, setting: Setting) -> Findings:
         (name, size, *findings.spread(seconds)) for name, sizes in timed.items() for size, seconds in sizes.items()
     )
     slopes = (
-        (name, f"{min(of):g} … {max(of):g}", duel.exponent(list(of), list(of.values()))) for name, of in timed.items()
+        (name, f"{min(by_size):g} … {max(by_size):g}", duel.exponent(list(by_size), list(by_size.values())))
+        for name, by_size in timed.items()
     )
     title = "Growth of the time to sample with the digits network, and to compile a DiT (1 is linear)"
     exponents = Table(title, ("quantity", "from … to", "exponent"), tuple(slopes))
@@ -113,8 +114,8 @@ def _compilations(setting: Setting, depths: tuple[int, ...]) -> dict[int, tuple[
     requests = dict[int, Any]()
     for depth in depths:
         workload = Workload("sample", f"dit_deep{depth}")
-        folder, given = weights.folder(workload, setting.folder), workload.family.inputs(workload)
-        requests[depth] = duel.request(workload, given, setting.folder, f"{workload.network}_inputs", folder)
+        folder, arguments = weights.folder(workload, setting.folder), workload.family.inputs(workload)
+        requests[depth] = duel.request(workload, arguments, setting.folder, f"{workload.network}_inputs", folder)
     seconds: dict[int, list[float]] = {depth: [] for depth in depths}
     for _ in range(3):
         with setting.start(OURS) as side:

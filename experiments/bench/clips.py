@@ -52,11 +52,11 @@ def inputs(workload: Workload, _: Any = None) -> dict[str, np.ndarray]:
         return {"x": x, "t": rng.uniform(0, 1000, clips[:2]).astype(np.float32), **label, "target": target}
     key, levels, index = jax.random.key(SEED), _levels(workload), jnp.arange(workload.batch)
 
-    def drawn(frame: Any) -> Any:
+    def noise_of(frame: Any) -> Any:
         of_frame = jax.random.fold_in(jax.random.fold_in(key, frame), 0)
         return sampling.start_of(of_frame, levels, (1, *workload.shape), index, None)[1][:, 0]
 
-    return label | {"noise": np.asarray(jax.jit(jax.vmap(drawn))(jnp.arange(workload.tokens)))}
+    return label | {"noise": np.asarray(jax.jit(jax.vmap(noise_of))(jnp.arange(workload.tokens)))}
 
 
 def build(workload: Workload) -> Any:
@@ -96,11 +96,11 @@ def flops(workload: Workload) -> float:
     return float(workload.tokens * (workload.steps * counted.forward_flops + writing) + earlier)
 
 
-def ours(workload: Workload, given: dict[str, Any], place: str) -> Way:
+def ours(workload: Workload, arrays: dict[str, Any], folder: str) -> Way:
     """The frames (b, f, h, w, c) of a rollout; or a step, compared by what is answered to the first clip after it, and
     its loss.
     """
-    network, params = build(workload), weights.read(workload, place)
+    network, params = build(workload), weights.read(workload, folder)
     predict = networks.pure(network)
     if workload.kind == "video_train":
         read = jax.jit(predict)
@@ -109,10 +109,10 @@ def ours(workload: Workload, given: dict[str, Any], place: str) -> Way:
             return jnp.mean(jnp.square(predict(params, batch["x"], batch["t"], batch["label"]) - batch["target"])), {}
 
         def answer(done: Any) -> dict[str, Any]:
-            output = read(done[0], *(given[name][:1] for name in ("x", "t", "label")))
+            output = read(done[0], *(arrays[name][:1] for name in ("x", "t", "label")))
             return {"output": np.append(np.asarray(output).ravel(), float(done[1]["loss"]))}
 
-        return Way(training_steps.ours(loss, params, given), answer)
+        return Way(training_steps.ours(loss, params, arrays), answer)
 
     def roll(params: Any, label: Any) -> Any:
         cache: Any = networks.frame_cache(network, workload.batch, workload.tokens, *workload.shape[:2])
@@ -122,41 +122,43 @@ def ours(workload: Workload, given: dict[str, Any], place: str) -> Way:
             jax.random.key(SEED), predict, params, parameterization.flow(), cache, *rest, **blocks
         ).frames
 
-    every = params, given["label"]
-    return Way(functools.partial(devices.compiled(devices.jit(roll), *every), *every))
+    fixed = params, arrays["label"]
+    return Way(functools.partial(devices.compiled(devices.jit(roll), *fixed), *fixed))
 
 
 def _levels(workload: Workload) -> Any:
     return grids.trailing(schedules.flow(), workload.steps)
 
 
-def theirs(workload: Workload, given: dict[str, Any], place: str, mode: str) -> Way:
+def theirs(workload: Workload, arrays: dict[str, Any], folder: str, mode: str) -> Way:
     """The same by torch, in the mode "eager" or "compiled"."""
-    label, compiled = given["label"].long(), mode == "compiled"
-    model = Model(workload, weights.tensors(place, label.device))
+    label, compiled = arrays["label"].long(), mode == "compiled"
+    model = Model(workload, weights.tensors(folder, label.device))
     if workload.kind == "video_train":
-        call: Any = torch.compile(model.whole) if compiled else model.whole
+        call: Any = torch.compile(model.all_frames) if compiled else model.all_frames
 
         def answer(loss: Any) -> dict[str, Any]:
             with torch.inference_mode():
                 return {
-                    "output": torch.cat([model.whole(given["x"][:1], given["t"][:1], label[:1]).flatten(), loss[None]])
+                    "output": torch.cat(
+                        [model.all_frames(arrays["x"][:1], arrays["t"][:1], label[:1]).flatten(), loss[None]]
+                    )
                 }
 
         optimizer = training_steps.torch_adamw(model.weights.values())
-        loss = lambda: functional.mse_loss(call(given["x"], given["t"], label), given["target"])  # noqa: E731
+        loss = lambda: functional.mse_loss(call(arrays["x"], arrays["t"], label), arrays["target"])  # noqa: E731
         return Way(training_steps.theirs(loss, optimizer), answer)
-    steps: tuple[Callable[..., Any], ...] = (advanced, model.drawn)
+    steps: tuple[Callable[..., Any], ...] = (advanced, model.one_frame)
     draw, keep = (torch.compile(step) if compiled else step for step in steps)
     slots, levels = model.slots(len(label)), torch.linspace(1, 0, workload.steps + 1, device=label.device)
-    places = [model.place(frame, fixed=compiled) for frame in range(workload.tokens)]
+    places = [model.position(frame, fixed=compiled) for frame in range(workload.tokens)]
 
     def again(noise: Any) -> Any:
         frames = []
-        for place, x in zip(places, noise.unsqueeze(2), strict=True):
+        for position, x in zip(places, noise.unsqueeze(2), strict=True):
             for begin, end in zip(levels[:-1], levels[1:], strict=True):
-                x = draw(model, x, begin, end, label, place, slots)
-            keep(x, levels[-1:, None], label, place, slots, True)
+                x = draw(model, x, begin, end, label, position, slots)
+            keep(x, levels[-1:, None], label, position, slots, True)
             frames.append(x)
         return torch.stack(frames)
 
@@ -168,12 +170,12 @@ def theirs(workload: Workload, given: dict[str, Any], place: str, mode: str) -> 
                 else noise
             )
 
-    return Way(roll, lambda _: {"output": roll(given["noise"]).squeeze(2).transpose(0, 1)})
+    return Way(roll, lambda _: {"output": roll(arrays["noise"]).squeeze(2).transpose(0, 1)})
 
 
-def advanced(model: "Model", x: Any, begin: Any, end: Any, label: Any, place: "Place", slots: list["Slots"]) -> Any:
+def advanced(model: "Model", x: Any, begin: Any, end: Any, label: Any, position: "Place", slots: list["Slots"]) -> Any:
     """A step of DDIM on the straight path, from one noise level () to the next."""
-    return x + (end - begin) * model.drawn(x, 1000 * begin.reshape(1, 1), label, place, slots)
+    return x + (end - begin) * model.one_frame(x, 1000 * begin.reshape(1, 1), label, position, slots)
 
 
 class Place(NamedTuple):
@@ -194,13 +196,13 @@ class Slots(NamedTuple):
     keys: Any
     values: Any
 
-    def write(self, key: Any, value: Any, place: Place) -> None:
+    def write(self, key: Any, value: Any, position: Place) -> None:
         """Puts a frame (b, heads, 1, tokens, size) into its slot."""
-        if isinstance(place.slot, int):
-            self.keys[:, :, place.slot], self.values[:, :, place.slot] = key[:, :, 0], value[:, :, 0]
+        if isinstance(position.slot, int):
+            self.keys[:, :, position.slot], self.values[:, :, position.slot] = key[:, :, 0], value[:, :, 0]
         else:
-            self.keys.index_copy_(2, place.slot, key)
-            self.values.index_copy_(2, place.slot, value)
+            self.keys.index_copy_(2, position.slot, key)
+            self.values.index_copy_(2, position.slot, value)
 
 
 class Model:
@@ -224,28 +226,30 @@ class Model:
         )
         self.mask = mask.to(device)
 
-    def whole(self, x: Any, t: Any, label: Any) -> Any:
+    def all_frames(self, x: Any, t: Any, label: Any) -> Any:
         """Of whole clips."""
         embedding, y, frames = self._embedding(t, label), self._patches(x), x.shape[1]
-        place = Place(
+        position = Place(
             self.cos[:frames], self.sin[:frames], None, 0, self.mask[: frames * self.side**2, : frames * self.side**2]
         )
         for number in range(self.depth):
-            y = self._block(f"block_{number}", y, embedding, place, None)
+            y = self._block(f"block_{number}", y, embedding, position, None)
         return self._image(y, embedding)
 
-    def drawn(self, x: Any, t: Any, label: Any, place: Place, slots: list[Slots], kept: bool = False) -> Any:
+    def one_frame(self, x: Any, t: Any, label: Any, position: Place, slots: list[Slots], store: bool = False) -> Any:
         """The prediction of a frame (b, 1, h, w, c), whose time (1, 1) all clips share, behind those in the slots,
         where it stands then.
 
-        kept: it is put into its slot in each block, and no more is done.
+        store: it is put into its slot in each block, and no more is done.
         """
         embedding, y = self._embedding(t, label), self._patches(x)
         for number in range(self.depth):
-            y = self._block(f"block_{number}", y, embedding, place, slots[number], kept and number == self.depth - 1)
-        return None if kept else self._image(y, embedding)
+            y = self._block(
+                f"block_{number}", y, embedding, position, slots[number], store and number == self.depth - 1
+            )
+        return None if store else self._image(y, embedding)
 
-    def place(self, frame: int, *, fixed: bool) -> Place:
+    def position(self, frame: int, *, fixed: bool) -> Place:
         """Where a frame stands. fixed: shapes are those of all other frames."""
         cos, sin, slot = self.cos[frame : frame + 1], self.sin[frame : frame + 1], frame % self.window
         if not fixed:
@@ -269,31 +273,35 @@ class Model:
         time = self._linear(torch.cat([angles.cos(), angles.sin()], -1), "embedding/time_0")
         return silu(self._linear(silu(time), "embedding/time_1") + self.weights["embedding/label"][label][:, None])
 
-    def _block(self, name: str, x: Any, embedding: Any, place: Place, slots: Slots | None, kept: bool = False) -> Any:
+    def _block(
+        self, name: str, x: Any, embedding: Any, position: Place, slots: Slots | None, store: bool = False
+    ) -> Any:
         """Attention and an MLP on tokens (b, f, s, width), each of which the embedding of a frame shifts, scales and
         gates.
 
-        kept: keys and values alone are computed, and put into the slots.
+        store: keys and values alone are computed, and put into the slots.
         """
         width = self.width
         changes = (
-            self._linear(embedding, f"{name}/modulation", slice(2 * width if kept else None))
+            self._linear(embedding, f"{name}/modulation", slice(2 * width if store else None))
             .unsqueeze(-2)
-            .chunk(2 if kept else 6, -1)
+            .chunk(2 if store else 6, -1)
         )
-        joined = self._linear(self._normed(x, *changes[:2]), f"{name}/qkv", slice(width if kept else 0, None))
-        *queries, key, value = joined.unflatten(-1, (2 if kept else 3, self.heads, -1)).permute(3, 0, 4, 1, 2, 5)
-        key = turned(key, place.cos, place.sin)
+        joined = self._linear(self._normed(x, *changes[:2]), f"{name}/qkv", slice(width if store else 0, None))
+        *queries, key, value = joined.unflatten(-1, (2 if store else 3, self.heads, -1)).permute(3, 0, 4, 1, 2, 5)
+        key = turned(key, position.cos, position.sin)
         if slots is not None:
-            slots.write(key, value, place)
-            key, value = slots.keys[:, :, : place.seen], slots.values[:, :, : place.seen]
-        if kept:
+            slots.write(key, value, position)
+            key, value = slots.keys[:, :, : position.seen], slots.values[:, :, : position.seen]
+        if store:
             return None
         query, (_, _, gate_0, shift_1, scale_1, gate_1) = (
-            turned(queries[0], place.cos, place.sin).flatten(2, 3),
+            turned(queries[0], position.cos, position.sin).flatten(2, 3),
             changes,
         )
-        y = functional.scaled_dot_product_attention(query, key.flatten(2, 3), value.flatten(2, 3), attn_mask=place.mask)
+        y = functional.scaled_dot_product_attention(
+            query, key.flatten(2, 3), value.flatten(2, 3), attn_mask=position.mask
+        )
         x = torch.addcmul(x, gate_0, self._linear(y.transpose(1, 2).reshape(x.shape), f"{name}/output"))
         y = functional.gelu(self._linear(self._normed(x, shift_1, scale_1), f"{name}/mlp_0"), approximate="tanh")
         return torch.addcmul(x, gate_1, self._linear(y, f"{name}/mlp_1"))
@@ -317,7 +325,7 @@ class Model:
         """Fixed positions (s, width), those of the column first."""
         frequencies = PERIOD ** (-torch.arange(self.width // 4, dtype=torch.float64) / (self.width // 4))
         row, column = torch.meshgrid(*[torch.arange(self.side)] * 2, indexing="ij")
-        angles = [place.reshape(-1, 1) * frequencies for place in (column, row)]
+        angles = [position.reshape(-1, 1) * frequencies for position in (column, row)]
         return torch.cat([wave for angle in angles for wave in (angle.sin(), angle.cos())], -1)
 
     def _angles(self, frames: int, size: int, base: float) -> Any:

@@ -23,16 +23,16 @@ def measure(case: Case, setting: Setting) -> Findings:
 
     Ours also opens a language model from the GGUF file that pip brings, where its weights are packed.
     """
-    workload, place, pairs = setting.fitted(case.workload), setting.place(case.name), setting.pairs(case)
-    cache, folder = place / "compiled", weights.folder(workload, setting.folder)
-    told = duel.request(workload, workload.family.inputs(workload), place, "inputs", folder)
+    workload, working, pairs = setting.fitted(case.workload), setting.case_folder(case.name), setting.pairs(case)
+    cache, folder = working / "compiled", weights.folder(workload, setting.folder)
+    arguments = duel.request(workload, workload.family.inputs(workload), working, "inputs", folder)
 
-    def cold(side: str, **given: str) -> float:
+    def cold(side: str, **arrays: str) -> float:
         begin = time.perf_counter()
         with setting.start(THEIRS if side == THEIRS else OURS, GENDIFF_COMPILE_CACHE=str(cache)) as process:
-            process.ask("prepare", name=side, **told | given)
+            process.ask("prepare", name=side, **arguments | arrays)
             seconds = time.perf_counter() - begin
-            process.ask("output", to=str(place / f"{side}.npz"), name=side)
+            process.ask("output", to=str(working / f"{side}.npz"), name=side)
         return seconds
 
     def empty() -> float:
@@ -55,7 +55,7 @@ def measure(case: Case, setting: Setting) -> Findings:
     table = Table(title, ("process", "median", "least", "most"), tuple(rows))
     if setting.peer is None:
         return Findings(tables=(table,))
-    if not duel.difference(place / "ours.npz", place / f"{THEIRS}.npz") <= setting.config.thresholds.agreement:
+    if not duel.difference(working / "ours.npz", working / f"{THEIRS}.npz") <= setting.config.thresholds.agreement:
         return Findings(failed={case.name: f"the two {what}s differ"})
     statement = f"{case.name}: torch's time to a first {what} over ours, compiled before"
     ratio = Ratio(case.name, statement, duel.ratio(seconds[THEIRS], seconds[OURS]), pairs, case.threshold)

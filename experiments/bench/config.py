@@ -206,11 +206,11 @@ class Setting:
         """The workload, small in a tiny bench."""
         return workload.small if self.config.tiny else workload
 
-    def place(self, name: str) -> Path:
+    def case_folder(self, name: str) -> Path:
         """A folder for the files of a case."""
-        place = self.folder / name
-        place.mkdir(parents=True, exist_ok=True)
-        return place
+        path = self.folder / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
 
     def pairs(self, case: Case) -> int:
         """Rounds of a case."""

@@ -67,20 +67,20 @@ def flops(workload: Workload) -> float:
     return program_costs.flops(step.lower(state, clean, noise))
 
 
-def ours(workload: Workload, given: dict[str, Any], place: str) -> Way:
+def ours(workload: Workload, arrays: dict[str, Any], folder: str) -> Way:
     """A step; the answer is (parameters of the generator, metrics)."""
-    pair, held = build(workload), [_start(weights.read(workload, place))]
-    step = devices.compiled(devices.jit(_step(pair, given["noise"]), donate_argnums=0), held[0], given["clean"])
+    pair, held = build(workload), [_start(weights.read(workload, folder))]
+    step = devices.compiled(devices.jit(_step(pair, arrays["noise"]), donate_argnums=0), held[0], arrays["clean"])
     draw = jax.jit(networks.pure(pair[0]))
 
     def run() -> Any:
-        held[0], metrics = step(held[0], given["clean"])
+        held[0], metrics = step(held[0], arrays["clean"])
         return held[0].params, metrics
 
     def answer(done: Any) -> dict[str, Any]:
         params, metrics = done
         losses = [float(metrics[name]) for name in ("loss", "generator_loss")]
-        return {"output": np.append(np.asarray(draw(params, given["noise"])).ravel(), losses)}
+        return {"output": np.append(np.asarray(draw(params, arrays["noise"])).ravel(), losses)}
 
     return Way(run, answer)
 
@@ -102,11 +102,11 @@ def _adam() -> Any:
     return optimizers.FiniteUpdates(*optax.adam(RATE, b1=BETAS[0], b2=BETAS[1], eps=EPSILON))
 
 
-def theirs(workload: Workload, given: dict[str, Any], place: str, mode: str) -> Way:
+def theirs(workload: Workload, arrays: dict[str, Any], folder: str, mode: str) -> Way:
     """The same step by torch; the answer is both losses."""
-    clean, noise, softplus = to_torch(given["clean"], mode), given["noise"], functional.softplus
+    clean, noise, softplus = to_torch(arrays["clean"], mode), arrays["noise"], functional.softplus
     parts: dict[str, dict[str, Any]] = {"generator": {}, "critic": {}}
-    for name, value in weights.tensors(place, noise.device).items():
+    for name, value in weights.tensors(folder, noise.device).items():
         value = to_theirs(name, value.detach()).contiguous()
         value = value.contiguous(memory_format=layout(mode)) if value.ndim == 4 else value
         parts[name.split("/")[0]][name] = value.requires_grad_()

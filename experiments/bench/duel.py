@@ -92,15 +92,15 @@ def fight(case: Case, setting: Setting, most: int = len(MODES)) -> Duel:
     most: how many of the peer's modes take part. Raises SideError where ours, or every mode of the peer, cannot do the
         work.
     """
-    workload, place = setting.fitted(case.workload), setting.place(case.name)
+    workload, working = setting.fitted(case.workload), setting.case_folder(case.name)
     folder = weights.folder(workload, setting.folder)
-    told = request(workload, workload.family.inputs(workload, folder), place, "inputs", folder)
+    arguments = request(workload, workload.family.inputs(workload, folder), working, "inputs", folder)
     ways: dict[str, SideProcess] = {}
     ready: dict[str, dict[str, float]] = {}
     failed: dict[str, str] = dict(case.left_out) if setting.peer is not None else {}
 
-    def make_ready(name: str, side: SideProcess, **told: Any) -> None:
-        ready[name] = side.ask("prepare", name=name, **told)
+    def make_ready(name: str, side: SideProcess, **arguments: Any) -> None:
+        ready[name] = side.ask("prepare", name=name, **arguments)
         ways[name] = side
 
     with contextlib.ExitStack() as stack:
@@ -108,40 +108,46 @@ def fight(case: Case, setting: Setting, most: int = len(MODES)) -> Duel:
             peer = stack.enter_context(setting.start("torch"))
             for mode in case.modes[: 1 if setting.config.tiny else most]:
                 try:
-                    make_ready(mode, peer, mode=mode, **told)
+                    make_ready(mode, peer, mode=mode, **arguments)
                 except SideError as error:
                     failed[mode] = str(error)
             if not ways:
                 raise SideError(f"{case.name}: no mode of the peer ran: {failed}")
         for name in (OURS, BEFORE) if setting.before is not None else (OURS,):
-            make_ready(name, stack.enter_context(setting.start(name)), **told)
+            make_ready(name, stack.enter_context(setting.start(name)), **arguments)
         rival = next((name for name in ways if name in MODES), "")
-        files = {name: place / f"{name}.npz" for name in (rival, OURS, BEFORE) if name in ways}
+        files = {name: working / f"{name}.npz" for name in (rival, OURS, BEFORE) if name in ways}
         for name, file in files.items():
             ways[name].ask("output", name=name, to=str(file))
-        apart = [difference(files[OURS], files[name]) if name in files else math.nan for name in (rival, BEFORE)]
+        differences = [difference(files[OURS], files[name]) if name in files else math.nan for name in (rival, BEFORE)]
         if case.exact and rival:
-            files["float64"] = place / "float64.npz"
+            files["float64"] = working / "float64.npz"
             with setting.start("torch") as exact:
-                exact.ask("prepare", name="float64", **told | {"workload": told["workload"] | {"dtype": "float64"}})
+                exact.ask(
+                    "prepare", name="float64", **arguments | {"workload": arguments["workload"] | {"dtype": "float64"}}
+                )
                 exact.ask("output", name="float64", to=str(files["float64"]))
         mine, theirs = (
             difference(files[name], files["float64"]) if "float64" in files else math.nan for name in (OURS, rival)
         )
         device, square = ", ".join(ways[OURS].ask("about")["devices"]), Workload("matmul", size=MATMUL)
-        make_ready(SQUARE, ways[OURS], **request(square, square.family.inputs(square), place, SQUARE))
+        make_ready(SQUARE, ways[OURS], **request(square, square.family.inputs(square), working, SQUARE))
         seconds, tried, busy = _rounds(setting, ways, setting.pairs(case))
     first, peak_mib = ({name: about[what] for name, about in ready.items()} for what in ("first", "peak_mib"))
     rates = workload.family.flops(workload), busy, device, workload.tokens_done, mine / theirs if theirs else math.nan
-    return Duel(case, seconds, first, tried, failed, apart[0], apart[1], peak_mib, *rates)
+    return Duel(case, seconds, first, tried, failed, differences[0], differences[1], peak_mib, *rates)
 
 
 def request(
-    workload: Workload, given: Mapping[str, np.ndarray], place: Path, name: str = "inputs", folder: Path | None = None
+    workload: Workload,
+    arrays: Mapping[str, np.ndarray],
+    working: Path,
+    name: str = "inputs",
+    folder: Path | None = None,
 ) -> dict[str, Any]:
     """What either side's `prepare` is told of a workload, whose arrays are written into a file `name` of the place."""
-    file = place / f"{name}.npz"
-    np.savez(file, allow_pickle=False, **given)
+    file = working / f"{name}.npz"
+    np.savez(file, allow_pickle=False, **arrays)
     return {"workload": dataclasses.asdict(workload), "arrays": str(file), "weights": str(folder or "")}
 
 
@@ -192,8 +198,8 @@ def difference(ours: Path, theirs: Path) -> float:
     if "loss" not in first:
         return _relative(first["output"], second["output"])
     names = first.keys() - {"loss"}
-    apart, norm = (sum(np.square(second[name] - by * first[name]).sum() for name in names) for by in (1, 0))
-    return max(_relative(first["loss"], second["loss"]), math.sqrt(apart / norm))
+    distance, norm = (sum(np.square(second[name] - by * first[name]).sum() for name in names) for by in (1, 0))
+    return max(_relative(first["loss"], second["loss"]), math.sqrt(distance / norm))
 
 
 def of_texts(ours: tuple[np.ndarray, np.ndarray], theirs: tuple[np.ndarray, np.ndarray]) -> float:
@@ -206,12 +212,12 @@ def of_texts(ours: tuple[np.ndarray, np.ndarray], theirs: tuple[np.ndarray, np.n
     (tokens, logits), (others, reference) = ours, theirs
     same = tokens == others
     before = np.cumprod(np.concatenate([np.ones_like(same[:, :1]), same[:, :-1]], 1), 1).astype(bool)
-    apart = np.abs(logits - reference).max(-1, where=before[..., None], initial=0.0)
+    distances = np.abs(logits - reference).max(-1, where=before[..., None], initial=0.0)
     chosen, instead = (
         np.take_along_axis(reference, each[..., None].astype(int), -1)[..., 0] for each in (others, tokens)
     )
     less = np.where(before & ~same, np.abs(chosen - instead), 0.0)
-    return float(max(apart.max(), less.max()) / max(1.0, np.sqrt(np.mean(np.square(reference)))))
+    return float(max(distances.max(), less.max()) / max(1.0, np.sqrt(np.mean(np.square(reference)))))
 
 
 def _relative(first: np.ndarray, second: np.ndarray) -> float:

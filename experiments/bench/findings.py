@@ -57,21 +57,21 @@ class Findings:
     skipped: Mapping[str, str] = field(default_factory=dict)
 
 
-def claims(found: Findings, limits: SharedThresholds) -> Iterable[Claim]:
+def claims(finding: Findings, limits: SharedThresholds) -> Iterable[Claim]:
     """One claim for each target. A duel whose outputs disagree is void: its ratio counts as NaN, which fails."""
     claim = functools.partial(verdicts.against, limits, None)
-    for each in found.duels:
+    for each in finding.duels:
         case, name, rounds, limit = each.case, each.case.name, len(each.seconds[OURS]), _agreement(each)
-        both, apart, most = f"{name}: both sides compute the same", each.difference, limit
+        both, value, most = f"{name}: both sides compute the same", each.difference, limit
         if not math.isnan(each.rounding):
-            both, apart, most = f"{name}: from float64, ours over the peer", each.rounding, "agreement_rounding"
-        if not math.isnan(apart):
-            yield claim(f"{name}_agrees", both, apart, "<=", most, n=1)
+            both, value, most = f"{name}: from float64, ours over the peer", each.rounding, "agreement_rounding"
+        if not math.isnan(value):
+            yield claim(f"{name}_agrees", both, value, "<=", most, n=1)
         if not math.isnan(each.apart):
             statement = f"{name}: both checkouts compute the same"
             yield claim(f"{name}_agrees_with_before", statement, each.apart, "<=", limit, n=1)
         if each.ratio is not None:
-            void = not apart <= getattr(limits, most)
+            void = not value <= getattr(limits, most)
             if case.threshold:
                 statement = f"{name}: times faster than torch ({each.mode})"
                 yield claim(name, statement, VOID if void else each.ratio, ">=", case.threshold, n=rounds)
@@ -84,31 +84,31 @@ def claims(found: Findings, limits: SharedThresholds) -> Iterable[Claim]:
             share, rate = _utilisation(each), "the GPU’s peak"
         if case.share and share is not None:
             yield claim(f"{name}_rate", f"{name}: FLOP/s over {rate}", share, ">=", case.share, n=rounds)
-    for ratio in found.ratios:
+    for ratio in finding.ratios:
         if ratio.threshold:
             yield claim(ratio.name, ratio.statement, ratio.value, ">=", ratio.threshold, n=ratio.n)
-    for figure in found.limits:
+    for figure in finding.limits:
         yield claim(figure.name, figure.statement, figure.value, "<=", figure.threshold, n=figure.n)
-    for name, why in found.failed.items():
+    for name, why in finding.failed.items():
         yield claim(f"{name}_ran", f"{name}: could not be measured: {why[:200]}", 1.0, "<=", "failed", n=1)
 
 
-def ratios(found: Findings, limits: SharedThresholds) -> list[Ratio]:
+def ratios(finding: Findings, limits: SharedThresholds) -> list[Ratio]:
     """Every ratio that is not to the peer: those of the case itself, and to the other checkout, void where outputs
     disagree.
     """
-    every = list(found.ratios)
-    for each in found.duels:
+    parts = list(finding.ratios)
+    for each in finding.duels:
         if each.gain is not None:
             gain = each.gain if each.apart <= getattr(limits, _agreement(each)) else VOID
             name, words = f"{each.case.name}_{BEFORE}", f"{each.case.name}: time of the other checkout over ours"
-            every.append(Ratio(name, words, gain, len(each.seconds[OURS])))
-    return every
+            parts.append(Ratio(name, words, gain, len(each.seconds[OURS])))
+    return parts
 
 
-def lines(found: Findings, limits: SharedThresholds) -> Iterable[str]:
+def lines(finding: Findings, limits: SharedThresholds) -> Iterable[str]:
     """What one case found, for the terminal."""
-    for each in found.duels:
+    for each in finding.duels:
         text = f"  ours {statistics.median(each.seconds[OURS]):.4g} s"
         if each.mode is not None:
             text += f", torch {each.mode} {statistics.median(each.seconds[each.mode]):.4g} s: {_cell(each.ratio)} times"
@@ -121,22 +121,22 @@ def lines(found: Findings, limits: SharedThresholds) -> Iterable[str]:
         if each.share is not None:
             text += f"; {_cell(each.share)} of the matrix product's rate"
         yield f"{text}  ({each.case.name})"
-    for ratio in ratios(found, limits):
+    for ratio in ratios(finding, limits):
         yield f"  {ratio.statement}: {_cell(ratio.value)}"
-    for limit in found.limits:
+    for limit in finding.limits:
         yield f"  {limit.statement}: {_cell(limit.value)}"
-    for table in found.tables:
+    for table in finding.tables:
         yield from (f"  {'  '.join(map(_cell, row))}" for row in table.rows)
-    for name, why in found.failed.items():
+    for name, why in finding.failed.items():
         yield f"  {name} failed: {why}"
-    for name, why in found.skipped.items():
+    for name, why in finding.skipped.items():
         yield f"  {name} is left out: {why}"
 
 
 def tables(outcomes: Sequence[Findings], limits: SharedThresholds) -> tuple[Table, ...]:
     """Every number behind the claims."""
-    duels = [each for found in outcomes for each in found.duels]
-    every = [
+    duels = [each for finding in outcomes for each in finding.duels]
+    parts = [
         Table(
             "Times of the work done once, in seconds, and how many times faster ours is",
             ("case", "ours", "torch", "torch's best mode", "ratio", "target", "outputs differ by", "idle side, cores"),
@@ -165,17 +165,17 @@ def tables(outcomes: Sequence[Findings], limits: SharedThresholds) -> tuple[Tabl
         Table(
             "Other ratios",
             ("ratio", "value", "pairs"),
-            tuple((ratio.statement, ratio.value, ratio.n) for found in outcomes for ratio in ratios(found, limits)),
+            tuple((ratio.statement, ratio.value, ratio.n) for finding in outcomes for ratio in ratios(finding, limits)),
         ),
-        Table("Left out", ("case", "why"), tuple(item for found in outcomes for item in found.skipped.items())),
+        Table("Left out", ("case", "why"), tuple(item for finding in outcomes for item in finding.skipped.items())),
     ]
-    return (*(table for table in every if table.rows), *(table for found in outcomes for table in found.tables))
+    return (*(table for table in parts if table.rows), *(table for finding in outcomes for table in finding.tables))
 
 
 def figures(outcomes: Sequence[Findings], limits: SharedThresholds, folder: Path) -> tuple[Figure, ...]:
     """One bar per ratio, with its interval; none where nothing was compared."""
-    bars = {each.case.name: each.ratio for found in outcomes for each in found.duels if each.ratio is not None}
-    bars |= {ratio.name: ratio.value for found in outcomes for ratio in ratios(found, limits)}
+    bars = {each.case.name: each.ratio for finding in outcomes for each in finding.duels if each.ratio is not None}
+    bars |= {ratio.name: ratio.value for finding in outcomes for ratio in ratios(finding, limits)}
     if not bars:
         return ()
     caption = (
@@ -219,8 +219,8 @@ def _times(each: Duel) -> tuple[CellValue, ...]:
     ours, theirs = (
         "{:.4g} ({:.4g}–{:.4g})".format(*spread(each.seconds[name])) if name else None for name in (OURS, mode)
     )
-    apart, busy = (None, None) if mode is None else (f"{each.difference:.1e}", round(each.busy, 2))
-    return case.name, ours, theirs, mode, each.ratio, case.threshold, apart, busy
+    value, busy = (None, None) if mode is None else (f"{each.difference:.1e}", round(each.busy, 2))
+    return case.name, ours, theirs, mode, each.ratio, case.threshold, value, busy
 
 
 def _modes(each: Duel) -> Iterable[tuple[CellValue, ...]]:

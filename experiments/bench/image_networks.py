@@ -63,11 +63,11 @@ def inputs(workload: Workload, _: Any = None) -> dict[str, np.ndarray]:
 
 def build(workload: Workload) -> Any:
     """Our network. Training on a CPU takes the convolution whose gradients XLA:CPU runs fast."""
-    module, naming, told = weights.named(workload)
+    module, naming, settings = weights.named(workload)
     options: dict[str, Any] = {} if workload.dtype == "float32" else {"dtype": workload.dtype}
-    if workload.kind == "train" and told["_class_name"] == "UNet2DModel" and jax.default_backend() == "cpu":
+    if workload.kind == "train" and settings["_class_name"] == "UNet2DModel" and jax.default_backend() == "cpu":
         options["convolution"] = "fast_backward"
-    return module(**naming.network_fields(told), **options)
+    return module(**naming.network_fields(settings), **options)
 
 
 def init(workload: Workload, key: Any) -> Any:
@@ -95,20 +95,20 @@ def flops(workload: Workload) -> float:
     return workload.calls * program_costs.flops(jax.jit(function).lower(weights.shapes(workload)))
 
 
-def ours(workload: Workload, given: dict[str, Any], place: str) -> Way:
+def ours(workload: Workload, arrays: dict[str, Any], folder: str) -> Way:
     """DDIM from given["start"], or a step on given["clean"]. What it answers is the pictures, or the loss and the
     gradient.
     """
-    network, params = build(workload), weights.read(workload, place)
+    network, params = build(workload), weights.read(workload, folder)
     if jax.device_count() > 1:
         mesh = sharding.mesh()
-        params, given = sharding.replicate(params, mesh), sharding.shard(given, mesh)
+        params, arrays = sharding.replicate(params, mesh), sharding.shard(arrays, mesh)
     if workload.kind == "train":
-        return Way(_trained(workload, network, params, given), lambda _: _gradient(workload, network, given, place))
-    return Way(_sampled(workload, network, params, given))
+        return Way(_trained(workload, network, params, arrays), lambda _: _gradient(workload, network, arrays, folder))
+    return Way(_sampled(workload, network, params, arrays))
 
 
-def _sampled(workload: Workload, network: Any, params: Any, given: dict[str, Any]) -> Callable[[], Any]:
+def _sampled(workload: Workload, network: Any, params: Any, arrays: dict[str, Any]) -> Callable[[], Any]:
     def draw(params: Any, start: Any, label: Any, scale: Any, levels: Any, num_steps: Any) -> Any:
         condition = _condition(workload, label)
         denoise: Any = denoiser.from_network(networks.pure(network), params, parameterization.noise(), *condition)
@@ -121,11 +121,11 @@ def _sampled(workload: Workload, network: Any, params: Any, given: dict[str, Any
             jax.random.key(0), denoise, samplers.ddim(), levels, shape, index, num_steps=num_steps, start=start
         )
 
-    process, fixed = schedules.linear(1000), (params, given["start"], given.get("label"))
+    process, fixed = schedules.linear(1000), (params, arrays["start"], arrays.get("label"))
     if workload.kind == "sample":
         scale = jnp.float32(1.0 if workload.guidance is None else workload.guidance)
-        every = *fixed, scale, grids.leading(process, workload.steps), None
-        return functools.partial(devices.compiled(devices.jit(draw), *every), *every)
+        arguments = *fixed, scale, grids.leading(process, workload.steps), None
+        return functools.partial(devices.compiled(devices.jit(draw), *arguments), *arguments)
     longest = max(workload.step_counts)
     levels = {steps: grids.padded(grids.leading(process, steps), longest) for steps in workload.step_counts}
 
@@ -137,7 +137,7 @@ def _sampled(workload: Workload, network: Any, params: Any, given: dict[str, Any
     return sweep
 
 
-def _trained(workload: Workload, network: Any, params: Any, given: dict[str, Any]) -> Callable[[], Any]:
+def _trained(workload: Workload, network: Any, params: Any, arrays: dict[str, Any]) -> Callable[[], Any]:
     predict, flow = networks.pure(network), workload.objective == "flow"
     if flow:  # as experiments.diffusion.digits trains
         path, target = schedules.flow(), parameterization.flow()
@@ -146,21 +146,21 @@ def _trained(workload: Workload, network: Any, params: Any, given: dict[str, Any
     else:
         loss = objectives.denoising(predict, schedules.linear(1000), parameterization.noise(), drop_condition=0.1)
         optimizer = optimizers.FiniteUpdates(*optax.adamw(1e-4, weight_decay=0.01))
-    batch = types.Batch(clean=given["clean"], condition=_condition(workload, given.get("label")))
+    batch = types.Batch(clean=arrays["clean"], condition=_condition(workload, arrays.get("label")))
     return training_steps.ours(loss, params, batch, optimizer, (0.99,) if flow else ())
 
 
-def _gradient(workload: Workload, network: Any, given: dict[str, Any], place: str) -> dict[str, Any]:
+def _gradient(workload: Workload, network: Any, arrays: dict[str, Any], folder: str) -> dict[str, Any]:
     """The loss, and the gradient by names of diffusers."""
-    loss, gradient = devices.jit(jax.value_and_grad(_error(workload, network, given)))(weights.read(workload, place))
-    _, naming, told = weights.named(workload)
-    return {"loss": loss, **rules.to_theirs(gradient, naming.rules(told))}
+    loss, gradient = devices.jit(jax.value_and_grad(_error(workload, network, arrays)))(weights.read(workload, folder))
+    _, naming, settings = weights.named(workload)
+    return {"loss": loss, **rules.to_theirs(gradient, naming.rules(settings))}
 
 
-def _error(workload: Workload, network: Any, given: dict[str, Any]) -> Callable[[Any], Any]:
+def _error(workload: Workload, network: Any, arrays: dict[str, Any]) -> Callable[[Any], Any]:
     """Parameters -> the mean squared error of network(x, t, label) against the target."""
-    predict, condition = networks.pure(network), _condition(workload, given.get("label"))
-    return lambda params: jnp.mean(jnp.square(predict(params, given["x"], given["t"], *condition) - given["target"]))
+    predict, condition = networks.pure(network), _condition(workload, arrays.get("label"))
+    return lambda params: jnp.mean(jnp.square(predict(params, arrays["x"], arrays["t"], *condition) - arrays["target"]))
 
 
 def _condition(workload: Workload, labels: Any) -> tuple[Any, ...]:
@@ -168,15 +168,15 @@ def _condition(workload: Workload, labels: Any) -> tuple[Any, ...]:
     return () if workload.architecture.num_classes is None else (labels,)
 
 
-def theirs(workload: Workload, given: dict[str, Any], place: str, mode: str) -> Way:
+def theirs(workload: Workload, arrays: dict[str, Any], folder: str, mode: str) -> Way:
     """The same by diffusers in the mode "eager", "channels_last" or "compiled"."""
-    module = opened(workload, place)
+    module = opened(workload, folder)
     if workload.kind == "train":
         return Way(
-            _trained_by_torch(workload, module, given, mode),
-            lambda _: _gradient_by_torch(opened(workload, place), given),
+            _trained_by_torch(workload, module, arrays, mode),
+            lambda _: _gradient_by_torch(opened(workload, folder), arrays),
         )
-    start, predict = to_torch(given["start"], mode), predictor(module.eval(), mode)
+    start, predict = to_torch(arrays["start"], mode), predictor(module.eval(), mode)
 
     def sample() -> Any:
         nonlocal predict
@@ -184,12 +184,12 @@ def theirs(workload: Workload, given: dict[str, Any], place: str, mode: str) -> 
             torch.compiler.reset()
             predict = predictor(module, mode)
         with torch.inference_mode(), precision(workload, start):
-            drawn = [
-                _ddim(workload, predict, start, given.get("label"), scale, steps) for scale, steps in workload.loops
+            samples = [
+                _ddim(workload, predict, start, arrays.get("label"), scale, steps) for scale, steps in workload.loops
             ]
-        return torch.stack(drawn) if workload.kind == "sweep" else drawn[0]
+        return torch.stack(samples) if workload.kind == "sweep" else samples[0]
 
-    return Way(sample, lambda drawn: {"output": drawn.movedim(-3, -1)})
+    return Way(sample, lambda samples: {"output": samples.movedim(-3, -1)})
 
 
 def _ddim(workload: Workload, predict: Any, x: Any, label: Any, scale: float | None, steps: int) -> Any:
@@ -208,11 +208,11 @@ def _ddim(workload: Workload, predict: Any, x: Any, label: Any, scale: float | N
     return x
 
 
-def _trained_by_torch(workload: Workload, module: Any, given: dict[str, Any], mode: str) -> Callable[[], Any]:
-    clean, label, predict = to_torch(given["clean"], mode), given.get("label"), predictor(module.train(), mode)
+def _trained_by_torch(workload: Workload, module: Any, arrays: dict[str, Any], mode: str) -> Callable[[], Any]:
+    clean, label, predict = to_torch(arrays["clean"], mode), arrays.get("label"), predictor(module.train(), mode)
     flow, parameters = workload.objective == "flow", list(module.parameters())
     average = [value.detach().clone() for value in parameters] if flow else []
-    kept = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0).float().to(clean.device)
+    alpha_bar = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0).float().to(clean.device)
 
     def loss() -> Any:
         noise = torch.randn_like(clean)
@@ -221,14 +221,14 @@ def _trained_by_torch(workload: Workload, module: Any, given: dict[str, Any], mo
             alpha, sigma, t, target = 1 - u, u, 1000 * u, noise - clean
         else:
             t = torch.randint(1000, (len(clean),), device=clean.device)
-            alpha, sigma, target = kept[t].sqrt(), (1 - kept[t]).sqrt(), noise
-        x, seen = alpha[:, None, None, None] * clean + sigma[:, None, None, None] * noise, label
+            alpha, sigma, target = alpha_bar[t].sqrt(), (1 - alpha_bar[t]).sqrt(), noise
+        x, labels = alpha[:, None, None, None] * clean + sigma[:, None, None, None] * noise, label
         if label is not None and workload.architecture.kind == "UNet2DModel":  # the DiT drops labels by itself
-            seen = torch.where(
+            labels = torch.where(
                 torch.rand(len(clean), device=clean.device) < 0.1, workload.architecture.num_classes, label
             )
         with precision(workload, clean):
-            return functional.mse_loss(predict(x, t, seen).float(), target)
+            return functional.mse_loss(predict(x, t, labels).float(), target)
 
     optimizer = torch.optim.AdamW(parameters, lr=1e-4, weight_decay=0.01, fused=True)
     step = training_steps.theirs(loss, optimizer, parameters if flow else ())
@@ -242,21 +242,21 @@ def _trained_by_torch(workload: Workload, module: Any, given: dict[str, Any], mo
     return run
 
 
-def _gradient_by_torch(module: Any, given: dict[str, Any]) -> dict[str, Any]:
+def _gradient_by_torch(module: Any, arrays: dict[str, Any]) -> dict[str, Any]:
     # no label is dropped
-    output = predictor(module.eval(), "eager")(to_torch(given["x"]), given["t"], given.get("label"))
-    loss = functional.mse_loss(output, to_torch(given["target"]))
+    output = predictor(module.eval(), "eager")(to_torch(arrays["x"]), arrays["t"], arrays.get("label"))
+    loss = functional.mse_loss(output, to_torch(arrays["target"]))
     loss.backward()
-    every = module.named_parameters(remove_duplicate=False)
-    return {"loss": loss.detach(), **{name: value.grad for name, value in every if value.grad is not None}}
+    fixed = module.named_parameters(remove_duplicate=False)
+    return {"loss": loss.detach(), **{name: value.grad for name, value in fixed if value.grad is not None}}
 
 
-def opened(workload: Workload, place: str) -> Any:
+def opened(workload: Workload, folder: str) -> Any:
     """The network of diffusers or transformers with the weights of a folder, on the device of the bench."""
     kind = workload.architecture.kind
     if kind == "CLIPTextModel":
-        return transformers.CLIPTextModel.from_pretrained(place)
-    module = getattr(diffusers, kind).from_pretrained(place, low_cpu_mem_usage=False)
+        return transformers.CLIPTextModel.from_pretrained(folder)
+    module = getattr(diffusers, kind).from_pretrained(folder, low_cpu_mem_usage=False)
     # diffusers has an embedder per block, where the paper has one for all; sharing it is less work for the peer, never
     # more
     for each in getattr(module, "transformer_blocks", ()):

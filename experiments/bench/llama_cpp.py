@@ -40,7 +40,7 @@ class LlamaSide(Side):
             )
         return ""
 
-    def _way(self, workload: Workload, given: dict[str, Any], weights: str, **_: Any) -> Way:
+    def _way(self, workload: Workload, arrays: dict[str, Any], weights: str, **_: Any) -> Way:
         """Opens the file `weights`, once, and makes a context with room for the texts. The answer is tokens (b, n)."""
         import llama_cpp
 
@@ -60,7 +60,7 @@ class LlamaSide(Side):
         if not context:
             raise RuntimeError("llama.cpp made no context")
         vocabulary = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self.model))
-        batch, stop = llama_cpp.llama_batch_init(options.n_batch, 0, 1), given.get("stop", ())
+        batch, stop = llama_cpp.llama_batch_init(options.n_batch, 0, 1), arrays.get("stop", ())
 
         def following(ids: np.ndarray, start: int) -> np.ndarray:
             """The likeliest token (b,) behind ids (b, s), which begin at position `start`; several texts are sequences
@@ -68,9 +68,9 @@ class LlamaSide(Side):
             """
             last = ids.shape[1] - 1
             batch.n_tokens = ids.size
-            for number, (text, place) in enumerate(np.ndindex(ids.shape)):
-                batch.token[number], batch.pos[number] = int(ids[text, place]), start + place
-                batch.n_seq_id[number], batch.seq_id[number][0], batch.logits[number] = 1, text, place == last
+            for number, (text, position) in enumerate(np.ndindex(ids.shape)):
+                batch.token[number], batch.pos[number] = int(ids[text, position]), start + position
+                batch.n_seq_id[number], batch.seq_id[number][0], batch.logits[number] = 1, text, position == last
             if failed := llama_cpp.llama_decode(context, batch):
                 raise RuntimeError(f"llama.cpp ended with {failed}")
             rows = (llama_cpp.llama_get_logits_ith(context, text * ids.shape[1] + last) for text in range(len(ids)))
@@ -83,7 +83,7 @@ class LlamaSide(Side):
             the first.
             """
             llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(context), False)
-            tokens = [following(given["ids"], 0)]
+            tokens = [following(arrays["ids"], 0)]
             for step in range(1, workload.steps):
                 if workload.batch == 1 and tokens[-1][0] in stop:
                     break
@@ -131,10 +131,12 @@ def measure(works: Mapping[str, Packed], case: Case, setting: Any) -> Any:
     from experiments.bench.findings import Findings, Ratio, spread
     from gendiff.runs.reporting.results import Table
 
-    place, pairs = setting.place(case.name), setting.pairs(case)
+    working, pairs = setting.case_folder(case.name), setting.pairs(case)
     folder = weights.folder(setting.fitted(case.workload), setting.folder)
     requests = {
-        name: [duel.request(*part, place, f"{name}_{n}", folder) for n, part in enumerate(_parts(works[name], setting))]
+        name: [
+            duel.request(*part, working, f"{name}_{n}", folder) for n, part in enumerate(_parts(works[name], setting))
+        ]
         for name in works
     }
 
@@ -142,15 +144,17 @@ def measure(works: Mapping[str, Packed], case: Case, setting: Any) -> Any:
         """Makes a side ready for a work, and counts the tokens that it reads or writes."""
         count = 0
         for number, part in enumerate(requests[name]):
-            own, told = f"{name}_{number}", part["workload"]
+            way, workload = f"{name}_{number}", part["workload"]
             sides[side].ask(
-                "prepare", name=own, **part | ({"weights": str(smollm2_file.path())} if side == LLAMA else {})
+                "prepare", name=way, **part | ({"weights": str(smollm2_file.path())} if side == LLAMA else {})
             )
-            file = place / f"{side}_{own}.npz"
-            sides[side].ask("output", name=own, to=str(file))
+            file = working / f"{side}_{way}.npz"
+            sides[side].ask("output", name=way, to=str(file))
             with np.load(file) as stored:
                 count += (
-                    told["batch"] * told["tokens"] if told["kind"] == "prefill" else int((stored["tokens"] >= 0).sum())
+                    workload["batch"] * workload["tokens"]
+                    if workload["kind"] == "prefill"
+                    else int((stored["tokens"] >= 0).sum())
                 )
         return count
 

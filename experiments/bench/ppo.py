@@ -49,23 +49,23 @@ REFERENCE = 0.9
 """What the policy's weights are multiplied by for the reference, so that the two differ."""
 
 
-def inputs(workload: Workload, place: Any) -> dict[str, np.ndarray]:
+def inputs(workload: Workload, folder: Any) -> dict[str, np.ndarray]:
     """Prompts "ids", and what is the same for both sides.
 
     "tokens" (b, n) are answers of different lengths, behind which -1 stands, with "log_probs" (b, n) in the policy that
     drew them. "critic" and "reward" (w,) are kernels that make numbers of the network's last vectors. "orders" are
     those of `orders`.
     """
-    given, rng, network = byte_lm.inputs(workload), np.random.default_rng(1), build(workload)
-    given |= {
+    arrays, rng, network = byte_lm.inputs(workload), np.random.default_rng(1), build(workload)
+    arrays |= {
         name: (rng.normal(size=network.width) / np.sqrt(network.width)).astype(np.float32)
         for name in ("critic", "reward")
     }
     lengths = rng.integers(max(1, workload.steps // 2), workload.steps + 1, workload.batch).astype(np.int32)
     done = jax.jit(functools.partial(byte_lm.roll, workload, network))(
-        weights.read(workload, place), given["ids"], lengths
+        weights.read(workload, folder), arrays["ids"], lengths
     )
-    return given | {
+    return arrays | {
         "tokens": np.asarray(done.actions),
         "log_probs": np.asarray(done.log_probs),
         "orders": orders(workload),
@@ -78,11 +78,11 @@ def orders(workload: Workload) -> np.ndarray:
     """
     key, samples = jax.random.fold_in(jax.random.key(SEED), 1), jnp.arange(workload.batch)
 
-    def drawn(number: Any) -> Any:
+    def one_order(number: Any) -> Any:
         order = jax.random.split(jax.random.fold_in(key, number))[1]
         return rollouts.minibatches(order, samples, PPO["epochs"], PPO["minibatches"])
 
-    return np.asarray(jax.jit(jax.vmap(drawn))(jnp.arange(ORDERED)))
+    return np.asarray(jax.jit(jax.vmap(one_order))(jnp.arange(ORDERED)))
 
 
 def flops(workload: Workload) -> float:
@@ -99,21 +99,21 @@ def flops(workload: Workload) -> float:
     return workload.batch * float((3 + 2 * trained) * trunk + (1 + trained) * logits)
 
 
-def ours(workload: Workload, given: dict[str, Any], place: str) -> Way:
+def ours(workload: Workload, arrays: dict[str, Any], folder: str) -> Way:
     """An update, compared by logits and the critic's values of the first text after it, and by what it measured."""
     network = build(workload)
     policy, critic = networks.pure(network), networks.pure(network.clone(head="scalar"))
     read = jax.jit(lambda params, text: (policy(params["policy"], text).logits, critic(params["critic"], text).logits))
 
     def answer(done: Any) -> dict[str, Any]:
-        text = jnp.maximum(jnp.concatenate([given["ids"], given["tokens"]], 1)[:1, :-1], 0)
+        text = jnp.maximum(jnp.concatenate([arrays["ids"], arrays["tokens"]], 1)[:1, :-1], 0)
         parts = *read(done[0], text), np.array([float(done[1][name]) for name in ("loss", "score", "kl")])
         return {"output": np.concatenate([np.ravel(part) for part in parts])}
 
-    return Way(_updater(network, weights.read(workload, place), given), answer)
+    return Way(_updater(network, weights.read(workload, folder), arrays), answer)
 
 
-def _updater(network: Any, params: Any, given: dict[str, Any]) -> Callable[[], Any]:
+def _updater(network: Any, params: Any, arrays: dict[str, Any]) -> Callable[[], Any]:
     """The answer is (parameters after an update, metrics). The state is donated; it begins with copies."""
 
     def numbered(kernel: Any) -> Any:
@@ -131,11 +131,11 @@ def _updater(network: Any, params: Any, given: dict[str, Any]) -> Callable[[], A
         return numbers(reward, texts_of(done), None, False).logits
 
     numbers, optimizer = networks.pure(network.clone(head="scalar")), training_steps.adamw(RATE, eps=EPSILON)
-    rule, reward = advantage_rules.gae(gamma=GAMMA, lam=LAMBDA), numbered(given["reward"])
+    rule, reward = advantage_rules.gae(gamma=GAMMA, lam=LAMBDA), numbered(arrays["reward"])
     step = policy_step.make_step(lambda params, key, done: done, evaluate, score, optimizer, advantages=rule, **PPO)
-    both = {"policy": params, "critic": numbered(given["critic"])}
+    both = {"policy": params, "critic": numbered(arrays["critic"])}
     reference = jax.tree.map(lambda leaf: REFERENCE * leaf, both)
-    done = rollouts.rollout(given["tokens"], given["log_probs"], given["tokens"] >= 0, given["ids"])
+    done = rollouts.rollout(arrays["tokens"], arrays["log_probs"], arrays["tokens"] >= 0, arrays["ids"])
     held = [policy_step.start(both, optimizer, jax.random.key(SEED), BETA)]
     step = devices.compiled(devices.jit(step, donate_argnums=0), held[0], done, reference, reward)
 
@@ -166,15 +166,15 @@ class Networks(NamedTuple):
     reward: tuple[Any, list[Any]]
 
 
-def theirs(workload: Workload, given: dict[str, Any], place: str, mode: str) -> Way:
+def theirs(workload: Workload, arrays: dict[str, Any], folder: str, mode: str) -> Way:
     """The same update by torch; the answer is its loss, mean score and mean KL."""
-    tokens = given["tokens"].long()
+    tokens = arrays["tokens"].long()
     # token 0 stands in the place of none; behind an answer no one sees it
-    text = torch.cat([given["ids"].long(), tokens.clamp(min=0)], 1)
-    answers = text, (tokens >= 0).float(), given["log_probs"]
-    policy, reference, *judges = (byte_lm.Trunk(workload, weights.tensors(place, text.device)) for _ in range(4))
+    text = torch.cat([arrays["ids"].long(), tokens.clamp(min=0)], 1)
+    answers = text, (tokens >= 0).float(), arrays["log_probs"]
+    policy, reference, *judges = (byte_lm.Trunk(workload, weights.tensors(folder, text.device)) for _ in range(4))
     critic, reward = (
-        (trunk, [given[name][None].clone().requires_grad_(), torch.zeros_like(given[name][:1]).requires_grad_()])
+        (trunk, [arrays[name][None].clone().requires_grad_(), torch.zeros_like(arrays[name][:1]).requires_grad_()])
         for name, trunk in zip(("critic", "reward"), judges, strict=True)
     )
     with torch.no_grad():
@@ -185,7 +185,7 @@ def theirs(workload: Workload, given: dict[str, Any], place: str, mode: str) -> 
     judge, loss_of = (torch.compile(each) if mode == "compiled" else each for each in steps)
     parameters = [*policy.weights.values(), *critic[0].weights.values(), *critic[1]]
     optimizer = training_steps.torch_adamw(parameters, RATE, eps=EPSILON)
-    orders, numbers = given["orders"].long(), itertools.count()
+    orders, numbers = arrays["orders"].long(), itertools.count()
 
     def run() -> Any:
         with torch.no_grad():
@@ -213,12 +213,12 @@ def judged(networks: Networks, text: Any, mask: Any, old: Any) -> tuple[Lesson, 
     count = mask.shape[1]
     log_ratio = (old - likely(networks.reference, text, count)) * mask
     values = valued(networks.critic, text[:, :-1], count) * mask
-    place = torch.arange(count, device=text.device)
-    last = (place == mask.sum(1, keepdim=True) - 1).float()
+    position = torch.arange(count, device=text.device)
+    last = (position == mask.sum(1, keepdim=True) - 1).float()
     scores = (valued(networks.reward, text, count) * last).sum(1)
     rewards = last * scores[:, None] - BETA * log_ratio
     surprise = (rewards + GAMMA * functional.pad(values[:, 1:], (0, 1)) - values) * mask
-    later = place[:, None] - place
+    later = position[:, None] - position
     decays = torch.where(later >= 0, (GAMMA * LAMBDA) ** later.clamp(min=0), 0.0)  # [t', t] = (γλ)^(t' - t)
     advantages = surprise @ decays * mask
     centred = (advantages - advantages.sum() / mask.sum()) * mask

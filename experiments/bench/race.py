@@ -61,17 +61,17 @@ class Choice(NamedTuple):
 def measure(make: "Make", case: Case, setting: Setting) -> Findings:
     """Ratio of the times of the two choices, the reference of both compared first."""
     assert isinstance(setting.config, Config)
-    place, workload, tiny, near = (
-        setting.place(case.name),
+    folder, workload, tiny, near = (
+        setting.case_folder(case.name),
         setting.fitted(case.workload),
         setting.config.tiny,
         setting.config.thresholds.near,
     )
-    course, count = make(workload, place, tiny), 20 if tiny else workload.batch
+    course, count = make(workload, folder, tiny), 20 if tiny else workload.batch
     tried, most = (STEPS[:2], 4) if tiny else (STEPS, workload.steps)
 
-    def told(count: int, number: int) -> dict[str, Any]:
-        return duel.request(workload, noise(workload, count, number), place, f"noise_{number}", course.weights) | dict(
+    def arguments(count: int, number: int) -> dict[str, Any]:
+        return duel.request(workload, noise(workload, count, number), folder, f"noise_{number}", course.weights) | dict(
             course.options
         )
 
@@ -80,35 +80,37 @@ def measure(make: "Make", case: Case, setting: Setting) -> Findings:
             "prepare", name=name, method=method, **noise | mode | {"workload": noise["workload"] | {"steps": steps}}
         )
 
-    chosen_by, judged_by = (told(count, number) for number in (0, 1))
+    chosen_by, judged_by = (arguments(count, number) for number in (0, 1))
     rows, limits, best, references = list[tuple[CellValue, ...]](), list[Limit](), dict[str, Choice](), list[Path]()
     for name, (kind, methods) in SIDES.items() if setting.peer is not None else [(OURS, SIDES[OURS])]:
         with setting.start(kind) as side:
 
-            def drawn(
+            def draw(
                 noise: dict[str, Any], method: str, steps: int, side: SideProcess = side, name: str = name
             ) -> tuple[Path, float]:
                 """(the file of what a side draws, its Fréchet distance)."""
-                file = place / f"{name}_{method}_{steps}_{Path(noise['arrays']).stem}.npz".replace(" ", "_")
+                file = folder / f"{name}_{method}_{steps}_{Path(noise['arrays']).stem}.npz".replace(" ", "_")
                 ready(side, file.stem, noise, method, steps)
                 side.ask("output", name=file.stem, to=str(file))
                 with np.load(file) as stored:
                     return file, course.distance(stored["output"])
 
-            file, reference = drawn(chosen_by, methods[0], most)
+            file, reference = draw(chosen_by, methods[0], most)
             fewest = list[Choice]()
             for method in methods:  # the fewest steps that are enough, or the most that were tried
-                every = (Choice(method, steps, drawn(chosen_by, method, steps)[1] / reference - 1) for steps in tried)
-                fewest.append(next(choice for choice in every if choice.excess <= near or choice.steps == tried[-1]))
+                choices = (Choice(method, steps, draw(chosen_by, method, steps)[1] / reference - 1) for steps in tried)
+                fewest.append(next(choice for choice in choices if choice.excess <= near or choice.steps == tried[-1]))
             enough = [each for each in fewest if each.excess <= near] or fewest
-            found = min(enough, key=lambda each: (each.evaluations, each.excess))
-            excess = drawn(judged_by, found.method, found.steps)[1] / drawn(judged_by, methods[0], most)[1] - 1
+            winner = min(enough, key=lambda each: (each.evaluations, each.excess))
+            excess = draw(judged_by, winner.method, winner.steps)[1] / draw(judged_by, methods[0], most)[1] - 1
         references.append(file)
-        best[name] = found
+        best[name] = winner
         rows += [
-            (name, each.method, each.evaluations, each.excess, excess if each == found else None) for each in fewest
+            (name, each.method, each.evaluations, each.excess, excess if each == winner else None) for each in fewest
         ]
-        what = f"{name}, {found.method}, {found.evaluations} evaluations: excess of the Fréchet distance on other noise"
+        what = (
+            f"{name}, {winner.method}, {winner.evaluations} evaluations: excess of the Fréchet distance on other noise"
+        )
         limits.append(Limit(f"{case.name}_{name}", what, excess, "near"))
     title = (
         f"{case.name}: fewest evaluations with a Fréchet distance within {near:.0%} of DDIM in {most}, and its excess"
@@ -117,9 +119,12 @@ def measure(make: "Make", case: Case, setting: Setting) -> Findings:
     table = Table(title, columns, tuple(rows))
     if setting.peer is None:
         return Findings(limits=tuple(limits), tables=(table,))
-    apart, few = duel.difference(*references), told(min(course.timed, count), 2)
+    difference, few = duel.difference(*references), arguments(min(course.timed, count), 2)
     agrees = Limit(
-        f"{case.name}_agrees", f"{case.name}: DDIM in {most} steps of both sides differs by", apart, course.agreement
+        f"{case.name}_agrees",
+        f"{case.name}: DDIM in {most} steps of both sides differs by",
+        difference,
+        course.agreement,
     )
     with setting.start(OURS) as mine, setting.start("torch") as peer:
         ready(mine, OURS, few, best[OURS].method, best[OURS].steps)
@@ -182,56 +187,56 @@ Make = Callable[[Workload, Path, bool], Course]
 """(workload, folder for its files, whether it is tiny, with random weights) -> what is raced for."""
 
 
-def digits(workload: Workload, place: Path, tiny: bool) -> Course:
+def digits(workload: Workload, folder: Path, tiny: bool) -> Course:
     """Digits, by a network that is trained by the recipe of the digits experiment."""
-    folder = place / "weights"
+    weights_folder = folder / "weights"
     if tiny:
-        weights.write(workload, folder)
+        weights.write(workload, weights_folder)
     else:
-        config, training = digits_experiment.Config(seeds=(0,)), RunFolder(place / "training")
+        config, training = digits_experiment.Config(seeds=(0,)), RunFolder(folder / "training")
         image_training.per_seed(digits_experiment.model)(config, training, Progress(quiet=True))
-        weights.save(workload, image_training.averaged(digits_experiment.model(config), training, 0), folder)
+        weights.save(workload, image_training.averaged(digits_experiment.model(config), training, 0), weights_folder)
     held_out = frechet.fit(features.pixels(digits_data.load().held_out_images))
     options = {"together": 125, "resolution": draws.RESOLUTION, "norm": draws.norm()}
     return Course(
-        folder,
+        weights_folder,
         options,
         workload.batch,
-        lambda drawn: frechet.frechet_distance(held_out, frechet.fit(equivalence.points_of_digits(drawn))),
+        lambda samples: frechet.frechet_distance(held_out, frechet.fit(equivalence.points_of_digits(samples))),
     )
 
 
-def latents(workload: Workload, place: Path, tiny: bool) -> Course:
+def latents(workload: Workload, folder: Path, tiny: bool) -> Course:
     """Drawings of emoji, by a network of latents and their decoder that are trained by the recipes of the experiment
     `latent`.
     """
-    of, folder, decoder = (
+    decoding, weights_folder, decoder = (
         Workload("decode", "tiny_vae" if tiny else "latents_vae"),
-        place / "weights",
-        place / "decoder",
+        folder / "weights",
+        folder / "decoder",
     )
     options: dict[str, Any] = {"together": 100, "decoder": str(decoder), "resolution": 0.1, "norm": 32.0}
     config = latent.Config(seeds=(0,), side=32, pictures=24, held_out=24) if tiny else latent.Config(seeds=(0,))
     images, held_out = emoji_pictures.load(config.side, config.pictures, config.held_out)
     if tiny:
-        weights.write(workload, folder)
-        weights.write(of, decoder)
-        every = config.side // of.shape[0]
-        held_out = held_out[:, ::every, ::every]
+        weights.write(workload, weights_folder)
+        weights.write(decoding, decoder)
+        stride = config.side // decoding.shape[0]
+        held_out = held_out[:, ::stride, ::stride]
     else:
-        training = RunFolder(place / "training")
+        training = RunFolder(folder / "training")
         training.path.mkdir(exist_ok=True)
         params, settings, of_latents, measured = _trained_on_drawings(config, images, training)
-        weights.save(workload, of_latents, folder)
-        weights.save(of, params, decoder, **settings)
+        weights.save(workload, of_latents, weights_folder)
+        weights.save(decoding, params, decoder, **settings)
         options |= measured
     rows = functools.partial(image_features.of_drawn, image_features.function(FeatureOptions()))
     fitted = frechet.fit(rows(held_out))
     return Course(
-        folder,
+        weights_folder,
         options,
         16,
-        lambda drawn: frechet.frechet_distance(fitted, frechet.fit(rows(drawn))),
+        lambda samples: frechet.frechet_distance(fitted, frechet.fit(rows(samples))),
         "agreement_pictures",
     )
 
@@ -242,14 +247,14 @@ def _trained_on_drawings(
     """(parameters of the autoencoder, its settings, parameters of the network of latents, what of them the grid
     needs).
     """
-    quiet, of = Progress(quiet=True), networks.recipe(config, networks.LATENTS)
-    coder, place = networks.autoencoder(config), folder.inside(networks.AUTOENCODER)
-    image_coding.train(config.autoencoder, coder, images, place, quiet, seed=0, kl_weight=config.kl_weight)
+    quiet, recipe = Progress(quiet=True), networks.recipe(config, networks.LATENTS)
+    coder, autoencoder_folder = networks.autoencoder(config), folder.inside(networks.AUTOENCODER)
+    image_coding.train(config.autoencoder, coder, images, autoencoder_folder, quiet, seed=0, kl_weight=config.kl_weight)
     unit, params, clean = networks.coder(config, folder, 0, images, quiet)
-    every: dict[str, Any] = {"checkpoint_every": of.checkpoint_every, "log_every": of.log_every}
+    options: dict[str, Any] = {"checkpoint_every": recipe.checkpoint_every, "log_every": recipe.log_every}
     arguments = networks.training(config, folder, networks.LATENTS, clean)
     state = training_loop.train(
-        **arguments, seed=0, steps=TRAINED, folder=folder.inside(networks.LATENTS), progress=quiet, **every
+        **arguments, seed=0, steps=TRAINED, folder=folder.inside(networks.LATENTS), progress=quiet, **options
     )
     scale, shift = (
         np.broadcast_to(np.asarray(value, np.float64), config.channels).tolist()

@@ -57,8 +57,8 @@ init = image_networks.init
 
 def ours(
     workload: Workload,
-    given: dict[str, Any],
-    place: str,
+    arrays: dict[str, Any],
+    folder: str,
     together: int,
     method: str,
     resolution: float,
@@ -78,34 +78,34 @@ def ours(
         else grids.resolved(flow, steps, resolution=resolution, norm=norm)
     )
     levels = grids.padded(grid, max(steps, LONGEST))
-    rows = [slice(first, first + together) for first in range(0, len(given["label"]), together)]
-    parts = [(levels.sigma[0] * given["noise"][part], given["label"][part]) for part in rows]
-    params, draw = _program(workload.network, place, decoder, method)
+    rows = [slice(first, first + together) for first in range(0, len(arrays["label"]), together)]
+    parts = [(levels.sigma[0] * arrays["noise"][part], arrays["label"][part]) for part in rows]
+    params, draw = _program(workload.network, folder, decoder, method)
     return Way(
         lambda: [draw(params, levels, jnp.int32(steps), *part) for part in parts],
-        lambda drawn: {"output": np.concatenate([np.asarray(part) for part in drawn])},
+        lambda samples: {"output": np.concatenate([np.asarray(part) for part in samples])},
     )
 
 
 @functools.lru_cache
-def _program(network: str, place: str, decoder: str, method: str) -> tuple[Any, Callable[..., Any]]:
+def _program(network: str, folder: str, decoder: str, method: str) -> tuple[Any, Callable[..., Any]]:
     """(parameters, what draws with them, for every number of steps)."""
     workload, sampler = Workload("sample", network), draws.FIXED[method][0]
-    predict, of_network = networks.pure(image_networks.build(workload)), weights.read(workload, place)
+    predict, of_network = networks.pure(image_networks.build(workload)), weights.read(workload, folder)
     module, of_decoder = open_decoder(decoder) if decoder else (None, ())
 
     def draw(params: Any, levels: Any, steps: Any, start: Any, label: Any) -> Any:
         flow = denoiser.from_network(predict, params[0], parameterization.flow(), label)
         key, index = jax.random.key(0), jnp.arange(len(label))
-        drawn = sampling.sample(key, flow, sampler, levels, workload.shape, index, num_steps=steps, start=start)
-        return drawn if module is None else networks.pure(module, "decode")(params[1], drawn)
+        samples = sampling.sample(key, flow, sampler, levels, workload.shape, index, num_steps=steps, start=start)
+        return samples if module is None else networks.pure(module, "decode")(params[1], samples)
 
     return (of_network, of_decoder), devices.jit(draw)
 
 
-def open_decoder(place: str) -> tuple[Any, Any]:
+def open_decoder(folder: str) -> tuple[Any, Any]:
     """An autoencoder as diffusers saves it, with its parameters."""
-    stored = files.load_folder(Path(place))
+    stored = files.load_folder(Path(folder))
     network = networks.Autoencoder(**diffusers_autoencoder.network_fields(stored.config))
     like = jax.eval_shape(image_coding.init(network), jax.random.key(0))
     return network, jax.tree.map(jnp.asarray, diffusers_autoencoder.params(stored.config, stored.arrays, like))
@@ -113,8 +113,8 @@ def open_decoder(place: str) -> tuple[Any, Any]:
 
 def theirs(
     workload: Workload,
-    given: dict[str, Any],
-    place: str,
+    arrays: dict[str, Any],
+    folder: str,
     mode: str,
     together: int,
     method: str,
@@ -122,9 +122,9 @@ def theirs(
     **_levels: float,
 ) -> Way:
     """The same by a scheduler of diffusers, on the levels that it chooses."""
-    predict, decode = _modules(workload.network, place, decoder, mode)
-    noise = image_networks.to_torch(given["noise"], mode)
-    parts = list(zip(noise.split(together), given["label"].split(together), strict=True))
+    predict, decode = _modules(workload.network, folder, decoder, mode)
+    noise = image_networks.to_torch(arrays["noise"], mode)
+    parts = list(zip(noise.split(together), arrays["label"].split(together), strict=True))
 
     def draw(x: Any, label: Any) -> Any:
         scheduler = _scheduler(method, workload.steps)
@@ -136,12 +136,12 @@ def theirs(
         with torch.inference_mode():
             return [draw(*part) for part in parts]
 
-    return Way(run, lambda drawn: {"output": torch.cat(drawn).movedim(-3, -1)})
+    return Way(run, lambda samples: {"output": torch.cat(samples).movedim(-3, -1)})
 
 
 def _scheduler(method: str, steps: int) -> Any:
-    kind, told = SCHEDULERS[method]
-    scheduler = getattr(diffusers, kind)(**told)
+    kind, settings = SCHEDULERS[method]
+    scheduler = getattr(diffusers, kind)(**settings)
     if method == next(iter(SCHEDULERS)):
         scheduler.set_timesteps(sigmas=np.linspace(1, 1 / steps, steps))
     else:
@@ -150,9 +150,9 @@ def _scheduler(method: str, steps: int) -> Any:
 
 
 @functools.lru_cache
-def _modules(network: str, place: str, decoder: str, mode: str) -> tuple[Callable[..., Any], Callable[[Any], Any]]:
+def _modules(network: str, folder: str, decoder: str, mode: str) -> tuple[Callable[..., Any], Callable[[Any], Any]]:
     """(the network, what is done with latents in the end) in a mode."""
-    predict = image_networks.predictor(image_networks.opened(Workload("sample", network), place).eval(), mode)
+    predict = image_networks.predictor(image_networks.opened(Workload("sample", network), folder).eval(), mode)
     if not decoder:
         return predict, lambda latents: latents
     module = diffusers.AutoencoderKL.from_pretrained(decoder, low_cpu_mem_usage=False).eval()

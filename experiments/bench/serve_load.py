@@ -22,11 +22,11 @@ def measure(case: Case, setting: Setting) -> Findings:
         return Findings(skipped={case.name: load.absent()})
     size, rounds = setting.fitted(case.workload).batch, setting.pairs(case)
     options = LoadOptions(together=size, **(_TINY if setting.config.tiny else {"model": "emoji", "rounds": rounds}))
-    found = load.measured(options, Progress(quiet=True))
-    lost = float(sum(each.refused + each.broken for loads in found.values() for each in loads))
-    if not all(each.rate > 0 for loads in found.values() for each in loads):
+    load_figures = load.measured(options, Progress(quiet=True))
+    lost = float(sum(each.refused + each.broken for loads in load_figures.values() for each in loads))
+    if not all(each.rate > 0 for loads in load_figures.values() for each in loads):
         return Findings(failed={case.name: "a server has drawn nothing"})
-    many, one = ([1 / each.rate for each in found[slots]] for slots in (size, 1))
+    many, one = ([1 / each.rate for each in load_figures[slots]] for slots in (size, 1))
     words = f"{case.name}: pictures per second, up to {size} at a time over one at a time"
     title = (
         f"{case.name}: the server of the network {options.model!r}, {options.clients} requests on their way at a time"
@@ -34,7 +34,7 @@ def measure(case: Case, setting: Setting) -> Findings:
     return Findings(
         ratios=(Ratio(case.name, words, duel.ratio(one, many), len(many)),),
         limits=(Limit(f"{case.name}_lost", f"{case.name}: requests that got no picture", lost, "lost"),),
-        tables=(Table(title, load.COLUMNS, tuple(load.rows(found))),),
+        tables=(Table(title, load.COLUMNS, tuple(load.rows(load_figures))),),
     )
 
 

@@ -45,11 +45,11 @@ class Side:
 
         to: where what it answers is written, as `output` does. options: of `ours` or `theirs` of the workload's family.
         """
-        wanted = workloads.from_json(workload)
+        requested = workloads.from_json(workload)
         with np.load(arrays) as stored:
-            given = {key: self._array(stored[key]) for key in stored.files}
+            by_name = {key: self._array(stored[key]) for key in stored.files}
         begin = time.perf_counter()
-        self.ways[name] = self._way(wanted, given, weights, **options)
+        self.ways[name] = self._way(requested, by_name, weights, **options)
         done = self.ways[name].run()
         self._wait(done)
         first = {"first": time.perf_counter() - begin, "peak_mib": self._peak()}
@@ -72,8 +72,8 @@ class Side:
     def _save(self, to: str, answer: Mapping[str, Any]) -> None:
         np.savez(to, allow_pickle=False, **{key: self._numpy(value) for key, value in answer.items()})
 
-    def _way(self, workload: workloads.Workload, given: dict[str, Any], weights: str, **options: Any) -> Way:
-        return workload.family.ours(workload, given, weights, **options)
+    def _way(self, workload: workloads.Workload, arrays: dict[str, Any], weights: str, **options: Any) -> Way:
+        return workload.family.ours(workload, arrays, weights, **options)
 
     def _array(self, stored: np.ndarray) -> Any:
         return stored
@@ -140,10 +140,10 @@ class TorchSide(Side):
         return {"python": sys.version.split()[0], **packages, "threads": torch.get_num_threads(), "device": device}
 
     def _way(
-        self, workload: workloads.Workload, given: dict[str, Any], weights: str, mode: str = "eager", **options: Any
+        self, workload: workloads.Workload, arrays: dict[str, Any], weights: str, mode: str = "eager", **options: Any
     ) -> Way:
         torch.manual_seed(0)
-        return workload.family.theirs(workload, given, weights, mode, **options)
+        return workload.family.theirs(workload, arrays, weights, mode, **options)
 
     def _array(self, stored: np.ndarray) -> Any:
         return torch.from_numpy(stored.copy()).to(self.device)

@@ -118,12 +118,14 @@ def flops(workload: Workload) -> float:
     return program_costs.flops(lowered)
 
 
-def _called(workload: Workload, network: Any, params: Any, *given: Any) -> Any:
+def _called(workload: Workload, network: Any, params: Any, *arrays: Any) -> Any:
     if workload.kind == "text":
-        return networks.pure(network)(params, *given).tokens
+        return networks.pure(network)(params, *arrays).tokens
     if workload.kind == "block":  # theirs begins with this activation; ours applies it once for all blocks
-        return networks.pure(network)(params, given[0], jax.nn.silu(given[1] if workload.embedding else 0 * given[1]))
-    done = networks.pure(network, workload.kind)(params, *given)
+        return networks.pure(network)(
+            params, arrays[0], jax.nn.silu(arrays[1] if workload.embedding else 0 * arrays[1])
+        )
+    done = networks.pure(network, workload.kind)(params, *arrays)
     return done.mode() if workload.kind == "encode" else done
 
 
@@ -134,30 +136,32 @@ class _Text(NamedTuple):
     length: Any
 
 
-def ours(workload: Workload, given: dict[str, Any], place: str) -> Way:
+def ours(workload: Workload, arrays: dict[str, Any], folder: str) -> Way:
     """The call, compiled."""
     if workload.kind == "watermark":
         mark, length = text_watermarks.green_list(SECRET, workload.size), jnp.full((workload.batch,), workload.tokens)
         marked = jax.jit(lambda mark, logits, ids: mark(logits, _Text(ids, length)))
         return Way(
-            functools.partial(marked, mark, *given.values()), lambda after: {"output": marks(given["logits"], after)}
+            functools.partial(marked, mark, *arrays.values()), lambda after: {"output": marks(arrays["logits"], after)}
         )
     if workload.network or workload.kind == "block":
         call = devices.jit(functools.partial(_called, workload, build(workload)))
-        return Way(functools.partial(call, weights.read(workload, place), *given.values()))
+        return Way(functools.partial(call, weights.read(workload, folder), *arrays.values()))
     function: Any = {"attention": attention.attend, "convolution": convolution.convolve}.get(
         workload.kind, lambda x: jnp.matmul(x, x)
     )
-    return Way(functools.partial(devices.jit(function), *given.values()))
+    return Way(functools.partial(devices.jit(function), *arrays.values()))
 
 
-def theirs(workload: Workload, given: dict[str, Any], place: str, mode: str) -> Way:
+def theirs(workload: Workload, arrays: dict[str, Any], folder: str, mode: str) -> Way:
     """The call by torch, diffusers or transformers, with the scale of latents that pipelines apply beside an
     autoencoder.
     """
-    module, images = opened(workload, place).eval() if workload.network else None, True
-    parts: list[Any] = [to_torch(given["x"], mode)] if "x" in given and given["x"].ndim == 4 else list(given.values())
-    parts = [given["ids"].long(), *parts[:-1]] if "ids" in given else parts
+    module, images = opened(workload, folder).eval() if workload.network else None, True
+    parts: list[Any] = (
+        [to_torch(arrays["x"], mode)] if "x" in arrays and arrays["x"].ndim == 4 else list(arrays.values())
+    )
+    parts = [arrays["ids"].long(), *parts[:-1]] if "ids" in arrays else parts
     function: Any
     if module is not None:
         module = module.to(memory_format=layout(mode))
@@ -173,19 +177,19 @@ def theirs(workload: Workload, given: dict[str, Any], place: str, mode: str) -> 
         function = resnet.ResnetBlock2D(
             in_channels=width, out_channels=width, temb_channels=embedding, groups=32, eps=1e-5
         )
-        function.load_state_dict(torch_safetensors.load_file(f"{place}/{weights.OWN}"), strict=embedding is not None)
-        function, parts = function.eval(), [*parts, given["embedding"] if embedding else None]
+        function.load_state_dict(torch_safetensors.load_file(f"{folder}/{weights.OWN}"), strict=embedding is not None)
+        function, parts = function.eval(), [*parts, arrays["embedding"] if embedding else None]
     elif workload.kind == "convolution":
         function = functools.partial(functional.conv2d, padding=1)
-        parts.append(given["kernel"].permute(3, 2, 0, 1).contiguous(memory_format=layout(mode)))
+        parts.append(arrays["kernel"].permute(3, 2, 0, 1).contiguous(memory_format=layout(mode)))
     elif workload.kind == "watermark":
-        told: dict[str, Any] = {
+        arguments: dict[str, Any] = {
             "greenlist_ratio": 0.25,
             "bias": 2.0,
             "hashing_key": SECRET,
             "seeding_scheme": "lefthash",
         }
-        function = transformers.WatermarkLogitsProcessor(vocab_size=workload.size, device="cpu", **told)
+        function = transformers.WatermarkLogitsProcessor(vocab_size=workload.size, device="cpu", **arguments)
         images = False
     elif workload.kind == "attention":
         parts, images = [part.transpose(1, 2) for part in parts], False
@@ -199,7 +203,7 @@ def theirs(workload: Workload, given: dict[str, Any], place: str, mode: str) -> 
             return call(*parts)
 
     if workload.kind == "watermark":
-        return Way(run, lambda after: {"output": marks(given["logits"], after)})
+        return Way(run, lambda after: {"output": marks(arrays["logits"], after)})
     return Way(run, lambda done: {"output": done.movedim(-3, -1) if images else done})
 
 

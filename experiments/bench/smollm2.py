@@ -83,13 +83,13 @@ def absent() -> str:
     return ""
 
 
-def ours(workload: Workload, given: dict[str, Any], place: str) -> Way:
+def ours(workload: Workload, arrays: dict[str, Any], folder: str) -> Way:
     """Logits (b, v) of the token behind the ids, or tokens (b, n), compared with the logits (b, n, v) by which each was
     chosen.
 
     Weights, and the cache, have the workload's dtype.
     """
-    network, params, ids = build(workload), weights.read(workload, place), given["ids"]
+    network, params, ids = build(workload), weights.read(workload, folder), arrays["ids"]
     if workload.dtype == "bfloat16":
         params = trees.cast(params, jnp.bfloat16)
     elif workload.dtype == "int8":
@@ -123,17 +123,17 @@ def ours(workload: Workload, given: dict[str, Any], place: str) -> Way:
         logits = jax.jit(lambda model, text, cache: model(text, cache, every=True)[0])(model, text, cache(*text.shape))
         return {"output": logits[:, ids.shape[1] - 1 :], "tokens": tokens}
 
-    rest = ids, jnp.arange(workload.batch), jnp.float32(0.0), given.get("stop", jnp.zeros(0, jnp.int32))
+    rest = ids, jnp.arange(workload.batch), jnp.float32(0.0), arrays.get("stop", jnp.zeros(0, jnp.int32))
     return Way(lambda: write(jax.random.key(0), model, *rest), answer)
 
 
-def theirs(workload: Workload, given: dict[str, Any], place: str, mode: str) -> Way:
+def theirs(workload: Workload, arrays: dict[str, Any], folder: str, mode: str) -> Way:
     """The same by the call of transformers' network, or by its `generate`.
 
     Only "eager" has a cache that grows. "compiled" compiles steps, as `generate` does on GPUs.
     """
-    module = transformers.AutoModelForCausalLM.from_pretrained(place, dtype=getattr(torch, workload.dtype)).eval()
-    ids, config = given["ids"].long(), module.config
+    module = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, workload.dtype)).eval()
+    ids, config = arrays["ids"].long(), module.config
     if workload.kind == "prefill":
         static = None if mode == "eager" else transformers.StaticCache(config=config, max_cache_len=workload.tokens)
         call = torch.compile(module) if mode == "compiled" else module

@@ -32,11 +32,11 @@ def inputs(workload: Workload, _: Any = None) -> dict[str, np.ndarray]:
     return {name: normal(rng, *shape) for name, shape in shapes.items()} | {"t": np.array([37, 981], np.float32)}
 
 
-def ours(workload: Workload, given: dict[str, Any], place: str, part: str, mode: str = "") -> Way:
+def ours(workload: Workload, arrays: dict[str, Any], folder: str, part: str, mode: str = "") -> Way:
     """A part, compiled; ours has one mode."""
     devices.give_back_memory()
-    model = _model(place, workload.dtype)
-    read, dtype = functools.partial(_params, place, workload.dtype), jnp.dtype(workload.dtype)
+    model = _model(folder, workload.dtype)
+    read, dtype = functools.partial(_params, folder, workload.dtype), jnp.dtype(workload.dtype)
     jit = functools.partial(devices.jit, libraries=devices.libraries_suit(workload.dtype))
     if part == "load":
         return Way(lambda: [read(name) for name in model.parts])
@@ -49,16 +49,16 @@ def ours(workload: Workload, given: dict[str, Any], place: str, part: str, mode:
     if part == "encode":
         encode = networks.pure(model.autoencoder, "encode")
         return Way(
-            functools.partial(devices.jit(lambda params, x: encode(params, x).mode()), read("vae"), given["picture"])
+            functools.partial(devices.jit(lambda params, x: encode(params, x).mode()), read("vae"), arrays["picture"])
         )
     if part == "decode":
         return Way(
-            functools.partial(devices.jit(networks.pure(model.autoencoder, "decode")), read("vae"), given["start"])
+            functools.partial(devices.jit(networks.pure(model.autoencoder, "decode")), read("vae"), arrays["start"])
         )
     if part == "step":
-        text = networks.Text(given["tokens"].astype(dtype), jnp.ones(given["tokens"].shape[:2], bool))
-        every: Any = read(model.network_name), given["x"].astype(dtype), given["t"], text
-        return Way(functools.partial(devices.compiled(jit(networks.pure(model.network)), *every), *every))
+        text = networks.Text(arrays["tokens"].astype(dtype), jnp.ones(arrays["tokens"].shape[:2], bool))
+        fixed: Any = read(model.network_name), arrays["x"].astype(dtype), arrays["t"], text
+        return Way(functools.partial(devices.compiled(jit(networks.pure(model.network)), *fixed), *fixed))
     pipeline, prompt, negative = model.pipeline(workload.steps), model.prompt(PROMPT), None
     if workload.guidance is not None:
         prompt, negative = stable_diffusion.aligned(prompt, model.negative(NEGATIVE))
@@ -68,29 +68,29 @@ def ours(workload: Workload, given: dict[str, Any], place: str, part: str, mode:
         return jnp.clip((pictures + 1) / 2, 0, 1)
 
     params = stable_diffusion.arranged({name: read(name) for name in model.parts})
-    every = params, prompt, negative, jnp.float32(workload.guidance or 1.0), given["start"]
-    return Way(functools.partial(devices.compiled(jit(draw), *every), *every))
+    fixed = params, prompt, negative, jnp.float32(workload.guidance or 1.0), arrays["start"]
+    return Way(functools.partial(devices.compiled(jit(draw), *fixed), *fixed))
 
 
 @functools.cache
-def _model(place: str, dtype: str) -> Any:
-    return stable_diffusion.open_model(place, dtype=dtype, like_diffusers=True)
+def _model(folder: str, dtype: str) -> Any:
+    return stable_diffusion.open_model(folder, dtype=dtype, like_diffusers=True)
 
 
 @functools.cache
-def _params(place: str, dtype: str, name: str) -> Any:
-    params = jax.tree.map(jnp.asarray, _model(place, dtype).part_params(name))
+def _params(folder: str, dtype: str, name: str) -> Any:
+    params = jax.tree.map(jnp.asarray, _model(folder, dtype).part_params(name))
     devices.give_back_memory()
     return params
 
 
-def theirs(workload: Workload, given: dict[str, Any], place: str, mode: str, part: str) -> Way:
+def theirs(workload: Workload, arrays: dict[str, Any], folder: str, mode: str, part: str) -> Way:
     """The same by diffusers; modes beside "eager" are those of a step."""
     dtype = getattr(torch, workload.dtype)
-    given = {name: value.to(dtype) for name, value in given.items()}
-    images = {name: value.movedim(-1, -3).contiguous() for name, value in given.items() if value.ndim == 4}
+    arrays = {name: value.to(dtype) for name, value in arrays.items()}
+    images = {name: value.movedim(-1, -3).contiguous() for name, value in arrays.items() if value.ndim == 4}
     work: Any
-    read: Any = functools.partial(_module, workload.network, place, dtype)
+    read: Any = functools.partial(_module, workload.network, folder, dtype)
     if part == "load":
         return Way(functools.partial(read, "pipeline"))
     if part == "text":
@@ -109,7 +109,7 @@ def theirs(workload: Workload, given: dict[str, Any], place: str, mode: str, par
         if mode == "channels_last":
             network, x = network.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
         call = torch.compile(network) if mode == "compiled" else network
-        work = lambda: call(x, given["t"], given["tokens"]).sample  # noqa: E731
+        work = lambda: call(x, arrays["t"], arrays["tokens"]).sample  # noqa: E731
     else:
         pipe, size, scale = read("pipeline"), FOLDERS[workload.network].size, workload.guidance or 1.0
         texts: dict[str, Any] = {"prompt": PROMPT} | ({"negative_prompt": NEGATIVE} if scale != 1 else {})
@@ -121,7 +121,7 @@ def theirs(workload: Workload, given: dict[str, Any], place: str, mode: str, par
             "output_type": "pt",
         }
         work = lambda: pipe(**texts, latents=images["start"], **options).images  # noqa: E731
-    return Way(_without_gradients(work), lambda drawn: {"output": drawn.movedim(-3, -1)})
+    return Way(_without_gradients(work), lambda images: {"output": images.movedim(-3, -1)})
 
 
 def _without_gradients(work: Any) -> Any:
@@ -133,11 +133,11 @@ def _without_gradients(work: Any) -> Any:
 
 
 @functools.cache
-def _module(network: str, place: str, dtype: Any, part: str) -> Any:
+def _module(network: str, folder: str, dtype: Any, part: str) -> Any:
     """Of diffusers, or the pipeline of all."""
     if part == "pipeline":
-        pipe = getattr(diffusers, FOLDERS[network].pipeline).from_pretrained(place, torch_dtype=dtype)
+        pipe = getattr(diffusers, FOLDERS[network].pipeline).from_pretrained(folder, torch_dtype=dtype)
         pipe.set_progress_bar_config(disable=True)
         return pipe
     kind = getattr(diffusers, FOLDERS[network].parts[part]["_class_name"])
-    return kind.from_pretrained(Path(place) / part, torch_dtype=dtype).eval()
+    return kind.from_pretrained(Path(folder) / part, torch_dtype=dtype).eval()

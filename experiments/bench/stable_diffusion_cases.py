@@ -36,7 +36,7 @@ class Opened:
 
     def __init__(self, case: Case, setting: Setting) -> None:
         self.workload, self.setting, self.pairs = setting.fitted(case.workload), setting, setting.pairs(case)
-        self.place, self.size = setting.place(case.name), FOLDERS[self.workload.network].size
+        self.place, self.size = setting.case_folder(case.name), FOLDERS[self.workload.network].size
         self.folder = setting.folder / f"{self.workload.network}_{self.workload.dtype}"
         stable_diffusion_folders.write(self.folder, self.workload.network, self.workload.dtype)
         self.told = duel.request(
@@ -66,13 +66,13 @@ def parts(case: Case, setting: Setting) -> Findings:
     with contextlib.ExitStack() as stack:
         sides = {name: stack.enter_context(setting.start(name)) for name in opened.sides}
         for part, words in PARTS.items():
-            apart = opened.compared(sides, part)
+            difference = opened.compared(sides, part)
             pairs = 1 if part == "step" else opened.pairs  # it has a case of its own; here it is compared alone
-            limits.append(Limit(f"{case.name}_{part}", f"{words}: outputs differ by at most", apart, "agreement"))
+            limits.append(Limit(f"{case.name}_{part}", f"{words}: outputs differ by at most", difference, "agreement"))
             seconds = paired_timing.interleave(
                 {name: functools.partial(side.ask, "run", name=part) for name, side in sides.items()}, pairs
             )
-            rows += [(words, _called(name), *spread(spent), f"{apart:.1e}") for name, spent in seconds.items()]
+            rows += [(words, _called(name), *spread(spent), f"{difference:.1e}") for name, spent in seconds.items()]
             if pairs > 1:
                 ratio = duel.ratio(seconds[DIFFUSERS], seconds[OURS])
                 ratios.append(
@@ -84,8 +84,8 @@ def parts(case: Case, setting: Setting) -> Findings:
     )
     with setting.start(OURS) as side:
         opened.ready(side, "step", workload=workload, to=str(half))
-    apart = duel.difference(half, opened.place / f"{OURS}_step.npz")
-    rows.append((f"{PARTS['step']} in bfloat16, against float32", OURS, None, None, None, f"{apart:.1e}"))
+    difference = duel.difference(half, opened.place / f"{OURS}_step.npz")
+    rows.append((f"{PARTS['step']} in bfloat16, against float32", OURS, None, None, None, f"{difference:.1e}"))
     columns = ("part", "side", "median s", "least", "most", "outputs differ by")
     return Findings(
         ratios=tuple(ratios),

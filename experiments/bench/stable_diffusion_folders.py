@@ -190,11 +190,11 @@ def write_texts(folder: Path, name: str) -> None:
         "tokenizer_class": "CLIPTokenizer",
     }
     for part in settings.towers:
-        place, config = part.replace("text_encoder", "tokenizer"), settings.parts[part]
-        libraries[place] = ["transformers", "CLIPTokenizer"]
-        texts[f"{place}/vocab.json"] = vocabulary(config["vocab_size"])
-        texts[f"{place}/tokenizer_config.json"] = words | {"model_max_length": config["max_position_embeddings"]}
-        texts[f"{place}/merges.txt"] = "#version: 0.2\n"
+        tokenizer, config = part.replace("text_encoder", "tokenizer"), settings.parts[part]
+        libraries[tokenizer] = ["transformers", "CLIPTokenizer"]
+        texts[f"{tokenizer}/vocab.json"] = vocabulary(config["vocab_size"])
+        texts[f"{tokenizer}/tokenizer_config.json"] = words | {"model_max_length": config["max_position_embeddings"]}
+        texts[f"{tokenizer}/merges.txt"] = "#version: 0.2\n"
     texts["model_index.json"] = {
         "_class_name": settings.pipeline,
         "_diffusers_version": "0.42.1",

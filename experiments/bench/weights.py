@@ -37,64 +37,64 @@ NAMED = {
 OWN = "weights.safetensors"
 
 
-def folder(workload: Workload, place: Path) -> Path | None:
+def folder(workload: Workload, parent: Path) -> Path | None:
     """The folder of the work's weights in `place`, written unless it is there; None where it has none."""
     if not workload.network and workload.kind != "block":
         return None
-    found = place / (workload.network or f"block_{workload.channels}_{workload.embedding}")
-    if not found.exists():
-        write(workload, found)
-    return found
+    path = parent / (workload.network or f"block_{workload.channels}_{workload.embedding}")
+    if not path.exists():
+        write(workload, path)
+    return path
 
 
-def write(workload: Workload, place: Path) -> None:
+def write(workload: Workload, parent: Path) -> None:
     """A new folder of weights. Raises ImportError, with the command that installs it, without the package of real
     ones.
     """
     if workload.network == "smollm2":
-        return save(workload, smollm2_file.params(shapes(workload)), place)
-    save(workload, drawn(shapes(workload)), place)
+        return save(workload, smollm2_file.params(shapes(workload)), parent)
+    save(workload, random_params(shapes(workload)), parent)
 
 
-def save(workload: Workload, params: Any, place: Path, **settings: Any) -> None:
+def save(workload: Workload, params: Any, parent: Path, **settings: Any) -> None:
     """Parameters into a new folder, as the peer reads them. settings: more of a config.json of diffusers."""
     if workload.kind in LANGUAGE:
-        return language_models.save(place, params, workload.settings)
-    place.mkdir(parents=True)
+        return language_models.save(parent, params, workload.settings)
+    parent.mkdir(parents=True)
     if workload.kind == "block":
         arrays, file = rules.to_theirs(params, _block()), OWN
     elif workload.architecture.kind in NAMED:
-        _, naming, told = named(workload)
-        (place / "config.json").write_text(json.dumps(told | settings), encoding="utf-8")
+        _, naming, network_config = named(workload)
+        (parent / "config.json").write_text(json.dumps(network_config | settings), encoding="utf-8")
         file = "model.safetensors" if workload.kind == "text" else "diffusion_pytorch_model.safetensors"
-        arrays = rules.to_theirs(params, naming.rules(told))
+        arrays = rules.to_theirs(params, naming.rules(network_config))
     else:
         arrays, file = {path: np.asarray(leaf) for path, leaf in trees.paths(params).items()}, OWN
-    safetensors.save_file(arrays, place / file, metadata={"format": "pt"})
+    safetensors.save_file(arrays, parent / file, metadata={"format": "pt"})
 
 
-def read(workload: Workload, place: str | Path | None = None) -> Any:
+def read(workload: Workload, parent: str | Path | None = None) -> Any:
     """Our parameters of a folder or, of a language model, a GGUF file; without one fresh ones. All are on the
     device.
     """
-    if not place:
+    if not parent:
         return jax.jit(functools.partial(workload.family.init, workload))(jax.random.key(0))
-    like, place = shapes(workload), Path(place)
+    like, parent = shapes(workload), Path(parent)
     if workload.kind in LANGUAGE:
-        params = language_models.load(place).params(like)
+        params = language_models.load(parent).params(like)
     elif workload.kind == "block":
-        params = rules.to_ours(files.load(place / OWN), _block(), like)
+        params = rules.to_ours(files.load(parent / OWN), _block(), like)
     elif workload.architecture.kind in NAMED:
-        stored = files.load_folder(place, "model" if workload.kind == "text" else files.STEM)
+        stored = files.load_folder(parent, "model" if workload.kind == "text" else files.STEM)
         params = named(workload)[1].params(stored.config, stored.arrays, like)
     else:
-        params = trees.nested(files.load(place / OWN))
+        params = trees.nested(files.load(parent / OWN))
     return jax.tree.map(jnp.asarray, params)
 
 
-def tensors(place: str | Path, device: Any) -> dict[str, Any]:
+def tensors(parent: str | Path, device: Any) -> dict[str, Any]:
     """Torch's parameters of a folder of ours, by our paths; matrices are (out, in), as its linear layers take them."""
-    stored = {name: value.to(device) for name, value in torch_safetensors.load_file(Path(place) / OWN).items()}
+    stored = {name: value.to(device) for name, value in torch_safetensors.load_file(Path(parent) / OWN).items()}
     turned = {
         name: value.T.contiguous() for name, value in stored.items() if name.endswith("kernel") and value.ndim == 2
     }
@@ -106,7 +106,7 @@ def shapes(workload: Workload) -> Any:
     return jax.eval_shape(functools.partial(workload.family.init, workload), jax.random.key(0))
 
 
-def drawn(like: Any) -> Any:
+def random_params(like: Any) -> Any:
     """Random weights of moderate size. No layer is zero, so that an output depends on every one."""
     rng = np.random.default_rng(0)
 
@@ -121,8 +121,8 @@ def named(workload: Workload) -> tuple[Any, Any, dict[str, Any]]:
     """(our class, the module with its names, its config.json) of a network of diffusers or transformers."""
     network = NETWORKS[workload.network]
     ours, naming = NAMED[network.kind]
-    told = {"_class_name": network.kind} | network.settings
-    return getattr(networks, ours), getattr(gendiff.weights, naming), told
+    settings = {"_class_name": network.kind} | network.settings
+    return getattr(networks, ours), getattr(gendiff.weights, naming), settings
 
 
 def _block() -> tuple[Any, ...]:

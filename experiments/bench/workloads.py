@@ -63,14 +63,15 @@ def unet(
 
     more: groups of norms, and the size of the feature maps that have attention.
     """
-    attended, own = [size // 2**level == more.get("attention") for level in range(len(channels))], classes is not None
+    attended = [size // 2**level == more.get("attention") for level in range(len(channels))]
+    has_classes = classes is not None
     groups = more.get("groups", 32)
     settings = {"sample_size": size, "in_channels": pixels, "out_channels": pixels, "block_out_channels": channels}
     settings |= {"norm_num_groups": groups, "attn_norm_num_groups": groups}
-    settings["attention_head_dim"] = channels[-1] // 2 if own else 8
-    settings["layers_per_block"] = 1 if own or size < 32 else 2
+    settings["attention_head_dim"] = channels[-1] // 2 if has_classes else 8
+    settings["layers_per_block"] = 1 if has_classes or size < 32 else 2
     settings["num_class_embeds"] = None if classes is None else classes + 1
-    settings["resnet_time_scale_shift"] = "scale_shift" if own else "default"
+    settings["resnet_time_scale_shift"] = "scale_shift" if has_classes else "default"
     settings["down_block_types"] = tuple("AttnDownBlock2D" if there else "DownBlock2D" for there in attended)
     settings["up_block_types"] = tuple("AttnUpBlock2D" if there else "UpBlock2D" for there in reversed(attended))
     return Architecture("UNet2DModel", settings, classes)
@@ -260,8 +261,10 @@ class Workload:
 
 def from_json(fields: Mapping[str, Any]) -> Workload:
     """The workload of which these are the fields, read from JSON."""
-    given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-    return Workload(**given)
+    settings: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
+    }
+    return Workload(**settings)
 
 
 def normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
