@@ -173,7 +173,7 @@ def test_a_search_of_the_site_finds_the_guide_first_and_then_the_function(site, 
     )
     pages = list(dict.fromkeys(re.sub(r".*/site\d*/|[?#].*", "", link) for link in first))
     page.close()
-    assert pages[:2] == ["edit.html", "api/diffusion.inpainting.html"]
+    assert pages[:2] == ["edit.html", "api/diffusion.editing.inpainting.html"]
 
 
 @pytest.mark.slow
