@@ -7,7 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.special
 
-from gendiff.core.types import ArrayLike, Keys, Scalar
+ArrayLike = jax.Array | np.ndarray
+Scalar = int | float | np.generic | np.ndarray | jax.Array
+"""A number, concrete or traced."""
+Numeric = Any  # a union of these supports no arithmetic in mypy
+"""A number, or an array of NumPy or JAX, that is reckoned with."""
+Keys = jax.Array
+"""Typed random keys, one per sample: (b,)."""
 
 
 def power_of_two(count: int, least: int) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, Integer
 
 from gendiff.core import checks
-from gendiff.core.types import ArrayLike, Keys
+from gendiff.core.arrays import ArrayLike, Keys
 
 
 def keys_of(key: jax.Array, index: Integer[ArrayLike, "b"]) -> Keys:

@@ -5,11 +5,9 @@ times noise from fold_in(k, 0), and step j draws from fold_in(k, j + 1). Batch, 
 not enter.
 """
 
-import abc
-import functools
 import math
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -17,48 +15,17 @@ import numpy as np
 from jaxtyping import Array, Float, Integer, Shaped
 
 from gendiff.core import arrays, checks, records, sample_keys
-from gendiff.core.types import ArrayLike, Count, Keys, Scalar
-from gendiff.diffusion.types import Denoiser, Level, Prediction
+from gendiff.core.types import ArrayLike, Count, Denoiser, Keys, Level, Prediction, Scalar
+from gendiff.core.types import KeyNoise as KeyNoise
+from gendiff.core.types import Noise as Noise
+from gendiff.core.types import Part as Part
+from gendiff.core.types import Sampler as Sampler
+from gendiff.core.types import State as State
+from gendiff.core.types import path as path
 
-Part = int | tuple[int, ...]
-"""Which draw of a step: 0 the only one; 1, 2, … one of several; a tuple the path of a draw in nested samplers."""
 Samples = TypeVar("Samples")
 OnLevel = Callable[[Any, Any], None]
 """What a preview of a draw calls: (step, x)."""
-
-
-@runtime_checkable
-class Noise(Protocol):
-    """Where the randomness of one step comes from: `noise(like, part=0)` is standard normal noise like x (b, …).
-
-    Different parts are independent; a part is drawn at most once per step, since it would be the same noise again. A
-    step that draws once uses part 0. A step that draws several times uses parts 1, 2, … and never part 0, whose key is
-    the parent of theirs.
-    """
-
-    def __call__(self, like: Array, part: Part = 0, /) -> Array:
-        """Standard normal noise of the shape and dtype of `like` (b, …)."""
-        ...
-
-
-@records.record
-class State:
-    """The state of a sampler between steps: x (b, …), and its memory."""
-
-    x: Any
-    memory: Any = ()
-
-
-@records.record
-class KeyNoise:
-    """Noise from the samples' keys (b,) of one step: part 0 from the key, part p from the key folded with p - 1."""
-
-    keys: Keys
-
-    def __call__(self, like: Array, part: Part = 0, /) -> Array:
-        """Standard normal noise of the shape and dtype of `like` (b, …)."""
-        keys = functools.reduce(lambda keys, p: arrays.fold_in(keys, p - 1), path(part), self.keys)
-        return arrays.normal(keys, like=like)
 
 
 @records.record
@@ -71,50 +38,6 @@ class InnerNoise:
     def __call__(self, like: Array, part: Part = 0, /) -> Array:
         """Standard normal noise of the shape and dtype of `like` (b, …)."""
         return self.outer(like, path(self.within) + path(part))
-
-
-class Sampler(abc.ABC):
-    """A sampler is a record with `step`; its numbers are its fields. It never sees a key.
-
-    A sampler with memory defines `init`, one that does not cost one evaluation per step defines `evaluations`.
-    """
-
-    def init(self, x: Float[Array, "b *shape"]) -> State:
-        """The state before the first step. What it remembers must be made from x, so that it lies where x lies."""
-        return State(x)
-
-    def begin(self, denoise: Denoiser, x: Float[Array, "b *shape"]) -> State:
-        """The state before the first step with this denoiser: `init`, except where it has the denoiser's memory."""
-        return self.init(x)
-
-    @abc.abstractmethod
-    def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
-        """The state at `cleaner`, one step after `level`.
-
-        Args:
-            noise: draws standard normal noise for this step.
-            denoise: the denoiser.
-            state: x (b, …) at `level`, and the memory.
-            level: where the step begins, of shape () or (b,).
-            cleaner: where it ends.
-            left: how many intervals are still to come after this one.
-        """
-
-    def evaluations(self, steps: int) -> int:
-        """How many evaluations of the denoiser this many steps cost."""
-        return steps
-
-    def noise_for_step(self, keys: Keys, step: Count, level: Level, cleaner: Level) -> Noise:
-        """Where the randomness of step number `step` comes from, given the samples' keys (b,).
-
-        A wrapper may supply another source.
-        """
-        return KeyNoise(arrays.fold_in(keys, step + 1))
-
-
-def path(part: Part) -> tuple[int, ...]:
-    """The part as a path of parts without zeros: () for part 0, the only draw of a step."""
-    return tuple(p for p in (part if isinstance(part, tuple) else (part,)) if p)
 
 
 def check_no_noise_source(name: str, sampler: Sampler) -> None:
