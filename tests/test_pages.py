@@ -14,6 +14,7 @@ import pytest
 
 from experiments.documentation import faults_page, notebooks
 from tests.runs.test_report_browser import browser  # noqa: F401
+from tests.test_words import FORMULAS
 
 ROOT = Path(__file__).resolve().parents[1]
 TRACKED = subprocess.run(
@@ -161,19 +162,35 @@ def site(tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def search(site, browser):  # noqa: F811
+    """What a search of the site finds: the names of its pages, the best one first."""
+
+    def pages(word):
+        page = browser.new_page()
+        page.goto((site / "index.html").as_uri())
+        page.fill("input.md-search__input", word)
+        page.click("input.md-search__input")
+        page.wait_for_selector(".md-search-result__item")
+        links = page.eval_on_selector_all(
+            ".md-search-result__link", "links => links.map(link => link.getAttribute('href'))"
+        )
+        page.close()
+        return list(dict.fromkeys(re.sub(r".*/site\d*/|[?#].*", "", link) for link in links))
+
+    return pages
+
+
 @pytest.mark.slow
-def test_a_search_of_the_site_finds_the_guide_first_and_then_the_function(site, browser):  # noqa: F811
-    page = browser.new_page()
-    page.goto((site / "index.html").as_uri())
-    page.fill("input.md-search__input", "inpainting")
-    page.click("input.md-search__input")
-    page.wait_for_selector(".md-search-result__item")
-    first = page.eval_on_selector_all(
-        ".md-search-result__link", "links => links.map(link => link.getAttribute('href'))"
-    )
-    pages = list(dict.fromkeys(re.sub(r".*/site\d*/|[?#].*", "", link) for link in first))
-    page.close()
-    assert pages[:2] == ["edit.html", "api/diffusion.editing.inpainting.html"]
+def test_a_search_of_the_site_finds_the_guide_first_and_then_the_function(search):
+    assert search("inpainting")[:2] == ["edit.html", "api/diffusion.editing.inpainting.html"]
+
+
+@pytest.mark.slow
+def test_a_search_for_a_word_of_the_field_finds_its_formula(search):
+    for word, file in FORMULAS.items():
+        page = f"api/{file.removeprefix('gendiff/').removesuffix('.py').replace('/', '.')}.html"
+        assert page in search(word), word
 
 
 @pytest.mark.slow

@@ -4,9 +4,11 @@ MathML.
 
 import html
 import os
+import pkgutil
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import latex2mathml.converter
@@ -81,8 +83,13 @@ def on_files(files: Files, config: Any) -> Files:
         text = (OWN / page).read_text(encoding="utf-8")
         if notebooks.BLOCK.search(text):
             files.append(File.generated(config, _notebook(page), content=notebooks.notebook(text)))
+    words = _words()
     for module in (module for name in CHAPTERS for module in _modules(name)):
-        files.append(File.generated(config, f"api/{module}.md", content=f"# {module}\n\n::: gendiff.{module}\n"))
+        head, text = "", f"::: gendiff.{module}\n"
+        if known_as := words.get(module):
+            head = "---\nsearch:\n  boost: 2\n---\n"  # who searches for the word of the field finds its formula
+            text = f"[Words of the field](../words.md): {', '.join(known_as)}.\n\n{text}"
+        files.append(File.generated(config, f"api/{module}.md", content=f"{head}# {module}\n\n{text}"))
     return files
 
 
@@ -91,6 +98,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     source = _sources().get(page.file.src_uri)
     if source is None:
         return markdown
+    if page.file.src_uri == "words.md":
+        markdown = NAME.sub(lambda name: f"[{name[0]}](api/{_module_of(name[1])}.md)", markdown)
     if page.file.src_uri.startswith("results/"):
         page.meta["hide"] = ["toc"]  # tables and pictures take its place
     paths = {path.relative_to(ROOT).as_posix(): path.relative_to(OWN).as_posix() for path in OWN.glob("assets/*.png")}
@@ -178,6 +187,25 @@ def _pictures() -> Iterator[str]:
 
 def _notebook(page: str) -> str:
     return f"notebooks/{page.removesuffix('.md')}.ipynb"
+
+
+NAME = re.compile(r"`([a-z_]+(?:\.\w+)+)`")
+"""A name below gendiff in the page of words."""
+
+
+def _words() -> dict[str, list[str]]:
+    """Module -> the words of the field whose row in the page of words names it or what it defines."""
+    words: dict[str, list[str]] = {}
+    for word, names in re.findall(r"^\| (.+?) \|.*\| (.+?) \|$", (OWN / "words.md").read_text("utf-8"), re.M):
+        for name in NAME.findall(names):
+            words.setdefault(_module_of(name), []).append(word)
+    return words
+
+
+def _module_of(name: str) -> str:
+    """The module, below gendiff, that this name is or that defines it."""
+    value = pkgutil.resolve_name(f"gendiff.{name}")
+    return (value.__name__ if isinstance(value, ModuleType) else value.__module__).removeprefix("gendiff.")
 
 
 def _modules(chapter: str) -> list[str]:
