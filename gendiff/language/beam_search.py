@@ -1,16 +1,15 @@
 """Beam search: the likeliest texts, several of which grow side by side."""
 
-from collections.abc import Callable
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from gendiff.core import checks, records
-from gendiff.core.types import ArrayLike, Scalar
+from gendiff.core.types import ArrayLike, DType, Scalar
 from gendiff.language import decoding
-from gendiff.language.processors import Context, Processor
+from gendiff.language.cache import Cache
+from gendiff.language.next_logits import Model
+from gendiff.language.processors import Context, Ids, Processor
 
 
 @records.record
@@ -25,32 +24,32 @@ class Beams:
         finished: (b, k) whether a stop ended the text.
     """
 
-    tokens: Any
-    length: Any
-    log_probs: Any
-    scores: Any
-    finished: Any
+    tokens: jax.Array
+    length: jax.Array
+    log_probs: jax.Array
+    scores: jax.Array
+    finished: jax.Array
 
 
 @records.record
 class Growing:
     """Beams on their way: k that grow, and the best k that have ended."""
 
-    cache: Any
-    text: Any
-    log_probs: Any
-    step: Any
+    cache: Cache
+    text: jax.Array
+    log_probs: jax.Array
+    step: jax.Array
     ended: Beams
 
 
 def beam_search(
-    next_logits: Callable[..., Any],
-    cache: Any,
+    next_logits: Model,
+    cache: Cache,
     prompt: Int[ArrayLike, "b p"],
     *,
     beams: int,
     max_tokens: int,
-    stop: Any = (),
+    stop: Ids = (),
     penalty: Scalar = 0.0,
     processor: Processor | None = None,
     chunk: int = 64,
@@ -153,7 +152,7 @@ def _generated(text: Array, length: Array, max_tokens: int) -> Int[Array, "b k n
     return jnp.take_along_axis(text, places, 1).reshape(b, -1, max_tokens)
 
 
-def _none(b: int, beams: int, max_tokens: int, dtype: Any) -> Beams:
+def _none(b: int, beams: int, max_tokens: int, dtype: DType) -> Beams:
     worst = jnp.full((b, beams), -jnp.inf, dtype)
     none = jnp.zeros((b, beams), jnp.int32)
     return Beams(jnp.full((b, beams, max_tokens), -1, jnp.int32), none, worst, worst, none > 0)
@@ -163,6 +162,7 @@ def _merged(first: Beams, second: Beams, number: int) -> Beams:
     """The best of both, those of the first one before equals."""
     both = jax.tree.map(lambda one, other: jnp.concatenate([one, other], 1), first, second)
     _, at = jax.lax.top_k(both.scores, number)
-    return jax.tree.map(
+    best: Beams = jax.tree.map(
         lambda values: jnp.take_along_axis(values, at.reshape(*at.shape, *(1,) * (values.ndim - 2)), 1), both
     )
+    return best

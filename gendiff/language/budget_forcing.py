@@ -1,7 +1,5 @@
 """Budget forcing: the length of a chain of thought before the answer, as a processor of logits."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +7,7 @@ from jaxtyping import Array, Bool, Float
 
 from gendiff.core import checks, records
 from gendiff.core.types import ArrayLike, Count
-from gendiff.language.processors import Context
+from gendiff.language.processors import Context, Ids
 
 
 @records.record
@@ -23,10 +21,10 @@ class BudgetForcing:
         wait: (w,) tokens that come in its place where it is too early.
     """
 
-    end: Any
-    least: Any
-    most: Any
-    wait: Any
+    end: Count
+    least: jax.Array
+    most: jax.Array
+    wait: np.ndarray
 
     def __call__(self, logits: Float[Array, "b v"], context: Context) -> Float[Array, "b v"]:
         """Change the logits."""
@@ -52,7 +50,7 @@ class BudgetForcing:
         return result
 
 
-def budget_forcing(end: Count, *, least: Count = 0, most: Count, wait: Any = ()) -> BudgetForcing:
+def budget_forcing(end: Count, *, least: Count = 0, most: Count, wait: Ids = ()) -> BudgetForcing:
     """Make a model think at least so many tokens before it ends its thinking, and at most so many.
 
     Thinking begins with the first generated token and ends with `end`, from which on logits stay as they are. Before
@@ -91,14 +89,11 @@ def budget_forcing(end: Count, *, least: Count = 0, most: Count, wait: Any = ())
         raise ValueError(f"most = {most} is below least = {least}: thinking cannot end before it may")
     if not isinstance(end, jax.core.Tracer) and int(end) in wait_ids.tolist():
         raise ValueError(f"wait = {wait_ids.tolist()} holds the end {int(end)}, which it replaces")
-    return BudgetForcing(end, _int32(least), _int32(most), wait_ids.astype(np.int32))
+    counts = jnp.asarray(least, jnp.int32), jnp.asarray(most, jnp.int32)
+    return BudgetForcing(end, *counts, wait_ids.astype(np.int32))
 
 
-def _int32(number: Any) -> Any:
-    return jnp.asarray(number, jnp.int32)
-
-
-def _ended(context: Context, end: Any) -> Bool[Array, " b"]:
+def _ended(context: Context, end: Count) -> Bool[Array, " b"]:
     """Whether the end stands among the generated tokens."""
     places = jnp.arange(context.tokens.shape[1], dtype=jnp.int32)[None]
     new = (places >= (context.length - context.generated)[:, None]) & (places < context.length[:, None])

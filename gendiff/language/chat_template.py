@@ -8,14 +8,14 @@ import datetime
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from gendiff.core import extras, json_object, records
 from gendiff.core.errors import ConfigError, DataError
+from gendiff.core.types import Config
 
 FILE, CONFIG = "chat_template.jinja", "tokenizer_config.json"
 SPECIAL = ("bos_token", "eos_token", "unk_token", "pad_token")
-Messages = Sequence[Mapping[str, Any]]
+Messages = Sequence[Mapping[str, object]]
 """Each with "role", as "system", "user" or "assistant", and "content"."""
 
 
@@ -39,7 +39,7 @@ class ChatTemplate:
         *,
         answer: bool = True,
         now: datetime.datetime | None = None,
-        tools: Sequence[Any] | None = None,
+        tools: Sequence[object] | None = None,
     ) -> str:
         """Write messages as one text.
 
@@ -55,6 +55,10 @@ class ChatTemplate:
                 a message in any text of the messages or tools.
             ConfigError: for a template that is none, reaches for what the sandbox does not give, or runs on and on.
         """
+        try:
+            from gendiff.language import sandbox
+        except ImportError as error:
+            raise ImportError(extras.needs("chat templates need", "jinja2", "language")) from error
         _check(messages, tools, self.control)
         variables = {
             "messages": [dict(message) for message in messages],
@@ -62,7 +66,7 @@ class ChatTemplate:
             "tools": tools,
             "documents": None,
         }
-        return _environment(now).rendered(self.source, dict(self.special) | variables)
+        return sandbox.Sandbox(now).rendered(self.source, dict(self.special) | variables)
 
 
 def from_text(source: str, special: Mapping[str, str] | None = None, control: Sequence[str] = ()) -> ChatTemplate:
@@ -76,7 +80,7 @@ def from_text(source: str, special: Mapping[str, str] | None = None, control: Se
     return ChatTemplate(source, tuple(sorted((special or {}).items())), tuple(control))
 
 
-def from_gguf(metadata: Mapping[str, Any]) -> ChatTemplate:
+def from_gguf(metadata: Config) -> ChatTemplate:
     """The template in the metadata of a GGUF file.
 
     Raises:
@@ -94,7 +98,7 @@ def from_gguf(metadata: Mapping[str, Any]) -> ChatTemplate:
     return from_text(source, special, [piece for piece, kind in zip(pieces, kinds, strict=False) if kind == 3])
 
 
-def load(path: str | os.PathLike) -> ChatTemplate:
+def load(path: str | os.PathLike[str]) -> ChatTemplate:
     """The template in a folder of `transformers`: chat_template.jinja, or chat_template in tokenizer_config.json.
 
     Of several templates it is the one called "default". Special tokens of tokenizer.json, where it is there, may not
@@ -125,7 +129,7 @@ def load(path: str | os.PathLike) -> ChatTemplate:
     return from_text(source, {name: token for name, token in special.items() if isinstance(token, str)}, control)
 
 
-def _object(file: Path) -> dict[str, Any]:
+def _object(file: Path) -> Config:
     """The object of a JSON file; empty without the file."""
     return json_object.read(file) if file.is_file() else {}
 
@@ -137,7 +141,7 @@ def _text(file: Path) -> str:
         raise DataError(f"{file}: is no UTF-8 at byte {error.start}") from error
 
 
-def _check(messages: Any, tools: Any, control: tuple[str, ...]) -> None:
+def _check(messages: object, tools: object, control: tuple[str, ...]) -> None:
     if isinstance(messages, str | Mapping) or not isinstance(messages, Sequence):
         raise TypeError(
             f"messages must be a list of messages, got {type(messages).__name__}: write [{{'role': 'user', 'content': "
@@ -155,7 +159,7 @@ def _check(messages: Any, tools: Any, control: tuple[str, ...]) -> None:
     _check_texts("tools", "", tools, control)
 
 
-def _check_texts(owner: str, where: str, value: Any, control: tuple[str, ...]) -> None:
+def _check_texts(owner: str, where: str, value: object, control: tuple[str, ...]) -> None:
     """Refuse a control token in any text of a value, and what is no JSON, for it could write itself as one."""
     try:
         leaves = list(_leaves(value))
@@ -174,7 +178,7 @@ def _check_texts(owner: str, where: str, value: Any, control: tuple[str, ...]) -
             )
 
 
-def _leaves(value: Any) -> Iterator[Any]:
+def _leaves(value: object) -> Iterator[object]:
     """The entries of lists and objects, with the names in these."""
     if isinstance(value, Mapping):
         value = [part for item in value.items() for part in item]
@@ -183,11 +187,3 @@ def _leaves(value: Any) -> Iterator[Any]:
             yield from _leaves(each)
     else:
         yield value
-
-
-def _environment(now: datetime.datetime | None) -> Any:
-    try:
-        from gendiff.language import sandbox
-    except ImportError as error:
-        raise ImportError(extras.needs("chat templates need", "jinja2", "language")) from error
-    return sandbox.Sandbox(now)

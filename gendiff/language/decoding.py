@@ -6,7 +6,7 @@ enter.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +15,12 @@ from jax.experimental import io_callback
 from jaxtyping import Array, Float, Int, Integer
 
 from gendiff.core import arrays, checks, records, sample_keys
-from gendiff.core.types import ArrayLike, Count, Keys
-from gendiff.language.processors import Context, Processor
+from gendiff.core.types import ArrayLike, Count, DType, Keys
+from gendiff.language.cache import Cache
+from gendiff.language.next_logits import Model
+from gendiff.language.processors import Context, Ids, Processor
 
-OnToken = Callable[[Any, Any, Any], None]
+OnToken = Callable[[np.ndarray, np.ndarray, np.ndarray], None]
 """Receives each step in NumPy: (index (b,), number of each text's token (b,), tokens (b,), −1 for an ended text)."""
 
 
@@ -35,11 +37,11 @@ class Generated:
         cache: with the prompt and all tokens but the last one, which comes before what follows: see `generate`.
     """
 
-    tokens: Any
-    length: Any
-    log_probs: Any
-    finished: Any
-    cache: Any
+    tokens: jax.Array
+    length: jax.Array
+    log_probs: jax.Array
+    finished: jax.Array
+    cache: Cache
 
 
 @records.record
@@ -56,26 +58,26 @@ class Running:
         finished: (b,) whether a token stopped it.
     """
 
-    cache: Any
-    text: Any
-    length: Any
-    generated: Any
-    active: Any
-    log_probs: Any
-    finished: Any
+    cache: Cache
+    text: jax.Array
+    length: jax.Array
+    generated: jax.Array
+    active: jax.Array
+    log_probs: jax.Array
+    finished: jax.Array
 
 
 def generate(
     key: jax.Array,
-    next_logits: Callable[..., Any],
-    cache: Any,
+    next_logits: Model,
+    cache: Cache,
     prompt: Int[ArrayLike, "b p"],
     index: Integer[ArrayLike, "b"],
     *,
     max_tokens: int,
     processor: Processor | None = None,
     num_tokens: Count | np.ndarray | None = None,
-    stop: Any = (),
+    stop: Ids = (),
     chunk: int = 64,
     on_token: OnToken | None = None,
 ) -> Generated:
@@ -134,7 +136,7 @@ def generate(
 
 
 def advance(
-    keys: Keys, next_logits: Callable[..., Any], state: Running, processor: Processor | None, limit: Array, ends: Array
+    keys: Keys, next_logits: Model, state: Running, processor: Processor | None, limit: Array, ends: Array
 ) -> Running:
     """Lengthen every active text by one token.
 
@@ -188,12 +190,12 @@ class Read(NamedTuple):
         dtype: of probabilities: that of the logits, at least float32.
     """
 
-    cache: Any
-    dtype: Any
+    cache: Cache
+    dtype: DType
 
 
 def prefilled(
-    next_logits: Callable[..., Any], cache: Any, prompt: Int[Array, "b p"], length: Int[Array, " b"], chunk: int
+    next_logits: Model, cache: Cache, prompt: Int[Array, "b p"], length: Int[Array, " b"], chunk: int
 ) -> Read:
     """All tokens of the prompts but the last ones, read in chunks, as many as the longest prompt of length (b,) has."""
     size = min(chunk, prompt.shape[1])
@@ -203,7 +205,7 @@ def prefilled(
 
     dtypes = []
 
-    def read(number: Array, cache: Any) -> Any:
+    def read(number: Array, cache: Cache) -> Cache:
         logits, cache = next_logits(jax.lax.dynamic_slice_in_dim(padded, number * size, size, 1), cache)
         dtypes.append(logits.dtype)
         return cache
@@ -248,7 +250,7 @@ def checked_prompt(prompt: ArrayLike) -> tuple[Int[Array, "b p"], Int[Array, " b
     return result, jnp.sum(result >= 0, 1, dtype=jnp.int32)
 
 
-def check_room(cache: Any, shape: tuple[int, ...], max_tokens: int) -> None:
+def check_room(cache: Cache, shape: tuple[int, ...], max_tokens: int) -> None:
     """ValueError unless prompts of this shape (b, p) and the tokens to come fit into the cache."""
     if cache.length.shape != shape[:1]:
         raise ValueError(f"the cache is of {cache.length.shape[0]} texts, but there are {shape[0]} prompts")
@@ -268,7 +270,7 @@ def checked_number(num_tokens: Count | np.ndarray | None, max_tokens: int, texts
     return jnp.minimum(jnp.broadcast_to(jnp.asarray(num_tokens, jnp.int32), (texts,)), max_tokens)
 
 
-def checked_stop(stop: Any, texts: int) -> Int[Array, "b k"]:
+def checked_stop(stop: Ids, texts: int) -> Int[Array, "b k"]:
     """The tokens that stop each text (b, k), −2 for none, which no token is."""
     ids = jnp.asarray(stop, jnp.int32) if np.size(stop) == 0 else jnp.asarray(stop)
     if not jnp.issubdtype(ids.dtype, jnp.integer):

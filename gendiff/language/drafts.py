@@ -1,16 +1,17 @@
 """Drafts: cheap guesses of the next tokens, which `speculative` verifies all at once."""
 
 import abc
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 from gendiff.core import checks, records
-from gendiff.core.types import Keys
+from gendiff.core.types import Keys, PyTree
 from gendiff.language import decoding
+from gendiff.language.cache import Cache
+from gendiff.language.next_logits import Model
 from gendiff.language.processors import Context, Processor
 
 DRAWN = 1
@@ -27,15 +28,15 @@ class Proposal(NamedTuple):
         state: of the draft.
     """
 
-    tokens: Any
-    probs: Any
-    state: Any
+    tokens: jax.Array
+    probs: jax.Array | None
+    state: PyTree
 
 
 class Draft(abc.ABC):
     """A draft is a record; what it remembers of the texts is its state."""
 
-    def start(self, prompt: Int[Array, "b p"], length: Int[Array, " b"], chunk: int, number: int) -> Any:
+    def start(self, prompt: Int[Array, "b p"], length: Int[Array, " b"], chunk: int, number: int) -> PyTree:
         """The state after the prompts, as `generate` has them. It will be asked for `number` guesses at once."""
         return ()
 
@@ -43,7 +44,7 @@ class Draft(abc.ABC):
     def propose(
         self,
         keys: Keys,
-        state: Any,
+        state: PyTree,
         context: Context,
         active: Bool[Array, " b"],
         number: int,
@@ -61,7 +62,7 @@ class Draft(abc.ABC):
                 suffers.
         """
 
-    def rewound(self, state: Any, length: Int[Array, " b"]) -> Any:
+    def rewound(self, state: PyTree, length: Int[Array, " b"]) -> PyTree:
         """The state when no more than so many tokens (b,) of each text hold."""
         return state
 
@@ -70,10 +71,10 @@ class Draft(abc.ABC):
 class ModelDraft(Draft):
     """A smaller model guesses. Built by `model`."""
 
-    next_logits: Callable[..., Any]
-    cache: Any
+    next_logits: Model
+    cache: Cache
 
-    def start(self, prompt: Int[Array, "b p"], length: Int[Array, " b"], chunk: int, number: int) -> Any:
+    def start(self, prompt: Int[Array, "b p"], length: Int[Array, " b"], chunk: int, number: int) -> PyTree:
         """The cache with the prompts but for their last tokens."""
         check_reach(self.cache, number)
         return decoding.prefilled(self.next_logits, self.cache, prompt, length, chunk).cache
@@ -81,7 +82,7 @@ class ModelDraft(Draft):
     def propose(
         self,
         keys: Keys,
-        state: Any,
+        state: PyTree,
         context: Context,
         active: Bool[Array, " b"],
         number: int,
@@ -89,7 +90,9 @@ class ModelDraft(Draft):
     ) -> Proposal:
         """Draw one token after the other."""
 
-        def guess(carry: tuple[Any, Array, Array], step: Array) -> tuple[tuple[Any, Array, Array], tuple[Array, Array]]:
+        def guess(
+            carry: tuple[Cache, Array, Array], step: Array
+        ) -> tuple[tuple[Cache, Array, Array], tuple[Array, Array]]:
             cache, text, alive = carry
             # after a call in which all guesses were accepted the cache is two tokens behind, else one
             places = cache.length[:, None] + jnp.arange(2, dtype=jnp.int32)[None]
@@ -109,12 +112,12 @@ class ModelDraft(Draft):
         (cache, _, _), (tokens, probs) = jax.lax.scan(guess, (state, context.tokens, active), steps)
         return Proposal(tokens.swapaxes(0, 1), probs.swapaxes(0, 1), cache)
 
-    def rewound(self, state: Any, length: Int[Array, " b"]) -> Any:
+    def rewound(self, state: PyTree, length: Int[Array, " b"]) -> PyTree:
         """The cache, with tokens that do not hold taken back."""
         return state.rewound(jnp.minimum(state.length, length))
 
 
-def model(next_logits: Callable[..., Any], cache: Any) -> ModelDraft:
+def model(next_logits: Model, cache: Cache) -> ModelDraft:
     """A smaller model with the same vocabulary guesses.
 
     A model that leaves early is `model(from_network(networks.pure(network.clone(depth=k)), params), cache)`: the first
@@ -139,7 +142,7 @@ class PromptLookup(Draft):
     def propose(
         self,
         keys: Keys,
-        state: Any,
+        state: PyTree,
         context: Context,
         active: Bool[Array, " b"],
         number: int,
@@ -190,7 +193,7 @@ def fold(keys: Keys, numbers: Int[Array, " b"], part: int) -> Keys:
     return jax.vmap(lambda key, number: jax.random.fold_in(jax.random.fold_in(key, number), part))(keys, numbers)
 
 
-def check_reach(cache: Any, number: int) -> None:
+def check_reach(cache: Cache, number: int) -> None:
     """ValueError for a cache that cannot take back what was guessed."""
     if cache.reach is not None and number + 1 > cache.reach:
         raise ValueError(

@@ -1,7 +1,6 @@
 """Search guided by a verifier: beams of texts grow by blocks; it keeps the best, at sight or after a look ahead."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +10,12 @@ from jaxtyping import Array, Float, Int, Integer
 from gendiff.core import checks, records, sample_keys
 from gendiff.core.types import ArrayLike, Keys
 from gendiff.language import decoding, processors
+from gendiff.language.cache import Cache
 from gendiff.language.decoding import Running
-from gendiff.language.processors import Processor
+from gendiff.language.next_logits import Model
+from gendiff.language.processors import Ids, Processor
 
-Value = Callable[[Any, Any], Any]
+Value = Callable[[jax.Array, jax.Array], ArrayLike]
 """(tokens (n, s) with −1 behind each text, length (n,)) -> (n,) scores, higher ones better.
 
 What else it knows it closes over.
@@ -36,17 +37,17 @@ class SearchResult:
         finished: (b, k) whether a stop ended the text.
     """
 
-    tokens: Any
-    length: Any
-    log_probs: Any
-    values: Any
-    finished: Any
+    tokens: jax.Array
+    length: jax.Array
+    log_probs: jax.Array
+    values: jax.Array
+    finished: jax.Array
 
 
 def lookahead_search(
     key: jax.Array,
-    next_logits: Callable[..., Any],
-    cache: Any,
+    next_logits: Model,
+    cache: Cache,
     prompt: Int[ArrayLike, "b p"],
     index: Integer[ArrayLike, "b"],
     value: Value,
@@ -56,7 +57,7 @@ def lookahead_search(
     block: int,
     max_tokens: int,
     lookahead: int = 0,
-    stop: Any = (),
+    stop: Ids = (),
     processor: Processor | None = None,
     chunk: int = 64,
 ) -> SearchResult:
@@ -116,7 +117,8 @@ def lookahead_search(
         def one(_: Array, held: Running) -> Running:
             return decoding.advance(streams.reshape(-1), next_logits, held, rule, limit, ends)
 
-        return jax.lax.fori_loop(0, number, one, state)
+        after: Running = jax.lax.fori_loop(0, number, one, state)
+        return after
 
     def scored(state: Running) -> Float[Array, "b c"]:
         ahead = grown(state, lookahead, greedy) if lookahead else state

@@ -1,12 +1,18 @@
 """Network + parameters -> NextLogits, the waist between language models and everything that decodes."""
 
-from typing import Any
+from collections.abc import Callable
+
+import jax
 
 from gendiff.core.types import NextLogits as NextLogits
-from gendiff.core.types import Params
+from gendiff.core.types import Params, PyTree
+from gendiff.language.cache import Cache
+
+Model = Callable[..., tuple[jax.Array, Cache]]
+"""A `NextLogits`, or what is called as one: (tokens (b, s), cache, every=False) -> (logits, cache)."""
 
 
-def from_network(predict: Any, params: Params) -> NextLogits:
+def from_network(predict: Callable[..., tuple[PyTree, ...]], params: Params) -> NextLogits:
     """A network as NextLogits.
 
     Args:

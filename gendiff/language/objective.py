@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from gendiff.core import arrays, checks, records
-from gendiff.core.types import ArrayLike, Loss, Metrics, Params
+from gendiff.core.types import ArrayLike, Loss, Metrics, Params, PyTree
 
 
 @records.record
@@ -24,17 +23,17 @@ class Texts:
             `preferences.instruction.packed`. The first token of each is no target. None: a row is one text.
     """
 
-    tokens: Any
-    weight: Any = None
-    bytes: Any = None
-    segments: Any = None
+    tokens: ArrayLike
+    weight: ArrayLike | None = None
+    bytes: ArrayLike | None = None
+    segments: ArrayLike | None = None
 
 
 @records.record
 class NextTokenLoss:
     """The loss of `next_token`."""
 
-    predict: Callable[..., Any] = records.static()
+    predict: Callable[..., tuple[PyTree, ...]] = records.static()
     z_loss: float = records.static()
     stochastic: bool = records.static()
 
@@ -88,7 +87,9 @@ def _mean(weight: Array, values: Array) -> Array:
     return arrays.safe_divide(jnp.sum(weight * values), jnp.sum(weight))
 
 
-def next_token(predict: Callable[..., Any], *, z_loss: float = 0.0, stochastic: bool | None = None) -> Loss:
+def next_token(
+    predict: Callable[..., tuple[PyTree, ...]], *, z_loss: float = 0.0, stochastic: bool | None = None
+) -> Loss:
     """Mean over tokens of −log p(token | earlier tokens), in nats. Also known as: cross-entropy, teacher forcing.
 
     Args:

@@ -6,8 +6,7 @@ settings. No processor sorts the vocabulary.
 """
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +14,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from gendiff.core import arrays, checks, records
-from gendiff.core.types import Count, Scalar
+from gendiff.core.types import ArrayLike, Count, DType, Scalar
+
+Ids = ArrayLike | Sequence[int | np.integer] | Sequence[Sequence[int]]
+"""Ids of tokens: (k,), or (b, k) for each text."""
 
 
 @records.record
@@ -28,12 +30,12 @@ class Context:
         generated: (b,) how many of them were generated: the number of the token that is to come, from 0 on.
     """
 
-    tokens: Any
-    length: Any
-    generated: Any
+    tokens: jax.Array
+    length: jax.Array
+    generated: jax.Array
 
 
-Processor = Callable[[Any, Context], Any]
+Processor = Callable[[jax.Array, Context], jax.Array]
 """(logits (b, v), context) -> logits (b, v)."""
 
 
@@ -212,8 +214,8 @@ def repetition_penalty(value: Scalar) -> RepetitionPenalty:
 class Banned:
     """Built by `banned` and by `min_tokens`."""
 
-    ids: Any
-    until: Any = None
+    ids: jax.Array
+    until: Count | None = None
 
     def __call__(self, logits: Float[Array, "b v"], context: Context) -> Float[Array, "b v"]:
         """Change the logits."""
@@ -223,7 +225,7 @@ class Banned:
         return jnp.where(now, -jnp.inf, logits)
 
 
-def banned(ids: Any) -> Banned:
+def banned(ids: Ids) -> Banned:
     """Never generate these tokens.
 
     Args:
@@ -232,7 +234,7 @@ def banned(ids: Any) -> Banned:
     return Banned(_ids(ids))
 
 
-def min_tokens(number: Count, stop: Any) -> Banned:
+def min_tokens(number: Count, stop: Ids) -> Banned:
     """Never generate a token that stops before this many were generated.
 
     Args:
@@ -247,7 +249,7 @@ def min_tokens(number: Count, stop: Any) -> Banned:
 class Allowed:
     """Built by `allowed`."""
 
-    rule: Callable[[Context], Any]
+    rule: Callable[[Context], jax.Array]
 
     def __call__(self, logits: Float[Array, "b v"], context: Context) -> Float[Array, "b v"]:
         """Change the logits."""
@@ -260,7 +262,7 @@ class Allowed:
         return jnp.where(mask, logits, -jnp.inf)
 
 
-def allowed(rule: Callable[[Context], Any]) -> Allowed:
+def allowed(rule: Callable[[Context], jax.Array]) -> Allowed:
     """Constrain the text: generate only what the rule allows. A text to which it allows nothing ends there.
 
     Args:
@@ -271,7 +273,7 @@ def allowed(rule: Callable[[Context], Any]) -> Allowed:
     return Allowed(rule)
 
 
-def _column(value: Any, logits: Array, dtype: Any = None) -> Array:
+def _column(value: Scalar, logits: Array, dtype: DType | None = None) -> Array:
     """A number () or (b,) as (1, 1) or (b, 1)."""
     array = jnp.asarray(value, dtype or logits.dtype)
     if array.shape not in ((), logits.shape[:1]):
@@ -279,7 +281,7 @@ def _column(value: Any, logits: Array, dtype: Any = None) -> Array:
     return array.reshape(-1, 1)
 
 
-def _ids(ids: Any) -> Any:
+def _ids(ids: Ids) -> Array:
     values = jnp.asarray(ids, jnp.int32) if np.size(ids) == 0 else jnp.asarray(ids)
     if values.ndim not in (1, 2) or not jnp.issubdtype(values.dtype, jnp.integer):
         raise ValueError(f"ids must be integers (k,) or (b, k), got {values.dtype}{list(values.shape)}")

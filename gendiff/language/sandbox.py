@@ -6,11 +6,13 @@ it needs jinja2.
 
 import datetime
 import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import BuiltinMethodType
-from typing import Any
+from typing import Any, TypeVar
 
 import jinja2
-from jinja2 import nodes, sandbox, visitor
+from jinja2 import nodes, runtime, sandbox, visitor
+from jinja2.exceptions import SecurityError
 
 from gendiff.core.errors import ConfigError
 
@@ -30,6 +32,9 @@ METHODS = frozenset(
     "removesuffix replace rfind rsplit rstrip split splitlines startswith strip title upper".split()
 )
 """The methods of texts that a template may call. Those that lengthen a text are left out, or bounded."""
+
+T = TypeVar("T")
+Body = TypeVar("Body", nodes.For, nodes.Macro, nodes.CallBlock)
 
 
 class Refusal(Exception):
@@ -58,7 +63,7 @@ class Sandbox(sandbox.ImmutableSandboxedEnvironment):
             "strftime_now": self._date,
         }
 
-    def rendered(self, source: str, variables: dict[str, Any]) -> str:
+    def rendered(self, source: str, variables: Mapping[str, object]) -> str:
         """Run a template.
 
         Args:
@@ -83,46 +88,46 @@ class Sandbox(sandbox.ImmutableSandboxedEnvironment):
         """Count one more run of a body; true, so that it can stand before a condition."""
         self.steps += 1
         if self.steps > STEPS:
-            raise sandbox.SecurityError(f"more than {STEPS} steps")
+            raise SecurityError(f"more than {STEPS} steps")
         return True
 
-    def concatenated(self, *parts: Any) -> str:
+    def concatenated(self, *parts: object) -> str:
         """Join texts, as `~` does, with a bound."""
         texts = [str(part) for part in parts]
         _bound_size(sum(map(len, texts)))
         return "".join(texts)
 
-    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+    def is_safe_attribute(self, obj: object, attr: str, value: object) -> bool:
         """Whether a template may read it: few methods of texts, none of numbers, nothing internal or changing."""
         if isinstance(obj, str | bytes | int | float):
             return isinstance(obj, str) and attr in METHODS
         return super().is_safe_attribute(obj, attr, value)
 
-    def wrap_str_format(self, value: Any) -> None:
+    def wrap_str_format(self, value: object) -> None:
         """Give `str.format` no special way: it is not in METHODS."""
 
-    def unsafe_undefined(self, obj: Any, attribute: str) -> jinja2.Undefined:
+    def unsafe_undefined(self, obj: object, attribute: str) -> jinja2.Undefined:
         """Refuse an unsafe attribute at once: as an undefined value it would print as an empty text."""
-        raise sandbox.SecurityError(f"it reaches for {attribute!r} of a value of type {type(obj).__name__!r}")
+        raise SecurityError(f"it reaches for {attribute!r} of a value of type {type(obj).__name__!r}")
 
-    def call(self, context: Any, obj: Any, *args: Any, **options: Any) -> Any:  # type: ignore[override]
-        """Call a function or method, those that make long texts with a bound."""
+    def call(self, context: runtime.Context, obj: object, *args: Any, **options: Any) -> object:
+        """Call a function or method, those that make long texts with a bound. Any: what a template passes."""
         if isinstance(obj, BuiltinMethodType) and isinstance(obj.__self__, str) and obj.__name__ in ("replace", "join"):
             bounded = _replaced if obj.__name__ == "replace" else lambda parts: _joined(parts, obj.__self__)
             return bounded(*((obj.__self__, *args) if obj.__name__ == "replace" else args), **options)
         return super().call(context, obj, *args, **options)
 
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+    def call_binop(self, context: runtime.Context, operator: str, left: object, right: object) -> object:
         """Compute with a bound."""
         if operator == "**" or (operator == "%" and isinstance(left, str | bytes)):
-            raise sandbox.SecurityError(f"{operator!r} may make more than memory holds")
+            raise SecurityError(f"{operator!r} may make more than memory holds")
         if operator == "*":
             for sequence, count in ((left, right), (right, left)):
                 if isinstance(sequence, str | list | tuple) and isinstance(count, int):
                     _bound_size(len(sequence) * count)
         return _bound(super().call_binop(context, operator, left, right))
 
-    def _pieces(self, generated: Any) -> Any:
+    def _pieces(self, generated: Iterable[str]) -> Iterator[str]:
         size = 0
         for piece in generated:
             size += len(piece)
@@ -159,36 +164,36 @@ class _Bounded(visitor.NodeTransformer):
         self.generic_visit(node)
         return self._call("concatenated", node, node.nodes)
 
-    def _counted(self, node: Any) -> Any:
+    def _counted(self, node: Body) -> Body:
         node.body.insert(
             0, nodes.ExprStmt(self._call("step", node), lineno=node.lineno).set_environment(self.environment)
         )
         return node
 
-    def _call(self, name: str, near: nodes.Node, args: Any = ()) -> nodes.Call:
+    def _call(self, name: str, near: nodes.Node, args: Sequence[nodes.Expr] = ()) -> nodes.Call:
         call = nodes.Call(nodes.EnvironmentAttribute(name), list(args), [], None, None, lineno=near.lineno)
         call.set_environment(self.environment)
         return call
 
 
-def _bound(value: Any) -> Any:
+def _bound(value: T) -> T:
     """The value, unless it is too large."""
     if isinstance(value, str | list | tuple):
         _bound_size(len(value))
     if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
-        raise sandbox.SecurityError(f"a number above {LARGEST_NUMBER}")
+        raise SecurityError(f"a number above {LARGEST_NUMBER}")
     return value
 
 
 def _bound_size(size: int) -> None:
     if size > LONGEST:
-        raise sandbox.SecurityError(f"a text or list of {size} entries; at most {LONGEST} are made")
+        raise SecurityError(f"a text or list of {size} entries; at most {LONGEST} are made")
 
 
 def _range(*args: int) -> range:
     numbers = range(*args)
     if len(numbers) > LARGEST_RANGE:
-        raise sandbox.SecurityError(f"a range of more than {LARGEST_RANGE} numbers")
+        raise SecurityError(f"a range of more than {LARGEST_RANGE} numbers")
     return numbers
 
 
@@ -196,26 +201,30 @@ def _refuse(message: str) -> None:
     raise Refusal(message)
 
 
-def _replaced(text: Any, old: str, new: str, count: int | None = None) -> str:
+def _replaced(text: object, old: str, new: str, count: int | None = None) -> str:
     source = str(text)
     _bound_size(len(source) + (source.count(old) if count is None else min(source.count(old), count)) * len(new))
     return source.replace(old, new, -1 if count is None else count)
 
 
-def _joined(values: Any, between: str = "", attribute: Any = None) -> str:
+def _joined(values: Iterable[object], between: str = "", attribute: object = None) -> str:
     if attribute is not None:
-        raise sandbox.SecurityError("join with an attribute; write map(attribute=…) before it")
+        raise SecurityError("join with an attribute; write map(attribute=…) before it")
     texts = [str(value) for value in values]
     _bound_size(sum(map(len, texts)) + len(between) * len(texts))
     return between.join(texts)
 
 
 def _json(
-    value: Any, ensure_ascii: bool = False, indent: int | None = None, separators: Any = None, sort_keys: bool = False
+    value: object,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
 ) -> str:
     """As transformers writes JSON: without jinja2's escapes of HTML."""
     if indent is not None and not 0 <= indent <= 16:
-        raise sandbox.SecurityError(f"JSON indented by {indent!r}")
+        raise SecurityError(f"JSON indented by {indent!r}")
     return _bound(
         json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
     )

@@ -1,7 +1,6 @@
 """Log-likelihoods of texts under a model."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,13 +8,15 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from gendiff.core import arrays, checks
-from gendiff.core.types import ArrayLike, Count, Params
+from gendiff.core.types import ArrayLike, Count, Params, PyTree
 from gendiff.language import decoding
+from gendiff.language.cache import Cache
+from gendiff.language.next_logits import Model
 from gendiff.language.processors import Context, Processor
 
 
 def log_probs(
-    next_logits: Callable[..., Any], cache: Any, tokens: Int[ArrayLike, "b s"], *, chunk: int = 64
+    next_logits: Model, cache: Cache, tokens: Int[ArrayLike, "b s"], *, chunk: int = 64
 ) -> Float[Array, "b s-1"]:
     """Log p of each token but the first one, given those before it. The sum over a text is its log-likelihood.
 
@@ -43,7 +44,7 @@ def log_probs(
         for values in (before, target)
     ]
 
-    def read(cache: Any, part: tuple[Array, ...]) -> tuple[Any, Array]:
+    def read(cache: Cache, part: tuple[Array, ...]) -> tuple[Cache, Array]:
         logits, cache = next_logits(part[0], cache, True)
         wide = logits.astype(arrays.at_least_float32(logits.dtype))
         chosen = jnp.take_along_axis(jax.nn.log_softmax(wide, 2), jnp.maximum(part[1], 0)[..., None], 2)[..., 0]
@@ -54,7 +55,7 @@ def log_probs(
 
 
 def sampled_log_probs(
-    predict: Callable[..., Any],
+    predict: Callable[..., tuple[PyTree, ...]],
     params: Params,
     tokens: Int[ArrayLike, "b s"],
     start: Count | np.ndarray,

@@ -1,8 +1,5 @@
 """Continuous batching: more prompts than the batch has slots, inside one compiled loop."""
 
-from collections.abc import Callable
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,8 +8,10 @@ from jaxtyping import Array, Int, Integer
 from gendiff.core import arrays, checks, records, sample_keys
 from gendiff.core.types import ArrayLike, Count
 from gendiff.language import decoding
+from gendiff.language.cache import Cache
 from gendiff.language.decoding import Running
-from gendiff.language.processors import Processor
+from gendiff.language.next_logits import Model
+from gendiff.language.processors import Ids, Processor
 
 
 @records.record
@@ -27,11 +26,11 @@ class Served:
         calls: () how many steps the batch took.
     """
 
-    tokens: Any
-    length: Any
-    log_probs: Any
-    finished: Any
-    calls: Any
+    tokens: jax.Array
+    length: jax.Array
+    log_probs: jax.Array
+    finished: jax.Array
+    calls: jax.Array
 
 
 @records.record
@@ -43,21 +42,21 @@ class Queue:
         next: () the first that waits.
     """
 
-    request: Any
-    next: Any
+    request: jax.Array
+    next: jax.Array
 
 
 def serve(
     key: jax.Array,
-    next_logits: Callable[..., Any],
-    cache: Any,
+    next_logits: Model,
+    cache: Cache,
     prompts: Int[ArrayLike, "n p"],
     index: Integer[ArrayLike, "n"],
     *,
     max_tokens: int,
     processor: Processor | None = None,
     num_tokens: Count | np.ndarray | None = None,
-    stop: Any = (),
+    stop: Ids = (),
     chunk: int = 64,
 ) -> Served:
     """Generate a text after each prompt, by continuous batching: as many at a time as the cache has texts.

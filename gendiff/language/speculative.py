@@ -7,19 +7,18 @@ drawn from max(p − q, 0), normalised; after all of them, one more from p. p an
 sampled, after all processors.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Integer
 
 from gendiff.core import checks, records, sample_keys
-from gendiff.core.types import ArrayLike, Count, Keys
+from gendiff.core.types import ArrayLike, Count, DType, Keys, PyTree
 from gendiff.language import decoding, drafts
+from gendiff.language.cache import Cache
 from gendiff.language.decoding import Running
-from gendiff.language.processors import Context, Processor
+from gendiff.language.next_logits import Model
+from gendiff.language.processors import Context, Ids, Processor
 
 ACCEPTED, REPLACED = 2, 3
 """Numbers folded into a token's key to judge its guess, and to draw another one."""
@@ -40,29 +39,29 @@ class Speculated:
         rejected: (b,) how many it rejected; guesses behind these were not judged.
     """
 
-    tokens: Any
-    length: Any
-    log_probs: Any
-    finished: Any
-    cache: Any
-    calls: Any
-    accepted: Any
-    rejected: Any
+    tokens: jax.Array
+    length: jax.Array
+    log_probs: jax.Array
+    finished: jax.Array
+    cache: Cache
+    calls: jax.Array
+    accepted: jax.Array
+    rejected: jax.Array
 
 
 @records.record
 class Counts:
     """Calls of the model, and guesses accepted and rejected (b,)."""
 
-    calls: Any
-    accepted: Any
-    rejected: Any
+    calls: jax.Array
+    accepted: jax.Array
+    rejected: jax.Array
 
 
 def generate(
     key: jax.Array,
-    next_logits: Callable[..., Any],
-    cache: Any,
+    next_logits: Model,
+    cache: Cache,
     draft: drafts.Draft,
     prompt: Int[ArrayLike, "b p"],
     index: Integer[ArrayLike, "b"],
@@ -71,7 +70,7 @@ def generate(
     gamma: int = 4,
     processor: Processor | None = None,
     num_tokens: Count | np.ndarray | None = None,
-    stop: Any = (),
+    stop: Ids = (),
     chunk: int = 64,
 ) -> Speculated:
     """Generate a text after each prompt, as `language.generate` does, in fewer calls of the model.
@@ -116,7 +115,7 @@ def generate(
     limit = decoding.checked_number(num_tokens, max_tokens, prompt.shape[0])
     ends = decoding.checked_stop(stop, prompt.shape[0])
 
-    def body(carry: tuple[Running, Any, Counts]) -> tuple[Running, Any, Counts]:
+    def body(carry: tuple[Running, PyTree, Counts]) -> tuple[Running, PyTree, Counts]:
         state, held, counts = carry
         context = Context(state.text, state.length, state.generated)
         proposal = draft.propose(keys, held, context, state.active, gamma, processor)
@@ -136,7 +135,7 @@ def generate(
 
 def advance(
     keys: Keys,
-    next_logits: Callable[..., Any],
+    next_logits: Model,
     state: Running,
     proposal: drafts.Proposal,
     processor: Processor | None,
@@ -184,7 +183,7 @@ def residual(p: Float[Array, "b v"], q: Float[Array, "b v"]) -> Float[Array, "b 
     return jnp.where(jnp.sum(left, 1, keepdims=True) > 0, left, p)
 
 
-def _draft_logits(next_logits: Callable[..., Any], state: Running, drafted: Int[Array, "b n"]) -> tuple[Array, Any]:
+def _draft_logits(next_logits: Model, state: Running, drafted: Int[Array, "b n"]) -> tuple[Array, Cache]:
     """Logits (b, n + 1, v) after the last token and after each guess."""
     last = jnp.take_along_axis(state.text, jnp.maximum(state.length - 1, 0)[:, None], 1)
     tokens = jnp.where(state.active[:, None], jnp.concatenate([last, drafted], 1), -1)
@@ -208,7 +207,7 @@ def _processed(
 
 
 def _written(
-    state: Running, cache: Any, fresh: Array, log_probs: Array, possible: Array, limit: Array, ends: Array
+    state: Running, cache: Cache, fresh: Array, log_probs: Array, possible: Array, limit: Array, ends: Array
 ) -> Running:
     """The texts with new tokens (b, m), as far as they are possible (b, m), within the limit, and not behind a stop."""
     ahead = jnp.arange(fresh.shape[1], dtype=jnp.int32)[None]
@@ -230,5 +229,5 @@ def _written(
     )
 
 
-def _uniform(keys: Keys, dtype: Any) -> Float[Array, " b"]:
+def _uniform(keys: Keys, dtype: DType) -> Float[Array, " b"]:
     return jax.vmap(lambda key: jax.random.uniform(key, (), dtype))(keys)

@@ -11,13 +11,15 @@ import operator
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, SupportsIndex
 
 import numpy as np
 from jaxtyping import Int32
 
 from gendiff.core import json_object, tokenizing
 from gendiff.core.errors import ConfigError, DataError
+from gendiff.core.types import Config
 
 EXTRA = "language"
 END_OF_TEXT = "<|endoftext|>"
@@ -39,8 +41,8 @@ class LanguageTokenizer:
         unwritable: bytes for which the vocabulary has no token.
     """
 
-    plain_library: Any
-    special_library: Any
+    plain_library: Any  # the package has no types
+    special_library: Any  # the package has no types
     pieces: tuple[bytes, ...]
     special: Mapping[str, int]
     begin: int | None
@@ -95,7 +97,7 @@ class LanguageTokenizer:
             raise ValueError(f"the prompt has {len(ids)} tokens, which {why}; the model reads {context} (context)")
         return ids
 
-    def decode(self, ids: Iterable[Any], *, special: bool = False) -> str:
+    def decode(self, ids: Iterable[SupportsIndex], *, special: bool = False) -> str:
         """Turn ids into a text. Bytes that are no whole character become U+FFFD.
 
         Args:
@@ -107,7 +109,7 @@ class LanguageTokenizer:
         """
         return "".join(self.stream(ids, special=special))
 
-    def stream(self, ids: Iterable[Any], *, special: bool = False) -> Iterator[str]:
+    def stream(self, ids: Iterable[SupportsIndex], *, special: bool = False) -> Iterator[str]:
         """Turn ids into pieces of text as they come.
 
         Each piece is of whole characters, and joined they are what `decode` gives.
@@ -153,7 +155,7 @@ class LanguageTokenizer:
             )
 
 
-def load(path: str | os.PathLike) -> LanguageTokenizer:
+def load(path: str | os.PathLike[str]) -> LanguageTokenizer:
     """Read a tokenizer.json of byte-level BPE.
 
     Which tokens begin and end a text stands in tokenizer_config.json, where there is one beside it.
@@ -181,11 +183,13 @@ def load(path: str | os.PathLike) -> LanguageTokenizer:
     special = {token["content"]: token["id"] for token in added if token["special"]}
     config = file.with_name("tokenizer_config.json")
     names = json_object.read(config) if config.is_file() else {}
-    begin = _named(names.get("bos_token")) if names.get("add_bos_token") or _begins(library, names) else None
+    begin, first = _named(names.get("bos_token")), library.encode("a").ids[:1]
+    if not names.get("add_bos_token") and (begin is None or library.token_to_id(begin) not in first):
+        begin = None
     return _built(library, special, special.get(begin or ""), special.get(_named(names.get("eos_token")) or ""))
 
 
-def from_gguf(metadata: Mapping[str, Any]) -> LanguageTokenizer:
+def from_gguf(metadata: Config) -> LanguageTokenizer:
     """The tokenizer in the metadata of a GGUF file.
 
     Args:
@@ -243,7 +247,7 @@ def plain() -> LanguageTokenizer:
     return _built(library, {END_OF_TEXT: 256}, None, 256)
 
 
-def _splits(tokenizers: Any) -> dict[str, Any]:
+def _splits(tokenizers: ModuleType) -> dict[str, object]:
     """Pre-tokenizers, which split texts before bytes are joined, by the names of llama.cpp."""
     pre = tokenizers.pre_tokenizers
     words = pre.ByteLevel(add_prefix_space=False, use_regex=True)
@@ -251,7 +255,7 @@ def _splits(tokenizers: Any) -> dict[str, Any]:
 
 
 def _built(library: Any, special: Mapping[str, int], begin: int | None, end: int | None) -> LanguageTokenizer:
-    """The two libraries and the bytes of every id."""
+    """The two libraries, whose package has no types, and the bytes of every id."""
     library.no_truncation()
     library.no_padding()
     library.encode_special_tokens = False
@@ -285,20 +289,13 @@ def _letters() -> list[str]:
     return [chr(byte) if byte in visible else chr(next(hidden)) for byte in range(256)]
 
 
-def _named(token: Any) -> str | None:
+def _named(token: object) -> str | None:
     """The name of a token, which stands alone or as the content of an object."""
     content = token.get("content") if isinstance(token, dict) else token
     return content if isinstance(content, str) else None
 
 
-def _begins(library: Any, names: Mapping[str, Any]) -> bool:
-    """Whether the library itself puts the token that begins a text before it."""
-    token = _named(names.get("bos_token"))
-    ids = library.encode("a").ids
-    return token is not None and bool(ids) and library.token_to_id(token) == ids[0]
-
-
-def _metadata_id(metadata: Mapping[str, Any], key: str, size: int) -> int | None:
+def _metadata_id(metadata: Config, key: str, size: int) -> int | None:
     value = metadata.get(key)
     if value is not None and not (isinstance(value, int) and 0 <= value < size):
         raise ConfigError(f"{key} = {value!r} is none of 0 … {size - 1}")

@@ -1,6 +1,6 @@
 """The methods of all caches: they open room for tokens, grow, are rewound, and hand out rows."""
 
-from typing import Any
+from typing import Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,21 @@ import numpy as np
 from jaxtyping import Array, Bool, Int
 
 from gendiff.core import arrays, checks, records
-from gendiff.core.types import ArrayLike, Count
+from gendiff.core.types import ArrayLike, Count, PyTree
+
+C = TypeVar("C", bound="Cache")
+
+
+@runtime_checkable
+class Sizes(Protocol):
+    """The sizes that a cache takes from its network, a `networks.LanguageModel`."""
+
+    context: int
+    width: int
+    depth: int
+    heads: int
+    key_value_heads: int | None
+    head_size: int | None
 
 
 @records.record
@@ -29,13 +43,13 @@ class Cache:
         longest: (b,) the largest length so far, where `reach` is not None.
     """
 
-    layers: tuple[Any, ...]
-    length: Any
+    layers: tuple[PyTree, ...]
+    length: jax.Array
     capacity: int = records.static()
     window: int | None = records.static(default=None)
     sinks: int = records.static(default=0)
     reach: int | None = records.static(default=None)
-    longest: Any = None
+    longest: jax.Array | None = None
 
     def opened(self, count: Int[Array, " b"], most: int) -> "Cache":
         """The cache with room for further tokens; the model calls it before it writes them.
@@ -63,11 +77,11 @@ class Cache:
     def room(self) -> Int[Array, " b"]:
         """How many tokens of each text are right at most: what a model answers to later ones is NaN."""
         capacity = jnp.full_like(self.length, self.capacity)
-        if self.reach is None:
+        if self.reach is None or self.longest is None:
             return capacity
         return jnp.where(self.longest - self.length <= self.reach, capacity, 0)
 
-    def advanced(self, layers: tuple[Any, ...], count: Int[Array, " b"]) -> "Cache":
+    def advanced(self, layers: tuple[PyTree, ...], count: Int[Array, " b"]) -> "Cache":
         """Return the cache with these layers, some tokens (b,) longer."""
         length = self.length + count
         longest = None if self.longest is None else jnp.maximum(self.longest, length)
@@ -96,27 +110,32 @@ class Cache:
 
     def row(self, text: Count) -> "Cache":
         """The cache of one text alone."""
-        return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, text, 1, 0), self)
+        cache: Cache = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, text, 1, 0), self)
+        return cache
 
-    def with_row(self, text: Count, row: Any) -> "Cache":
+    def with_row(self: C, text: Count, row: C) -> C:
         """The cache with another one, of one text, in place of a text."""
-        return jax.tree.map(lambda leaf, new: jax.lax.dynamic_update_slice_in_dim(leaf, new, text, 0), self, row)
+        write = lambda leaf, new: jax.lax.dynamic_update_slice_in_dim(leaf, new, text, 0)  # noqa: E731
+        cache: C = jax.tree.map(write, self, row)
+        return cache
 
     def cleared(self) -> "Cache":
         """The cache without any token."""
-        return jax.tree.map(jnp.zeros_like, self)
+        cache: Cache = jax.tree.map(jnp.zeros_like, self)
+        return cache
 
     def reordered(self, texts: Int[ArrayLike, " n"]) -> "Cache":
         """The cache of the texts (n,), which may come several times or not at all."""
-        return jax.tree.map(lambda leaf: leaf[jnp.asarray(texts)], self)
+        cache: Cache = jax.tree.map(lambda leaf: leaf[jnp.asarray(texts)], self)
+        return cache
 
 
-def nbytes(cache: Any) -> int:
+def nbytes(cache: PyTree) -> int:
     """How many bytes the arrays of a cache hold, of all its texts."""
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(cache))
 
 
-def key_shape(network: Any, batch: int, slots: int) -> tuple[int, int, int, int]:
+def key_shape(network: Sizes, batch: int, slots: int) -> tuple[int, int, int, int]:
     """The shape (b, heads, slots, size) of a block's keys, and of its values. Raises ValueError for a batch below 1."""
     checks.integer("batch", batch, 1)
     heads = network.heads if network.key_value_heads is None else network.key_value_heads
@@ -145,9 +164,9 @@ def write_together(old: Array, new: Array, start: Int[Array, " b"], count: Int[A
         return jax.lax.dynamic_update_slice_in_dim(row, jnp.where(inside, moved, current), first, 1)
 
     new = new.astype(old.dtype)
-    written = jax.vmap(write)(old, new, start, count)
     # or XLA writes once for the loop and once more for attention, each into a copy
-    return jax.lax.optimization_barrier(written)
+    written: Array = jax.lax.optimization_barrier(jax.vmap(write)(old, new, start, count))
+    return written
 
 
 def start_and_count(positions: Int[Array, "b s"]) -> tuple[Int[Array, " b"], Int[Array, " b"]]:

@@ -1,12 +1,12 @@
 """The plain KV cache: a slot per position."""
 
-from typing import Any
-
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from gendiff.core import checks, records
-from gendiff.language.cache.cache import Cache, key_shape, start_and_count, write_together
+from gendiff.core.types import DType
+from gendiff.language.cache.cache import Cache, Sizes, key_shape, start_and_count, write_together
 
 
 @records.record
@@ -18,8 +18,8 @@ class FullLayer:
         value: (b, heads, slots, size).
     """
 
-    key: Any
-    value: Any
+    key: jax.Array
+    value: jax.Array
 
     def updated(
         self, key: Float[Array, "b s heads size"], value: Float[Array, "b s heads size"], positions: Int[Array, "b s"]
@@ -39,7 +39,7 @@ class FullLayer:
 
 
 def full(
-    network: Any, batch: int, capacity: int, dtype: Any = jnp.float32, *, window: int | None = None, sinks: int = 0
+    network: Sizes, batch: int, capacity: int, dtype: DType = jnp.float32, *, window: int | None = None, sinks: int = 0
 ) -> Cache:
     """A cache of all tokens, without any so far.
 

@@ -1,12 +1,12 @@
 """A cache of integers of 8 bits: a quarter of float32's bytes. Also known as: KV cache quantisation."""
 
-from typing import Any
-
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from gendiff.core import checks, records
-from gendiff.language.cache.cache import Cache, key_shape, start_and_count, write_together
+from gendiff.core.types import DType
+from gendiff.language.cache.cache import Cache, Sizes, key_shape, start_and_count, write_together
 
 LARGEST = 127
 
@@ -22,10 +22,10 @@ class Int8Layer:
         value_scale: (b, heads, slots).
     """
 
-    key: Any
-    value: Any
-    key_scale: Any
-    value_scale: Any
+    key: jax.Array
+    value: jax.Array
+    key_scale: jax.Array
+    value_scale: jax.Array
 
     def updated(
         self, key: Float[Array, "b s heads size"], value: Float[Array, "b s heads size"], positions: Int[Array, "b s"]
@@ -47,7 +47,7 @@ class Int8Layer:
 
 
 def quantised(
-    x: Float[Array, "*rows size"], scale_dtype: Any = jnp.float32
+    x: Float[Array, "*rows size"], scale_dtype: DType = jnp.float32
 ) -> tuple[Int[Array, "*rows size"], Float[Array, "*rows"]]:
     """The integers −127 … 127 of each row and its scale: the row's largest magnitude over 127.
 
@@ -60,13 +60,13 @@ def quantised(
 
 
 def dequantised(
-    integers: Int[Array, "*rows size"], scale: Float[Array, "*rows"], dtype: Any = jnp.float32
+    integers: Int[Array, "*rows size"], scale: Float[Array, "*rows"], dtype: DType = jnp.float32
 ) -> Float[Array, "*rows size"]:
     """The integers times their scale: at most half a scale away from the quantised numbers."""
     return integers.astype(dtype) * scale[..., None].astype(dtype)
 
 
-def int8(network: Any, batch: int, capacity: int, scale_dtype: Any = jnp.float32) -> Cache:
+def int8(network: Sizes, batch: int, capacity: int, scale_dtype: DType = jnp.float32) -> Cache:
     """A cache of all tokens in 8 bits, without any so far.
 
     It takes 2 · depth · batch · key/value heads · capacity · (head size + bytes of a scale) bytes.

@@ -1,14 +1,16 @@
 """A cache in pages that texts take as they grow: short texts share the room of long ones. As in PagedAttention."""
 
-from typing import Any
+import dataclasses
+from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from gendiff.core import arrays, checks, records
-from gendiff.core.types import ArrayLike, Count
-from gendiff.language.cache.cache import Cache, key_shape, start_and_count
+from gendiff.core.types import ArrayLike, Count, DType
+from gendiff.language.cache.cache import Cache, Sizes, key_shape, start_and_count
 
 RESERVED = 0
 """The page that no text has: tokens without a slot are written there, and no token reads it."""
@@ -24,9 +26,9 @@ class PagedLayer:
         table: (b, n) pages of each text in the order of its tokens, RESERVED behind them.
     """
 
-    key: Any
-    value: Any
-    table: Any
+    key: jax.Array
+    value: jax.Array
+    table: jax.Array
 
     def updated(
         self, key: Float[Array, "b s heads size"], value: Float[Array, "b s heads size"], positions: Int[Array, "b s"]
@@ -64,13 +66,14 @@ class PagedCache(Cache):
         available: () how many these are.
     """
 
-    free: Any = None
-    available: Any = None
+    free: jax.Array = dataclasses.field(kw_only=True)
+    available: jax.Array = dataclasses.field(kw_only=True)
 
     @property
     def page(self) -> int:
         """How many tokens a page holds."""
-        return self.layers[0].key.shape[2]
+        page: int = self.layers[0].key.shape[2]
+        return page
 
     def opened(self, count: Int[Array, " b"], most: int) -> "PagedCache":
         """The cache with pages for so many further tokens (b,): earlier texts take theirs first (see `Cache.opened`).
@@ -117,7 +120,7 @@ class PagedCache(Cache):
         table, length = (values[jnp.asarray(text)[None]] for values in (self.layers[0].table, self.length))
         return records.replace(self._with(table, self.free, self.available), length=length)
 
-    def with_row(self, text: Count, row: Any) -> "PagedCache":
+    def with_row(self, text: Count, row: "PagedCache") -> "PagedCache":
         """The cache after one of its texts has changed, alone."""
         table = self.layers[0].table.at[text].set(row.layers[0].table[0])
         cache = records.replace(self, layers=row.layers, length=self.length.at[text].set(row.length[0]))
@@ -141,7 +144,14 @@ class PagedCache(Cache):
 
 
 def paged(
-    network: Any, batch: int, capacity: int, dtype: Any = jnp.float32, *, pages: int, page: int = 16, order: Any = None
+    network: Sizes,
+    batch: int,
+    capacity: int,
+    dtype: DType = jnp.float32,
+    *,
+    pages: int,
+    page: int = 16,
+    order: ArrayLike | Sequence[int] | None = None,
 ) -> PagedCache:
     """A cache in pages, without any token so far.
 

@@ -1,13 +1,12 @@
 """A cache of the last tokens and some of the first, of a fixed size. Also known as: sliding window, attention sinks."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from gendiff.core import checks, records
-from gendiff.language.cache.cache import Cache, key_shape, places_up_to, start_and_count, write_together
+from gendiff.core.types import DType
+from gendiff.language.cache.cache import Cache, Sizes, key_shape, places_up_to, start_and_count, write_together
 
 
 @records.record
@@ -22,8 +21,8 @@ class RingLayer:
         sinks: how many slots are for the first tokens.
     """
 
-    key: Any
-    value: Any
+    key: jax.Array
+    value: jax.Array
     sinks: int = records.static()
 
     def updated(
@@ -46,7 +45,10 @@ class RingLayer:
         if positions.shape[1] == 1:
             return write_together(old, new, slots[:, 0], start_and_count(positions)[1])
         slots = jnp.where(positions < 0, old.shape[2], slots)
-        return jax.vmap(lambda row, fresh, at: row.at[:, at].set(fresh, mode="drop"))(old, new.astype(old.dtype), slots)
+        written: Array = jax.vmap(lambda row, fresh, at: row.at[:, at].set(fresh, mode="drop"))(
+            old, new.astype(old.dtype), slots
+        )
+        return written
 
     def _places(self, end: Int[Array, " b"]) -> Int[Array, "b slots"]:
         """The position of what is in each slot when the texts have `end` (b,) tokens; −1 for nothing."""
@@ -59,7 +61,14 @@ class RingLayer:
 
 
 def ring(
-    network: Any, batch: int, capacity: int, dtype: Any = jnp.float32, *, window: int, sinks: int = 0, slack: int = 64
+    network: Sizes,
+    batch: int,
+    capacity: int,
+    dtype: DType = jnp.float32,
+    *,
+    window: int,
+    sinks: int = 0,
+    slack: int = 64,
 ) -> Cache:
     """A cache of the last `window` tokens and of the first `sinks` ones, without any so far.
 
