@@ -1,18 +1,17 @@
 """Rules from scores of samples to an advantage per step: `gae` with a critic, `grpo` with groups of samples."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from gendiff.core import checks, records
 from gendiff.core.renamed import renamed
-from gendiff.core.types import Scalar
+from gendiff.core.types import Numeric, Scalar
 from gendiff.preferences import advantages, masked
 from gendiff.preferences.rollouts import Rollout
 
-AdvantageRule = Callable[[Any, Rollout, Any, Any, Any], tuple[Any, Any]]
+AdvantageRule = Callable[[jax.Array, Rollout, jax.Array, jax.Array | None, Numeric], tuple[jax.Array, jax.Array | None]]
 """(scores (b,), rollout, reference (b, s), values or None, beta ()) -> (advantages, returns or None), all (b, s)."""
 
 
@@ -25,7 +24,7 @@ class Gae:
     whiten: bool = records.static()
 
     def __call__(
-        self, scores: Any, rollout: Rollout, reference: Any, values: Any, beta: Any
+        self, scores: jax.Array, rollout: Rollout, reference: jax.Array, values: jax.Array | None, beta: Numeric
     ) -> tuple[jax.Array, jax.Array]:
         """Advantages and returns (b, s)."""
         if values is None:
@@ -69,7 +68,9 @@ class Grpo:
     correction: int = records.static()
     epsilon: Scalar
 
-    def __call__(self, scores: Any, rollout: Rollout, reference: Any, values: Any, beta: Any) -> tuple[jax.Array, None]:
+    def __call__(
+        self, scores: jax.Array, rollout: Rollout, reference: jax.Array, values: jax.Array | None, beta: Numeric
+    ) -> tuple[jax.Array, None]:
         """Advantages (b, s), and no returns."""
         del values
         log_ratio = masked.total(rollout.log_probs, rollout.mask) - masked.total(reference, rollout.mask)

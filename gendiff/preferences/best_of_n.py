@@ -4,7 +4,6 @@ How far that goes from the model is known exactly.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +11,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from gendiff.core import arrays, checks, sample_keys
-from gendiff.core.types import ArrayLike
+from gendiff.core.types import ArrayLike, PyTree
 
 
-def candidates(key: jax.Array, draw: Callable[[jax.Array], Any], n: int) -> Any:
+def candidates(key: jax.Array, draw: Callable[[jax.Array], PyTree], n: int) -> PyTree:
     """Draw n candidates, one after the other: number j is draw(fold_in(key, j)), however many there are.
 
     So the first of 64 candidates is the one that is drawn alone, and the best of 64 is the best of the first 8 or one
@@ -71,7 +70,7 @@ def best_of_n(key: jax.Array, scores: Float[ArrayLike, "b n"]) -> Int[Array, " b
     return arrays.argmax(jnp.where(ties, jax.vmap(chances)(jnp.arange(rows)), -1.0))
 
 
-def kl_bound(n: int | np.ndarray) -> Any:
+def kl_bound(n: int | np.ndarray) -> np.ndarray | np.float64:
     """KL(best of n ‖ model) is at most log n - (n - 1) / n nats, whatever the scores are.
 
     It is equal where no two candidates can have the same score, as with continuous ones. Ties and candidates of large
@@ -91,7 +90,8 @@ def kl_bound(n: int | np.ndarray) -> Any:
     """
     checks.in_range("n", n, 1.0, float("inf"), open_high=True)
     count = np.asarray(n, np.float64)
-    return np.log(count) - (count - 1) / count
+    bound: np.ndarray | np.float64 = np.log(count) - (count - 1) / count
+    return bound
 
 
 def best_of_n_law(

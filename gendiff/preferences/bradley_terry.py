@@ -1,14 +1,12 @@
 """Reward models from rankings: the better answer wins with probability logistic(difference of scores)."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from gendiff.core import arrays, checks, records
-from gendiff.core.types import ArrayLike, Metrics
+from gendiff.core.types import ArrayLike, Metrics, Scalar
 
 
 def bradley_terry(scores: Float[ArrayLike, "b k"], ranking: Int[ArrayLike, "b k"]) -> tuple[Float[Array, ""], Metrics]:
@@ -72,8 +70,8 @@ class Normaliser:
         scale: () their standard deviation.
     """
 
-    shift: Any
-    scale: Any
+    shift: Scalar
+    scale: Scalar
 
     def __call__(self, scores: Float[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
         """Normalise scores of any shape; all are 0 where the scale is 0."""

@@ -4,7 +4,6 @@ Nothing is assumed of the policy. Whether it can criticise at all is for the use
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Integer
 
 from gendiff.core import checks, records, sample_keys
-from gendiff.core.types import ArrayLike
+from gendiff.core.types import ArrayLike, PyTree
 
 ORDER = np.uint32(2**32 - 1)
 """The number folded into the key for the order of principles; no round has it."""
@@ -29,9 +28,9 @@ class RevisionPolicy:
             of these.
     """
 
-    answer: Callable[..., Any] | None = None
-    critique: Callable[..., Any] | None = None
-    revise: Callable[..., Any] | None = None
+    answer: Callable[..., PyTree] | None = None
+    critique: Callable[..., PyTree] | None = None
+    revise: Callable[..., PyTree] | None = None
 
 
 @records.record
@@ -44,17 +43,17 @@ class Revised:
         principle: (rounds, b) int32 number of the principle of each round.
     """
 
-    drafts: Any
-    critiques: Any
-    principle: Any
+    drafts: PyTree
+    critiques: PyTree
+    principle: jax.Array
 
     @property
-    def first(self) -> Any:
+    def first(self) -> PyTree:
         """The drafts (b, …) before any revision."""
         return jax.tree.map(lambda leaf: leaf[0], self.drafts)
 
     @property
-    def last(self) -> Any:
+    def last(self) -> PyTree:
         """The drafts (b, …) after all rounds, on which a policy is tuned."""
         return jax.tree.map(lambda leaf: leaf[-1], self.drafts)
 
@@ -62,12 +61,12 @@ class Revised:
 def critique_and_revise(
     key: jax.Array,
     policy: RevisionPolicy,
-    principles: Any,
-    prompt: Any,
+    principles: PyTree,
+    prompt: PyTree,
     index: Integer[ArrayLike, "b"],
     *,
     rounds: int,
-    draft: Any = None,
+    draft: PyTree = None,
 ) -> Revised:
     """Let a policy answer, then criticise and revise its answers by one principle per round (Constitutional AI).
 
@@ -97,23 +96,20 @@ def critique_and_revise(
     """
     checks.integer("rounds", rounds, 1)
     count = _count(principles)
-    if policy.critique is None or policy.revise is None or (draft is None and policy.answer is None):
+    answer, criticise, revise = policy.answer, policy.critique, policy.revise
+    if criticise is None or revise is None or (draft is None and answer is None):
         raise ValueError("policy lacks a function: critique and revise are needed, and answer unless draft is given")
     order = _order(sample_keys.keys_of(jax.random.fold_in(key, ORDER), index), count, rounds)
-    written = (
-        policy.answer(jax.random.fold_in(key, 0), prompt, index)
-        if draft is None and policy.answer is not None
-        else draft
-    )
+    written = answer(jax.random.fold_in(key, 0), prompt, index) if draft is None and answer is not None else draft
     first = jax.tree.map(jnp.asarray, written)
     of_principles = jax.tree.map(jnp.asarray, principles)
 
-    def one_round(before: Any, turn: tuple[jax.Array, jax.Array]) -> tuple[Any, tuple[Any, Any]]:
+    def one_round(before: PyTree, turn: tuple[jax.Array, jax.Array]) -> tuple[PyTree, tuple[PyTree, PyTree]]:
         number, chosen = turn
         principle = jax.tree.map(lambda leaf: leaf[chosen], of_principles)
         keys = [jax.random.fold_in(key, 2 * number + part) for part in (1, 2)]
-        critique = policy.critique(keys[0], prompt, before, principle, index)  # type: ignore[misc]
-        after = policy.revise(keys[1], prompt, before, critique, principle, index)  # type: ignore[misc]
+        critique = criticise(keys[0], prompt, before, principle, index)
+        after = revise(keys[1], prompt, before, critique, principle, index)
         _check_like(after, before)
         return after, (after, critique)
 
@@ -134,7 +130,7 @@ def _order(keys: jax.Array, count: int, rounds: int) -> Integer[Array, "rounds b
     return jax.vmap(of_sample, out_axes=1)(keys).astype(jnp.int32)
 
 
-def _count(principles: Any) -> int:
+def _count(principles: PyTree) -> int:
     counts = {np.shape(leaf)[0] if np.ndim(leaf) else 0 for leaf in jax.tree.leaves(principles)}
     if len(counts) != 1 or 0 in counts:
         raise ValueError(
@@ -143,7 +139,7 @@ def _count(principles: Any) -> int:
     return int(counts.pop())
 
 
-def _check_like(after: Any, before: Any) -> None:
+def _check_like(after: PyTree, before: PyTree) -> None:
     kinds = [jax.tree.map(lambda leaf: (jnp.shape(leaf), str(jnp.result_type(leaf))), tree) for tree in (after, before)]
     if kinds[0] != kinds[1]:
         raise TypeError(

@@ -6,16 +6,17 @@ are −d + c, so half of their difference is d, and half of their sum is c.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gendiff.core import records
-from gendiff.core.types import ArrayLike
+from gendiff.core.types import ArrayLike, PyTree
 
-Judge = Callable[[Any, Any], ArrayLike]
+T = TypeVar("T")
+Judge = Callable[[PyTree, PyTree], ArrayLike]
 """(first, second) -> (b,) log-odds that what stands first is the better one; NaN where the judge has no answer."""
 
 
@@ -30,9 +31,9 @@ class Labels:
             tie is no agreement.
     """
 
-    log_odds: Any
-    place: Any
-    agree: Any
+    log_odds: jax.Array
+    place: jax.Array
+    agree: jax.Array
 
     @property
     def probability(self) -> Float[Array, "*b"]:
@@ -45,7 +46,7 @@ class Labels:
         return self.log_odds + self.place
 
 
-def labels(judge: Judge, first: Any, second: Any) -> Labels:
+def labels(judge: Judge, first: PyTree, second: PyTree) -> Labels:
     """Ask a judge about pairs in both orders.
 
     Args:
@@ -72,7 +73,7 @@ def labels(judge: Judge, first: Any, second: Any) -> Labels:
     return Labels((forward - backward) / 2, (forward + backward) / 2, agree)
 
 
-def ordered(log_odds: Float[ArrayLike, "b"], first: Any, second: Any) -> tuple[Any, Any]:
+def ordered(log_odds: Float[ArrayLike, "b"], first: T, second: T) -> tuple[T, T]:
     """Put each pair in the order of its label, as losses on pairs take them.
 
     Args:
@@ -95,13 +96,13 @@ def ordered(log_odds: Float[ArrayLike, "b"], first: Any, second: Any) -> tuple[A
                 f"log_odds has shape {keep.shape} for answers of shape {leaf.shape}: one number per pair is needed"
             )
 
-    def taken(one: Any, other: Any) -> jax.Array:
+    def taken(one: ArrayLike, other: ArrayLike) -> jax.Array:
         return jnp.where(keep.reshape(keep.shape + (1,) * (one.ndim - 1)), one, other)
 
     return jax.tree.map(taken, first, second), jax.tree.map(taken, second, first)
 
 
-def _log_odds(judge: Judge, first: Any, second: Any) -> jax.Array:
+def _log_odds(judge: Judge, first: PyTree, second: PyTree) -> jax.Array:
     answer = jnp.asarray(judge(first, second))
     if not jnp.issubdtype(answer.dtype, jnp.floating):
         raise TypeError(
@@ -114,7 +115,7 @@ def _log_odds(judge: Judge, first: Any, second: Any) -> jax.Array:
     return answer
 
 
-def _check_alike(first: Any, second: Any) -> None:
-    structures: list[Any] = [jax.tree.structure(tree) for tree in (first, second)]
+def _check_alike(first: PyTree, second: PyTree) -> None:
+    structures: list[object] = [jax.tree.structure(tree) for tree in (first, second)]
     if structures[0] != structures[1]:
         raise TypeError(f"first is {structures[0]} and second {structures[1]}: they must be trees of one structure")

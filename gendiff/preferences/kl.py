@@ -1,6 +1,6 @@
 """KL of a policy and its reference: estimates from samples, and a weight of the KL penalty that follows a target."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,9 +20,9 @@ class KlEstimates(NamedTuple):
         k3: r − 1 − log r. Unbiased and never negative.
     """
 
-    k1: Any
-    k2: Any
-    k3: Any
+    k1: jax.Array
+    k2: jax.Array
+    k3: jax.Array
 
 
 def kl_estimates(
@@ -63,10 +63,10 @@ class AdaptiveBeta:
         limit: () the largest relative error that counts.
     """
 
-    value: Any
-    target: Any
-    rate: Any
-    limit: Any
+    value: jax.Array
+    target: jax.Array
+    rate: jax.Array
+    limit: jax.Array
 
     def update(self, kl: Scalar) -> "AdaptiveBeta":
         """Return the controller after one more batch: β grows where KL was above the target, else shrinks.

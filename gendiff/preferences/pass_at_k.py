@@ -1,7 +1,6 @@
 """pass@k: the chance that at least one of k answers is right, estimated from n >= k answers without bias."""
 
 import math
-from typing import Any
 
 import numpy as np
 from jaxtyping import Integer
@@ -10,6 +9,7 @@ from gendiff.core import checks
 
 Whole = int | np.integer | Integer[np.ndarray, "..."]
 """A whole number, or an array of several; they broadcast."""
+Real = np.ndarray | np.float64
 FEW = 64
 """Factors that are multiplied one by one."""
 SERIES = 16.0
@@ -18,7 +18,7 @@ ALMOST = 1 - 1e-16
 """Below 1, so that a logarithm which is not used is finite."""
 
 
-def pass_at_k(n: Whole, c: Whole, k: Whole) -> np.ndarray | np.float64:
+def pass_at_k(n: Whole, c: Whole, k: Whole) -> Real:
     """Estimate pass@k as 1 - C(n - c, k) / C(n, k): the share of sets of k of the n answers with at least one right.
 
     Its mean over questions is the coverage of k answers. 1 - (1 - c / n)^k is too small instead, for it draws with
@@ -54,7 +54,7 @@ def pass_at_k(n: Whole, c: Whole, k: Whole) -> np.ndarray | np.float64:
     return np.where(wrong < 0, 1.0, -np.expm1(missed))[()]
 
 
-def _by_factors(n: Any, few: Any, many: Any) -> Any:
+def _by_factors(n: np.ndarray, few: np.ndarray, many: np.ndarray) -> np.ndarray:
     """Log of C(n - c, k) / C(n, k), the same for c and k in either order, where one of them is at most FEW."""
     total = np.zeros(np.shape(n))
     for number in range(int(min(few.max(), FEW))):
@@ -62,7 +62,7 @@ def _by_factors(n: Any, few: Any, many: Any) -> Any:
     return total
 
 
-def _by_stirling(n: Any, few: Any, many: Any) -> Any:
+def _by_stirling(n: np.ndarray, few: np.ndarray, many: np.ndarray) -> Real:
     """The same for more, by Stirling's series of the four factorials; no leading terms cancel."""
     wrong = np.maximum(n - few - many, SERIES)  # of fewer and so many right ones the chance is below 1e-25
     first, second = np.maximum(n - few, wrong), np.maximum(n - many, wrong)
@@ -72,14 +72,16 @@ def _by_stirling(n: Any, few: Any, many: Any) -> Any:
         + few * np.log1p(-np.minimum(many / n, ALMOST))
         - (wrong + 0.5) * common
     )
-    return np.minimum(leading + _series(first) + _series(second) - _series(n) - _series(wrong), 0.0)
+    missed: Real = np.minimum(leading + _series(first) + _series(second) - _series(n) - _series(wrong), 0.0)
+    return missed
 
 
-def _series(x: Any) -> Any:
+def _series(x: Real) -> Real:
     """The part of log Γ(x + 1) beyond (x + 1/2) log x - x + log(2π) / 2, for x >= SERIES: to 1e-16."""
     x = np.maximum(x, SERIES)
-    return (1 / 12 - (1 / 360 - (1 / 1260 - (1 / 1680 - 1 / 1188 / x**2) / x**2) / x**2) / x**2) / x
+    rest: Real = (1 / 12 - (1 / 360 - (1 / 1260 - (1 / 1680 - 1 / 1188 / x**2) / x**2) / x**2) / x**2) / x
+    return rest
 
 
-def _largest(values: Any) -> int:
+def _largest(values: np.ndarray) -> int:
     return int(values.max())

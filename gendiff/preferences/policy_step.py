@@ -5,7 +5,6 @@ training step.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +13,7 @@ import optax
 from gendiff import training
 from gendiff.core import checks, explicit_axes, records
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import Loss, Metrics, Params, Scalar
+from gendiff.core.types import Loss, Metrics, Params, PyTree, Scalar
 from gendiff.preferences import kl, masked, policy_gradient, rollouts
 from gendiff.preferences.advantage_rules import AdvantageRule
 from gendiff.preferences.kl import AdaptiveBeta
@@ -22,13 +21,13 @@ from gendiff.preferences.rollouts import Experience, Rollout
 from gendiff.training import TrainState
 from gendiff.training.post_hoc_ema import PowerFunction, Track
 
-Roll = Callable[[Params, jax.Array, Any], Rollout]
+Roll = Callable[[Params, jax.Array, PyTree], Rollout]
 """(params, key, batch) -> what the policy did with the batch's prompts."""
-Evaluate = Callable[[Params, Rollout], tuple[jax.Array, Any]]
+Evaluate = Callable[[Params, Rollout], tuple[jax.Array, jax.Array | None]]
 """(params, rollout) -> (log-probabilities (b, s) of its actions, a critic's values before each (b, s) or None)."""
-Score = Callable[[Any, Rollout], jax.Array]
+Score = Callable[[PyTree, Rollout], jax.Array]
 """(reward, rollout) -> (b,) rewards of whole samples; reward is any tree, such as the parameters of a reward model."""
-Step = Callable[["PolicyState", Any, Params, Any], tuple["PolicyState", Metrics]]
+Step = Callable[["PolicyState", PyTree, Params, PyTree], tuple["PolicyState", Metrics]]
 
 
 @records.record
@@ -42,11 +41,11 @@ class PolicyState:
     """
 
     learner: TrainState
-    beta: Any
-    key: Any
+    beta: jax.Array | AdaptiveBeta
+    key: jax.Array
 
     @property
-    def step(self) -> Any:
+    def step(self) -> jax.Array:
         """() int32, the number of updates done."""
         return self.learner.step
 
@@ -164,16 +163,16 @@ def make_step(
         loss, optimizer, clip=gradient_clip, skip_nonfinite=skip_nonfinite, ema_warm_up=ema_warm_up
     )
 
-    def step(state: PolicyState, batch: Any, reference: Params, reward: Any) -> tuple[PolicyState, Metrics]:
-        def out(mesh: Any) -> Any:
+    def step(state: PolicyState, batch: PyTree, reference: Params, reward: PyTree) -> tuple[PolicyState, Metrics]:
+        def out(mesh: jax.sharding.AbstractMesh) -> PyTree:
             return explicit_axes.like(state, mesh), explicit_axes.replicated(mesh)
 
-        return explicit_axes.as_auto(advance, (state, batch, reference, reward), out)
+        result: tuple[PolicyState, Metrics] = explicit_axes.as_auto(advance, (state, batch, reference, reward), out)
+        return result
 
-    def advance(state: PolicyState, batch: Any, reference: Params, reward: Any) -> tuple[PolicyState, Metrics]:
+    def advance(state: PolicyState, batch: PyTree, reference: Params, reward: PyTree) -> tuple[PolicyState, Metrics]:
         learner, number = state.learner, state.learner.step
-        adaptive = isinstance(state.beta, AdaptiveBeta)
-        beta = state.beta.value if adaptive else state.beta
+        beta = state.beta.value if isinstance(state.beta, AdaptiveBeta) else state.beta
         roll_key, order_key = jax.random.split(jax.random.fold_in(state.key, number))
         done = roll(learner.params, roll_key, batch)
         gathered, metrics = experience(evaluate, score, advantages, learner.params, done, reference, reward, beta)
@@ -183,7 +182,7 @@ def make_step(
         inner, of_steps = jax.lax.scan(update, inner, parts)
         finite = jnp.all(of_steps.pop("finite"))
         metrics |= {name: jnp.mean(values) for name, values in of_steps.items()} | {"finite": finite}
-        following = state.beta.update(metrics["kl"]) if adaptive else state.beta
+        following = state.beta.update(metrics["kl"]) if isinstance(state.beta, AdaptiveBeta) else state.beta
         return PolicyState(records.replace(inner, step=number + 1), following, state.key), metrics
 
     return step
@@ -196,7 +195,7 @@ def experience(
     params: Params,
     rollout: Rollout,
     reference: Params,
-    reward: Any,
+    reward: PyTree,
     beta: Scalar,
 ) -> tuple[Experience, Metrics]:
     """The experience of a rollout, and the metrics score, kl, objective, beta and mismatch.
@@ -253,7 +252,7 @@ def policy_loss(
             log_probs, old, part.advantages, mask, clip, average=average
         )
         metrics["moved"] = metrics.pop("kl")  # the step has the name for KL to the reference
-        if part.returns is None:
+        if values is None or part.values is None or part.returns is None:
             return loss, metrics
         of_critic, more = policy_gradient.value_loss(values, part.values, part.returns, mask, value_clip)
         return loss + value_weight * of_critic, metrics | more | {"value_loss": of_critic}

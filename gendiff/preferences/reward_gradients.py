@@ -5,23 +5,23 @@ all steps it costs the memory of all of them and tends to explode; DRaFT-K keeps
 several endings of one sample (K = 1).
 """
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
 from gendiff.core import arrays, checks, sample_keys
-from gendiff.core.types import ArrayLike
+from gendiff.core.types import ArrayLike, Denoiser, Level, Sampler, State
 
 T = TypeVar("T")
 
 
 def truncated_sample(
     key: jax.Array,
-    denoise: Any,
-    sampler: Any,
-    levels: Any,
+    denoise: Denoiser,
+    sampler: Sampler,
+    levels: Level,
     start: Float[ArrayLike, "b *shape"],
     index: Integer[ArrayLike, "b"],
     *,
@@ -51,12 +51,13 @@ def truncated_sample(
     References:
         Clark et al., 2023 (DRaFT), Eq. 3 and section 3.2, Alg. 1 (from memory).
     """
-    keys, grid = sample_keys.keys_of(key, index), jax.tree.map(jnp.asarray, levels)
-    steps = jax.tree.leaves(grid)[0].shape[0] - 1
+    keys = sample_keys.keys_of(key, index)
+    grid: Level = jax.tree.map(jnp.asarray, levels)
+    steps = len(grid) - 1
     checks.integer("last", last, 1, steps)
 
-    def through(denoise: Any, state: Any, first: int, end: int, unroll: bool) -> Any:
-        def advance(state: Any, j: jax.Array) -> tuple[Any, None]:
+    def through(denoise: Denoiser, state: State, first: int, end: int, unroll: bool) -> State:
+        def advance(state: State, j: jax.Array) -> tuple[State, None]:
             level, cleaner = grid[j], grid[j + 1]
             noise = sampler.noise_for_step(keys, j, level, cleaner)
             return sampler.step(noise, denoise, state, level, cleaner, steps - 1 - j), None
@@ -71,9 +72,9 @@ def truncated_sample(
 
 def renoised(
     key: jax.Array,
-    denoise: Any,
-    sampler: Any,
-    levels: Any,
+    denoise: Denoiser,
+    sampler: Sampler,
+    levels: Level,
     clean: Float[ArrayLike, "b *shape"],
     index: Integer[ArrayLike, "b"],
     *,
@@ -104,7 +105,8 @@ def renoised(
         Clark et al., 2023 (DRaFT), section 3.2, DRaFT-LV (from memory).
     """
     checks.integer("draws", draws, 1)
-    keys, grid = sample_keys.keys_of(key, index), jax.tree.map(jnp.asarray, levels)
+    keys = sample_keys.keys_of(key, index)
+    grid: Level = jax.tree.map(jnp.asarray, levels)
     fixed = jax.lax.stop_gradient(jnp.asarray(clean))
     if jax.tree.leaves(sampler.init(fixed).memory):
         raise TypeError(
@@ -125,4 +127,5 @@ def renoised(
 
 def _frozen(tree: T) -> T:
     """Every array without a gradient; what is no array, such as a function, as it is."""
-    return jax.tree.map(lambda leaf: jax.lax.stop_gradient(leaf) if isinstance(leaf, jax.Array) else leaf, tree)
+    frozen: T = jax.tree.map(lambda leaf: jax.lax.stop_gradient(leaf) if isinstance(leaf, jax.Array) else leaf, tree)
+    return frozen

@@ -3,7 +3,7 @@
 Everything else here learns from it.
 """
 
-from typing import Any
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +11,10 @@ from jaxtyping import Array, Float, Shaped
 
 from gendiff.core import checks, records
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import ArrayLike
+from gendiff.core.types import ArrayLike, PyTree
 from gendiff.preferences import masked
+
+T = TypeVar("T")
 
 
 @records.record
@@ -28,10 +30,10 @@ class Rollout:
         context: what the policy answered to, a tree of arrays (b, …): prompts, labels. () for nothing.
     """
 
-    actions: Any
-    log_probs: Any
-    mask: Any
-    context: Any = ()
+    actions: PyTree
+    log_probs: jax.Array
+    mask: jax.Array
+    context: PyTree = ()
 
 
 @records.record
@@ -48,15 +50,15 @@ class Experience:
     """
 
     rollout: Rollout
-    scores: Any
-    reference: Any
-    values: Any
-    advantages: Any
-    returns: Any
+    scores: jax.Array
+    reference: jax.Array
+    values: jax.Array | None
+    advantages: jax.Array
+    returns: jax.Array | None
 
 
 def rollout(
-    actions: Any, log_probs: Float[ArrayLike, "b s"], mask: Shaped[ArrayLike, "b s"], context: Any = ()
+    actions: PyTree, log_probs: Float[ArrayLike, "b s"], mask: Shaped[ArrayLike, "b s"], context: PyTree = ()
 ) -> Rollout:
     """Build the record of a policy's actions.
 
@@ -104,7 +106,7 @@ def at_last(values: Float[ArrayLike, "b s"], mask: Shaped[ArrayLike, "b s"]) -> 
     return jnp.take_along_axis(masked.zeroed(values, mask), last[:, None], 1)[:, 0]
 
 
-def minibatches(key: jax.Array, tree: Any, epochs: int, count: int) -> Any:
+def minibatches(key: jax.Array, tree: T, epochs: int, count: int) -> T:
     """Every array (b, …) of a tree as (epochs · count, b / count, …): each epoch is all samples in an order of its own.
 
     Args:
@@ -123,4 +125,5 @@ def minibatches(key: jax.Array, tree: Any, epochs: int, count: int) -> Any:
         raise ConfigError(f"minibatches = {count} does not divide the {size} samples: choose a divisor of {size}")
     orders = jax.vmap(lambda epoch_key: jax.random.permutation(epoch_key, size))(jax.random.split(key, epochs))
     rows = orders.reshape(epochs * count, size // count)
-    return jax.tree.map(lambda leaf: leaf[rows], tree)
+    parts: T = jax.tree.map(lambda leaf: leaf[rows], tree)
+    return parts

@@ -1,12 +1,12 @@
 """Sequential revision: a policy revises its own answer, round after round. Also known as: self-refine."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from gendiff.core import checks, records, sample_keys
+from gendiff.core.types import ArrayLike, PyTree
 
 
 @records.record
@@ -19,18 +19,18 @@ class Revisions:
         accepted: (rounds, b) whether the round's revision took the place of what stood before.
     """
 
-    answers: Any
-    scores: Any
-    accepted: Any
+    answers: PyTree
+    scores: jax.Array | None
+    accepted: jax.Array
 
 
 def revise(
     key: jax.Array,
-    policy: Callable[[jax.Array, Any], Any],
-    answer: Any,
+    policy: Callable[[jax.Array, PyTree], PyTree],
+    answer: PyTree,
     rounds: int,
     *,
-    score: Callable[[Any], Any] | None = None,
+    score: Callable[[PyTree], ArrayLike] | None = None,
 ) -> Revisions:
     """Revise answers, one round after the other.
 
@@ -59,7 +59,7 @@ def revise(
     first = jax.tree.map(jnp.asarray, answer)
     b = jax.tree.leaves(first)[0].shape[0]
 
-    def scored(candidate: Any) -> Any:
+    def scored(candidate: PyTree) -> PyTree:
         if score is None:
             return None
         values = jnp.asarray(score(candidate))
@@ -67,7 +67,7 @@ def revise(
             raise ValueError(f"score answers shape {values.shape} for {b} answers: ({b},) is needed")
         return jnp.where(jnp.isnan(values), -jnp.inf, values)
 
-    def body(held: tuple[Any, Any], number: jax.Array) -> tuple[tuple[Any, Any], tuple[Any, Any, Any]]:
+    def body(held: tuple[PyTree, PyTree], number: jax.Array) -> tuple[tuple[PyTree, PyTree], tuple[PyTree, ...]]:
         before, value = held
         revised = _like(policy(jax.random.fold_in(key, number), before), before)
         after = scored(revised)
@@ -87,7 +87,7 @@ def _column(chosen: jax.Array, like: jax.Array) -> jax.Array:
     return chosen.reshape(chosen.shape + (1,) * (like.ndim - 1))
 
 
-def _like(revised: Any, before: Any) -> Any:
+def _like(revised: PyTree, before: PyTree) -> PyTree:
     """The revision, which must be a tree like what it revises."""
     result = jax.tree.map(jnp.asarray, revised)
     kinds = [jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), tree) for tree in (result, before)]

@@ -7,14 +7,13 @@ one to sigma = 0, has no density and is no action.
 """
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from gendiff.core import checks, records
-from gendiff.core.types import ArrayLike, Count
+from gendiff.core.types import ArrayLike, Count, Denoiser, Level, Part, Prediction, Sampler
 
 
 @records.record
@@ -28,8 +27,8 @@ class StepLaw:
         std: the same shape, >= 0, of each coordinate.
     """
 
-    mean: Any
-    std: Any
+    mean: jax.Array
+    std: jax.Array
 
     @property
     def mask(self) -> Bool[Array, "b t"]:
@@ -86,7 +85,7 @@ class StepLaw:
 
 
 def step_law(
-    sampler: Any, denoise: Any, x: Float[ArrayLike, "b *shape"], level: Any, cleaner: Any, left: Count = 0
+    sampler: Sampler, denoise: Denoiser, x: Float[ArrayLike, "b *shape"], level: Level, cleaner: Level, left: Count = 0
 ) -> StepLaw:
     """Find the law of one step of a sampler from x: its mean, and its standard deviation in each coordinate.
 
@@ -118,10 +117,10 @@ def step_law(
             "ddpm()"
         )
     prediction = denoise(start, level)
-    draws: list[Any] = []
+    draws: list[Part] = []
 
     def ended(noise: jax.Array) -> jax.Array:
-        def standard_normal(like: jax.Array, part: Any = 0) -> jax.Array:
+        def standard_normal(like: jax.Array, part: Part = 0) -> jax.Array:
             draws.append(part)
             if len(draws) > 1 or like.shape != noise.shape:
                 raise TypeError(
@@ -129,7 +128,7 @@ def step_law(
                 )
             return noise
 
-        def known(at: jax.Array, here: Any) -> Any:
+        def known(at: jax.Array, here: Level) -> Prediction:
             if at is not start or here is not level:
                 raise TypeError(
                     f"{name} evaluates the denoiser elsewhere than at x, so its step is not Gaussian: use "
@@ -148,7 +147,12 @@ def step_law(
 
 
 def trajectory_laws(
-    sampler: Any, denoise: Any, trajectory: Float[ArrayLike, "_ b *shape"], levels: Any, *, together: bool = True
+    sampler: Sampler,
+    denoise: Denoiser,
+    trajectory: Float[ArrayLike, "_ b *shape"],
+    levels: Level,
+    *,
+    together: bool = True,
 ) -> StepLaw:
     """Find the law of every step of stored trajectories.
 
@@ -168,7 +172,8 @@ def trajectory_laws(
         ValueError: for a trajectory that is not as long as the grid, and a sampler without noise.
         TypeError: as `step_law` does.
     """
-    states, grid = jnp.asarray(trajectory), jax.tree.map(jnp.asarray, levels)
+    states = jnp.asarray(trajectory)
+    grid: Level = jax.tree.map(jnp.asarray, levels)
     lengths = {leaf.shape[0] if leaf.ndim else 0 for leaf in jax.tree.leaves(grid)}
     if lengths != {states.shape[0]} or states.shape[0] < 2:
         sizes = ", ".join(map(str, sorted(lengths)))
@@ -179,15 +184,21 @@ def trajectory_laws(
     steps = states.shape[0] - 1
     all_steps = (states[:-1], grid[:-1], grid[1:], jnp.arange(steps)[::-1])
 
-    def one(x: jax.Array, level: Any, cleaner: Any, left: jax.Array) -> StepLaw:
+    def one(x: jax.Array, level: Level, cleaner: Level, left: jax.Array) -> StepLaw:
         return step_law(sampler, denoise, x, level, cleaner, left)
 
     laws = jax.vmap(one)(*all_steps) if together else jax.lax.map(lambda each: one(*each), all_steps)
-    return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), laws)
+    by_sample: StepLaw = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), laws)
+    return by_sample
 
 
 def trajectory_log_prob(
-    sampler: Any, denoise: Any, trajectory: Float[ArrayLike, "_ b *shape"], levels: Any, *, together: bool = True
+    sampler: Sampler,
+    denoise: Denoiser,
+    trajectory: Float[ArrayLike, "_ b *shape"],
+    levels: Level,
+    *,
+    together: bool = True,
 ) -> Float[Array, "b _"]:
     """Log-density of each stored next x under a policy, in nats; 0 for a step without noise.
 
@@ -224,13 +235,13 @@ def ends(trajectory: Float[ArrayLike, "_ b *shape"]) -> Float[Array, "b _ *shape
     return jnp.moveaxis(jnp.asarray(trajectory)[1:], 0, 1)
 
 
-def _flat(array: Any) -> jax.Array:
+def _flat(array: ArrayLike) -> jax.Array:
     """(b, t, …) as (b, t, d)."""
     values = jnp.asarray(array)
     return values.reshape(*values.shape[:2], -1)
 
 
-def _fill(array: Any, mask: jax.Array, otherwise: float) -> jax.Array:
+def _fill(array: ArrayLike, mask: jax.Array, otherwise: float) -> jax.Array:
     """(b, t, d) of an array (b, t, …), with a number without gradient where a step has no density."""
     flat = _flat(array)
     return jnp.where(mask[:, :, None], flat, jnp.asarray(otherwise, flat.dtype))
