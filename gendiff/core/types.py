@@ -44,6 +44,32 @@ Part = int | tuple[int, ...]
 """Which draw of a step: 0 the only one; 1, 2, … one of several; a tuple the path of a draw in nested samplers."""
 
 
+@runtime_checkable
+class Lowered(Protocol):
+    """A program before it is compiled: a `jax.stages.Lowered`, or what stands for one."""
+
+    def compile(self) -> jax.stages.Compiled:
+        """The compiled program."""
+        ...
+
+    def cost_analysis(self) -> object:
+        """What XLA counts in it."""
+        ...
+
+
+@runtime_checkable
+class Jitted(Protocol):
+    """A function under `jax.jit`, or what stands for one."""
+
+    def __call__(self, *arguments: PyTree, **options: PyTree) -> PyTree:
+        """The result of the function."""
+        ...
+
+    def lower(self, *arguments: PyTree, **options: PyTree) -> Lowered:
+        """Its program for arguments like these."""
+        ...
+
+
 @records.record
 class Level:
     """Where on the noise path a sample is.

@@ -17,6 +17,7 @@ from typing import Any
 
 import jax
 
+from gendiff.core.types import Jitted, Lowered, PyTree
 from gendiff.runs.reporting import processor
 
 VARIABLE = "GENDIFF_COMPILE_CACHE"
@@ -30,6 +31,7 @@ SHORTEST = 0.5
 network.
 """
 _SECONDS = "jax_persistent_cache_min_compile_time_secs"
+_CONFIG: Any = jax.config  # its fields are made at run time
 
 
 def use(folder: str | None = None, say: Callable[[str], None] = lambda _: None) -> Path | None:
@@ -38,14 +40,13 @@ def use(folder: str | None = None, say: Callable[[str], None] = lambda _: None) 
     folder: keeps all programs there; `none` keeps nothing. None takes $GENDIFF_COMPILE_CACHE, or what JAX was told by
     its own settings, or the folder of the user. say: shows one line where that folder cannot be used.
     """
-    config: Any = jax.config  # its fields are made at run time
     chosen = os.environ.get(VARIABLE) if folder is None else folder
     if chosen in ("", NONE):
         return None
     if chosen is not None:
         path = Path(chosen).expanduser().absolute()
-    elif config.jax_compilation_cache_dir:
-        return Path(config.jax_compilation_cache_dir)
+    elif stated := _CONFIG.jax_compilation_cache_dir:
+        return Path(stated)
     elif problem := _problem():
         say(f"note: compiled programs are not kept, because {problem}; --compile-cache FOLDER keeps them elsewhere")
         return None
@@ -68,17 +69,15 @@ def of_user() -> Path:
 
 def in_use() -> bool:
     """Whether any programs are kept."""
-    config: Any = jax.config
-    return bool(config.jax_compilation_cache_dir and config.jax_enable_compilation_cache)
+    return bool(_CONFIG.jax_compilation_cache_dir and _CONFIG.jax_enable_compilation_cache)
 
 
 def keeps_all() -> bool:
     """Whether all programs are kept, so that those for a CPU must do without oneDNN."""
-    config: Any = jax.config
-    return in_use() and config.jax_compilation_cache_dir != str(of_user())
+    return in_use() and _CONFIG.jax_compilation_cache_dir != str(of_user())
 
 
-def keeps(function: Any) -> bool:
+def keeps(function: object) -> bool:
     """Whether the programs of a jitted function are kept."""
     return in_use() and not isinstance(function, Unkept)
 
@@ -87,14 +86,14 @@ def keeps(function: Any) -> bool:
 class UnkeptLowered:
     """A program of an `Unkept` function that is not compiled yet."""
 
-    lowered: Any
+    lowered: Lowered
 
-    def compile(self) -> Any:
+    def compile(self) -> jax.stages.Compiled:
         """The compiled program."""
         with _PAUSE:
             return self.lowered.compile()
 
-    def cost_analysis(self) -> Any:
+    def cost_analysis(self) -> object:
         """What XLA counts in it."""
         return self.lowered.cost_analysis()
 
@@ -103,14 +102,14 @@ class UnkeptLowered:
 class Unkept:
     """A jitted function whose programs are not kept, while those of others are."""
 
-    jitted: Any
+    jitted: Jitted
 
-    def __call__(self, *arguments: Any, **named: Any) -> Any:
+    def __call__(self, *arguments: PyTree, **named: PyTree) -> PyTree:
         """The result of the function."""
         with _PAUSE:
             return self.jitted(*arguments, **named)
 
-    def lower(self, *arguments: Any, **named: Any) -> UnkeptLowered:
+    def lower(self, *arguments: PyTree, **named: PyTree) -> UnkeptLowered:
         """Its program for arguments like these."""
         return UnkeptLowered(self.jitted.lower(*arguments, **named))
 

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jaxlib.version
 
 from gendiff.core import extras
+from gendiff.core.types import Jitted, PyTree
 from gendiff.runs import compile_cache
 from gendiff.runs.errors import DeviceError
 
@@ -54,7 +56,7 @@ def jax_release() -> tuple[int, ...]:
     return tuple(int(part) for part in jax.__version__.split(".")[:2])
 
 
-def jit(function: Callable[..., Any], *, libraries: bool = True, **options: Any) -> Callable[..., Any]:
+def jit(function: Callable[..., PyTree], *, libraries: bool = True, **options: Any) -> Jitted:  # options of jax.jit
     """`jax.jit` with the compiler options of this backend. libraries: as of `compiler_options`. options: of
     `jax.jit`.
     """
@@ -62,7 +64,7 @@ def jit(function: Callable[..., Any], *, libraries: bool = True, **options: Any)
     return storable(jax.jit(function, compiler_options=chosen, **options), chosen)
 
 
-def storable(jitted: Callable[..., Any], options: dict[str, str | int]) -> Callable[..., Any]:
+def storable(jitted: Jitted, options: dict[str, str | int]) -> Jitted:
     """A jitted function whose programs the compile cache, if there is one, may meet. options: of the compiler, which it
     was jitted with.
     """
@@ -86,19 +88,18 @@ def compiled_quickly(on: bool = True) -> Iterator[None]:
     inside are forgotten at the end: JAX would take them again for the same function, and a whole run after a smoke run
     would be slow and end in other bits.
     """
-    config: Any = jax.config
-    before = config.read("jax_disable_most_optimizations")
+    before = jax.config.read("jax_disable_most_optimizations")
     changes = on and _on_cpu() and not before
-    config.update("jax_disable_most_optimizations", before or changes)
+    jax.config.update("jax_disable_most_optimizations", before or changes)
     try:
         yield
     finally:
-        config.update("jax_disable_most_optimizations", before)
+        jax.config.update("jax_disable_most_optimizations", before)
         if changes:
             jax.clear_caches()
 
 
-def compiled(function: Any, *arguments: Any) -> Any:
+def compiled(function: Jitted, *arguments: PyTree) -> Jitted:
     """The jitted function, compiled for arguments like these, after which the memory that compiling took goes back to
     the system.
 
@@ -139,7 +140,7 @@ def compilation() -> dict[str, str]:
     kinds = sorted({f"{device.platform} {device.device_kind}" for device in jax.devices()})
     return {
         "jax": jax.__version__,
-        "jaxlib": jax.lib.__version__,
+        "jaxlib": jaxlib.version.__version__,
         "devices": f"{jax.device_count()} × {', '.join(kinds)}",
         "compile cache": "on" if compile_cache.keeps_all() else "off",
     }
@@ -156,7 +157,8 @@ def local() -> list[jax.Device]:
     Raises DeviceError with a hint where the chosen platform is absent.
     """
     try:
-        return jax.local_devices()
+        devices: list[jax.Device] = jax.local_devices()
+        return devices
     except (RuntimeError, AssertionError) as error:  # the latter where JAX was built without the platform
         platforms = os.environ.get("JAX_PLATFORMS", "")
         first = next(iter(str(error).splitlines()), "JAX has no such platform")

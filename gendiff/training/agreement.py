@@ -10,7 +10,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 def spans_processes(mesh: Mesh) -> bool:
     """Whether a mesh has devices of other processes."""
-    return mesh.is_multi_process
+    return bool(mesh.is_multi_process)
 
 
 class Stop:
@@ -46,7 +46,8 @@ class Stop:
     def _ask(self) -> jax.Array:
         flag = np.full(self._mesh.local_mesh.size, self._stop is not None and bool(self._stop()), np.int32)
         where = NamedSharding(self._mesh, PartitionSpec(self._mesh.axis_names))
-        return self._largest(jax.make_array_from_process_local_data(where, flag, (self._mesh.size,)))
+        largest: jax.Array = self._largest(jax.make_array_from_process_local_data(where, flag, (self._mesh.size,)))
+        return largest
 
 
 def of_first(number: int | None) -> int | None:

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,7 @@ import orbax.checkpoint as ocp
 
 from gendiff.core import checks
 from gendiff.core.errors import CheckpointCorruptError, ConfigError, DataError, NonFiniteError
+from gendiff.core.types import Config, Numeric, PyTree
 from gendiff.training import agreement, compatibility, digests, failed_saves
 
 _TREE = ("path", "stored", "wanted")
@@ -31,8 +32,8 @@ class Restored(NamedTuple):
     """A restored state."""
 
     step: int
-    state: Any
-    meta: dict[str, Any]
+    state: PyTree
+    meta: Config
 
 
 class Saving(NamedTuple):
@@ -49,8 +50,8 @@ class _Offered(NamedTuple):
     """A state that `every` left out, kept until the next one is written."""
 
     step: int
-    state: Any
-    meta: Mapping[str, Any] | None
+    state: PyTree
+    meta: Config | None
 
 
 class Checkpoints:
@@ -80,32 +81,32 @@ class Checkpoints:
         self,
         path: str | Path,
         *,
-        config: Mapping[str, Any] | None = None,
+        config: Config | None = None,
         may_differ: Iterable[str] = (),
         keep: int = 3,
         every: int = 1,
         keep_every: int | None = None,
         read_only: bool = False,
-        description: Mapping[str, Any] | None = None,
+        description: Config | None = None,
     ) -> None:
         for name, value in (("keep", keep), ("every", every), ("keep_every", keep_every)):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise ConfigError(f"{name} = {value!r} must be a whole number of at least 1")
         self.path = _folder(path, read_only)
-        self._config = None if config is None else compatibility.as_json("config", dict(config))
-        self._description = None if description is None else compatibility.as_json("description", dict(description))
+        self._config = None if config is None else compatibility.as_json("config", config)
+        self._description = None if description is None else compatibility.as_json("description", description)
         self._may_differ = tuple(may_differ)
         self._every, self._read_only = every, read_only
         self._saving: int | None = None
         self._offered: _Offered | None = None
         self._needed = 0
-        policies: list[Any] = [ocp.checkpoint_managers.LatestN(keep)]
+        policies: list[ocp.checkpoint_managers.PreservationPolicy] = [ocp.checkpoint_managers.LatestN(keep)]
         policies += [ocp.checkpoint_managers.EveryNSteps(keep_every)] if keep_every is not None else []
         self._preserve = ocp.checkpoint_managers.AnyPreservationPolicy(policies)
         self._quiet = failed_saves.Quiet()
         self._opened: ocp.CheckpointManager | None = self._open()
 
-    def save(self, step: int, state: Any, meta: Mapping[str, Any] | None = None, *, force: bool = False) -> Saving:
+    def save(self, step: int, state: PyTree, meta: Config | None = None, *, force: bool = False) -> Saving:
         """Start to write a state in the background; the state may be donated at once.
 
         Args:
@@ -145,10 +146,10 @@ class Checkpoints:
         flat = compatibility.leaves(state)
         about = {
             "config": self._config,
-            "meta": compatibility.as_json("meta", dict(meta or {})),
+            "meta": compatibility.as_json("meta", meta or {}),
             "leaves": compatibility.outline(flat),
+            "description": self._description,
         }
-        about["description"] = self._description
         # Orbax refuses empty ones; their outline says all
         arrays = {path: leaf for path, leaf in flat.items() if np.size(leaf)}
         self._offered = None
@@ -220,7 +221,7 @@ class Checkpoints:
             raise DataError(f"{self.path}: step {step} is not stored; stored are {self.steps() or 'none'}")
         digests.verify(self.path / str(step), step, item)
 
-    def restore(self, step: int | None, target: Any, *, cast: bool = False) -> Restored:
+    def restore(self, step: int | None, target: PyTree, *, cast: bool = False) -> Restored:
         """Read the whole state of a step.
 
         Args:
@@ -238,7 +239,7 @@ class Checkpoints:
         """
         return self.restore_subtree(step, "", target, cast=cast)
 
-    def restore_subtree(self, step: int | None, path: str, like: Any, *, cast: bool = False) -> Restored:
+    def restore_subtree(self, step: int | None, path: str, like: PyTree, *, cast: bool = False) -> Restored:
         """Read one part of the state of a step, and nothing else of it.
 
         Args:
@@ -277,7 +278,7 @@ class Checkpoints:
         """
         return compatibility.from_outline(self._about(step)[1]["leaves"])
 
-    def written_with(self, step: int | None = None) -> dict[str, Any]:
+    def written_with(self, step: int | None = None) -> Config:
         """Return the `config` and `description` that a step (None: the newest) was written with.
 
         They are keyed by name. Errors are those of `contents`.
@@ -394,7 +395,7 @@ class Checkpoints:
             self._opened = None
         return failed_saves.error(error, self.path, self._saving, self._needed, self._unfinished)
 
-    def _about(self, step: int | None, verified: str | None = "meta") -> tuple[int, dict[str, Any]]:
+    def _about(self, step: int | None, verified: str | None = "meta") -> tuple[int, Config]:
         """Return (step, what is stored beside its arrays).
 
         verified: the item whose bytes are compared with their digests; None: all.
@@ -406,16 +407,18 @@ class Checkpoints:
         self.verify(step, verified)
         return step, self._read(step, "meta", ocp.args.JsonRestore())
 
-    def _read_arrays(self, step: int, expected: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any]:
+    def _read_arrays(
+        self, step: int, expected: Mapping[str, Numeric], stored: Mapping[str, compatibility.Entry]
+    ) -> dict[str, Numeric]:
         here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         dtypes = {path: compatibility.dtype_of(path, leaf) for path, leaf in expected.items()}
 
-        def abstract(path: str, leaf: Any) -> jax.ShapeDtypeStruct:
+        def abstract(path: str, leaf: Numeric) -> jax.ShapeDtypeStruct:
             dtype = jnp.dtype(stored[path]["dtype"]) if jnp.issubdtype(dtypes[path], jnp.inexact) else dtypes[path]
             sharding = None if compatibility.is_numpy(leaf) else getattr(leaf, "sharding", None) or here
             return jax.ShapeDtypeStruct(np.shape(leaf), dtype, sharding=sharding)
 
-        def value(path: str, leaf: Any) -> Any:
+        def value(path: str, leaf: Numeric) -> Numeric:
             kind = np if compatibility.is_numpy(leaf) else jnp
             array = read[path] if path in read else kind.zeros(np.shape(leaf), dtypes[path])
             array = array if array.dtype == dtypes[path] else array.astype(dtypes[path])
@@ -430,7 +433,7 @@ class Checkpoints:
         read = self._read(step, "state", arguments) if target else {}
         return {path: value(path, leaf) for path, leaf in expected.items()}
 
-    def _read(self, step: int, item: str, arguments: Any) -> Any:
+    def _read(self, step: int, item: str, arguments: ocp.args.CheckpointArgs) -> PyTree:
         try:
             return self._manager.restore(step, args=ocp.args.Composite(**{item: arguments}))[item]
         except Exception as error:

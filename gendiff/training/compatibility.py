@@ -3,7 +3,7 @@
 import json
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ import numpy as np
 
 from gendiff.core import trees
 from gendiff.core.errors import CheckpointMismatchError, ConfigError
+from gendiff.core.types import Config, Numeric, PyTree
 
 Rows = list[tuple[str, str, str]]
 """(path, stored, wanted)"""
@@ -21,7 +22,14 @@ CONFIG = ("setting", "stored", "wanted")
 _ABSENT = "-"
 
 
-def leaves(tree: Any) -> dict[str, Any]:
+class Entry(TypedDict):
+    """Shape and dtype of a leaf, as JSON."""
+
+    shape: list[int]
+    dtype: str
+
+
+def leaves(tree: PyTree) -> dict[str, Numeric]:
     """Return the leaves of the tree by path.
 
     Raises:
@@ -33,8 +41,8 @@ def leaves(tree: Any) -> dict[str, Any]:
     return flat
 
 
-def outline(flat: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Shape and dtype of each leaf, as JSON.
+def outline(flat: Mapping[str, Numeric]) -> dict[str, Entry]:
+    """Shape and dtype of each leaf.
 
     Raises:
         ConfigError: for a leaf that is no array of numbers, and for a Python integer that does not fit JAX's.
@@ -42,7 +50,7 @@ def outline(flat: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {path: {"shape": list(np.shape(leaf)), "dtype": str(dtype_of(path, leaf))} for path, leaf in flat.items()}
 
 
-def dtype_of(path: str, leaf: Any) -> Any:
+def dtype_of(path: str, leaf: Numeric) -> Any:  # NumPy's dtype, or that of JAX's keys, which has no public type
     """Dtype of a leaf as it is stored: NumPy's own for NumPy arrays, what JAX makes of it for a Python number.
 
     Raises:
@@ -69,7 +77,7 @@ def dtype_of(path: str, leaf: Any) -> Any:
     return dtype
 
 
-def is_numpy(leaf: Any) -> bool:
+def is_numpy(leaf: object) -> bool:
     """Whether a leaf comes back as a NumPy array: it is one, or its dtype is one that JAX would narrow."""
     if isinstance(leaf, np.ndarray | np.generic):
         return True
@@ -81,17 +89,17 @@ def is_numpy(leaf: Any) -> bool:
     )
 
 
-def from_outline(outline: Mapping[str, Mapping[str, Any]]) -> dict[str, jax.ShapeDtypeStruct]:
+def from_outline(outline: Mapping[str, Entry]) -> dict[str, jax.ShapeDtypeStruct]:
     """The inverse of `outline`, as shapes and dtypes without values."""
     return {
         path: jax.ShapeDtypeStruct(tuple(entry["shape"]), _dtype(entry["dtype"])) for path, entry in outline.items()
     }
 
 
-def in_outline(stored: Mapping[str, Any], expected: Mapping[str, Any], *, ignore_float_width: bool = False) -> Rows:
+def in_outline(stored: Mapping[str, Entry], expected: Mapping[str, Entry], *, ignore_float_width: bool = False) -> Rows:
     """Paths whose presence, shape or dtype differ; on request not those where only the width of the float does."""
 
-    def show(entry: Mapping[str, Any] | None) -> str:
+    def show(entry: Entry | None) -> str:
         return _ABSENT if entry is None else f"{entry['dtype']}({', '.join(map(str, entry['shape']))})"
 
     rows = []
@@ -105,7 +113,7 @@ def in_outline(stored: Mapping[str, Any], expected: Mapping[str, Any], *, ignore
     return rows
 
 
-def in_config(stored: Any, expected: Any) -> Rows:
+def in_config(stored: object, expected: object) -> Rows:
     """Keys of two nested configurations, joined by dots, whose values differ once both are JSON."""
     old, new = _flat_config(stored), _flat_config(expected)
     return [
@@ -142,7 +150,7 @@ def refuse(what: str, rows: Rows, headings: tuple[str, str, str] = CONFIG) -> No
         )
 
 
-def compare_config(what: str, stored: Any, expected: Any, may_differ: Iterable[str]) -> None:
+def compare_config(what: str, stored: object, expected: object, may_differ: Iterable[str]) -> None:
     """Compare the configuration that was stored with the present one.
 
     A warning tells of settings that differ and may, and of a configuration that was not stored.
@@ -161,28 +169,29 @@ def compare_config(what: str, stored: Any, expected: Any, may_differ: Iterable[s
         warnings.warn(f"{what} was written with other settings:\n{table(allowed)}", stacklevel=4)
 
 
-def as_json(name: str, value: Any) -> Any:
-    """Return the value as it comes back from a JSON file.
+def as_json(name: str, value: Mapping[str, object]) -> Config:
+    """Return the settings as they come back from a JSON file.
 
     Raises:
         ConfigError: for what JSON cannot hold.
     """
     try:
-        return json.loads(json.dumps(value))
+        settings: Config = json.loads(json.dumps(dict(value)))
     except (TypeError, ValueError) as error:
         raise ConfigError(
             f"{name} must be JSON (dicts with string keys, lists, strings, numbers, None): {error}"
         ) from None
+    return settings
 
 
-def _flat_config(value: Any, prefix: str = "") -> dict[str, str]:
+def _flat_config(value: object, prefix: str = "") -> dict[str, str]:
     if isinstance(value, dict) and value:
         parts = (_flat_config(inner, f"{prefix}.{key}" if prefix else str(key)) for key, inner in value.items())
         return {key: text for part in parts for key, text in part.items()}
     return {prefix or "(all)": json.dumps(value, sort_keys=True)}
 
 
-def _dtype(name: str) -> Any:
+def _dtype(name: str) -> Any:  # as `dtype_of`
     if not name.startswith("key<"):
         return jnp.dtype(name)
     kinds = (jax.random.key(0, impl=kind).dtype for kind in ("threefry2x32", "rbg", "unsafe_rbg"))

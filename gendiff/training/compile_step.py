@@ -1,13 +1,13 @@
 """A compiled training step with its initial state, for `fit`: from a loss, or from your step."""
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import jax
 import numpy as np
 import optax
 
-from gendiff.core.types import Loss, Params, Scalar
+from gendiff.core.types import Config, Jitted, Loss, Metrics, Params, PyTree, Scalar
 from gendiff.training import agreement, sharding
 from gendiff.training.post_hoc_ema import PowerFunction
 from gendiff.training.state import TrainState, start
@@ -15,11 +15,13 @@ from gendiff.training.step import make_step
 
 INIT = np.uint32(2**32 - 1)
 """The number that is folded into the key for init; no step reaches it."""
-TrainingState = Any
+TrainingState = PyTree
 """A `TrainState`, or another pytree whose `step` () is the number of steps done.
 
 `adversarial.AdversarialState` is such a pytree.
 """
+Step = Callable[[TrainingState, PyTree], tuple[TrainingState, Metrics]]
+"""(state, batch) -> (state, metrics)."""
 
 
 class CompiledStep(NamedTuple):
@@ -33,11 +35,11 @@ class CompiledStep(NamedTuple):
         config: numbers that a checkpoint in a folder of `fit` must share.
     """
 
-    step: Callable[..., Any]
+    step: Jitted
     fresh: Callable[[jax.Array], TrainingState]
     shardings: TrainingState | None
     mesh: jax.sharding.Mesh
-    config: Mapping[str, Any] = {}
+    config: Config = {}
 
 
 def compile_loss(
@@ -51,7 +53,7 @@ def compile_loss(
     ema_warm_up: bool = True,
     accumulate: int = 1,
     clip: float | None = None,
-    compiler_options: dict[str, Any] | None = None,
+    compiler_options: dict[str, str | int] | None = None,
 ) -> CompiledStep:
     """Build a training step and its initial state from a loss.
 
@@ -89,12 +91,12 @@ def compile_loss(
 
 
 def compile_step(
-    step: Callable[..., Any],
+    step: Step,
     fresh: Callable[[jax.Array], TrainingState],
     mesh: jax.sharding.Mesh | None = None,
     shardings: TrainingState | None = None,
     *,
-    compiler_options: dict[str, Any] | None = None,
+    compiler_options: dict[str, str | int] | None = None,
 ) -> CompiledStep:
     """Build it from a step and an initial state of yours, such as those of `adversarial`.
 
@@ -108,9 +110,9 @@ def compile_step(
     mesh = sharding.mesh() if mesh is None else mesh
     # each process reads all metrics, so that each has all of them
     replicated = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    after: dict[str, Any] = {"out_shardings": (shardings, replicated)} if agreement.spans_processes(mesh) else {}
+    after = (shardings, replicated) if agreement.spans_processes(mesh) else None
     return CompiledStep(
-        jax.jit(step, donate_argnums=0, compiler_options=compiler_options, **after),
+        jax.jit(step, donate_argnums=0, out_shardings=after, compiler_options=compiler_options),
         jax.jit(fresh) if shardings is None else jax.jit(fresh, out_shardings=shardings),
         shardings,
         mesh,

@@ -6,8 +6,9 @@ They reveal a flipped byte, and the folder of another step.
 import hashlib
 import json
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from gendiff.core import files
 from gendiff.core.errors import CheckpointCorruptError, CheckpointMismatchError
@@ -21,12 +22,29 @@ FORMAT = 1
 _REWRITTEN = ("_CHECKPOINT_METADATA",)
 
 
+class Entry(TypedDict):
+    """The size and the SHA-256 of a file."""
+
+    size: int
+    sha256: str
+
+
+class Listing(TypedDict):
+    """The content of `digests.json`, with its own digest."""
+
+    format: NotRequired[int]
+    step: NotRequired[int]
+    files: dict[str, Entry]
+    sha256: NotRequired[str]
+
+
 def write(folder: Path, step: int) -> None:
     """Write `digests.json` for all files now under the folder of a step, whole or not at all."""
     entries = {name: _entry(folder / name) for name in _names(folder) if name not in _REWRITTEN}
-    listing = {"format": FORMAT, "step": step, "files": entries}
+    listing: Listing = {"format": FORMAT, "step": step, "files": entries}
+    listing["sha256"] = _of(listing)
     with files.replacing(folder / NAME) as stream:
-        stream.write(json.dumps(listing | {"sha256": _of(listing)}, indent=1).encode())
+        stream.write(json.dumps(listing, indent=1).encode())
 
 
 def folder_digest(folder: Path) -> str:
@@ -59,7 +77,7 @@ def verify(folder: Path, step: int, item: str | None = None) -> None:
         raise CheckpointCorruptError(f"step {step} is corrupt: {'; '.join(problems)} (in {folder})")
 
 
-def _problems(folder: Path, listing: dict[str, Any], step: int, item: str | None) -> list[tuple[str, str]]:
+def _problems(folder: Path, listing: Listing, step: int, item: str | None) -> list[tuple[str, str]]:
     problems = []
     if "format" not in listing:
         warnings.warn(
@@ -89,10 +107,10 @@ def _problems(folder: Path, listing: dict[str, Any], step: int, item: str | None
     return problems
 
 
-def _listing(folder: Path) -> dict[str, Any] | str:
+def _listing(folder: Path) -> Listing | str:
     """Return the stored listing without its digest, or a text that says what is wrong with it."""
     try:
-        stored = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        stored: Listing = json.loads((folder / NAME).read_text(encoding="utf-8"))
         digest = stored.pop("sha256")
         # before there were formats, the digest was that of the files alone
         intact = isinstance(stored["files"], dict) and digest == _of(stored if "format" in stored else stored["files"])
@@ -107,10 +125,10 @@ def _names(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-def _entry(path: Path) -> dict[str, Any]:
+def _entry(path: Path) -> Entry:
     with open(path, "rb") as stream:
         return {"size": path.stat().st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
 
 
-def _of(listing: dict[str, Any]) -> str:
+def _of(listing: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(listing, sort_keys=True).encode()).hexdigest()

@@ -6,14 +6,12 @@ A bfloat16 average at decay 0.999 never moves: the change is smaller than its ro
 than float32.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from gendiff.core import arrays, checks
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import Count, Params, Scalar
+from gendiff.core.types import Count, DType, Numeric, Params, Scalar
 
 
 def check_decay(decay: Scalar) -> None:
@@ -54,7 +52,7 @@ def update(average: Params, params: Params, decay: Scalar, *, count: Count | Non
     return move(average, params, _share(decay, count))
 
 
-def move(average: Params, params: Params, share: Any) -> Params:
+def move(average: Params, params: Params, share: Scalar) -> Params:
     """Return average + share · (params - average); leaves that are no floats are taken from params.
 
     Args:
@@ -66,7 +64,7 @@ def move(average: Params, params: Params, share: Any) -> Params:
         TypeError: for an average narrower than float32.
     """
 
-    def one(old: jax.Array, new: Any) -> jax.Array:
+    def one(old: jax.Array, new: Numeric) -> jax.Array:
         if not jnp.issubdtype(old.dtype, jnp.inexact):
             return jnp.asarray(new)
         if old.dtype != _wide(old):
@@ -78,12 +76,12 @@ def move(average: Params, params: Params, share: Any) -> Params:
     return jax.tree.map(one, average, params)
 
 
-def _share(decay: Scalar, count: Count | None) -> Any:
+def _share(decay: Scalar, count: Count | None) -> float | jax.Array:
     # the share of the new params, 1 - decay: as a difference of float32 numbers it would lose four digits at 0.9999
     share = 1.0 - float(decay) if arrays.is_concrete(decay) else 1.0 - jnp.asarray(decay)
     return share if count is None else jnp.maximum(share, 9.0 / (10.0 + jnp.asarray(count, jnp.float32)))
 
 
-def _wide(leaf: Any) -> Any:
+def _wide(leaf: Numeric) -> DType:
     dtype = jnp.result_type(leaf)
     return jnp.promote_types(dtype, jnp.float32) if jnp.issubdtype(dtype, jnp.inexact) else dtype

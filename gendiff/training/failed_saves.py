@@ -12,7 +12,10 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 _LOGGERS = ("absl", "asyncio")
 
@@ -25,7 +28,7 @@ class Quiet:
     """
 
     def __init__(self) -> None:
-        self._before: Callable[[Any], object] | None = None
+        self._before: Callable[[UnraisableHookArgs], object] | None = None
         self.failed = False
         for name in _LOGGERS:  # for good: another folder may be open when this one is closed
             logging.getLogger(name).addFilter(_is_not_of_orbax)
@@ -43,7 +46,7 @@ class Quiet:
                 sys.unraisablehook = self._before
             self._before = None
 
-    def _hook(self, message: Any) -> None:
+    def _hook(self, message: "UnraisableHookArgs") -> None:
         if not (isinstance(message.exc_value, RuntimeError) and str(message.exc_value) == "Event loop is closed"):
             (self._before or sys.__unraisablehook__)(message)
 

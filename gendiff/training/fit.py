@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import numpy as np
 
 from gendiff.core import checks
 from gendiff.core.errors import ConfigError, NonFiniteError
+from gendiff.core.types import Jitted, Numeric, PyTree
 from gendiff.training import agreement, sharding
 from gendiff.training import snapshots as averages
-from gendiff.training.compile_step import CompiledStep, TrainingState
+from gendiff.training.compile_step import CompiledStep, Step, TrainingState
 from gendiff.training.timing import Clock, Timing
 
 if TYPE_CHECKING:
     from gendiff.training.checkpoints import Checkpoints
 
-OnStep = Callable[[int, Mapping[str, Any]], object]
+OnStep = Callable[[int, Mapping[str, Numeric]], object]
 OnState = Callable[[int, TrainingState], object]
-Batches = Callable[[int], Any]
+Batches = Callable[[int], PyTree]
 """A pure function of the step 0, 1, … to the batch of that step."""
 
 _OWN_METRICS = ("skipped", "data_share")
@@ -61,7 +63,7 @@ def fit(
     stop: Callable[[], bool] | None = None,
     checkpoint_every: int = 1000,
     most_nonfinite: int = 10,
-    compiled: Callable[..., Any] | None = None,
+    compiled: Callable[[Jitted, TrainingState, PyTree], Step] | None = None,
     snapshots: Checkpoints | None = None,
     snapshot_every: int | None = None,
 ) -> FitResult:
@@ -126,13 +128,11 @@ def fit(
             # it loads Orbax, which who saves nothing need not have
             from gendiff.training.checkpoints import Checkpoints
 
-            stored: dict[str, Any] = {
-                "config": {"seed": seed, **program.config, "mesh": dict(program.mesh.shape)},
-                "may_differ": ("mesh",),
-            }
-            store = stack.enter_context(Checkpoints(store, keep=keep, **stored))
+            config = {"seed": seed, **program.config, "mesh": dict(program.mesh.shape)}
+            opened = functools.partial(Checkpoints, config=config, may_differ=("mesh",))
+            store = stack.enter_context(opened(store, keep=keep))
             if snapshot_every is not None and snapshots is None:
-                snapshots = stack.enter_context(Checkpoints(store.path / "snapshots", keep_every=1, **stored))
+                snapshots = stack.enter_context(opened(store.path / "snapshots", keep_every=1))
         clock = Clock()
         state, resumed_from, counts = _begin(program, jax.random.key(seed), store, resume, clock)
         done = resumed_from or 0
@@ -148,7 +148,7 @@ def fit(
         watch = _Watch(on_step, clock, most_nonfinite, **counts)
         stop_agreed = agreement.Stop(stop, program.mesh)
 
-        def batch_of(number: int) -> Any:
+        def batch_of(number: int) -> PyTree:
             clock.lap("idle")
             batch = sharding.shard(batches(number), program.mesh)
             clock.lap("step" if watch.busy else "data")
@@ -211,7 +211,7 @@ class _Watch:
 
     def __init__(self, on_step: OnStep | None, clock: Clock, most: int, skipped: int = 0, streak: int = 0) -> None:
         self._on_step, self._clock, self._most = on_step, clock, most
-        self._waiting: list[tuple[int, Any]] = []
+        self._waiting: list[tuple[int, Mapping[str, Numeric]]] = []
         self.skipped, self.streak = skipped, streak
 
     @property
@@ -224,7 +224,7 @@ class _Watch:
         """Whether the devices still compute the newest step."""
         return bool(self._waiting) and not self._waiting[-1][1]["finite"].is_ready()
 
-    def add(self, step: int, metrics: Any) -> None:
+    def add(self, step: int, metrics: Mapping[str, Numeric]) -> None:
         self._waiting.append((step, metrics))
         self._look(len(self._waiting) - 1)
 
@@ -290,10 +290,10 @@ def _target(shape: jax.ShapeDtypeStruct, where: jax.sharding.Sharding) -> jax.Sh
     return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=where)
 
 
-def _compiled(step: Callable[..., Any], state: Any, batch: Any) -> Callable[..., Any]:
-    step.lower(state, batch).compile()  # type: ignore[attr-defined]  # the call finds it
+def _compiled(step: Jitted, state: TrainingState, batch: PyTree) -> Step:
+    step.lower(state, batch).compile()  # the call finds it
     return step
 
 
-def _plain(value: np.ndarray) -> Any:
+def _plain(value: np.ndarray) -> Numeric:
     return value.item() if np.ndim(value) == 0 else value

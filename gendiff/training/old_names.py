@@ -4,19 +4,22 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+import jax
+
 from gendiff.core.renamed import renamed, warn
+from gendiff.core.types import Jitted
 from gendiff.training import fit as fitting
 from gendiff.training import sharding
-from gendiff.training.compile_step import CompiledStep, compile_loss, compile_step
+from gendiff.training.compile_step import CompiledStep, TrainingState, compile_loss, compile_step
 
-Fit = TypeVar("Fit", bound=Callable[..., Any])
+Fit = TypeVar("Fit", bound=Callable[..., fitting.FitResult])
 _LOSS = ("loss", "optimizer", "init")
 _OF_LOSS = (*_LOSS, "mesh", "rules", "ema", "ema_warm_up", "accumulate", "clip")
 
 
 def _accepting_loss(fit: Fit) -> Fit:
     @functools.wraps(fit)
-    def either(*args: Any, **options: Any) -> Any:
+    def either(*args: object, **options: Any) -> fitting.FitResult:  # of either form
         if "loss" not in options and (not args or isinstance(args[0], CompiledStep)):
             return fit(*args, **options)
         new = "fit(compile_loss(loss, optimizer, init, …), batches, …)"
@@ -28,7 +31,15 @@ def _accepting_loss(fit: Fit) -> Fit:
     return cast(Fit, either)
 
 
-def _loop(step: Any, fresh: Any, batches: Any, *, mesh: Any = None, shardings: Any = None, **options: Any) -> Any:
+def _loop(
+    step: Jitted,
+    fresh: Callable[[jax.Array], TrainingState],
+    batches: fitting.Batches,
+    *,
+    mesh: jax.sharding.Mesh | None = None,
+    shardings: TrainingState | None = None,
+    **options: Any,  # of `fit`
+) -> fitting.FitResult:
     if options.get("snapshots") is not None:
         options.setdefault("snapshot_every", 1000)
     else:

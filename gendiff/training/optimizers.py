@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +10,7 @@ import optax.contrib
 
 from gendiff.core import checks
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import Params
+from gendiff.core.types import Count, Numeric, Params, PyTree
 
 DECAYS = ("cosine", "linear", "constant")
 _NEWTON_SCHULZ = ((3.4445, -4.7750, 2.0315),) * 5
@@ -108,23 +107,25 @@ def muon(
         Jordan et al., 2024, "Muon: an optimizer for hidden layers in neural networks" (from memory).
     """
     _require("momentum", momentum, 0 <= momentum < 1, "in [0, 1)")
-    rates: dict[str, Any] = {"warmup": warmup, "total": total, "decay": decay, "final": final}
-    steps = warm_up_then(learning_rate, **rates)
-    other = adamw(adam_learning_rate, weight_decay=weight_decay, **rates)  # it checks what both share
-    options: dict[str, Any] = {
-        "beta": momentum,
-        "weight_decay": weight_decay,
-        "weight_decay_mask": decayed,
-        "ns_coeffs": _NEWTON_SCHULZ,
-    }
-    matrix = optax.contrib.muon(steps, muon_weight_dimension_numbers=_rows_and_columns, **options)
+    rate = warm_up_then(learning_rate, warmup=warmup, total=total, decay=decay, final=final)
+    other = adamw(  # it checks what both share
+        adam_learning_rate, warmup=warmup, total=total, weight_decay=weight_decay, decay=decay, final=final
+    )
+    matrix = optax.contrib.muon(
+        rate,
+        beta=momentum,
+        ns_coeffs=_NEWTON_SCHULZ,
+        weight_decay=weight_decay,
+        weight_decay_mask=decayed,
+        muon_weight_dimension_numbers=_rows_and_columns,
+    )
     optimizer = optax.partition({"matrix": matrix, "other": other}, _kinds)
     return _clipped(optimizer, clip)
 
 
 def warm_up_then(
     learning_rate: float, *, warmup: int, total: int, decay: str = "cosine", final: float = 0.0
-) -> Callable[[Any], jax.Array]:
+) -> Callable[[Count], jax.Array]:
     """Learning rate per step: linear warm-up, then decay to final * learning_rate.
 
     The warm-up starts at learning_rate / warmup and lasts `warmup` steps. The arguments are those of `adamw`.
@@ -145,7 +146,7 @@ def warm_up_then(
             f"warmup = {warmup} must be smaller than total = {total}: both count steps, and the decay needs some"
         )
 
-    down = {
+    down: Callable[[Count], jax.Array] = {
         "cosine": optax.cosine_decay_schedule(learning_rate, total - warmup, final),
         "linear": optax.linear_schedule(learning_rate, final * learning_rate, total - warmup),
         "constant": optax.constant_schedule(learning_rate),
@@ -153,16 +154,17 @@ def warm_up_then(
     if not warmup:
         return down
     up = optax.linear_schedule(learning_rate / warmup, learning_rate, max(warmup - 1, 1))
-    return optax.join_schedules([up, down], [warmup])
+    joined: Callable[[Count], jax.Array] = optax.join_schedules([up, down], [warmup])
+    return joined
 
 
-def decayed(params: Params) -> Any:
+def decayed(params: Params) -> PyTree:
     """Return which params have weight decay: those with two axes or more, other than embeddings.
 
     Biases and the scales of norms thus have none.
     """
 
-    def one(path: Any, leaf: Any) -> bool:
+    def one(path: tuple[object, ...], leaf: Numeric) -> bool:
         name = jax.tree_util.keystr(path[-1:], simple=True)
         return jnp.ndim(leaf) >= 2 and "embedding" not in name
 
@@ -174,20 +176,20 @@ def _clipped(optimizer: optax.GradientTransformation, clip: float | None) -> Fin
     return FiniteUpdates(*(optimizer if clip is None else optax.chain(optax.clip_by_global_norm(clip), optimizer)))
 
 
-def _kinds(params: Params) -> Any:
+def _kinds(params: Params) -> PyTree:
     """Label params for Muon "matrix", and the others "other"."""
     return jax.tree.map(
         lambda leaf, here: "matrix" if here and jnp.ndim(leaf) in (2, 4) else "other", params, decayed(params)
     )
 
 
-def _rows_and_columns(params: Params) -> Any:
+def _rows_and_columns(params: Params) -> PyTree:
     """Which axes of each matrix are its rows, and which its columns: the last one."""
     return jax.tree.map(
         lambda leaf: optax.contrib.MuonDimensionNumbers(tuple(range(jnp.ndim(leaf) - 1)), jnp.ndim(leaf) - 1), params
     )
 
 
-def _require(name: str, value: Any, holds: bool, allowed: str) -> None:
+def _require(name: str, value: object, holds: bool, allowed: str) -> None:
     if not holds:
         raise ConfigError(f"{name} = {value} must be {allowed}")

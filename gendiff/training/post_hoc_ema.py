@@ -21,7 +21,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,7 @@ import numpy as np
 
 from gendiff.core import checks
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import Count, Params
+from gendiff.core.types import Count, Params, Scalar
 from gendiff.training import ema
 
 LONGEST = 1 / math.sqrt(12)
@@ -71,7 +71,7 @@ class PowerFunction:
     def __str__(self) -> str:
         return f"{PREFIX}{self.relative_std}"
 
-    def __lt__(self, other: Any) -> bool:
+    def __lt__(self, other: object) -> bool:
         if isinstance(other, PowerFunction):
             return self.relative_std < other.relative_std
         return False if isinstance(other, int | float) else NotImplemented
@@ -109,7 +109,7 @@ def power(relative_std: float) -> PowerFunction:
     return PowerFunction(float(relative_std))
 
 
-def track(value: Any) -> Track:
+def track(value: Scalar | PowerFunction) -> Track:
     """Return a decay as a float and a power function as it is, once checked.
 
     Raises:
@@ -152,7 +152,8 @@ def weights(stored: Sequence[Snapshot], requested: Snapshot) -> np.ndarray:
     # with profiles of norm 1 the equations depend on no unit, and are better conditioned
     cosines, towards = _cosines(stored, stored), _cosines(stored, [requested])[:, 0]
     factors = np.linalg.lstsq(cosines, towards, rcond=None)[0]
-    return factors * _norms([requested]) / _norms(stored)
+    scaled: np.ndarray = factors * _norms([requested]) / _norms(stored)
+    return scaled
 
 
 def relative_error(stored: Sequence[Snapshot], requested: Snapshot) -> float:
@@ -194,14 +195,14 @@ def reconstruct(read: Callable[[Snapshot], Params], stored: Sequence[Snapshot], 
     return total
 
 
-def _scale(part: Params, factor: Any) -> Params:
+def _scale(part: Params, factor: Scalar) -> Params:
     def one(leaf: jax.Array) -> jax.Array:
         return leaf * jnp.asarray(factor, leaf.dtype) if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf
 
     return jax.tree.map(one, part)
 
 
-def _add(total: Params, part: Params, factor: Any) -> Params:
+def _add(total: Params, part: Params, factor: Scalar) -> Params:
     def one(old: jax.Array, new: jax.Array) -> jax.Array:
         return old + new if jnp.issubdtype(old.dtype, jnp.inexact) else new
 
@@ -229,12 +230,16 @@ def _cosines(first: Sequence[Snapshot], second: Sequence[Snapshot]) -> np.ndarra
     later = np.where(step_a > step_b, gamma_a, gamma_b)
     shared = (np.minimum(step_a, step_b) / np.maximum(step_a, step_b)) ** later / np.maximum(step_a, step_b)
     # (γ + 1)² / (2γ + 1) / t is the squared norm
-    return np.sqrt((2 * gamma_a + 1) * (2 * gamma_b + 1) * step_a * step_b) / (gamma_a + gamma_b + 1) * shared
+    scale = np.sqrt((2 * gamma_a + 1) * (2 * gamma_b + 1) * step_a * step_b)
+    cosines: np.ndarray = scale / (gamma_a + gamma_b + 1) * shared
+    return cosines
 
 
 def _norms(snapshots: Sequence[Snapshot]) -> np.ndarray:
     exponents = np.array([gamma(snapshot.relative_std) for snapshot in snapshots])
-    return (exponents + 1) / np.sqrt((2 * exponents + 1) * np.array([float(snapshot.step) for snapshot in snapshots]))
+    steps = np.array([float(snapshot.step) for snapshot in snapshots])
+    norms: np.ndarray = (exponents + 1) / np.sqrt((2 * exponents + 1) * steps)
+    return norms
 
 
 def _check(stored: Sequence[Snapshot], requested: Snapshot) -> None:

@@ -7,13 +7,12 @@ default multiplies float32 matrices in fewer bits, which costs measurable sample
 import dataclasses
 import platform
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from gendiff.core import checks, trees
-from gendiff.core.types import ArrayLike, Params
+from gendiff.core.types import ArrayLike, Condition, Params, Scalar
 
 COMPUTE = ("float32", "bfloat16", "float16", "float64")
 MATMUL = ("default", "high", "highest")
@@ -49,7 +48,7 @@ def apply(predict: Callable[..., jax.Array], precision: Precision) -> "InPrecisi
     return InPrecision(predict, precision)
 
 
-def describe(precision: Precision) -> dict[str, Any]:
+def describe(precision: Precision) -> dict[str, str | bool]:
     """Return what to report beside a result: both settings, whether JAX allows 64 bits, and the backend."""
     return {
         **dataclasses.asdict(precision),
@@ -69,7 +68,7 @@ class InPrecision:
     predict: Callable[..., jax.Array]
     precision: Precision
 
-    def __call__(self, params: Params, x: ArrayLike, t: Any, *condition: Any) -> jax.Array:
+    def __call__(self, params: Params, x: ArrayLike, t: Scalar, *condition: Condition) -> jax.Array:
         """Call the network in this precision.
 
         Raises:

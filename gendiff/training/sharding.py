@@ -10,7 +10,7 @@ else from these, so a step or a draw needs no change: `jit(step)(distribute(stat
 import math
 import re
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import jax
 import numpy as np
@@ -19,6 +19,7 @@ from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionS
 from gendiff.core import checks, trees
 from gendiff.core.errors import ConfigError
 from gendiff.core.renamed import renamed
+from gendiff.core.types import ArrayLike, PyTree
 
 T = TypeVar("T")
 
@@ -124,17 +125,22 @@ def shard(batch: T, mesh: Mesh) -> T:
     parts = share(mesh)[1]
     where = NamedSharding(mesh, PartitionSpec(_batch_axes(mesh)))
 
-    def put(leaf: Any) -> jax.Array:
-        if not mesh.is_multi_process:
-            return jax.device_put(leaf, where)
-        return jax.make_array_from_process_local_data(where, np.asarray(leaf), (leaf.shape[0] * parts, *leaf.shape[1:]))
+    def put(leaf: ArrayLike) -> jax.Array:
+        array: jax.Array
+        if mesh.is_multi_process:
+            shape = (leaf.shape[0] * parts, *leaf.shape[1:])
+            array = jax.make_array_from_process_local_data(where, np.asarray(leaf), shape)
+        else:
+            array = jax.device_put(leaf, where)
+        return array
 
     for path, leaf in trees.paths(batch).items():
         shape = getattr(leaf, "shape", ())
         if not shape:
             raise ConfigError(f"{path} of the batch has no batch axis to split")
         check_batch(shape[0] * parts, mesh)
-    return jax.tree.map(put, batch)
+    split: T = jax.tree.map(put, batch)
+    return split
 
 
 def replicate(tree: T, mesh: Mesh) -> T:
@@ -142,15 +148,17 @@ def replicate(tree: T, mesh: Mesh) -> T:
 
     The buffers are new: donating the result leaves the original usable.
     """
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()), may_alias=False)
+    copies: T = jax.device_put(tree, NamedSharding(mesh, PartitionSpec()), may_alias=False)
+    return copies
 
 
 def distribute(tree: T, mesh: Mesh, rules: Rules = (), *, smallest: int = SMALLEST) -> T:
     """Put each array of the tree on the devices by its sharding of `shardings`, in new buffers."""
-    return jax.device_put(tree, shardings(tree, mesh, rules, smallest=smallest), may_alias=False)
+    parts: T = jax.device_put(tree, shardings(tree, mesh, rules, smallest=smallest), may_alias=False)
+    return parts
 
 
-def shardings(tree: Any, mesh: Mesh | AbstractMesh, rules: Rules = (), *, smallest: int = SMALLEST) -> Any:
+def shardings(tree: PyTree, mesh: Mesh | AbstractMesh, rules: Rules = (), *, smallest: int = SMALLEST) -> PyTree:
     """Return the sharding of each array of a tree.
 
     `jit`, `put` and `Checkpoints.restore` take the result. The first rule whose pattern is found in the path, and which
@@ -179,7 +187,7 @@ def shardings(tree: Any, mesh: Mesh | AbstractMesh, rules: Rules = (), *, smalle
     return jax.tree.unflatten(jax.tree.structure(tree), [NamedSharding(mesh, spec) for spec in specs])
 
 
-def describe(mesh: Mesh) -> dict[str, Any]:
+def describe(mesh: Mesh) -> dict[str, int | str]:
     """Return what to report beside a result: the number of devices, in all and per axis, and their kind."""
     return {"devices": mesh.size, **dict(mesh.shape), "kind": mesh.devices.flat[0].device_kind}
 

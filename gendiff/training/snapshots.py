@@ -6,10 +6,10 @@ the state, and nothing else of it. All of them stay.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gendiff.core.errors import ConfigError, DataError
-from gendiff.core.types import Params
+from gendiff.core.types import Params, PyTree
 from gendiff.training import post_hoc_ema
 from gendiff.training.post_hoc_ema import PREFIX, PowerFunction, Snapshot
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gendiff.training.checkpoints import Checkpoints
 
 
-def tracks(state: Any) -> dict[str, Params]:
+def tracks(state: PyTree) -> dict[str, Params]:
     """Return the power-function tracks of a state by the names under which they are stored, such as "power_0.05".
 
     Args:

@@ -1,7 +1,6 @@
 """The training state: everything that the next step depends on, in one pytree."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +8,7 @@ import optax
 
 from gendiff.core import checks, packed, records, trees
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import Params, Scalar
+from gendiff.core.types import Numeric, Params, PyTree, Scalar
 from gendiff.training import ema as averages
 from gendiff.training import post_hoc_ema
 from gendiff.training.post_hoc_ema import PowerFunction, Track
@@ -28,11 +27,11 @@ class TrainState:
         decays: the keys of `tracks`, in the order that `start` was given.
     """
 
-    step: Any
+    step: jax.Array
     params: Params
     tracks: dict[Track, Params]
-    optimizer_state: Any
-    key: Any
+    optimizer_state: PyTree
+    key: jax.Array
     # a dict that went through jit comes back sorted, so the order is kept here
     decays: tuple[Track, ...] = records.static(default=())
 
@@ -84,13 +83,15 @@ def start(
         key=key,
         decays=decays,
     )
-    return jax.tree.map(_own, state)  # optimizers may keep params themselves, and one buffer cannot be donated twice
+    # optimizers may keep params themselves, and one buffer cannot be donated twice
+    copied: TrainState = jax.tree.map(_own, state)
+    return copied
 
 
-def _own(leaf: Any) -> jax.Array:
+def _own(leaf: Numeric) -> jax.Array:
     # a weak dtype would become a strong one in the first step, and the second step would compile again
     return jnp.array(leaf, dtype=None if _is_key(leaf) else jnp.result_type(leaf), copy=True)
 
 
-def _is_key(leaf: Any) -> bool:
+def _is_key(leaf: object) -> bool:
     return jnp.issubdtype(getattr(leaf, "dtype", jnp.float32), jax.dtypes.prng_key)

@@ -1,7 +1,6 @@
 """One training step: gradient, clip, update, averages. A pure function; jit and donation are the caller's."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +8,7 @@ import optax
 
 from gendiff.core import checks, explicit_axes, trees
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import Metrics, Params
+from gendiff.core.types import Metrics, Params, PyTree
 from gendiff.training import ema
 from gendiff.training.optimizers import FiniteUpdates
 from gendiff.training.post_hoc_ema import PowerFunction, Track
@@ -72,13 +71,14 @@ def make_step(
     if clip is not None and not clip > 0:
         raise ConfigError(f"clip = {clip} must be positive: the largest norm of the gradient, or None for no clip")
 
-    def step(state: TrainState, batch: Any, *frozen: Any) -> tuple[TrainState, Metrics]:
-        def out(mesh: Any) -> Any:
+    def step(state: TrainState, batch: PyTree, *frozen: PyTree) -> tuple[TrainState, Metrics]:
+        def out(mesh: jax.sharding.AbstractMesh) -> tuple[PyTree, jax.sharding.NamedSharding]:
             return explicit_axes.like(state, mesh), explicit_axes.replicated(mesh)
 
-        return explicit_axes.as_auto(advance, (state, batch, *frozen), out)
+        following: tuple[TrainState, Metrics] = explicit_axes.as_auto(advance, (state, batch, *frozen), out)
+        return following
 
-    def advance(state: TrainState, batch: Any, *frozen: Any) -> tuple[TrainState, Metrics]:
+    def advance(state: TrainState, batch: PyTree, *frozen: PyTree) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(state.key, state.step)
         where = None if shardings is None else shardings.params
         value, metrics, gradient = _mean_gradient(loss, state.params, key, batch, frozen, accumulate, where)
@@ -101,7 +101,7 @@ def make_step(
     return step
 
 
-def slices(batch: Any, count: int, name: str = "accumulate") -> Any:
+def slices(batch: PyTree, count: int, name: str = "accumulate") -> PyTree:
     """Cut every array (b, …) of a batch into (count, b / count, …).
 
     Slice i holds the samples i, i + count, …: a sharded batch needs no transfer.
@@ -128,15 +128,15 @@ def slices(batch: Any, count: int, name: str = "accumulate") -> Any:
 
 
 def _mean_gradient(
-    loss: Callable[..., Any],
+    loss: Callable[..., tuple[jax.Array, Metrics]],
     params: Params,
     key: jax.Array,
-    batch: Any,
-    frozen: tuple[Any, ...],
+    batch: PyTree,
+    frozen: tuple[PyTree, ...],
     accumulate: int,
-    where: Any,
+    where: PyTree,
 ) -> tuple[jax.Array, Metrics, Params]:
-    def differentiate(params: Params, key: jax.Array, batch: Any) -> tuple[tuple[jax.Array, Metrics], Params]:
+    def differentiate(params: Params, key: jax.Array, batch: PyTree) -> tuple[tuple[jax.Array, Metrics], Params]:
         aside, gradient = jax.value_and_grad(loss, has_aux=True)(params, key, batch, *frozen)
         return aside, _constrained(gradient, where)
 
@@ -144,7 +144,7 @@ def _mean_gradient(
         (value, metrics), gradient = differentiate(params, key, batch)
         return value, metrics, gradient
 
-    def add(total: Params, part: Any) -> tuple[Params, Any]:
+    def add(total: Params, part: tuple[jax.Array, PyTree]) -> tuple[Params, tuple[jax.Array, Metrics]]:
         (value, metrics), gradient = differentiate(params, jax.random.fold_in(key, part[0]), part[1])
         return jax.tree.map(lambda a, b: a + b.astype(a.dtype), total, gradient), (value, metrics)
 
@@ -157,7 +157,7 @@ def _mean_gradient(
     return value, metrics, gradient
 
 
-def _constrained(tree: Any, shardings: Any) -> Any:
+def _constrained(tree: PyTree, shardings: PyTree) -> PyTree:
     return tree if shardings is None else jax.lax.with_sharding_constraint(tree, shardings)
 
 
@@ -171,12 +171,12 @@ def _at_least_float32(leaf: jax.Array) -> jax.Array:
     return leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
 
 
-def _wide(tree: Any) -> bool:
+def _wide(tree: PyTree) -> bool:
     """Whether all arrays have the range of float32 or more."""
     return all(float(jnp.finfo(leaf.dtype).smallest_normal) < 1e-30 for leaf in jax.tree.leaves(tree))
 
 
-def _scaled(tree: Any, factor: jax.Array) -> Any:
+def _scaled(tree: PyTree, factor: jax.Array) -> PyTree:
     return jax.tree.map(lambda leaf: leaf * factor.astype(leaf.dtype), tree)
 
 

@@ -28,7 +28,8 @@ class Timing:
     @property
     def total(self) -> float:
         """Seconds of the wall clock."""
-        return sum(dataclasses.astuple(self))
+        seconds: float = sum(dataclasses.astuple(self))
+        return seconds
 
     def share(self, phase: str) -> float:
         """The part of the total in [0, 1] that one phase took; `share("step")` is known as goodput."""
