@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +10,9 @@ from jaxtyping import Float, Int32
 
 from gendiff import language, networks
 from gendiff.core import arrays, checks, records
-from gendiff.core.types import Scalar
+from gendiff.core.types import Params, Scalar
 from gendiff.language.chat_template import ChatTemplate, Messages
-from gendiff.language.decoding import OnToken
-from gendiff.language.next_logits import NextLogits
+from gendiff.language.decoding import Generated, OnToken
 from gendiff.language.tokens import LanguageTokenizer
 
 SMALLEST = 64
@@ -34,8 +32,8 @@ class Memory:
         cache: of one text.
     """
 
-    tokens: Any
-    cache: Any
+    tokens: Int32[np.ndarray, " s"]
+    cache: language.cache.Cache
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -77,7 +75,7 @@ class Chat:
     """
 
     network: networks.LanguageModel
-    params: Any
+    params: Params
     tokenizer: LanguageTokenizer
     template: ChatTemplate | None = None
 
@@ -168,17 +166,17 @@ class Chat:
         processor = language.processors.chain(
             language.processors.temperature(temperature), language.processors.top_p(top_p)
         )
-        generated = _generate(
+        generated: Generated = _generate(
             key,
             language.from_network(networks.pure(self.network), self.params),
             cache,
             padded,
             np.array([index], np.uint32),
-            self.ends(),
-            processor,
-            np.array(max_tokens, np.int32),
-            most,
-            on_token,
+            max_tokens=most,
+            processor=processor,
+            num_tokens=np.array(max_tokens, np.int32),
+            stop=self.ends(),
+            on_token=on_token,
         )
         jax.effects_barrier()
         count = int(generated.length[0])
@@ -193,7 +191,9 @@ class Chat:
             Memory(inside, generated.cache),
         )
 
-    def _start_cache(self, prompt: Int32[np.ndarray, " s"], memory: Memory | None, most: int) -> tuple[Any, int]:
+    def _start_cache(
+        self, prompt: Int32[np.ndarray, " s"], memory: Memory | None, most: int
+    ) -> tuple[language.cache.Cache, int]:
         """A cache with the first tokens of the prompt, and how many; at least one token is left to read."""
         needed = arrays.power_of_two(len(prompt), SMALLEST) + most
         if memory is None or memory.cache.capacity < min(needed, self.network.context):
@@ -203,29 +203,7 @@ class Chat:
         return memory.cache.rewound(reused), reused
 
 
-def _run(
-    key: jax.Array,
-    next_logits: NextLogits,
-    cache: Any,
-    prompt: jax.Array,
-    index: jax.Array,
-    stop: jax.Array,
-    processor: Any,
-    number: jax.Array,
-    most: int,
-    on_token: OnToken | None,
-) -> Any:
-    options: dict[str, Any] = {
-        "max_tokens": most,
-        "num_tokens": number,
-        "processor": processor,
-        "stop": stop,
-        "on_token": on_token,
-    }
-    return language.decoding.generate(key, next_logits, cache, prompt, index, **options)
-
-
-_generate = jax.jit(_run, static_argnames=("most", "on_token"))
+_generate = jax.jit(language.decoding.generate, static_argnames=("max_tokens", "chunk", "on_token"))
 
 
 def _common(first: Sequence[int] | np.ndarray, second: np.ndarray) -> int:
@@ -235,6 +213,6 @@ def _common(first: Sequence[int] | np.ndarray, second: np.ndarray) -> int:
     return int(differ[0]) if differ.size else shorter
 
 
-def _dtype(params: Any) -> Any:
+def _dtype(params: Params) -> jnp.dtype:
     """Of keys and values: that of the norms, which no form of weights changes, at least as wide as bfloat16."""
     return jnp.result_type(params["output_norm"]["scale"])

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from gendiff.core import arrays, checks, records
 from gendiff.core.renamed import renamed_keywords
-from gendiff.core.types import ArrayLike, Loss, Metrics, Params
+from gendiff.core.types import ArrayLike, Loss, Metrics, Params, PyTree
 from gendiff.diffusion import objectives, process, weighting
 from gendiff.diffusion.parameterization import Parameterization
 from gendiff.diffusion.schedules import Schedule
@@ -27,7 +27,7 @@ class Interleaved:
         parts: each a `language.Texts` without segments and bytes, or clean pictures (b, h, w, c).
     """
 
-    parts: tuple[Any, ...]
+    parts: tuple[Texts | ArrayLike, ...]
 
 
 @records.record
@@ -53,13 +53,13 @@ class InterleavedLoss(objectives.NetworkLoss):
             parts = _checked(document)
             inputs, targets = self._inputs(parts_key, parts)
             chance = {"key": network_key} if self.stochastic else {}
-            answer: Any = self.predict(params, inputs, **chance)
+            answer: Any = self.predict(params, inputs, **chance)  # a MixedAnswer: this network has several outputs
             for part, output, target in zip(inputs, answer.outputs, targets, strict=True):
                 if isinstance(part, Picture):
                     errors.append(self.error_and_weight(output.astype(part.x.dtype), *target))
                 else:
                     tokens.append(_next_tokens(part, target, output))
-        loss: Any = jnp.zeros(())
+        loss = jnp.zeros(())
         metrics: Metrics = {}
         if tokens:
             logits, target, counts = map(jnp.concatenate, zip(*tokens, strict=True))
@@ -69,14 +69,16 @@ class InterleavedLoss(objectives.NetworkLoss):
             loss, metrics = loss + self.image_weight * jnp.mean(weight * error), metrics | {"mse": jnp.mean(error)}
         return loss, metrics
 
-    def _inputs(self, key: jax.Array, parts: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[Any]]:
+    def _inputs(
+        self, key: jax.Array, parts: tuple[Texts | jax.Array, ...]
+    ) -> tuple[tuple[jax.Array | Picture, ...], list[PyTree]]:
         """Inputs of the network for each part, and targets: weights of tokens, or level and target of a picture."""
         drop_key, *keys = jax.random.split(key, 1 + len(parts))
         is_text = [isinstance(part, Texts) for part in parts]
         samples = len(parts[0].tokens if isinstance(parts[0], Texts) else parts[0])
         dropped = jax.random.bernoulli(drop_key, self.drop_text, (samples, 1))
-        inputs: list[Any] = []
-        targets: list[Any] = []
+        inputs: list[jax.Array | Picture] = []
+        targets: list[PyTree] = []
         for number, (part, part_key) in enumerate(zip(parts, keys, strict=True)):
             if isinstance(part, Texts):
                 tokens = jnp.asarray(part.tokens)
@@ -169,7 +171,7 @@ def without_words(tokens: Int[ArrayLike, "b s"]) -> Int[Array, "b s"]:
     return jnp.where(jnp.arange(ids.shape[1])[None] == 0, ids, -1)
 
 
-def _next_tokens(tokens: jax.Array, weight: Any, logits: jax.Array) -> tuple[jax.Array, ...]:
+def _next_tokens(tokens: jax.Array, weight: ArrayLike | None, logits: jax.Array) -> tuple[jax.Array, ...]:
     """Logits (n, v), targets (n,) and weights (n,) of the tokens behind the first ones."""
     target = tokens[:, 1:]
     counts = (target >= 0).astype(arrays.at_least_float32(logits.dtype))
@@ -178,7 +180,7 @@ def _next_tokens(tokens: jax.Array, weight: Any, logits: jax.Array) -> tuple[jax
     return logits[:, :-1].reshape(-1, logits.shape[-1]), target.reshape(-1), counts.reshape(-1)
 
 
-def _checked(document: Interleaved) -> tuple[Any, ...]:
+def _checked(document: Interleaved) -> tuple[Texts | jax.Array, ...]:
     """Its parts. Raises TypeError or ValueError for what is none."""
     if not isinstance(document, Interleaved):
         raise TypeError(
@@ -186,7 +188,7 @@ def _checked(document: Interleaved) -> tuple[Any, ...]:
         )
     if not document.parts:
         raise ValueError("the document has no part: pass pipelines.Interleaved((texts, pictures))")
-    parts: list[Any] = []
+    parts: list[Texts | jax.Array] = []
     for number, part in enumerate(document.parts):
         if not isinstance(part, Texts):
             checks.floating(f"part {number}", part)

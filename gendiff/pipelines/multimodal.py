@@ -1,5 +1,6 @@
 """Images from texts, texts from images, and log p of answers about an image: one network, and one cache for both."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -9,7 +10,7 @@ from jaxtyping import Array, Float, Int, Integer, Shaped
 from gendiff import diffusion, language, networks
 from gendiff.core import records
 from gendiff.core.renamed import renamed_function
-from gendiff.core.types import ArrayLike, Count, Params, Scalar
+from gendiff.core.types import ArrayLike, Cache, Count, Params, Scalar
 from gendiff.diffusion.parameterization import Parameterization
 from gendiff.diffusion.sampling import OnLevel, Sampler
 from gendiff.diffusion.types import Denoiser, Level
@@ -44,7 +45,7 @@ class Multimodal:
     sampler: Sampler
     clean: Level
 
-    def read(self, params: Params, cache: Any, part: Shaped[ArrayLike, "b ..."]) -> Any:
+    def read(self, params: Params, cache: Cache, part: Shaped[ArrayLike, "b ..."]) -> Cache:
         """The cache with one more part.
 
         Args:
@@ -52,7 +53,7 @@ class Multimodal:
             cache: what stands before, such as `language.cache.full(network, b, capacity)`.
             part: (b, s) ids of texts, behind which −1 may stand, or (b, h, w, c) clean pictures.
         """
-        inputs: Any = part
+        inputs: ArrayLike | networks.Picture = part
         if jnp.issubdtype(part.dtype, jnp.floating):
             x = jnp.asarray(part)
             inputs = networks.Picture(self.parameterization.scale_in(x, self.clean), self.clean.t_for(x))
@@ -62,8 +63,8 @@ class Multimodal:
         self,
         key: jax.Array,
         params: Params,
-        cache: Any,
-        away: Any,
+        cache: Cache,
+        away: Cache,
         scale: Scalar,
         levels: Level,
         shape: tuple[int, int, int],
@@ -91,10 +92,11 @@ class Multimodal:
             on_level: as for `diffusion.sample`.
         """
         denoise = self.denoiser(params, cache, away, scale)
-        options: dict[str, Any] = {"num_steps": num_steps, "start": start, "on_level": on_level}
-        return diffusion.sample(key, denoise, self.sampler, levels, shape, index, **options)
+        return diffusion.sample(
+            key, denoise, self.sampler, levels, shape, index, num_steps=num_steps, start=start, on_level=on_level
+        )
 
-    def denoiser(self, params: Params, cache: Any, away: Any, scale: Scalar) -> Denoiser:
+    def denoiser(self, params: Params, cache: Cache, away: Cache, scale: Scalar) -> Denoiser:
         """The guided denoiser of pictures behind a cache, for `diffusion.editing` and loops of one's own.
 
         Arguments are those of `draw`.
@@ -112,7 +114,7 @@ class Multimodal:
         levels: Level,
         shape: tuple[int, int, int],
         index: Integer[ArrayLike, "b"],
-        **options: Any,
+        **options: Any,  # of `draw`, which checks them
     ) -> Float[Array, "b h w c"]:
         """Draw a picture that each text describes, led away from pictures of a text without words.
 
@@ -141,8 +143,8 @@ class Multimodal:
         *,
         max_tokens: int,
         processor: Processor | None = None,
-        stop: Any = (),
-        **options: Any,
+        stop: Int[ArrayLike, "n"] | Sequence[int] = (),
+        **options: Any,  # of `language.generate`, which checks them
     ) -> Generated:
         """Write a text behind each picture and the beginning of that text.
 
@@ -169,10 +171,10 @@ class Multimodal:
         self,
         key: jax.Array,
         params: Params,
-        cache: Any,
+        cache: Cache,
         prompt: Int[ArrayLike, "b p"],
         index: Integer[ArrayLike, "b"],
-        **options: Any,
+        **options: Any,  # of `language.generate`, which checks them
     ) -> Generated:
         """Write a text behind what each row of a cache holds.
 
@@ -216,7 +218,7 @@ class Multimodal:
     def _next_logits(self, params: Params) -> language.NextLogits:
         return language.from_network(networks.pure(self.network), params)
 
-    def _empty(self, documents: int, room: int) -> Any:
+    def _empty(self, documents: int, room: int) -> Cache:
         return language.cache.full(self.network, documents, room, self.network.dtype or jnp.float32)
 
     def _patches(self, shape: tuple[int, ...]) -> int:

@@ -4,7 +4,6 @@ It is one function of arrays.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -48,7 +47,7 @@ class TextToImage:
     parameterization: Parameterization = records.static()
     sampler: Sampler
     shape: tuple[int, ...] = records.static()
-    decode: Callable[..., Any] | None = records.static(default=None)
+    decode: Callable[[Params, jax.Array], jax.Array] | None = records.static(default=None)
 
     def __call__(
         self,
@@ -87,8 +86,9 @@ class TextToImage:
             TypeError: as `diffusion.sample` does.
         """
         denoise = self.denoiser(params, prompt, negative, scale)
-        options: dict[str, Any] = {"num_steps": num_steps, "start": start, "on_level": on_level}
-        latents = diffusion.sample(key, denoise, self.sampler, levels, self.shape, index, **options)
+        latents = diffusion.sample(
+            key, denoise, self.sampler, levels, self.shape, index, num_steps=num_steps, start=start, on_level=on_level
+        )
         return latents if self.decode is None else self.decode(params["decoder"], latents)
 
     def denoiser(self, params: Mapping[str, Params], prompt: Tokens, negative: Tokens, scale: Scalar) -> Denoiser:

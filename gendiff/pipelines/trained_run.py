@@ -6,7 +6,7 @@ settings. Digests cover it. So parameters are never paired with another schedule
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from gendiff import networks
 from gendiff.core import records
 from gendiff.core.errors import CheckpointMismatchError, ConfigError, DataError
-from gendiff.core.types import NO_LABEL, Params
+from gendiff.core.types import NO_LABEL, ArrayLike, Config, Params
 from gendiff.diffusion import denoiser, parameterization, schedules
 from gendiff.diffusion.denoiser import NetworkDenoiser
 from gendiff.diffusion.parameterization import Parameterization
@@ -73,7 +73,7 @@ class TrainedRun:
         """How many labels there are; 0 where the network reads none."""
         return len(self.classes)
 
-    def denoiser(self, label: Any = None) -> NetworkDenoiser:
+    def denoiser(self, label: int | str | ArrayLike | None = None) -> NetworkDenoiser:
         """The network under one label, as `diffusion.sample`, guidance, editing and inpainting take it.
 
         Args:
@@ -123,7 +123,7 @@ def open_run(path: str | os.PathLike[str], *, seed: int | None = None, ema: floa
         step = store.latest()
         written = store.written_with(step)["description"]
         origin = f"step {step} of {store.path}"
-        if written is None:
+        if step is None or written is None:
             raise DataError(
                 f"{origin} does not say which network, schedule and parameterization it belongs to: an earlier version "
                 "of gendiff wrote it, or its network is none of images with labels. `sample` draws from it; to open "
@@ -140,21 +140,21 @@ def open_run(path: str | os.PathLike[str], *, seed: int | None = None, ema: floa
             params = training_loop.read_params(init, store, step=step)
         else:
             params = training_loop.read_ema(init, store, step=step, decay=written["ema"] if ema is None else ema)
-    about: dict[str, Any] = {"data_levels": written["data_levels"], "temperature": written["temperature"], "step": step}
-    return TrainedRun(networks.pure(network), schedule, meaning, shape, classes, params=params, **about)
+    data_levels, temperature = written["data_levels"], written["temperature"]
+    return TrainedRun(networks.pure(network), schedule, meaning, shape, classes, data_levels, temperature, step, params)
 
 
 def describe(
     predict: Predict,
-    schedule: Any,
-    parameterization: Any,
+    schedule: object,
+    parameterization: object,
     *,
     shape: Sequence[int],
     classes: Sequence[str] = (),
     data_levels: int | None = None,
     temperature: float = 1.0,
     ema: float | None = None,
-) -> dict[str, Any] | None:
+) -> Config | None:
     """What a training writes for `open_run`, as JSON.
 
     None for a network, schedule or parameterization that no table here names.
@@ -171,7 +171,7 @@ def describe(
     """
     if not isinstance(predict, networks.PureFunction) or predict.method is not None:
         return None
-    module: Any = predict.module
+    module = predict.module
     written = {
         name: _written(name, part) for name, part in zip(_TABLES, (module, schedule, parameterization), strict=True)
     }
@@ -185,14 +185,14 @@ def describe(
     return {**written, "shape": list(shape), "classes": list(classes), **further}
 
 
-def _written(kind: str, part: Any) -> dict[str, Any] | None:
+def _written(kind: str, part: object) -> Config | None:
     """{"name", "settings"}, with all settings, as later defaults may differ; None for a part outside the tables."""
     name = next((name for name, known in _TABLES[kind].items() if type(part) is known), None)
     settings = {field: _plain(kind, getattr(part, field)) for field in _fields(type(part))} if name else {}
     return None if name is None or ... in settings.values() else {"name": name, "settings": settings}
 
 
-def _plain(kind: str, value: Any) -> Any:
+def _plain(kind: str, value: object) -> object:
     """The value as JSON; ... for one that has no form there."""
     if isinstance(value, Schedule):
         return _written(kind, value) or ...
@@ -202,7 +202,7 @@ def _plain(kind: str, value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str) else ...
 
 
-def _rebuilt(kind: str, written: Mapping[str, Any], origin: str) -> Any:
+def _rebuilt(kind: str, written: Config, origin: str) -> Any:  # of a class of the table
     """What `_written` has written. CheckpointMismatchError for names that this version does not know."""
     name, settings = written["name"], written["settings"]
     known = _TABLES[kind].get(name)
@@ -222,7 +222,7 @@ def _fields(kind: type) -> list[str]:
     return [field.name for field in dataclasses.fields(kind) if field.name not in ("parent", "name")]
 
 
-def _tuples(value: Any) -> Any:
+def _tuples(value: object) -> object:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 

@@ -6,7 +6,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 import safetensors
@@ -14,7 +14,9 @@ import safetensors.numpy
 
 from gendiff.core import json_object
 from gendiff.core.errors import DataError
+from gendiff.core.types import Config
 
+T = TypeVar("T")
 STEM = "diffusion_pytorch_model"
 PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle")
 CONVERT = "save it with model.save_pretrained(folder, safe_serialization=True) in the library that wrote it"
@@ -23,11 +25,11 @@ CONVERT = "save it with model.save_pretrained(folder, safe_serialization=True) i
 class Stored(NamedTuple):
     """A model's folder: its configuration, as written, and its arrays by name."""
 
-    config: dict[str, Any]
+    config: Config
     arrays: dict[str, np.ndarray]
 
 
-def load(path: str | os.PathLike) -> dict[str, np.ndarray]:
+def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Read the arrays of one `.safetensors` file by name.
 
     Raises:
@@ -45,13 +47,13 @@ def load(path: str | os.PathLike) -> dict[str, np.ndarray]:
         raise DataError(f"{file}: not a whole safetensors file: {type(error).__name__}: {error}") from error
 
 
-def header(path: str | os.PathLike) -> dict[str, str]:
+def header(path: str | os.PathLike[str]) -> dict[str, str]:
     """Read the notes in the header of a `.safetensors` file, which `load` could read; {} where there are none."""
     with safetensors.safe_open(Path(path), "numpy") as file:
         return dict(file.metadata() or {})
 
 
-def load_folder(path: str | os.PathLike, stem: str = STEM) -> Stored:
+def load_folder(path: str | os.PathLike[str], stem: str = STEM) -> Stored:
     """Read a folder of diffusers or transformers: config.json beside `stem`.safetensors, or its parts and their index.
 
     Also known as: sharded checkpoint.
@@ -70,7 +72,7 @@ def load_folder(path: str | os.PathLike, stem: str = STEM) -> Stored:
     refuse_without(folder, single.name)
 
 
-def load_config(path: str | os.PathLike, name: str = "config.json") -> dict[str, Any]:
+def load_config(path: str | os.PathLike[str], name: str = "config.json") -> Config:
     """Read the configuration of such a folder, without its arrays.
 
     Args:
@@ -83,7 +85,7 @@ def load_config(path: str | os.PathLike, name: str = "config.json") -> dict[str,
     return _json(Path(path) / name)
 
 
-def checked(path: str | os.PathLike) -> Path:
+def checked(path: str | os.PathLike[str]) -> Path:
     """Return the path of a `.safetensors` file that is there.
 
     Raises:
@@ -110,7 +112,7 @@ def refuse_without(folder: Path, name: str) -> NoReturn:
     raise DataError(f"{folder}: has no {name}; {holds}{CONVERT}")
 
 
-def places(index: Path, content: Mapping[str, Any]) -> dict[str, str]:
+def places(index: Path, content: Config) -> dict[str, str]:
     """Return which file holds each array, as an index of parts says.
 
     Raises:
@@ -124,7 +126,7 @@ def places(index: Path, content: Mapping[str, Any]) -> dict[str, str]:
     return weight_map
 
 
-def add_part(arrays: dict[str, Any], part: Mapping[str, Any], index: Path, name: str) -> None:
+def add_part(arrays: dict[str, T], part: Mapping[str, T], index: Path, name: str) -> None:
     """Add the arrays of one part to those of the parts before.
 
     Raises:
@@ -136,7 +138,7 @@ def add_part(arrays: dict[str, Any], part: Mapping[str, Any], index: Path, name:
     arrays.update(part)
 
 
-def check_places(index: Path, places: Mapping[str, str], arrays: Mapping[str, Any]) -> None:
+def check_places(index: Path, places: Mapping[str, str], arrays: Mapping[str, object]) -> None:
     """Refuse parts that hold other arrays than their index names.
 
     Raises:
@@ -155,7 +157,7 @@ def _parts(index: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _json(file: Path) -> dict[str, Any]:
+def _json(file: Path) -> Config:
     if not file.is_file():
         raise DataError(f"{file}: no such file")
     return json_object.read(file)

@@ -157,11 +157,13 @@ class ScaledOutputs:
 
     def ours(self, array: Shaped[np.ndarray, "d c"]) -> Shaped[np.ndarray, "c d"]:
         """Multiply."""
-        return array.T * array.dtype.type(self.factor)
+        scaled: np.ndarray = array.T * array.dtype.type(self.factor)
+        return scaled
 
     def theirs(self, array: Shaped[np.ndarray, "c d"]) -> Shaped[np.ndarray, "d c"]:
         """Divide."""
-        return array.T / array.dtype.type(self.factor)
+        scaled: np.ndarray = array.T / array.dtype.type(self.factor)
+        return scaled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,7 +172,8 @@ class FirstOfOne:
 
     def ours(self, array: Shaped[np.ndarray, "one *d"]) -> Shaped[np.ndarray, "*d"]:
         """Take the only entry."""
-        return array[0]
+        only: np.ndarray = array[0]
+        return only
 
     def theirs(self, array: Shaped[np.ndarray, "*d"]) -> Shaped[np.ndarray, "one *d"]:
         """Put the axis back."""

@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,15 +16,18 @@ import numpy as np
 from gendiff.core import trees
 from gendiff.core.errors import CheckpointMismatchError
 from gendiff.core.renamed import renamed_keywords
-from gendiff.core.types import Params
+from gendiff.core.types import ArrayLike, DType, Params, PyTree
 from gendiff.weights import layouts
+from gendiff.weights.streamed import StoredArray
 
 COPY = "{copy}"
 SHOWN = 6
 
-Arrays = Mapping[str, Any]
-"""Name -> array, or what `np.asarray` makes one and has its shape and dtype, as a `streamed.StoredArray`."""
-Maker = Callable[[str, "Rule", list[str], Any, Callable[[Any], jax.Array]], Any]
+ForeignArray = ArrayLike | StoredArray
+Arrays = Mapping[str, ForeignArray]
+Shape = ArrayLike | jax.ShapeDtypeStruct
+"""What has the shape and dtype of a parameter."""
+Maker = Callable[[str, "Rule", list[str], Shape, Callable[[DType], jax.Array]], PyTree]
 """(our path, its rule, their names, its entry of `like`, a reader by dtype) -> the parameter."""
 
 
@@ -161,11 +163,12 @@ def to_ours(arrays: Arrays, rules: Iterable[Rule], like: Params, *, maker: Maker
     wrong["left over"] += sorted(set(arrays) - used)
     refuse("the weights do not fit the network", wrong)
 
-    def joined(rule: Rule, names: list[str], dtype: Any) -> jax.Array:
+    def joined(rule: Rule, names: list[str], dtype: DType) -> jax.Array:
         array = jnp.asarray(rule.joined([np.asarray(arrays[name]) for name in names]).astype(dtype, copy=False))
-        return jax.block_until_ready(array)  # or arrays of the file that wait for their conversion would pile up
+        jax.block_until_ready(array)  # or arrays of the file that wait for their conversion would pile up
+        return array
 
-    def parameter(path: str, rule: Rule, names: list[str]) -> Any:
+    def parameter(path: str, rule: Rule, names: list[str]) -> PyTree:
         read = functools.partial(joined, rule, names)
         return read(expected[path].dtype) if maker is None else maker(path, rule, names, expected[path], read)
 
@@ -241,7 +244,7 @@ def _pattern(ours: str) -> re.Pattern[str]:
     return re.compile("".join(parts))
 
 
-def _mismatch(arrays: Arrays, rule: Rule, names: list[list[str]], path: str, ours: Any) -> list[str]:
+def _mismatch(arrays: Arrays, rule: Rule, names: list[list[str]], path: str, ours: Shape) -> list[str]:
     """What is wrong with the arrays of one rule."""
     wrong = []
     try:

@@ -1,12 +1,12 @@
 """A foreign configuration over its defaults: every setting is one we know, with a type and value that we can follow."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from gendiff.core.errors import ConfigError
 from gendiff.core.renamed import renamed
+from gendiff.core.types import Config
 
-NOTES_OF_TRANSFORMERS: dict[str, Any] = {"torch_dtype": None, "dtype": None, "transformers_version": None}
+NOTES_OF_TRANSFORMERS: Config = {"torch_dtype": None, "dtype": None, "transformers_version": None}
 """What `transformers` writes about a file beside the settings of its model."""
 OPTIONAL_NOTES_OF_TRANSFORMERS: dict[str, tuple[type, ...]] = dict.fromkeys(NOTES_OF_TRANSFORMERS, (str,))
 
@@ -21,12 +21,12 @@ _WORDS = {
 
 
 def from_config(
-    config: Mapping[str, Any],
+    config: Config,
     kinds: tuple[str, ...],
-    defaults: Mapping[str, Any],
-    supported: Mapping[str, tuple],
+    defaults: Config,
+    supported: Mapping[str, tuple[object, ...]],
     optional: Mapping[str, tuple[type, ...]],
-) -> dict[str, Any]:
+) -> Config:
     """Return the settings, with lists as tuples; keys with a leading underscore are notes of the writer and stay out.
 
     Args:
@@ -65,7 +65,7 @@ def from_config(
     return result
 
 
-def refuse_unless(fits: bool, kind: str, name: str, value: Any, instead: str) -> None:
+def refuse_unless(fits: bool, kind: str, name: str, value: object, instead: str) -> None:
     """Refuse a value of a setting.
 
     Args:
@@ -82,13 +82,14 @@ def refuse_unless(fits: bool, kind: str, name: str, value: Any, instead: str) ->
         raise ConfigError(f"{kind}: {name} = {value!r} is not supported, {instead}")
 
 
-def expansion(kind: str, values: Mapping[str, Any]) -> int:
+def expansion(kind: str, values: Config) -> int:
     """Return intermediate_size over hidden_size of a model of `transformers`.
 
     Raises:
         ConfigError: unless it is a whole number.
     """
-    inner, width = values["intermediate_size"], values["hidden_size"]
+    inner: int = values["intermediate_size"]
+    width: int = values["hidden_size"]
     refuse_unless(
         width > 0 and inner > 0 and inner % width == 0,
         kind,
@@ -99,7 +100,7 @@ def expansion(kind: str, values: Mapping[str, Any]) -> int:
     return inner // width
 
 
-def _check_type(kind: str, name: str, value: Any, default: Any, optional: tuple[type, ...] | None) -> None:
+def _check_type(kind: str, name: str, value: object, default: object, optional: tuple[type, ...] | None) -> None:
     types = (type(default),) if optional is None else (*optional, type(None))
     entry = type(default[0]) if isinstance(default, tuple) and default else float if float in types else int
     fits = any(_is(value, one) for one in types) and all(
@@ -109,7 +110,7 @@ def _check_type(kind: str, name: str, value: Any, default: Any, optional: tuple[
     refuse_unless(fits, kind, name, value, f"{' or '.join(words)} is needed")
 
 
-def _is(value: Any, kind: type) -> bool:
+def _is(value: object, kind: type) -> bool:
     if kind is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))

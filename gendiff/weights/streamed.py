@@ -9,7 +9,6 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,9 +16,10 @@ import safetensors
 
 from gendiff.core import json_object
 from gendiff.core.errors import DataError
+from gendiff.core.types import Config, DType
 from gendiff.weights import files
 
-TYPES: Mapping[str, Any] = {
+TYPES: Mapping[str, DType] = {
     "F64": np.float64,
     "F32": np.float32,
     "F16": np.float16,
@@ -71,7 +71,7 @@ class StoredArray:
         """The same numbers with other axes."""
         return dataclasses.replace(self, shape=shape)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(self, dtype: DType | None = None, copy: bool | None = None) -> np.ndarray:
         """Read it. Raises DataError, path first, where the file has become shorter since it was opened."""
         with open(self.file, "rb") as file:
             file.seek(self.offset)
@@ -82,7 +82,7 @@ class StoredArray:
         return array if dtype is None else array.astype(dtype, copy=False)
 
 
-def open_file(path: str | os.PathLike) -> dict[str, StoredArray]:
+def open_file(path: str | os.PathLike[str]) -> dict[str, StoredArray]:
     """Read the names, shapes and types of one `.safetensors` file.
 
     Raises:
@@ -101,7 +101,9 @@ def open_file(path: str | os.PathLike) -> dict[str, StoredArray]:
     return {name: _stored(file, name, entry, 8 + size) for name, entry in header.items()}
 
 
-def open_folder(path: str | os.PathLike, stem: str = files.STEM, variant: str | None = None) -> dict[str, StoredArray]:
+def open_folder(
+    path: str | os.PathLike[str], stem: str = files.STEM, variant: str | None = None
+) -> dict[str, StoredArray]:
     """Read what the weights of a folder hold: `stem`.safetensors, or its parts with their index.
 
     Also known as: sharded checkpoint.
@@ -160,7 +162,7 @@ def _of_index(index: Path) -> dict[str, StoredArray]:
     return arrays
 
 
-def _stored(file: Path, name: str, entry: Any, begin: int) -> StoredArray:
+def _stored(file: Path, name: str, entry: Config, begin: int) -> StoredArray:
     kind = entry["dtype"]
     if kind not in TYPES:
         raise DataError(

@@ -18,14 +18,16 @@ import struct
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, TypeVar
 
 import jax.numpy as jnp
 import numpy as np
 
 from gendiff.core.errors import DataError
+from gendiff.core.types import DType
 
-STORAGES: dict[str, Any] = {
+T = TypeVar("T")
+STORAGES: dict[str, DType] = {
     "torch DoubleStorage": np.float64,
     "torch FloatStorage": np.float32,
     "torch HalfStorage": np.float16,
@@ -48,7 +50,7 @@ MOST_OPCODES = 2**20
 """Of one pickle; a model of 2,000 tensors has 60,000."""
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _ARGUMENTS = ("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE")
-_EMPTY: dict[str, Callable[[], Any]] = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}
+_EMPTY: dict[str, Callable[[], object]] = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _OPCODES = {opcode.code.encode("latin-1"): opcode for opcode in pickletools.opcodes}
 _KNOWN = {
@@ -77,7 +79,7 @@ class _Tensor(NamedTuple):
     strides: tuple[int, ...]
 
 
-def load(path: str | os.PathLike, part: str | None = None) -> dict[str, np.ndarray]:
+def load(path: str | os.PathLike[str], part: str | None = None) -> dict[str, np.ndarray]:
     """Read the tensors of one file by name. They are read-only; those that share numbers there share them here.
 
     Also known as: torch.load with weights_only, state dict.
@@ -110,7 +112,7 @@ def load(path: str | os.PathLike, part: str | None = None) -> dict[str, np.ndarr
     return {name: _array(tensor, stored[tensor.storage.key]) for name, tensor in content.items()}
 
 
-def _archive(file: IO[bytes]) -> tuple[Any, dict[str, bytes]]:
+def _archive(file: IO[bytes]) -> tuple[object, dict[str, bytes]]:
     """The content of a zip archive, and the bytes of its storages by key."""
     with zipfile.ZipFile(file) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
@@ -136,7 +138,7 @@ def _archive(file: IO[bytes]) -> tuple[Any, dict[str, bytes]]:
         return content, {storage.key: archive.read(f"{folder}data/{storage.key}") for storage in storages}
 
 
-def _older(file: IO[bytes]) -> tuple[Any, dict[str, bytes]]:
+def _older(file: IO[bytes]) -> tuple[object, dict[str, bytes]]:
     """The content of a file of five pickles and storages in a row, and the bytes of these by key."""
     # reads of mapped memory end with the file, whatever length an opcode claims
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as memory:
@@ -163,14 +165,14 @@ def _older(file: IO[bytes]) -> tuple[Any, dict[str, bytes]]:
         return content, stored
 
 
-def _interpret(stream: Any) -> tuple[Any, list[_Storage]]:
+def _interpret(stream: io.BytesIO | mmap.mmap) -> tuple[object, list[_Storage]]:
     """What a pickle builds, as data, and the storages that it names. The stream stands behind its last opcode then."""
-    stack: list[Any] = []
+    stack: list[object] = []
     marks: list[int] = []
-    memo: dict[int, Any] = {}
+    memo: dict[object, object] = {}
     storages: dict[_Storage, None] = {}
 
-    def pop(count: int | None = None) -> list[Any]:
+    def pop(count: int | None = None) -> list[object]:
         """The last values, in order; None: those from the last mark on."""
         start = marks.pop() if count is None and marks else len(stack) - (count or len(stack) + 1)
         if start < (marks[-1] if marks else 0):
@@ -212,7 +214,8 @@ def _interpret(stream: Any) -> tuple[Any, list[_Storage]]:
                 raise ValueError(f"nothing is remembered as {argument}")
             stack.append(memo[argument])
         elif name in ("GLOBAL", "STACK_GLOBAL"):
-            path = argument if name == "GLOBAL" else " ".join(part if type(part) is str else "?" for part in pop(2))
+            parts = [argument] if name == "GLOBAL" else pop(2)
+            path = " ".join(part if type(part) is str else "?" for part in parts)
             if path not in ALLOWED:
                 raise ValueError(f"it names {path[:80]!r}, which belongs to no tensor; nothing of it was run")
             stack.append(_Name(path))
@@ -228,7 +231,7 @@ def _interpret(stream: Any) -> tuple[Any, list[_Storage]]:
     raise ValueError(f"a pickle has more than {MOST_OPCODES} opcodes")
 
 
-def _opcodes(stream: Any) -> Iterator[tuple[str, Any]]:
+def _opcodes(stream: Any) -> Iterator[tuple[str, object]]:  # pickletools knows no mmap, which reads as a file does
     """The opcodes of a pickle and their arguments. One that no tensor needs is refused before its argument is read."""
     while code := stream.read(1):
         opcode = _OPCODES.get(code)
@@ -242,14 +245,14 @@ def _opcodes(stream: Any) -> Iterator[tuple[str, Any]]:
     raise ValueError("a pickle is exhausted before its end")
 
 
-def _last(stack: list[Any], marks: list[int], kind: type) -> Any:
+def _last(stack: list[object], marks: list[int], kind: type[T]) -> T:
     """The value on top, which an opcode changes or remembers."""
-    if len(stack) <= (marks[-1] if marks else 0) or not isinstance(stack[-1], kind):
-        raise ValueError(f"an opcode needs a {kind.__name__} where there is none")
-    return stack[-1]
+    if len(stack) > (marks[-1] if marks else 0) and isinstance(value := stack[-1], kind):
+        return value
+    raise ValueError(f"an opcode needs a {kind.__name__} where there is none")
 
 
-def _storage(identity: Any) -> _Storage:
+def _storage(identity: object) -> _Storage:
     match identity:
         case ("storage", _Name(kind), str(key), str(), int(count)) | (
             "storage",
@@ -264,15 +267,15 @@ def _storage(identity: Any) -> _Storage:
     raise ValueError("it refers to something that is no storage of numbers")
 
 
-def _call(function: Any, arguments: Any) -> Any:
+def _call(function: object, arguments: object) -> object:
     match function, arguments:
         case _Name(name), () if name == DICTIONARY:
             return {}
         case _Name(name), (_Tensor() as tensor, bool(), dict()) if name == PARAMETER:
             return tensor
-        case _Name(name), (_Storage() as storage, offset, tuple() as shape, tuple() as strides, bool(), dict(), *_):
+        case _Name(name), (_Storage() as storage, int(begin), tuple() as shape, tuple() as strides, bool(), dict(), *_):
             if name == TENSOR:
-                return _checked(_Tensor(storage, offset, shape, strides))
+                return _checked(_Tensor(storage, begin, shape, strides))
     raise ValueError("it calls something other than what rebuilds a tensor, or with other arguments")
 
 

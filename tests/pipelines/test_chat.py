@@ -32,7 +32,7 @@ def on_token(index, number, token):
 
 # which is the program of what is streamed
 DRAWN = {"temperature": 1.0, "top_p": 0.9, "max_tokens": 12, "on_token": on_token}
-generate = quickly(module._run, static_argnames=("most", "on_token"))
+generate = quickly(language.decoding.generate, static_argnames=("max_tokens", "chunk", "on_token"))
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ import optax
 from gendiff import networks
 from gendiff.commands.images.image_model import Model
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import NO_LABEL, Loss, Params
+from gendiff.core.types import NO_LABEL, Config, Loss, Params
 from gendiff.data import digits
 from gendiff.diffusion import objectives, weighting
 from gendiff.diffusion.distillation import Pairs
@@ -255,7 +255,7 @@ def train(
         training_loop.train(program, data, seed=seed, folder=folder, progress=progress, **chosen)
 
 
-def description(model: Model) -> dict[str, Any] | None:
+def description(model: Model) -> Config | None:
     """What `pipelines.open_run` reads from a checkpoint."""
     what = model.predict, model.schedule, model.parameterization
     about: dict[str, Any] = {"data_levels": model.levels, "temperature": model.temperature, "ema": model.ema}

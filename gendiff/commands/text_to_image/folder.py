@@ -219,7 +219,7 @@ def _sampler(chosen: CommandOptions, model: Opened) -> Sampler | None:
 
 def _label(chosen: CommandOptions, model: Opened) -> int:
     """The number of the class. ConfigError for one that is none."""
-    named, count, word = model.index.labels, model.network.num_classes, str(chosen.label).strip()
+    named, count, word = model.index.labels, model.network.num_classes or 0, str(chosen.label).strip()
     number = named.get(word, int(word) if word.isdecimal() else None)
     if number is None:
         raise ConfigError(

@@ -1,11 +1,9 @@
 """The noise path of a configuration: alpha and sigma of its chain, exactly or in float32 as in diffusers."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from gendiff.core.errors import ConfigError
+from gendiff.core.types import Config
 from gendiff.diffusion import schedules
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Level
@@ -64,10 +62,11 @@ def table(chain: Schedule) -> Level:
 def ratios(chain: Schedule) -> np.ndarray:
     """Sigma / alpha of each entry, as diffusers computes it from alpha² in float32."""
     alpha_bar = (table(chain).alpha ** 2).astype(np.float32)
-    return ((1 - alpha_bar) / alpha_bar) ** np.float32(0.5)
+    result: np.ndarray = ((1 - alpha_bar) / alpha_bar) ** np.float32(0.5)
+    return result
 
 
-def _chain(fields: Mapping[str, Any]) -> Schedule:
+def _chain(fields: Config) -> Schedule:
     steps, start, end = fields["num_train_timesteps"], fields["beta_start"], fields["beta_end"]
     if fields["trained_betas"] is not None:
         return schedules.from_betas(fields["trained_betas"])
@@ -77,17 +76,19 @@ def _chain(fields: Mapping[str, Any]) -> Schedule:
     return family(steps, start, end)
 
 
-def _betas(fields: Mapping[str, Any]) -> np.ndarray:
+def _betas(fields: Config) -> np.ndarray:
     """In float32."""
     steps, start, end = fields["num_train_timesteps"], fields["beta_start"], fields["beta_end"]
     if fields["trained_betas"] is not None:
         return np.asarray(fields["trained_betas"], np.float32)
     if fields["beta_schedule"] == "squaredcos_cap_v2":
         share = np.append(1.0, table(_chain(fields)).alpha ** 2)
-        return (1 - share[1:] / share[:-1]).astype(np.float32)
+        betas: np.ndarray = 1 - share[1:] / share[:-1]
+        return betas.astype(np.float32)
     if fields["beta_schedule"] == "linear":
         return np.linspace(start, end, steps, dtype=np.float32)
-    return np.linspace(start**0.5, end**0.5, steps, dtype=np.float32) ** 2
+    roots: np.ndarray = np.linspace(start**0.5, end**0.5, steps, dtype=np.float32)
+    return np.square(roots)
 
 
 def _cumulated(alphas: np.ndarray) -> np.ndarray:

@@ -8,10 +8,10 @@ them. They are named in `unused` here. A field that no class knows is refused.
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from gendiff.core import checks
 from gendiff.core.errors import ConfigError
+from gendiff.core.types import Config
 from gendiff.weights import settings
 
 PNDM, DDIM, DDPM, LCM = "PNDMScheduler", "DDIMScheduler", "DDPMScheduler", "LCMScheduler"
@@ -25,7 +25,7 @@ SOLVERS = (MULTISTEP, SINGLE, UNIPC)
 SPREADS = ("use_karras_sigmas", "use_exponential_sigmas", "use_lu_lambdas", "use_beta_sigmas")
 """Fields that spread sigma / alpha between two limits, in place of a spacing of timesteps."""
 
-_CHAIN: dict[str, Any] = {
+_CHAIN = {
     "num_train_timesteps": 1000,
     "beta_start": 1e-4,
     "beta_end": 0.02,
@@ -34,12 +34,12 @@ _CHAIN: dict[str, Any] = {
     "prediction_type": "epsilon",
 }
 _LATENT = _CHAIN | {"beta_start": 0.00085, "beta_end": 0.012}
-_LEADING: dict[str, Any] = {"timestep_spacing": "leading", "steps_offset": 0}
+_LEADING = {"timestep_spacing": "leading", "steps_offset": 0}
 _LINSPACE = _LEADING | {"timestep_spacing": "linspace"}
 _ZERO_SNR = {"rescale_betas_zero_snr": False}
-_CLIP: dict[str, Any] = {"clip_sample": True, "clip_sample_range": 1.0}
+_CLIP = {"clip_sample": True, "clip_sample_range": 1.0}
 _NO_CLIP = _CLIP | {"clip_sample": False}
-_THRESHOLD: dict[str, Any] = {"thresholding": False, "dynamic_thresholding_ratio": 0.995, "sample_max_value": 1.0}
+_THRESHOLD = {"thresholding": False, "dynamic_thresholding_ratio": 0.995, "sample_max_value": 1.0}
 _SPREADS = {"use_karras_sigmas": False, "use_exponential_sigmas": False, "use_beta_sigmas": False}
 _LIMITS = {"sigma_min": None, "sigma_max": None}
 _SOLVER = _CHAIN | _THRESHOLD | _SPREADS
@@ -57,7 +57,7 @@ _DPM = {
     "variance_type": None,
 }
 
-DEFAULTS: dict[str, dict[str, Any]] = {
+DEFAULTS: dict[str, Config] = {
     PNDM: _CHAIN | _LEADING | {"skip_prk_steps": False, "set_alpha_to_one": False},
     DDIM: _CHAIN | _LEADING | _CLIP | _THRESHOLD | _ZERO_SNR | {"set_alpha_to_one": True},
     DDPM: _CHAIN | _LEADING | _CLIP | _THRESHOLD | _ZERO_SNR | {"variance_type": "fixed_small"},
@@ -100,7 +100,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 _KINDS = ("epsilon", "sample", "v_prediction")
 _WITH_FLOW = (*_KINDS, "flow_prediction")
-_ALL_SUPPORTED: dict[str, tuple] = {
+_ALL_SUPPORTED: dict[str, tuple[object, ...]] = {
     "beta_schedule": ("linear", "scaled_linear", "squaredcos_cap_v2"),
     "prediction_type": _KINDS,
     "timestep_spacing": ("leading", "trailing", "linspace"),
@@ -114,7 +114,7 @@ _ALL_SUPPORTED: dict[str, tuple] = {
     "invert_sigmas": (False,),
 }
 _SOLVER_SUPPORTED = {"prediction_type": _WITH_FLOW, "use_dynamic_shifting": (False,), "variance_type": (None,)}
-SUPPORTED: dict[str, dict[str, tuple]] = {
+SUPPORTED: dict[str, dict[str, tuple[object, ...]]] = {
     PNDM: {"prediction_type": ("epsilon", "v_prediction")},
     DDPM: {"variance_type": ("fixed_small", "fixed_small_log", "fixed_large")},
     ANCESTRAL: {"prediction_type": ("epsilon", "v_prediction")},
@@ -163,7 +163,7 @@ class Configuration:
     """
 
     name: str
-    fields: Mapping[str, Any]
+    fields: Config
     unused: tuple[str, ...]
 
     @property
@@ -174,7 +174,9 @@ class Configuration:
     @property
     def ends_clean(self) -> bool:
         """Whether the last step ends at sigma = 0, and not at the cleanest level of the chain."""
-        return self.fields.get("final_sigmas_type", "zero") == "zero" and self.fields.get("set_alpha_to_one", True)
+        return self.fields.get("final_sigmas_type", "zero") == "zero" and bool(
+            self.fields.get("set_alpha_to_one", True)
+        )
 
     @property
     def straight(self) -> bool:
@@ -182,7 +184,7 @@ class Configuration:
         return self.name == FLOW or self.fields.get("use_flow_sigmas", False)
 
 
-def read(config: Mapping[str, Any], *, like_diffusers: bool = False) -> Configuration:
+def read(config: Config, *, like_diffusers: bool = False) -> Configuration:
     """Read the settings of a scheduler_config.json.
 
     Args:
@@ -206,7 +208,7 @@ def read(config: Mapping[str, Any], *, like_diffusers: bool = False) -> Configur
     }
     all_fields = {field: value for fields in DEFAULTS.values() for field, value in fields.items()}
     optional = {field: types for field, types in OPTIONAL.items() if field not in supported}
-    known = settings.from_config(config, (name,), all_fields | defaults, supported | _foreign(defaults), optional)
+    known = settings.from_config(config, (name,), {**all_fields, **defaults}, supported | _foreign(defaults), optional)
     configuration = Configuration(
         name,
         {field: known[field] for field in defaults},
@@ -223,12 +225,12 @@ def read(config: Mapping[str, Any], *, like_diffusers: bool = False) -> Configur
     return dataclasses.replace(configuration, fields={**configuration.fields, **numbers})
 
 
-def _foreign(defaults: Mapping[str, Any]) -> dict[str, tuple]:
+def _foreign(defaults: Config) -> dict[str, tuple[object, ...]]:
     """Values of fields that the class does not read and that have no type of their own to check."""
     return {field: _ALL_SUPPORTED[field] for field in ("disable_corrector", "solver_p") if field not in defaults}
 
 
-def _refuse(configuration: Configuration, wrong: Any, field: str, instead: str) -> None:
+def _refuse(configuration: Configuration, wrong: object, field: str, instead: str) -> None:
     settings.refuse_unless(not wrong, configuration.name, field, configuration.fields.get(field), instead)
 
 

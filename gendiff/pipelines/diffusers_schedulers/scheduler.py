@@ -1,8 +1,7 @@
 """A scheduler_config.json of diffusers as a schedule, a grid of levels, a sampler and a parameterization."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +9,7 @@ from jaxtyping import Array, Float
 
 from gendiff.core import arrays, checks, records
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import Scalar
+from gendiff.core.types import Config, Scalar
 from gendiff.diffusion.guidance.with_clean import with_clean
 from gendiff.diffusion.parameterization import Parameterization
 from gendiff.diffusion.sampling import Sampler
@@ -120,7 +119,7 @@ class Scheduler:
         return spacings.straight(spacings.straight_sigmas(configuration, even, shift))
 
 
-def from_config(config: Mapping[str, Any], *, like_diffusers: bool = False) -> Scheduler:
+def from_config(config: Config, *, like_diffusers: bool = False) -> Scheduler:
     """What a scheduler_config.json says, in the terms of this library.
 
     Every field is followed or refused by name. By default the published formula is taken where diffusers leaves it:

@@ -53,7 +53,8 @@ def grid(configuration: Configuration, chain: Schedule, steps: int) -> Level:
 
 def gap(configuration: Configuration, steps: int) -> int:
     """How many entries below its start a step of DDIM and PNDM ends."""
-    return configuration.fields["num_train_timesteps"] // steps
+    entries: int = configuration.fields["num_train_timesteps"]
+    return entries // steps
 
 
 def timesteps(configuration: Configuration, steps: int) -> np.ndarray:

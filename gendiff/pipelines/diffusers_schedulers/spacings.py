@@ -33,7 +33,7 @@ def grid(configuration: Configuration, chain: Schedule, steps: int) -> Level:
     end = "clean" if configuration.ends_clean else "first"
     fields = configuration.fields
     if configuration.name == LCM:
-        return joined(_entries(chain, consistency_entries(configuration, steps)), chain.clean)
+        return joined(chains.table(chain)[consistency_entries(configuration, steps)], chain.clean)
     steps = whole_steps(configuration, steps)
     if configuration.spread is not None:
         return _spread(configuration, chain, steps, end)
@@ -81,17 +81,20 @@ def stretched(sigmas: np.ndarray, last: float | None) -> np.ndarray:
     """The sigmas with 1 - sigma scaled so that they end at `last`; as they are without it, or where they end at 1."""
     if last is None or sigmas[-1] == 1:
         return sigmas
-    return 1 - (1 - sigmas) * (1 - last) / (1 - sigmas[-1])
+    result: np.ndarray = 1 - (1 - sigmas) * (1 - last) / (1 - sigmas[-1])
+    return result
 
 
 def spread(field: str, high: float, low: float, points: int) -> np.ndarray:
     """Numbers from `high` to `low`, both included, as a field such as use_karras_sigmas spreads them (n,)."""
     fractions = np.linspace(0.0, 1.0, points) if points > 1 else np.zeros(1)
     if field == "use_karras_sigmas":
-        return (high ** (1 / RHO) + fractions * (low ** (1 / RHO) - high ** (1 / RHO))) ** RHO
-    if field == "use_beta_sigmas":
-        return low + scipy.special.betaincinv(BETA, BETA, 1 - fractions) * (high - low)
-    return np.exp(np.log(high) + fractions * (np.log(low) - np.log(high)))
+        values: np.ndarray = (high ** (1 / RHO) + fractions * (low ** (1 / RHO) - high ** (1 / RHO))) ** RHO
+    elif field == "use_beta_sigmas":
+        values = low + scipy.special.betaincinv(BETA, BETA, 1 - fractions) * (high - low)
+    else:
+        values = np.exp(np.log(high) + fractions * (np.log(low) - np.log(high)))
+    return values
 
 
 def consistency_entries(configuration: Configuration, steps: int) -> np.ndarray:
@@ -101,35 +104,33 @@ def consistency_entries(configuration: Configuration, steps: int) -> np.ndarray:
         Luo et al., 2023, Sec. 4.3 (from memory).
     """
     distilled = configuration.fields["original_inference_steps"]
-    entries = np.arange(distilled, 0, -1) * (configuration.fields["num_train_timesteps"] // distilled) - 1
-    return entries[np.floor(np.linspace(0, distilled, steps, endpoint=False)).astype(int)]
+    numbers = distilled - np.floor(np.linspace(0, distilled, steps, endpoint=False)).astype(int)
+    entries: np.ndarray = numbers * (configuration.fields["num_train_timesteps"] // distilled) - 1
+    return entries
 
 
 def most_steps(configuration: Configuration) -> int:
     """The largest number of steps."""
-    if configuration.name == LCM:
-        return configuration.fields["original_inference_steps"]
-    return configuration.fields["num_train_timesteps"] - (configuration.name in SOLVERS)
+    latent = configuration.name == LCM
+    most: int = configuration.fields["original_inference_steps" if latent else "num_train_timesteps"]
+    return most - (configuration.name in SOLVERS)
 
 
 def whole_steps(configuration: Configuration, steps: int) -> int:
     """How many steps so many evaluations pay for: the single-step solver has several a step, and one to clean."""
     if configuration.name != SINGLE:
         return steps
-    order = configuration.fields["solver_order"]
+    order: int = configuration.fields["solver_order"]
     return (steps - 1) // order + 1 if configuration.ends_clean else max(steps // order, 1)
 
 
 def joined(starts: Level, last: Level) -> Level:
     """The grid (n + 1,) with these starts (n,) and this last level (), cast once to the default dtype."""
     dtype = jnp.result_type(float)
-    return jax.tree.map(
+    grid: Level = jax.tree.map(
         lambda field, end: jax.device_put(np.append(np.asarray(field, np.float64), end).astype(dtype)), starts, last
     )
-
-
-def _entries(chain: Schedule, indices: np.ndarray) -> Level:
-    return jax.tree.map(lambda field: field[indices], chains.table(chain))
+    return grid
 
 
 def _spread(configuration: Configuration, chain: Schedule, steps: int, end: str) -> Level:

@@ -3,14 +3,13 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from gendiff import networks
 from gendiff.core import records
 from gendiff.core.errors import CheckpointMismatchError, ConfigError, DataError
-from gendiff.core.types import Params, Scalar
+from gendiff.core.types import Config, Params, PyTree, Scalar
 from gendiff.networks import PureFunction, controlnet, lora
 from gendiff.pipelines.stable_diffusion import model_parts, opened
 from gendiff.pipelines.stable_diffusion.model_parts import Part, Reader
@@ -41,7 +40,7 @@ def adaptable(model: Opened) -> dict[str, Adaptable]:
 
 
 def adapted(
-    model: Opened, parts: Mapping[str, Params], path: str | os.PathLike, strength: Scalar = 1.0
+    model: Opened, parts: Mapping[str, Params], path: str | os.PathLike[str], strength: Scalar = 1.0
 ) -> dict[str, Params]:
     """Return the parameters of parts with a LoRA merged into them; beside packed kernels it stays unmerged.
 
@@ -72,7 +71,7 @@ def adapted(
     return {name: join(params, trees[name], strength) if trees.get(name) else params for name, params in parts.items()}
 
 
-def open_control(path: str | os.PathLike, model: Opened, *, variant: str | None = None) -> Part:
+def open_control(path: str | os.PathLike[str], model: Opened, *, variant: str | None = None) -> Part:
     """Open the folder of a ControlNet without reading its parameters.
 
     Args:
@@ -138,16 +137,16 @@ def controlled(pipeline: PromptPipeline, control: Part) -> PromptPipeline:
     return records.replace(pipeline, latent=records.replace(pipeline.latent, predict=joined))
 
 
-def with_control(params: Mapping[str, Any], control: Params) -> dict[str, Any]:
+def with_control(params: Mapping[str, Params], control: Params) -> dict[str, Params]:
     """Return the parameters of a pipeline with those of its ControlNet: what a pipeline of `controlled` takes."""
     return {**params, "network": dict(zip(controlnet.PARTS, (params["network"], control), strict=True))}
 
 
-def _network(config: Mapping[str, Any], context: Mapping[str, Any], more: Mapping[str, Any]) -> networks.ControlNet:
+def _network(config: Config, context: Config, more: Config) -> networks.ControlNet:
     return networks.ControlNet(**diffusers_controlnet.network_fields(config, context.get("pooled_channels")), **more)
 
 
-def _example(network: Any, channels: int | None) -> tuple[Any, ...]:
+def _example(network: networks.ControlNet, channels: int | None) -> tuple[PyTree, ...]:
     x, *rest = model_parts.unet_example(network, channels)
     factor = 2 ** (len(network.hint_channels) - 1)
     return x, *rest, networks.Hint(np.zeros((1, factor * x.shape[1], factor * x.shape[2], HINT_CHANNELS), np.float32))

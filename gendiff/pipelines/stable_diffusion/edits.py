@@ -1,14 +1,13 @@
 """What a draw begins from beside noise: a picture, what of it is drawn anew, and how far back it is noised."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gendiff.core import checks, records
-from gendiff.core.types import Count, Params
+from gendiff.core.types import ArrayLike, Condition, Count, Params
 from gendiff.diffusion.types import Predict
 
 HALF = 0.5
@@ -27,8 +26,8 @@ class Edit:
         paste: whether what is kept is returned as it came, and not decoded.
     """
 
-    picture: Any
-    mask: Any = None
+    picture: ArrayLike
+    mask: ArrayLike | None = None
     first: Count = 0
     paste: bool = records.static(default=True)
 
@@ -42,8 +41,8 @@ class Surroundings:
         latents: (1 or b, h, w, c).
     """
 
-    mask: Any
-    latents: Any
+    mask: jax.Array
+    latents: jax.Array
 
 
 @records.record
@@ -57,7 +56,7 @@ class Inpainting:
     predict: Predict = records.static()
 
     def __call__(
-        self, params: Params, x: Any, t: Any, around: Surroundings, *condition: Any
+        self, params: Params, x: ArrayLike, t: ArrayLike, around: Surroundings, *condition: Condition
     ) -> Float[Array, "b h w c"]:
         """Predict from x and its surroundings."""
         inputs = [
@@ -67,7 +66,7 @@ class Inpainting:
         return self.predict(params, jnp.concatenate([x, *inputs], -1), t, *condition)
 
 
-def edit(picture: Any, mask: Any = None, *, first: Count = 0, paste: bool = True) -> Edit:
+def edit(picture: ArrayLike, mask: ArrayLike | None = None, *, first: Count = 0, paste: bool = True) -> Edit:
     """A picture to begin from, checked.
 
     Also known as: image-to-image, inpainting.
@@ -95,25 +94,25 @@ def edit(picture: Any, mask: Any = None, *, first: Count = 0, paste: bool = True
     return Edit(picture, mask, first, paste)
 
 
-def of_latents(mask: Any, factor: int) -> Float[Array, "b h w 1"]:
+def of_latents(mask: ArrayLike, factor: int) -> Float[Array, "b h w 1"]:
     """The mask of latents, smaller by `factor`: a latent is drawn anew where any of its pixels is."""
     pixels = binary(mask)
     count, height, width, _ = pixels.shape
     return pixels.reshape(count, height // factor, factor, width // factor, factor, 1).max((2, 4))
 
 
-def nearest(mask: Any, factor: int) -> Float[Array, "b h w 1"]:
+def nearest(mask: ArrayLike, factor: int) -> Float[Array, "b h w 1"]:
     """The mask of latents by the first pixel of each, as networks for inpainting were trained."""
     return binary(mask)[:, ::factor, ::factor]
 
 
-def binary(mask: Any) -> Float[Array, "b h w 1"]:
+def binary(mask: ArrayLike) -> Float[Array, "b h w 1"]:
     """1 where a mask is at least 0.5, else 0."""
     return (jnp.asarray(mask) >= HALF).astype(jnp.float32)
 
 
 def surroundings(
-    encode: Callable[[jax.Array], Float[Array, "b h w c"]], picture: Any, mask: Any, factor: int
+    encode: Callable[[jax.Array], Float[Array, "b h w c"]], picture: ArrayLike, mask: ArrayLike, factor: int
 ) -> Surroundings:
     """The inputs that a network for inpainting has beside x: the mask, and latents with grey where it is drawn anew.
 

@@ -1,8 +1,7 @@
 """The scheduler of a folder, with what its pipeline changes of the configuration."""
 
-from typing import Any
-
 from gendiff.core.errors import ConfigError, DataError
+from gendiff.core.types import Config
 from gendiff.pipelines import diffusers_schedulers
 from gendiff.pipelines.diffusers_schedulers import configurations
 from gendiff.pipelines.diffusers_schedulers.scheduler import Scheduler
@@ -11,7 +10,7 @@ from gendiff.pipelines.stable_diffusion.model_index import ModelIndex
 from gendiff.weights import files
 
 NAME = "scheduler_config.json"
-OUTDATED: dict[str, Any] = {"steps_offset": 1, "clip_sample": False}
+OUTDATED: Config = {"steps_offset": 1, "clip_sample": False}
 """What the pipelines of Stable Diffusion 1 and 2 take for these fields, whatever an old file says."""
 
 
@@ -32,7 +31,8 @@ def read(index: ModelIndex, *, like_diffusers: bool = False) -> tuple[Scheduler,
         DataError: path first, for a missing or damaged file, and a field without a match.
     """
     folder = index.folder / "scheduler"
-    config, name = files.load_config(folder, NAME) | {"_class_name": index.parts["scheduler"]}, index.parts["scheduler"]
+    name = index.parts["scheduler"]
+    config = {**files.load_config(folder, NAME), "_class_name": name}
     notes = []
     if index.kind is model_index.STABLE:
         defaults = configurations.DEFAULTS[name]

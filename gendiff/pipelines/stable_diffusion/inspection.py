@@ -5,12 +5,12 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from gendiff.core.errors import CheckpointMismatchError, DataError
 from gendiff.data import clip_tokenizer
 from gendiff.pipelines.stable_diffusion import folder_scheduler, model_index, model_parts, opened
 from gendiff.pipelines.stable_diffusion.model_index import ModelIndex
+from gendiff.pipelines.stable_diffusion.model_parts import Part, SingleFile
 from gendiff.weights.streamed import StoredArray
 
 
@@ -66,7 +66,7 @@ class Inspection:
 
 
 def inspect(
-    path: str | os.PathLike, *, weights: str | os.PathLike | None = None, variant: str | None = None
+    path: str | os.PathLike[str], *, weights: str | os.PathLike[str] | None = None, variant: str | None = None
 ) -> Inspection:
     """Look at a folder of diffusers: it reads configurations, and names, shapes and types of arrays.
 
@@ -87,8 +87,8 @@ def inspect(
         return Inspection(Path(path), problems=(str(error),))
     parts, pooled = [], None
     for name in sorted(index.parts):  # text encoders come before the network that is told of them
-        report, network = _part(index, name, {"variant": variant, "single": single}, pooled)
-        pooled = network.projection if name == "text_encoder_2" and network is not None else pooled
+        report, part = _part(index, name, variant, single, pooled)
+        pooled = part.network.projection if name == "text_encoder_2" and part is not None else pooled
         parts.append(report)
     skipped = tuple((name, model_index.SKIPPED[name]) for name in index.skipped)
     result = Inspection(
@@ -107,8 +107,10 @@ def inspect(
     return dataclasses.replace(result, notes=model.notes, size=model.size)
 
 
-def _part(index: ModelIndex, name: str, options: dict[str, Any], pooled: int | None) -> tuple[PartReport, Any]:
-    """(report, the network where there is one)."""
+def _part(
+    index: ModelIndex, name: str, variant: str | None, single: SingleFile | None, pooled: int | None
+) -> tuple[PartReport, Part | None]:
+    """(report, the part where it has parameters and can be opened)."""
     report, folder = PartReport(name, index.parts[name]), index.folder / name
     if name == "scheduler":
         return _tried(report, lambda: folder_scheduler.read(index)), None
@@ -116,7 +118,7 @@ def _part(index: ModelIndex, name: str, options: dict[str, Any], pooled: int | N
         return _tried(report, lambda: clip_tokenizer.load(folder)), None
     context = {"pooled_channels": pooled, "penultimate": index.kind is model_index.XL}
     try:
-        part = model_parts.opened(index, name, context=context, **options)
+        part = model_parts.opened(index, name, variant=variant, context=context, single=single)
     except (DataError, CheckpointMismatchError) as error:
         return dataclasses.replace(report, problem=str(error)), None
     arrays = part.arrays.values()
@@ -127,10 +129,10 @@ def _part(index: ModelIndex, name: str, options: dict[str, Any], pooled: int | N
         parameters=sum(math.prod(array.shape) for array in arrays),
         types=tuple(sorted({str(array.dtype) for array in arrays})),
     )
-    return _tried(report, part.check), part.network
+    return _tried(report, part.check), part
 
 
-def _tried(report: PartReport, read: Callable[[], Any]) -> PartReport:
+def _tried(report: PartReport, read: Callable[[], object]) -> PartReport:
     """The report, with the error of reading as its problem."""
     try:
         read()

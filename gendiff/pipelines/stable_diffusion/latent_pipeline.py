@@ -4,15 +4,14 @@ It is one function of arrays, whatever the network reads.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Integer
+from jaxtyping import Array, Float, Integer, Shaped
 
 from gendiff import diffusion
 from gendiff.core import records
-from gendiff.core.types import ArrayLike, Count, Params, Scalar
+from gendiff.core.types import ArrayLike, Condition, Count, Keys, Noise, Params, Scalar, State
 from gendiff.diffusion import editing, inpainting
 from gendiff.diffusion.parameterization import Parameterization
 from gendiff.diffusion.sampling import OnLevel, Sampler
@@ -22,7 +21,7 @@ from gendiff.pipelines.stable_diffusion import edits
 from gendiff.pipelines.stable_diffusion.edits import Edit
 
 PARTS = ("network", "autoencoder")
-Guide = Callable[[Denoiser, Denoiser, Any], Denoiser]
+Guide = Callable[[Denoiser, Denoiser, Scalar], Denoiser]
 """(conditional, unconditional, scale) -> the guided denoiser."""
 
 
@@ -62,7 +61,7 @@ class LatentPipeline:
     levels: Level
     shape: tuple[int, int, int] = records.static()
     encode: Callable[..., DiagonalGaussian] = records.static()
-    decode: Callable[..., Any] = records.static()
+    decode: Callable[[Params, jax.Array], jax.Array] = records.static()
     guide: Guide = records.static(default=classifier_free)
     temperature: Scalar = 1.0
     learned_variance: bool = records.static(default=False)
@@ -74,13 +73,13 @@ class LatentPipeline:
         self,
         params: Mapping[str, Params],
         key: jax.Array,
-        condition: tuple[Any, ...],
-        away: tuple[Any, ...] | None,
+        condition: tuple[Condition, ...],
+        away: tuple[Condition, ...] | None,
         scale: Scalar,
         index: Integer[ArrayLike, "b"],
         *,
         change: Edit | None = None,
-        start: Any = None,
+        start: Shaped[ArrayLike, "b *shape"] | None = None,
         num_steps: Count | None = None,
         on_level: OnLevel | None = None,
     ) -> Float[Array, "b h w c"]:
@@ -103,43 +102,43 @@ class LatentPipeline:
                 `diffusion.sample` does.
             TypeError: as `diffusion.sample` does.
         """
-        options: dict[str, Any] = {"num_steps": num_steps, "on_level": on_level}
-        latents = self.latents(params, key, condition, away, scale, index, change=change, start=start, **options)
+        inputs = params, key, condition, away, scale, index
+        latents = self.latents(*inputs, change=change, start=start, num_steps=num_steps, on_level=on_level)
         return self.finished(params, latents, change)
 
     def latents(
         self,
         params: Mapping[str, Params],
         key: jax.Array,
-        condition: tuple[Any, ...],
-        away: tuple[Any, ...] | None,
+        condition: tuple[Condition, ...],
+        away: tuple[Condition, ...] | None,
         scale: Scalar,
         index: Integer[ArrayLike, "b"],
         *,
         change: Edit | None = None,
-        start: Any = None,
+        start: Shaped[ArrayLike, "b *shape"] | None = None,
         num_steps: Count | None = None,
         on_level: OnLevel | None = None,
     ) -> Float[Array, "b h w c"]:
         """Draw latents, without decoding them. Arguments and errors are those of a call."""
         self._check(params, change, start)
-        options: dict[str, Any] = {"num_steps": num_steps, "on_level": on_level}
-        if change is None:
-            denoise = self.denoiser(params, condition, away, scale)
-            first: dict[str, Any] = {"temperature": self.temperature} if start is None else {"start": start}
-            return diffusion.sample(key, denoise, self.sampler, self.levels, self.shape, index, **first, **options)
         denoise = self.denoiser(params, condition, away, scale, change)
+        if change is None:
+            inputs = key, denoise, self.sampler, self.levels, self.shape, index
+            heat = self.temperature if start is None else 1.0
+            return diffusion.sample(*inputs, num_steps=num_steps, start=start, temperature=heat, on_level=on_level)
         clean = jnp.broadcast_to(self.encoded(params, change.picture), (*jnp.shape(index), *self.shape))
         sampler = self.sampler
         if change.mask is not None and not self.paints:
             sampler = inpainting.repaint(sampler, clean, edits.of_latents(change.mask, self.factor(change)))
-        return editing.from_entry(key, denoise, sampler, self.levels, clean, index, first=change.first, **options)
+        edited = key, denoise, sampler, self.levels, clean, index
+        return editing.from_entry(*edited, first=change.first, num_steps=num_steps, on_level=on_level)
 
     def denoiser(
         self,
         params: Mapping[str, Params],
-        condition: tuple[Any, ...],
-        away: tuple[Any, ...] | None,
+        condition: tuple[Condition, ...],
+        away: tuple[Condition, ...] | None,
         scale: Scalar,
         change: Edit | None = None,
     ) -> Denoiser:
@@ -153,21 +152,22 @@ class LatentPipeline:
             change: as in a call; only a network for inpainting looks at it.
         """
         predict = self.predict
-        if self.paints and change is not None:
+        if self.paints and change is not None and change.mask is not None:
             predict = edits.Inpainting(self.predict)
             around = edits.surroundings(
                 lambda x: self.encoded(params, x), change.picture, change.mask, self.factor(change)
             )
             condition, away = (around, *condition), None if away is None else (around, *away)
-        options: dict[str, Any] = {"learned_variance": self.learned_variance}
-        conditional = diffusion.from_network(predict, params["network"], self.parameterization, *condition, **options)
+        conditional = diffusion.from_network(
+            predict, params["network"], self.parameterization, *condition, learned_variance=self.learned_variance
+        )
         return (
             conditional
             if away is None
             else self.guide(conditional, records.replace(conditional, condition=tuple(away)), scale)
         )
 
-    def encoded(self, params: Mapping[str, Params], picture: Any) -> Float[Array, "b h w c"]:
+    def encoded(self, params: Mapping[str, Params], picture: ArrayLike) -> Float[Array, "b h w c"]:
         """The most likely latents of pictures (b, h, w, 3) in [-1, 1]."""
         return self.encode(params["autoencoder"], jnp.asarray(picture)).mode()
 
@@ -194,7 +194,7 @@ class LatentPipeline:
             )
         return factor
 
-    def _check(self, params: Mapping[str, Params], change: Edit | None, start: Any) -> None:
+    def _check(self, params: Mapping[str, Params], change: Edit | None, start: ArrayLike | None) -> None:
         if missing := [name for name in PARTS if name not in params]:
             raise ValueError(
                 f"params has no {', '.join(missing)}: it holds the parameters of {', '.join(PARTS)} under these names"
@@ -221,11 +221,11 @@ class Continued(Sampler):
     sampler: Sampler
     done: Count = 0
 
-    def init(self, x: Float[Array, "b *shape"]) -> Any:
+    def init(self, x: Float[Array, "b *shape"]) -> State:
         """That of the inner sampler."""
         return self.sampler.init(x)
 
-    def step(self, noise: Any, denoise: Denoiser, state: Any, level: Level, cleaner: Level, left: Count) -> Any:
+    def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
         """That of the inner sampler."""
         return self.sampler.step(noise, denoise, state, level, cleaner, left)
 
@@ -233,11 +233,12 @@ class Continued(Sampler):
         """Those of the inner sampler."""
         return self.sampler.evaluations(steps)
 
-    def noise_for_step(self, keys: Any, step: Count, level: Level, cleaner: Level) -> Any:
+    def noise_for_step(self, keys: Keys, step: Count, level: Level, cleaner: Level) -> Noise:
         """That of the inner sampler for a step that much later."""
         return self.sampler.noise_for_step(keys, step + self.done, level, cleaner)
 
 
 def rest(levels: Level, first: int) -> Level:
     """The levels of a grid from an entry on."""
-    return jax.tree.map(lambda field: jnp.asarray(field)[first:], levels)
+    grid: Level = jax.tree.map(lambda field: jnp.asarray(field)[first:], levels)
+    return grid

@@ -9,10 +9,10 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from gendiff.core import checks, json_object
 from gendiff.core.errors import DataError
+from gendiff.core.types import Config
 from gendiff.pipelines.diffusers_schedulers import configurations
 
 NAME = "model_index.json"
@@ -46,7 +46,7 @@ class Kind:
     name: str
     needs: Mapping[str, tuple[str, ...]]
     may_lack: tuple[str, ...] = ()
-    settings: Mapping[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
+    settings: Mapping[str, tuple[object, ...]] = dataclasses.field(default_factory=dict)
 
 
 _WITH_TEXT = {"scheduler": SCHEDULER, "text_encoder": TEXT, "tokenizer": TOKENIZER, "unet": UNET, "vae": AUTOENCODER}
@@ -91,7 +91,7 @@ class ModelIndex:
     folder: Path
     pipeline: str
     parts: Mapping[str, str]
-    settings: Mapping[str, Any]
+    settings: Config
     skipped: tuple[str, ...]
     labels: Mapping[str, int]
 
@@ -101,7 +101,7 @@ class ModelIndex:
         return KINDS[self.pipeline]
 
 
-def read(folder: str | os.PathLike) -> ModelIndex:
+def read(folder: str | os.PathLike[str]) -> ModelIndex:
     """Read the model_index.json of a folder.
 
     Raises:
@@ -149,7 +149,7 @@ def write(index: ModelIndex, file: Path) -> None:
     file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _parts(file: Path, kind: Kind, entries: Mapping[str, Any]) -> dict[str, str]:
+def _parts(file: Path, kind: Kind, entries: Config) -> dict[str, str]:
     """The class of each part that is there."""
     parts = {}
     for name, classes in kind.needs.items():
@@ -171,7 +171,7 @@ def _parts(file: Path, kind: Kind, entries: Mapping[str, Any]) -> dict[str, str]
     return parts
 
 
-def _is_there(file: Path, name: str, entry: Any) -> bool:
+def _is_there(file: Path, name: str, entry: object) -> bool:
     """Whether a part is there, as in ["diffusers", "AutoencoderKL"]; [null, null] stands for none."""
     if entry is None or entry == [None, None]:
         return False
@@ -184,7 +184,7 @@ def _is_there(file: Path, name: str, entry: Any) -> bool:
     return True
 
 
-def _labels(file: Path, labels: Any) -> dict[str, int]:
+def _labels(file: Path, labels: object) -> dict[str, int]:
     """Number of each class by each of its names, which commas separate."""
     if labels is None:
         return {}
@@ -196,6 +196,6 @@ def _labels(file: Path, labels: Any) -> dict[str, int]:
     return dict(sorted(named.items()))
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:80]}…"

@@ -15,7 +15,7 @@ import numpy as np
 from gendiff import networks
 from gendiff.core import trees
 from gendiff.core.errors import CheckpointMismatchError, ConfigError, DataError
-from gendiff.core.types import Params
+from gendiff.core.types import Config, DType, Params, PyTree
 from gendiff.pipelines.stable_diffusion import model_index
 from gendiff.pipelines.stable_diffusion.model_index import ModelIndex
 from gendiff.weights import (
@@ -32,7 +32,7 @@ from gendiff.weights import (
 from gendiff.weights import rules as naming_rules
 from gendiff.weights.quantised import Packing
 from gendiff.weights.quantised.packed_reading import OnPacked
-from gendiff.weights.rules import Rule
+from gendiff.weights.rules import Arrays, Rule
 
 CONFIG = "config.json"
 DTYPES = ("float32", "bfloat16")
@@ -67,10 +67,10 @@ class Reader(NamedTuple):
     """
 
     stem: str
-    network: Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]], Any]
-    example: Callable[[Any, int | None], tuple[Any, ...]]
+    network: Callable[[Config, Config, Config], Any]  # a module of its class
+    example: Callable[..., tuple[PyTree, ...]]
     params: Callable[..., Params]
-    rules: Callable[[Mapping[str, Any]], tuple[Rule, ...]]
+    rules: Callable[[Config], tuple[Rule, ...]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -89,13 +89,13 @@ class Part:
 
     name: str
     folder: Path
-    config: Mapping[str, Any]
-    network: Any
-    arrays: Mapping[str, Any]
+    config: Config
+    network: Any  # a module of the class of its reader
+    arrays: Arrays
     reader: Reader
     single: Path | None = None
 
-    def shapes(self, dtype: Any = jnp.float32) -> Params:
+    def shapes(self, dtype: DType = jnp.float32) -> Params:
         """Shapes of its parameters.
 
         Raises:
@@ -107,7 +107,7 @@ class Part:
             raise DataError(f"{self.folder / CONFIG}: {type(error).__name__}: {error}") from error
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), leaves)
 
-    def params(self, dtype: Any = jnp.float32, storage: str = "full", on_packed: OnPacked | None = None) -> Params:
+    def params(self, dtype: DType = jnp.float32, storage: str = "full", on_packed: OnPacked | None = None) -> Params:
         """Read its parameters, one after the other.
 
         Args:
@@ -153,7 +153,7 @@ class SingleFile(NamedTuple):
     """
 
     file: Path
-    parts: Mapping[str, Mapping[str, Any]]
+    parts: Mapping[str, Arrays]
 
 
 def opened(
@@ -161,8 +161,8 @@ def opened(
     name: str,
     *,
     variant: str | None = None,
-    context: Mapping[str, Any] | None = None,
-    fields: Mapping[str, Any] | None = None,
+    context: Config | None = None,
+    fields: Config | None = None,
     single: SingleFile | None = None,
 ) -> Part:
     """Open one part of a folder.
@@ -189,7 +189,7 @@ def opened(
     return Part(name, folder, config, network, arrays, reader, None if single is None else single.file)
 
 
-def open_single(index: ModelIndex, file: str | os.PathLike) -> SingleFile:
+def open_single(index: ModelIndex, file: str | os.PathLike[str]) -> SingleFile:
     """Take a single file of Stable Diffusion apart, without reading its arrays.
 
     Args:
@@ -211,7 +211,7 @@ def open_single(index: ModelIndex, file: str | os.PathLike) -> SingleFile:
         return SingleFile(path, single_file.parts(arrays, configs))
 
 
-def _checked(index: ModelIndex, name: str, config: dict[str, Any], arrays: Mapping[str, Any]) -> dict[str, Any]:
+def _checked(index: ModelIndex, name: str, config: Config, arrays: Arrays) -> Config:
     """The configuration of a part, which may not have more blocks than there are arrays.
 
     Raises DataError, path first.
@@ -222,7 +222,7 @@ def _checked(index: ModelIndex, name: str, config: dict[str, Any], arrays: Mappi
         return _as_class(config, kind) if kind in _TEXTS else config
 
 
-def check_depth(config: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+def check_depth(config: Config, arrays: Arrays) -> None:
     """Refuse a configuration of more blocks than there are arrays, since to build such a network may take for ever.
 
     Raises:
@@ -233,7 +233,7 @@ def check_depth(config: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
             raise ConfigError(f"{name} = {config[name]!r} is more than its weights have arrays ({len(arrays)})")
 
 
-def _largest(value: Any) -> int | float:
+def _largest(value: object) -> int | float:
     """The largest number in a setting, which may be a list of them, or a list of such lists."""
     listed = value if isinstance(value, list | tuple) else (value,)
     numbers = [number for each in listed for number in (each if isinstance(each, list | tuple) else (each,))]
@@ -254,11 +254,12 @@ def naming(file: Path) -> Iterator[None]:
 
 
 @functools.cache
-def _shapes(network: Any, example: Callable[[Any, int | None], tuple[Any, ...]], channels: int | None) -> Params:
+def _shapes(network: Any, example: Callable[..., tuple[PyTree, ...]], channels: int | None) -> Params:
+    """Of the parameters of any module."""
     return jax.eval_shape(lambda: networks.init(network, jax.random.key(0), *example(network, channels)))
 
 
-def _as_class(config: Mapping[str, Any], kind: str) -> dict[str, Any]:
+def _as_class(config: Config, kind: str) -> Config:
     """The configuration of a text encoder, whose class the index names."""
     written = config.get("architectures")
     if written not in (None, [kind]):
@@ -266,11 +267,11 @@ def _as_class(config: Mapping[str, Any], kind: str) -> dict[str, Any]:
     return {**config, "architectures": [kind]}
 
 
-def _unet(config: Mapping[str, Any], context: Mapping[str, Any], more: Mapping[str, Any]) -> networks.UNet:
+def _unet(config: Config, context: Config, more: Config) -> networks.UNet:
     return networks.UNet(**diffusers_text_unet.network_fields(config, context.get("pooled_channels")), **more)
 
 
-def unet_example(network: Any, channels: int | None) -> tuple[Any, ...]:
+def unet_example(network: networks.UNet | networks.ControlNet, channels: int | None) -> tuple[PyTree, ...]:
     """Return inputs of a U-Net, for their shapes: x, t, a text, and the size of the picture where it reads one."""
     side = 2 ** (len(network.channels) - 1)
     x = np.zeros((1, side, side, channels or diffusers_text_unet.DEFAULTS["in_channels"]), np.float32)
@@ -279,33 +280,33 @@ def unet_example(network: Any, channels: int | None) -> tuple[Any, ...]:
     if not network.image_size:
         return x, np.zeros(1, np.float32), text
     two, one = np.zeros((1, 2), np.float32), np.zeros(1, np.float32)
-    last: dict[str, Any] = {"score": one} if network.image_size == "score" else {"target": two}
-    return x, one, text, networks.ImageSize(two, two, **last)
+    size = (
+        networks.ImageSize(two, two, score=one) if network.image_size == "score" else networks.ImageSize(two, two, two)
+    )
+    return x, one, text, size
 
 
-def _dit(config: Mapping[str, Any], context: Mapping[str, Any], more: Mapping[str, Any]) -> networks.DiT:
+def _dit(config: Config, context: Config, more: Config) -> networks.DiT:
     return networks.DiT(**diffusers_dit.network_fields(config), **more)
 
 
-def _dit_example(network: Any, channels: int | None) -> tuple[Any, ...]:
+def _dit_example(network: networks.DiT, channels: int | None) -> tuple[np.ndarray, ...]:
     side = network.patch
     in_channels = channels or diffusers_dit.DEFAULTS["in_channels"]
     return np.zeros((1, side, side, in_channels), np.float32), np.zeros(1, np.float32), np.zeros(1, np.int32)
 
 
-def _autoencoder(
-    config: Mapping[str, Any], context: Mapping[str, Any], more: Mapping[str, Any]
-) -> networks.Autoencoder:
+def _autoencoder(config: Config, context: Config, more: Config) -> networks.Autoencoder:
     # float32, which it needs and which costs little
     fields = {name: value for name, value in more.items() if name != "dtype"}
     return networks.Autoencoder(**diffusers_autoencoder.network_fields(config), **fields)
 
 
-def _autoencoder_example(network: Any, channels: int | None) -> tuple[Any, ...]:
+def _autoencoder_example(network: networks.Autoencoder, channels: int | None) -> tuple[np.ndarray, ...]:
     return (np.zeros((1, network.factor, network.factor, network.in_channels), np.float32),)
 
 
-def _text(config: Mapping[str, Any], context: Mapping[str, Any], more: Mapping[str, Any]) -> networks.TextEncoder:
+def _text(config: Config, context: Config, more: Config) -> networks.TextEncoder:
     fields = transformers_clip.network_fields(config)
     if not context.get("penultimate"):
         return networks.TextEncoder(**fields, **more)
@@ -314,7 +315,7 @@ def _text(config: Mapping[str, Any], context: Mapping[str, Any], more: Mapping[s
     return networks.TextEncoder(**fields, skip_last=1, norm_tokens=False, **more)
 
 
-def _text_example(network: Any, channels: int | None) -> tuple[Any, ...]:
+def _text_example(network: networks.TextEncoder, channels: int | None) -> tuple[np.ndarray, ...]:
     return (np.zeros((1, 2), np.int32),)
 
 

@@ -4,9 +4,9 @@ Its parameters are read when they are asked for.
 """
 
 import dataclasses
+import functools
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import jax.numpy as jnp
 
@@ -58,12 +58,14 @@ class Opened:
     @property
     def autoencoder(self) -> networks.Autoencoder:
         """Of the latents."""
-        return self.parts["vae"].network
+        network: networks.Autoencoder = self.parts["vae"].network
+        return network
 
     @property
-    def network(self) -> Any:
-        """The network of latents: a `networks.UNet` or a `networks.DiT`."""
-        return self.parts[self.network_name].network
+    def network(self) -> networks.UNet | networks.DiT:
+        """The network of latents."""
+        network: networks.UNet | networks.DiT = self.parts[self.network_name].network
+        return network
 
     @property
     def network_name(self) -> str:
@@ -107,7 +109,7 @@ class Opened:
             return self.parts[name].params()
         return self.parts[name].params(jnp.dtype(self.dtype), self.storage, on_packed)
 
-    def params(self, on_packed: OnPacked | None = None) -> dict[str, Any]:
+    def params(self, on_packed: OnPacked | None = None) -> dict[str, Params]:
         """Read all parameters, as the pipelines take them: {"text": {…}, "network", "autoencoder"}.
 
         Peak memory is that of the parameters and one array of the files.
@@ -239,9 +241,9 @@ class Opened:
 
 
 def open_model(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     *,
-    weights: str | os.PathLike | None = None,
+    weights: str | os.PathLike[str] | None = None,
     variant: str | None = None,
     dtype: str = "float32",
     remat: bool | str = False,
@@ -285,14 +287,14 @@ def open_model(
     context = {"penultimate": index.kind is model_index.XL}
     single = None if weights is None else model_parts.open_single(index, weights)
     fields = {"dtype": None if dtype == "float32" else dtype, "remat": remat}
-    options: dict[str, Any] = {"variant": variant, "single": single, "fields": fields}
+    open_part = functools.partial(model_parts.opened, index, variant=variant, single=single, fields=fields)
     for name in TOWERS:
         if name in index.parts:
-            parts[name] = model_parts.opened(index, name, context=context, **options)
+            parts[name] = open_part(name, context=context)
     pooled = parts["text_encoder_2"].network.projection if "text_encoder_2" in parts else None
     for name in ("unet", "transformer", "vae"):
         if name in index.parts:
-            parts[name] = model_parts.opened(index, name, context={"pooled_channels": pooled}, **options)
+            parts[name] = open_part(name, context={"pooled_channels": pooled})
     tokenizers = tuple(
         clip_tokenizer.load(index.folder / name, like_transformers=like_diffusers)
         for name in TOKENIZERS
@@ -303,7 +305,7 @@ def open_model(
     return model
 
 
-def arranged(parts: Mapping[str, Params]) -> dict[str, Any]:
+def arranged(parts: Mapping[str, Params]) -> dict[str, Params]:
     """The parameters of parts by their names in the folder, as pipelines take them."""
     text = {name: parts[name] for name in TOWERS if name in parts}
     network = parts["unet"] if "unet" in parts else parts["transformer"]
@@ -357,4 +359,5 @@ def _check_together(model: Opened) -> None:
 
 
 def _in_channels(part: Part) -> int:
-    return part.config.get("in_channels", 4)
+    channels: int = part.config.get("in_channels", 4)
+    return channels

@@ -1,7 +1,6 @@
 """Prompts to pictures by a Stable Diffusion folder: text encoders, U-Net and autoencoder as one function of arrays."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import numpy as np
@@ -9,7 +8,7 @@ from jaxtyping import Array, Float, Integer
 
 from gendiff import networks
 from gendiff.core import checks, records
-from gendiff.core.types import ArrayLike, Count, Params, Scalar
+from gendiff.core.types import ArrayLike, Condition, Count, Params, Scalar
 from gendiff.diffusion.sampling import OnLevel
 from gendiff.diffusion.types import Denoiser
 from gendiff.pipelines.stable_diffusion import latent_pipeline
@@ -57,7 +56,7 @@ class PromptPipeline:
         sizes: tuple[networks.ImageSize, networks.ImageSize] | None = None,
         hint: networks.Hint | None = None,
         change: Edit | None = None,
-        start: Any = None,
+        start: ArrayLike | None = None,
         num_steps: Count | None = None,
         on_level: OnLevel | None = None,
     ) -> Float[Array, "b h w c"]:
@@ -84,8 +83,8 @@ class PromptPipeline:
             TypeError: as `LatentPipeline` does.
         """
         condition, away = self.conditions(params, prompt, negative, sizes, hint)
-        options: dict[str, Any] = {"change": change, "start": start, "num_steps": num_steps, "on_level": on_level}
-        return self.latent(params, key, condition, away, scale, index, **options)
+        inputs = params, key, condition, away, scale, index
+        return self.latent(*inputs, change=change, start=start, num_steps=num_steps, on_level=on_level)
 
     def conditions(
         self,
@@ -94,7 +93,7 @@ class PromptPipeline:
         negative: Words | None,
         sizes: tuple[networks.ImageSize, networks.ImageSize] | None = None,
         hint: networks.Hint | None = None,
-    ) -> tuple[tuple[Any, ...], tuple[Any, ...] | None]:
+    ) -> tuple[tuple[Condition, ...], tuple[Condition, ...] | None]:
         """What the network is told with the prompt and with the negative one, for the methods of `latent`.
 
         Arguments are those of a call.
@@ -110,7 +109,7 @@ class PromptPipeline:
         if self.image_size is False:
             if sizes is not None:
                 raise ValueError("sizes are for networks that are told the size of a picture, and this one is not")
-            both: tuple[Any, ...] = tuple((text,) for text in texts)
+            both: tuple[tuple[Condition, ...], ...] = tuple((text,) for text in texts)
         else:
             both = tuple(zip(texts, self.told_sizes() if sizes is None else sizes, strict=False))
         both = both if hint is None else tuple((*each, hint) for each in both)
@@ -188,7 +187,7 @@ def refined(
         Podell et al., 2023, section 2.5 (from memory).
     """
     checks.integer("entry", entry, 1, len(base.latent.levels) - 2)
-    away: tuple[Any, Any] = (None, None) if negatives is None else negatives
+    away: tuple[Words | None, Words | None] = (None, None) if negatives is None else negatives
     condition, told_away = base.conditions(params[0], prompts[0], away[0])
     latents = base.latent.latents(
         params[0], key, condition, told_away, scale, index, num_steps=entry, on_level=on_level

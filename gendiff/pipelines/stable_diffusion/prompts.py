@@ -2,11 +2,11 @@
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from gendiff.core import checks, records
+from gendiff.core.types import ArrayLike
 from gendiff.data.texts.clip_tokenizer import ClipTokenizer
 from gendiff.data.texts.tokenizer import SHOWN, TruncationWarning
 from gendiff.pipelines.stable_diffusion import prompt_weights
@@ -26,10 +26,10 @@ class Prompt:
             empty.
     """
 
-    ids: tuple[Any, ...]
-    weights: tuple[Any, ...]
-    empty: tuple[Any, ...]
-    blank: Any
+    ids: tuple[ArrayLike, ...]
+    weights: tuple[ArrayLike, ...]
+    empty: tuple[ArrayLike, ...]
+    blank: ArrayLike
 
     @property
     def rows(self) -> int:
@@ -90,7 +90,7 @@ def repeated(prompt: Prompt, times: int) -> Prompt:
     """Each text so many times in a row: for several pictures of each prompt."""
     checks.integer("times", times, 1)
 
-    def each(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    def each(values: tuple[ArrayLike, ...]) -> tuple[np.ndarray, ...]:
         return tuple(np.repeat(value, times, axis=0) for value in values)
 
     return Prompt(each(prompt.ids), each(prompt.weights), prompt.empty, np.repeat(prompt.blank, times))

@@ -4,11 +4,11 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import safetensors.numpy
 
 from gendiff.core.errors import DataError
+from gendiff.core.types import Params
 from gendiff.pipelines.stable_diffusion import model_index
 from gendiff.pipelines.stable_diffusion.model_parts import CONFIG
 from gendiff.pipelines.stable_diffusion.opened import TOKENIZERS, TOWERS, Opened
@@ -17,7 +17,7 @@ TEXTS = (".json", ".txt")
 """Files of tokenizers and schedulers."""
 
 
-def save(path: str | os.PathLike, model: Opened, params: Mapping[str, Any]) -> None:
+def save(path: str | os.PathLike[str], model: Opened, params: Mapping[str, Params]) -> None:
     """Write a folder with other parameters.
 
     Configurations, tokenizers and scheduler are those of the folder that was opened. Parts that are left out here, such

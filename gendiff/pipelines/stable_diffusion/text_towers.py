@@ -1,14 +1,13 @@
 """From prompts to what a network reads: one or two text encoders side by side, rows put together, weights applied."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gendiff import networks
 from gendiff.core import records
-from gendiff.core.types import Params
+from gendiff.core.types import ArrayLike, Params
 from gendiff.pipelines.stable_diffusion.prompts import Prompt
 
 
@@ -59,7 +58,7 @@ class TextTowers:
 
 
 def _tower(
-    encode: Callable[..., networks.Text], params: Params, ids: Any, weights: Any, empty: Any
+    encode: Callable[..., networks.Text], params: Params, ids: ArrayLike, weights: ArrayLike, empty: ArrayLike
 ) -> tuple[Float[Array, "b s e"], Float[Array, "b p"]]:
     """(tokens of all rows, one after the other; pooled encoding of the first row)."""
     ids, weights, empty = jnp.asarray(ids), jnp.asarray(weights), jnp.asarray(empty)

@@ -1,10 +1,8 @@
 """`AutoencoderKL` of diffusers as `networks.Autoencoder`: its fields, and the rules for its parameters."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
-from gendiff.core.types import Params
+from gendiff.core.types import Config, Params
 from gendiff.weights import layouts, settings
 from gendiff.weights import rules as naming
 from gendiff.weights.diffusers import diffusers_blocks
@@ -12,7 +10,7 @@ from gendiff.weights.rules import Arrays, Maker, Rule, convolution, linear, norm
 
 KIND = "AutoencoderKL"
 DOWN, UP = "DownEncoderBlock2D", "UpDecoderBlock2D"
-DEFAULTS: dict[str, Any] = {
+DEFAULTS: Config = {
     "in_channels": 3,
     "out_channels": 3,
     "down_block_types": (DOWN,),
@@ -32,7 +30,7 @@ DEFAULTS: dict[str, Any] = {
     "use_post_quant_conv": True,
     "mid_block_add_attention": True,
 }
-SUPPORTED: dict[str, tuple] = {"act_fn": ("silu", "swish"), "force_upcast": (True, False)}
+SUPPORTED: dict[str, tuple[object, ...]] = {"act_fn": ("silu", "swish"), "force_upcast": (True, False)}
 OPTIONAL: dict[str, tuple[type, ...]] = {
     "sample_size": (int, tuple),
     "shift_factor": (float,),
@@ -41,7 +39,7 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
 }
 
 
-def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
+def network_fields(config: Config) -> Config:
     """Return the fields of `networks.Autoencoder` for the model of a config.json, with equal outputs at any image size.
 
     Its scale and shift are those that pipelines apply beside the model: there, latents are (z -
@@ -70,7 +68,7 @@ def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
+def rules(config: Config) -> tuple[Rule, ...]:
     """Return the rules for every parameter of the model of a config.json.
 
     Raises:
@@ -97,7 +95,7 @@ def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
     return tuple(result)
 
 
-def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, maker: Maker | None = None) -> Params:
+def params(config: Config, arrays: Arrays, like: Params, *, maker: Maker | None = None) -> Params:
     """Return the arrays of a model as the parameters of `networks.Autoencoder(**network_fields(config))`.
 
     Attention layers may have the names of before diffusers 0.13.
@@ -115,7 +113,7 @@ def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, maker: Ma
     return naming.to_ours(diffusers_blocks.renamed(arrays), rules(config), like, maker=maker)
 
 
-def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(config: Config) -> Config:
     values = settings.from_config(config, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
     levels = len(values["block_out_channels"])
     for name, kind in (("down_block_types", DOWN), ("up_block_types", UP)):

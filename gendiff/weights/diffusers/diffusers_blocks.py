@@ -1,8 +1,8 @@
 """Rules that models of diffusers share: for blocks, for a U-Net and its settings, and for former names of attention."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
+from gendiff.core.types import Config
 from gendiff.weights import layouts, settings
 from gendiff.weights.rules import Arrays, Rule, convolution, linear, norm
 
@@ -92,9 +92,7 @@ def unet(levels: int, cosines_first: bool, attending: Callable[[str, str], tuple
     return tuple(result)
 
 
-def unet_fields(
-    kind: str, values: Mapping[str, Any], down_types: tuple[str, ...], up_types: tuple[str, ...]
-) -> dict[str, Any]:
+def unet_fields(kind: str, values: Config, down_types: tuple[str, ...], up_types: tuple[str, ...]) -> Config:
     """Return the fields of `networks.UNet` that follow from settings which all U-Nets have.
 
     Args:
@@ -144,7 +142,7 @@ def unet_fields(
     }
 
 
-def renamed(arrays: Arrays) -> dict[str, Any]:
+def renamed(arrays: Arrays) -> Arrays:
     """Return the arrays with the present names of attention layers in place of those before diffusers 0.13."""
 
     def now(name: str) -> str:

@@ -1,12 +1,7 @@
 """`ControlNetModel` of diffusers as `networks.ControlNet`: its fields, its rules, and the names of a single file."""
 
-from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
-
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import Params
+from gendiff.core.types import Config, Params
 from gendiff.weights import layouts, settings
 from gendiff.weights import rules as naming
 from gendiff.weights.diffusers import diffusers_text_unet, latent_diffusion
@@ -15,7 +10,7 @@ from gendiff.weights.rules import Arrays, Maker, Rule, convolution, linear
 KIND = "ControlNetModel"
 SINGLE_FILE = "control_model."
 """How its names begin in a single file that holds more."""
-OWN: dict[str, Any] = {
+OWN: Config = {
     "conditioning_channels": 3,
     "controlnet_conditioning_channel_order": "rgb",
     "conditioning_embedding_out_channels": (16, 32, 96, 256),
@@ -62,8 +57,8 @@ SHARED = (
         "addition_embed_type_num_heads",
     ),
 )
-DEFAULTS: dict[str, Any] = OWN | {name: diffusers_text_unet.DEFAULTS[name] for name in SHARED}
-SUPPORTED: dict[str, tuple] = {
+DEFAULTS: Config = {**OWN, **{name: diffusers_text_unet.DEFAULTS[name] for name in SHARED}}
+SUPPORTED: dict[str, tuple[object, ...]] = {
     "controlnet_conditioning_channel_order": ("rgb",),
     "global_pool_conditions": (False, True),
 } | {name: values for name, values in diffusers_text_unet.SUPPORTED.items() if name in SHARED}
@@ -72,7 +67,7 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
 }
 
 
-def network_fields(config: Mapping[str, Any], pooled_channels: int | None = None) -> dict[str, Any]:
+def network_fields(config: Config, pooled_channels: int | None = None) -> Config:
     """Return the fields of `networks.ControlNet` for the model of a config.json, with equal outputs at any size.
 
     Their `guess_mode` is no setting of a model, and has no match: it multiplies each residual by a number of its own.
@@ -89,14 +84,14 @@ def network_fields(config: Mapping[str, Any], pooled_channels: int | None = None
         fields = diffusers_text_unet.network_fields(_of_unet(values), pooled_channels)
     except ConfigError as error:
         raise ConfigError(f"{KIND}, for its way down: {error}") from error
-    del fields["out_channels"]
-    return fields | {
+    return {
+        **{name: value for name, value in fields.items() if name != "out_channels"},
         "hint_channels": values["conditioning_embedding_out_channels"],
         "pool": values["global_pool_conditions"],
     }
 
 
-def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
+def rules(config: Config) -> tuple[Rule, ...]:
     """Return the rules for every parameter of the model of a config.json.
 
     Raises:
@@ -113,7 +108,7 @@ def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
     )
 
 
-def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, maker: Maker | None = None) -> Params:
+def params(config: Config, arrays: Arrays, like: Params, *, maker: Maker | None = None) -> Params:
     """Return the arrays of a model as the parameters of `networks.ControlNet(**network_fields(config))`.
 
     Args:
@@ -129,7 +124,7 @@ def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, maker: Ma
     return naming.to_ours(arrays, rules(config), like, maker=maker)
 
 
-def of_single_file(arrays: Arrays, config: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def of_single_file(arrays: Arrays, config: Config) -> Arrays:
     """Return the arrays of a single file under the names of `ControlNetModel`.
 
     Args:
@@ -145,7 +140,7 @@ def of_single_file(arrays: Arrays, config: Mapping[str, Any]) -> dict[str, np.nd
     return latent_diffusion.renamed(arrays, "" if alone else SINGLE_FILE, single_file_names(config))
 
 
-def single_file_names(config: Mapping[str, Any]) -> dict[str, str]:
+def single_file_names(config: Config) -> dict[str, str]:
     """Return what the names of each part of a ControlNet begin with: theirs in the single file, then in diffusers.
 
     Raises:
@@ -162,7 +157,7 @@ def single_file_names(config: Mapping[str, Any]) -> dict[str, str]:
     return names | {"middle_block_out.0": "controlnet_mid_block"}
 
 
-def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(config: Config) -> Config:
     values = settings.from_config(config, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
     hint = values["conditioning_embedding_out_channels"]
     fits = bool(hint) and min(hint) > 0
@@ -170,7 +165,7 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _of_unet(values: Mapping[str, Any]) -> dict[str, Any]:
+def _of_unet(values: Config) -> Config:
     """The settings of a U-Net with this way down."""
     down, up = diffusers_text_unet.DOWN, diffusers_text_unet.UP
     mirrored = tuple(up[down.index(kind)] if kind in down else kind for kind in reversed(values["down_block_types"]))

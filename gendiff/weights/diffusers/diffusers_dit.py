@@ -1,15 +1,12 @@
 """`DiTTransformer2DModel` of diffusers as `networks.DiT`: its fields, and the rules for its parameters."""
 
-from collections.abc import Mapping
-from typing import Any
-
-from gendiff.core.types import Params
+from gendiff.core.types import Config, Params
 from gendiff.weights import layouts, settings
 from gendiff.weights import rules as naming
 from gendiff.weights.rules import Arrays, Maker, Rule, linear
 
 KINDS = ("DiTTransformer2DModel", "Transformer2DModel")
-DEFAULTS: dict[str, Any] = {
+DEFAULTS: Config = {
     "num_attention_heads": 16,
     "attention_head_dim": 72,
     "in_channels": 4,
@@ -37,7 +34,7 @@ DEFAULTS: dict[str, Any] = {
     "interpolation_scale": None,
     "use_additional_conditions": None,
 }
-SUPPORTED: dict[str, tuple] = {
+SUPPORTED: dict[str, tuple[object, ...]] = {
     "dropout": (0.0,),
     "attention_bias": (True,),
     "activation_fn": ("gelu-approximate",),
@@ -57,7 +54,7 @@ SUPPORTED: dict[str, tuple] = {
 OPTIONAL: dict[str, tuple[type, ...]] = {"out_channels": (int,)}
 
 
-def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
+def network_fields(config: Config) -> Config:
     """Return the fields of `networks.DiT` for the model of a config.json.
 
     Outputs are equal on square samples of its sample_size. At other sizes theirs squeezes the positions, ours counts
@@ -80,7 +77,7 @@ def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
+def rules(config: Config) -> tuple[Rule, ...]:
     """Return the rules for every parameter of the model of a config.json.
 
     They keep a time and label embedder in each block; ours has one, so all of theirs must be equal.
@@ -106,7 +103,7 @@ def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
     )
 
 
-def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, maker: Maker | None = None) -> Params:
+def params(config: Config, arrays: Arrays, like: Params, *, maker: Maker | None = None) -> Params:
     """Return the arrays of a model as the parameters of `networks.DiT(**network_fields(config))`.
 
     Args:

@@ -1,9 +1,6 @@
 """`FluxTransformer2DModel` of diffusers as `networks.DiT`: FLUX.1 [dev], [schnell] and those made from them."""
 
-from collections.abc import Mapping
-from typing import Any
-
-from gendiff.core.types import Params
+from gendiff.core.types import Config, Params
 from gendiff.weights import layouts, settings
 from gendiff.weights import rules as naming
 from gendiff.weights.diffusers import diffusers_joint as joint
@@ -13,7 +10,7 @@ KIND = "FluxTransformer2DModel"
 PATCH = 2
 """Side of the squares that their pipeline packs into one token, of which no config.json tells."""
 PACKED = PATCH**2
-DEFAULTS: dict[str, Any] = {
+DEFAULTS: Config = {
     "patch_size": 1,
     "in_channels": 64,
     "out_channels": None,
@@ -26,12 +23,12 @@ DEFAULTS: dict[str, Any] = {
     "guidance_embeds": False,
     "axes_dims_rope": (16, 56, 56),
 }
-SUPPORTED: dict[str, tuple] = {"patch_size": (1,)}
+SUPPORTED: dict[str, tuple[object, ...]] = {"patch_size": (1,)}
 OPTIONAL: dict[str, tuple[type, ...]] = {"out_channels": (int,)}
 POSITIVE = ("num_layers", "num_single_layers", "attention_head_dim", "num_attention_heads")
 
 
-def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
+def network_fields(config: Config) -> Config:
     """Return the fields of `networks.DiT` that make it equal to the model of a config.json, on samples of any size.
 
     Ours takes latents (b, h, w, c) and packs them itself, so it has in_channels / 4 channels. Its times are those of
@@ -73,7 +70,7 @@ def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
+def rules(config: Config) -> tuple[Rule, ...]:
     """Return the rules for every parameter of the model of a config.json.
 
     Raises:
@@ -98,7 +95,7 @@ def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
     )
 
 
-def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, maker: Maker | None = None) -> Params:
+def params(config: Config, arrays: Arrays, like: Params, *, maker: Maker | None = None) -> Params:
     """Return the arrays of a model as the parameters of `networks.DiT(**network_fields(config))`.
 
     Args:

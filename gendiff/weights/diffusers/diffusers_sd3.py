@@ -1,18 +1,15 @@
 """`SD3Transformer2DModel` of diffusers as `networks.DiT`: Stable Diffusion 3 and 3.5, medium and large."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
-from gendiff.core.types import Params
+from gendiff.core.types import Config, Params
 from gendiff.weights import layouts, settings
 from gendiff.weights import rules as naming
 from gendiff.weights.diffusers import diffusers_joint as joint
 from gendiff.weights.rules import Arrays, Maker, Rule, linear
 
 KIND = "SD3Transformer2DModel"
-DEFAULTS: dict[str, Any] = {
+DEFAULTS: Config = {
     "sample_size": 128,  # of training; the table of positions knows it
     "patch_size": 2,
     "in_channels": 16,
@@ -27,7 +24,7 @@ DEFAULTS: dict[str, Any] = {
     "dual_attention_layers": (),
     "qk_norm": None,
 }
-SUPPORTED: dict[str, tuple] = {"qk_norm": (None, "rms_norm")}
+SUPPORTED: dict[str, tuple[object, ...]] = {"qk_norm": (None, "rms_norm")}
 OPTIONAL: dict[str, tuple[type, ...]] = {"out_channels": (int,)}
 POSITIVE = (
     "patch_size",
@@ -39,7 +36,7 @@ POSITIVE = (
 )
 
 
-def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
+def network_fields(config: Config) -> Config:
     """Return the fields of `networks.DiT` for the model of a config.json.
 
     Outputs are equal on samples up to the size of its table of positions. A text is
@@ -79,7 +76,7 @@ def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
+def rules(config: Config) -> tuple[Rule, ...]:
     """Return the rules for every parameter of the model of a config.json.
 
     Their last block asks queries of the text whose answers it leaves out. Ours has none, so no rule names the arrays of
@@ -109,7 +106,7 @@ def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
     )
 
 
-def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, maker: Maker | None = None) -> Params:
+def params(config: Config, arrays: Arrays, like: Params, *, maker: Maker | None = None) -> Params:
     """Return the arrays of a model as the parameters of `networks.DiT(**network_fields(config))`.
 
     Args:
@@ -128,7 +125,7 @@ def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, maker: Ma
     )
 
 
-def arrays(config: Mapping[str, Any], params: Params) -> dict[str, np.ndarray]:
+def arrays(config: Config, params: Params) -> dict[str, np.ndarray]:
     """Return parameters of ours as all arrays of the model, under its names: those of `unused` hold 0.
 
     Raises:
@@ -140,7 +137,7 @@ def arrays(config: Mapping[str, Any], params: Params) -> dict[str, np.ndarray]:
     return result | {name: np.zeros(shape, dtype) for name, shape in unused(config).items()}
 
 
-def unused(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+def unused(config: Config) -> dict[str, tuple[int, ...]]:
     """Return the shapes, by name, of arrays that no output depends on: the queries of the text in the last block.
 
     Raises:

@@ -1,10 +1,8 @@
 """`UNet2DConditionModel` of diffusers as `networks.UNet`: Stable Diffusion 1, 2, XL and its refiner."""
 
 import functools
-from collections.abc import Mapping
-from typing import Any
 
-from gendiff.core.types import Params
+from gendiff.core.types import Config, Params
 from gendiff.weights import layouts, settings
 from gendiff.weights import rules as naming
 from gendiff.weights.diffusers import diffusers_blocks
@@ -17,7 +15,7 @@ DOWN, UP, MIDDLE = (
     "UNetMidBlock2DCrossAttn",
 )
 FREQUENCIES = 256  # as many as networks.image_size has
-DEFAULTS: dict[str, Any] = {
+DEFAULTS: Config = {
     "sample_size": None,
     "in_channels": 4,
     "out_channels": 4,
@@ -67,7 +65,7 @@ DEFAULTS: dict[str, Any] = {
     "cross_attention_norm": None,
     "addition_embed_type_num_heads": 64,  # of another addition_embed_type
 }
-SUPPORTED: dict[str, tuple] = {
+SUPPORTED: dict[str, tuple[object, ...]] = {
     "center_input_sample": (False,),
     "flip_sin_to_cos": (True, False),
     "freq_shift": (0, 1),
@@ -112,7 +110,7 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
 }
 
 
-def network_fields(config: Mapping[str, Any], pooled_channels: int | None = None) -> dict[str, Any]:
+def network_fields(config: Config, pooled_channels: int | None = None) -> Config:
     """Return the fields of `networks.UNet` that make it equal to the model of a config.json, on samples of any size.
 
     A text is `networks.Text(tokens, mask, pooled)`. Theirs sees every token, padding too, so the mask of an equal call
@@ -128,10 +126,10 @@ def network_fields(config: Mapping[str, Any], pooled_channels: int | None = None
         ConfigError: that names the setting and value without a match.
     """
     values, fields = _followed(config)
-    return fields | _added(values, pooled_channels)
+    return {**fields, **_added(values, pooled_channels)}
 
 
-def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
+def rules(config: Config) -> tuple[Rule, ...]:
     """Return the rules for every parameter of the model of a config.json.
 
     Raises:
@@ -147,7 +145,7 @@ def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
     )
 
 
-def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, maker: Maker | None = None) -> Params:
+def params(config: Config, arrays: Arrays, like: Params, *, maker: Maker | None = None) -> Params:
     """Return the arrays of a model as the parameters of `networks.UNet(**network_fields(config))`.
 
     Args:
@@ -163,12 +161,12 @@ def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, maker: Ma
     return naming.to_ours(arrays, rules(config), like, maker=maker)
 
 
-def _followed(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _followed(config: Config) -> tuple[Config, Config]:
     """The settings of a config.json, and the fields that follow from them, but for what is added to the time."""
     values = settings.from_config(config, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
     levels = len(values["block_out_channels"])
-    for name in ("layers_per_block", "cross_attention_dim"):
-        values[name] = _one(name, values[name], levels)
+    single = ("layers_per_block", "cross_attention_dim")
+    values = {**values, **{name: _one(name, values[name], levels) for name in single}}
     for name in ("attention_head_dim", "transformer_layers_per_block"):
         _check_levels(name, values[name], levels)
     fields = diffusers_blocks.unet_fields(KIND, values, DOWN, UP)
@@ -178,7 +176,8 @@ def _followed(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]
         settings.refuse_unless(
             width % number == 0, KIND, "attention_head_dim", heads, f"it counts heads, which divide {width} channels"
         )
-    return values, fields | {
+    return values, {
+        **fields,
         "heads": heads,
         "text_channels": values["cross_attention_dim"],
         "null_text": False,
@@ -187,7 +186,7 @@ def _followed(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]
     }
 
 
-def _check_levels(name: str, value: Any, levels: int) -> None:
+def _check_levels(name: str, value: int | tuple[int | None, ...] | None, levels: int) -> None:
     each = value if isinstance(value, tuple) else (value,) * levels
     fits = len(each) == levels and all(one is not None and one > 0 for one in each)
     settings.refuse_unless(
@@ -195,7 +194,7 @@ def _check_levels(name: str, value: Any, levels: int) -> None:
     )
 
 
-def _one(name: str, value: Any, levels: int) -> Any:
+def _one(name: str, value: int | tuple[int | None, ...] | None, levels: int) -> int | None:
     """The number that is the same for all levels."""
     _check_levels(name, value, levels)
     each = value if isinstance(value, tuple) else (value,)
@@ -203,7 +202,7 @@ def _one(name: str, value: Any, levels: int) -> Any:
     return each[0]
 
 
-def _added(values: Mapping[str, Any], pooled: int | None) -> dict[str, Any]:
+def _added(values: Config, pooled: int | None) -> Config:
     """The fields of what joins the time: the pooled text, then the numbers of an ImageSize."""
     if values["addition_embed_type"] is None:
         settings.refuse_unless(

@@ -1,16 +1,13 @@
 """`UNet2DModel` of diffusers as `networks.UNet`: the fields of the network, and the rules for its parameters."""
 
-from collections.abc import Mapping
-from typing import Any
-
-from gendiff.core.types import Params
+from gendiff.core.types import Config, Params
 from gendiff.weights import rules as naming
 from gendiff.weights import settings
 from gendiff.weights.diffusers import diffusers_blocks
 from gendiff.weights.rules import Arrays, Rule
 
 KIND = "UNet2DModel"
-DEFAULTS: dict[str, Any] = {
+DEFAULTS: Config = {
     "sample_size": None,
     "in_channels": 3,
     "out_channels": 3,
@@ -40,7 +37,7 @@ DEFAULTS: dict[str, Any] = {
     "num_class_embeds": None,
     "num_train_timesteps": None,  # of learned times only
 }
-SUPPORTED: dict[str, tuple] = {
+SUPPORTED: dict[str, tuple[object, ...]] = {
     "center_input_sample": (False,),
     "time_embedding_type": ("positional",),
     "freq_shift": (0, 1),
@@ -73,7 +70,7 @@ DOWN = ("AttnDownBlock2D", "DownBlock2D", "ResnetDownsampleBlock2D")
 UP = ("AttnUpBlock2D", "UpBlock2D", "ResnetUpsampleBlock2D")
 
 
-def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
+def network_fields(config: Config) -> Config:
     """Return the fields of `networks.UNet` that make it equal to the model of a config.json, on samples of any size.
 
     Of num_class_embeds rows the last becomes that of NO_LABEL.
@@ -84,7 +81,7 @@ def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
     return _followed(config)[1]
 
 
-def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
+def rules(config: Config) -> tuple[Rule, ...]:
     """Return the rules for every parameter of the model of a config.json.
 
     Raises:
@@ -94,7 +91,7 @@ def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
     return diffusers_blocks.unet(len(fields["channels"]), values["flip_sin_to_cos"], diffusers_blocks.attention)
 
 
-def params(config: Mapping[str, Any], arrays: Arrays, like: Params) -> Params:
+def params(config: Config, arrays: Arrays, like: Params) -> Params:
     """Return the arrays of a model as the parameters of `networks.UNet(**network_fields(config))`.
 
     Attention layers may have the names of before diffusers 0.13.
@@ -111,7 +108,7 @@ def params(config: Mapping[str, Any], arrays: Arrays, like: Params) -> Params:
     return naming.to_ours(diffusers_blocks.renamed(arrays), rules(config), like)
 
 
-def _followed(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _followed(config: Config) -> tuple[Config, Config]:
     """The settings of a config.json, and the fields that follow from them."""
     values = settings.from_config(config, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
     fields = diffusers_blocks.unet_fields(KIND, values, DOWN, UP)
@@ -131,4 +128,4 @@ def _followed(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]
         "middle_attention": values["add_attention"],
         "resampling": "block" if changes == {"resnet"} else "convolution",
     }
-    return values, fields | attention | ({"heads": 1} if head is None else {"head_size": head})
+    return values, {**fields, **attention, **({"heads": 1} if head is None else {"head_size": head})}

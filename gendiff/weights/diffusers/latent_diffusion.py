@@ -6,11 +6,11 @@ opens it.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 from gendiff.core.errors import CheckpointMismatchError
+from gendiff.core.types import Config
 from gendiff.weights.diffusers import diffusers_autoencoder, diffusers_text_unet
-from gendiff.weights.rules import Arrays
+from gendiff.weights.rules import Arrays, ForeignArray
 from gendiff.weights.streamed import StoredArray
 
 UNET, AUTOENCODER = "model.diffusion_model.", "first_stage_model."
@@ -30,7 +30,7 @@ _AUTOENCODER_RESIDUAL = {name: name for name in ("norm1", "conv1", "norm2", "con
 _ATTENTION = {"norm": "group_norm", "q": "to_q", "k": "to_k", "v": "to_v", "proj_out": "to_out.0"}
 
 
-def unet(arrays: Arrays, config: Mapping[str, Any], pooled_channels: int | None = None) -> dict[str, Any]:
+def unet(arrays: Arrays, config: Config, pooled_channels: int | None = None) -> dict[str, ForeignArray]:
     """Return the arrays of the U-Net under the names of `UNet2DConditionModel`, for `diffusers_text_unet.params`.
 
     Args:
@@ -46,7 +46,7 @@ def unet(arrays: Arrays, config: Mapping[str, Any], pooled_channels: int | None 
     return renamed(arrays, UNET, unet_names(config, pooled_channels))
 
 
-def autoencoder(arrays: Arrays, config: Mapping[str, Any]) -> dict[str, Any]:
+def autoencoder(arrays: Arrays, config: Config) -> dict[str, ForeignArray]:
     """Return the arrays of the autoencoder under the names of `AutoencoderKL`, for `diffusers_autoencoder.params`.
 
     Its attention has convolutions of single pixels in place of linear layers; they come back as matrices.
@@ -63,7 +63,7 @@ def autoencoder(arrays: Arrays, config: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _matrix(array) if _is_pixel_of_attention(name, array) else array for name, array in named.items()}
 
 
-def unet_names(config: Mapping[str, Any], pooled_channels: int | None = None) -> dict[str, str]:
+def unet_names(config: Config, pooled_channels: int | None = None) -> dict[str, str]:
     """Return what the names of each part of a U-Net begin with: theirs in the single file, then in diffusers.
 
     Args:
@@ -110,7 +110,7 @@ def unet_names(config: Mapping[str, Any], pooled_channels: int | None = None) ->
     return names | _within(residual, _RESIDUAL)
 
 
-def autoencoder_names(config: Mapping[str, Any]) -> dict[str, str]:
+def autoencoder_names(config: Config) -> dict[str, str]:
     """Return what the names of each part of an autoencoder begin with: theirs in the single file, then in diffusers.
 
     Raises:
@@ -138,7 +138,7 @@ def autoencoder_names(config: Mapping[str, Any]) -> dict[str, str]:
     return names | _within(residual, _AUTOENCODER_RESIDUAL) | _within(attention, _ATTENTION)
 
 
-def renamed(arrays: Arrays, prefix: str, names: Mapping[str, str]) -> dict[str, Any]:
+def renamed(arrays: Arrays, prefix: str, names: Mapping[str, str]) -> dict[str, ForeignArray]:
     """Return the arrays of one model of a file under other names.
 
     Those whose name is not known keep it, for `rules.to_ours` to refuse.
@@ -179,9 +179,9 @@ def _within(blocks: Mapping[str, str], parts: Mapping[str, str]) -> dict[str, st
     return {f"{theirs}.{part}": f"{name}.{now}" for theirs, name in blocks.items() for part, now in parts.items()}
 
 
-def _is_pixel_of_attention(name: str, array: Any) -> bool:
+def _is_pixel_of_attention(name: str, array: ForeignArray) -> bool:
     return ".attentions." in name and array.ndim == 4 and array.shape[2:] == (1, 1)
 
 
-def _matrix(array: Any) -> Any:
+def _matrix(array: ForeignArray) -> ForeignArray:
     return array.reshaped(array.shape[:2]) if isinstance(array, StoredArray) else array[:, :, 0, 0]

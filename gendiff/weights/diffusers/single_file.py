@@ -6,16 +6,16 @@ parts of one array are parts of it.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from gendiff.core.errors import CheckpointMismatchError
+from gendiff.core.types import Config
 from gendiff.weights.diffusers import latent_diffusion
+from gendiff.weights.rules import Arrays, ForeignArray
 from gendiff.weights.streamed import StoredArray
 from gendiff.weights.transformers import transformers_clip
 
-Array = StoredArray | np.ndarray
 TRANSFORMERS: Mapping[str, tuple[str, ...]] = {
     "text_encoder": ("cond_stage_model.transformer.", "conditioner.embedders.0.transformer.")
 }
@@ -59,7 +59,7 @@ LEFT_OUT = (
 SHOWN = 3
 
 
-def parts(arrays: Mapping[str, Array], configs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Array]]:
+def parts(arrays: Arrays, configs: Mapping[str, Config]) -> dict[str, dict[str, ForeignArray]]:
     """Return the arrays of each part under the names that diffusers and transformers give them.
 
     Args:
@@ -71,7 +71,7 @@ def parts(arrays: Mapping[str, Array], configs: Mapping[str, Mapping[str, Any]])
         ConfigError: as `network_fields` of a part does.
         CheckpointMismatchError: for a part that the file lacks, and arrays that belong to no part.
     """
-    result: dict[str, dict[str, Array]] = {}
+    result: dict[str, dict[str, ForeignArray]] = {}
     pooled = configs["text_encoder_2"].get("projection_dim") if "text_encoder_2" in configs else None
     used: list[str] = []
     for name, config in configs.items():
@@ -92,7 +92,7 @@ def parts(arrays: Mapping[str, Array], configs: Mapping[str, Mapping[str, Any]])
     return result
 
 
-def _prefix(arrays: Mapping[str, Array], part: str) -> str:
+def _prefix(arrays: Arrays, part: str) -> str:
     """How the names of a part begin in this file."""
     known = {"unet": (latent_diffusion.UNET,), "vae": (latent_diffusion.AUTOENCODER,)}
     allowed = known.get(part, (*TRANSFORMERS.get(part, ()), *OPEN_CLIP.get(part, ())))
@@ -105,14 +105,14 @@ def _prefix(arrays: Mapping[str, Array], part: str) -> str:
     )
 
 
-def _of_open_clip(arrays: Mapping[str, Array], config: Mapping[str, Any]) -> dict[str, Array]:
+def _of_open_clip(arrays: Arrays, config: Config) -> dict[str, ForeignArray]:
     """Under the names of transformers.
 
     Blocks that the configuration does not have are left out, and so is a projection.
     """
     depth = config.get("num_hidden_layers", transformers_clip.DEFAULTS["num_hidden_layers"])
     projected = config.get("architectures") == [transformers_clip.PROJECTED]
-    model, result = transformers_clip.PREFIX, dict[str, Array]()
+    model, result = transformers_clip.PREFIX, dict[str, ForeignArray]()
     for name, array in arrays.items():
         head, _, rest = name.removeprefix("transformer.resblocks.").partition(".")
         if name in NO_PARAMETERS or (name == _PROJECTION and not projected):
@@ -129,7 +129,7 @@ def _of_open_clip(arrays: Mapping[str, Array], config: Mapping[str, Any]) -> dic
     return result
 
 
-def _of_block(name: str, array: Array) -> dict[str, Array]:
+def _of_block(name: str, array: ForeignArray) -> dict[str, ForeignArray]:
     """One array of a block, or the three parts of the one that holds queries, keys and values."""
     if name.startswith("attn.in_proj_"):
         kind, rows = name.removeprefix("attn.in_proj_"), array.shape[0] // 3
@@ -138,5 +138,5 @@ def _of_block(name: str, array: Array) -> dict[str, Array]:
     return {f"{_BLOCK.get(head, head)}.{kind}": array}
 
 
-def _rows(array: Array, first: int, count: int) -> Array:
+def _rows(array: ForeignArray, first: int, count: int) -> ForeignArray:
     return array.rows(first, count) if isinstance(array, StoredArray) else array[first : first + count]

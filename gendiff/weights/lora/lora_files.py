@@ -13,7 +13,6 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +22,7 @@ from gendiff.core import files as whole_files
 from gendiff.core import json_object, trees
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.core.low_rank import LowRank
-from gendiff.core.types import Params
+from gendiff.core.types import Config, Params
 from gendiff.weights import files
 from gendiff.weights import rules as naming
 from gendiff.weights.lora import lora_layers, lora_names, lora_settings, low_rank_factors
@@ -36,7 +35,7 @@ STEM, SETTINGS = "adapter_model", "adapter_config.json"
 """Of the folder that peft writes."""
 
 
-def load(path: str | os.PathLike, models: Mapping[str, Adaptable]) -> dict[str, Params]:
+def load(path: str | os.PathLike[str], models: Mapping[str, Adaptable]) -> dict[str, Params]:
     """Read a `.safetensors` file, or the folder of an adapter that peft wrote.
 
     Also known as: adapter weights.
@@ -64,9 +63,7 @@ def load(path: str | os.PathLike, models: Mapping[str, Adaptable]) -> dict[str, 
     return from_arrays(files.load(file / f"{STEM}.safetensors"), models, json_object.read(settings))
 
 
-def from_arrays(
-    arrays: Arrays, models: Mapping[str, Adaptable], settings: Mapping[str, Any] | None = None
-) -> dict[str, Params]:
+def from_arrays(arrays: Arrays, models: Mapping[str, Adaptable], settings: Config | None = None) -> dict[str, Params]:
     """Turn the arrays of a file into trees of low-rank changes, in the dtype of the parameters, at least float32.
 
     A convolution of single pixels may have its factors as matrices, and a linear layer may have them as such
@@ -142,7 +139,7 @@ def to_arrays(loras: Mapping[str, Params], models: Mapping[str, Adaptable]) -> d
     return arrays
 
 
-def save(path: str | os.PathLike, loras: Mapping[str, Params], models: Mapping[str, Adaptable]) -> None:
+def save(path: str | os.PathLike[str], loras: Mapping[str, Params], models: Mapping[str, Adaptable]) -> None:
     """Write a `.safetensors` file that `load_lora_weights` of diffusers reads, whole or not at all.
 
     Args:
@@ -167,7 +164,7 @@ def save(path: str | os.PathLike, loras: Mapping[str, Params], models: Mapping[s
         safetensors.numpy.save_file(arrays, temporary, {"format": "pt"})
 
 
-def _is_change(value: Any) -> bool:
+def _is_change(value: object) -> bool:
     return isinstance(value, LowRank)
 
 
@@ -189,7 +186,7 @@ def _by_layer(
     return result, wrong
 
 
-def _scaled(name: str, layer: Layer, parts: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> Factors:
+def _scaled(name: str, layer: Layer, parts: Mapping[str, np.ndarray], settings: Config) -> Factors:
     """The factors in the shape of the layer, with α / r in the second one."""
     down, up = (np.asarray(parts[role], np.float32) for role in (DOWN, UP))
     rank, alpha = len(down), lora_settings.alpha(settings, name)

@@ -2,20 +2,20 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from gendiff.core import packed, trees
 from gendiff.core.renamed import renamed
-from gendiff.core.types import Params
+from gendiff.core.types import Config, Params
 from gendiff.weights import layouts
 from gendiff.weights import rules as naming
 from gendiff.weights.diffusers import diffusers_text_unet, latent_diffusion
 from gendiff.weights.lora import low_rank_factors
 from gendiff.weights.lora.lora_names import ALPHA, DOWN, UP
-from gendiff.weights.rules import Rule
+from gendiff.weights.rules import Rule, Shape
 from gendiff.weights.transformers import transformers_clip
 
 
@@ -49,7 +49,7 @@ class Layer(NamedTuple):
     shape: tuple[int, ...]
 
 
-def unet(config: Mapping[str, Any], like: Params) -> Adaptable:
+def unet(config: Config, like: Params) -> Adaptable:
     """Return the U-Net of Stable Diffusion, whose layers files call by the names of diffusers or of a single file.
 
     Args:
@@ -62,7 +62,7 @@ def unet(config: Mapping[str, Any], like: Params) -> Adaptable:
     return Adaptable(diffusers_text_unet.rules(config), like, latent_diffusion.unet_names(config))
 
 
-def text_encoder(config: Mapping[str, Any], like: Params) -> Adaptable:
+def text_encoder(config: Config, like: Params) -> Adaptable:
     """Return the text tower of a CLIP, as Stable Diffusion has one or two.
 
     Args:
@@ -75,7 +75,7 @@ def text_encoder(config: Mapping[str, Any], like: Params) -> Adaptable:
     return Adaptable(transformers_clip.rules(config), like, {})
 
 
-def kernels(model: Adaptable) -> dict[str, Any]:
+def kernels(model: Adaptable) -> dict[str, Shape | packed.PackedKernel]:
     """Return every parameter of a network, or its shape, by its path; a packed kernel is one."""
     return trees.paths(model.like, is_leaf=packed.is_packed)
 

@@ -7,9 +7,9 @@ adapter_config.json.
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from gendiff.core.errors import ConfigError
+from gendiff.core.types import Config
 from gendiff.weights.lora import lora_names
 
 HEADER = "lora_adapter_metadata"
@@ -31,7 +31,7 @@ NOTES = {
 }
 """Settings that change nothing about arrays which are there."""
 SCALES = {"lora_alpha", "alpha_pattern", "use_rslora"}
-FIXED: dict[str, tuple[Any, ...]] = {
+FIXED: dict[str, tuple[object, ...]] = {
     "peft_type": ("LORA", None),
     "bias": ("none", None),
     "init_lora_weights": (True, False, None, "gaussian", "eva", "orthogonal"),  # others change the base too
@@ -41,7 +41,7 @@ LONGEST = 1000
 """Characters of a regular expression in alpha_pattern."""
 
 
-def of_header(header: Mapping[str, str]) -> dict[str, Any]:
+def of_header(header: Mapping[str, str]) -> Config:
     """Return the settings that a file's header holds; none where it has no such entry.
 
     Raises:
@@ -59,7 +59,7 @@ def of_header(header: Mapping[str, str]) -> dict[str, Any]:
     return settings
 
 
-def of_network(settings: Mapping[str, Any], network: str) -> dict[str, Any]:
+def of_network(settings: Config, network: str) -> Config:
     """Return the settings of one network, without its name before them. Those that name no network are of all.
 
     The keys of alpha_pattern are regular expressions, and become patterns of `re`. Their length is bounded, the time
@@ -96,7 +96,7 @@ def of_network(settings: Mapping[str, Any], network: str) -> dict[str, Any]:
     return result | {"alpha_pattern": {_compiled(key): value for key, value in pattern.items()}}
 
 
-def alpha(settings: Mapping[str, Any], layer: str) -> float | None:
+def alpha(settings: Config, layer: str) -> float | None:
     """Return what the settings of a network give a layer as α, or None where they say nothing.
 
     Of alpha_pattern the first key counts that matches the end of the name, from its beginning or from a point on. A

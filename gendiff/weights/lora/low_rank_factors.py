@@ -11,13 +11,14 @@ are not all 0. So any change of ours has factors in their layout, and both ways 
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from gendiff.core.low_rank import LowRank
+from gendiff.core.types import DType
 from gendiff.weights import layouts
 from gendiff.weights.rules import Rule
 
@@ -47,7 +48,7 @@ def shapes(rule: Rule, kernel: tuple[int, ...]) -> list[tuple[int, ...]]:
     return [part.shape for part in rule.parts(np.broadcast_to(np.zeros((), np.float32), kernel))]
 
 
-def joined(rule: Rule, kernel: tuple[int, ...], parts: Mapping[int, Factors], dtype: Any = np.float32) -> LowRank:
+def joined(rule: Rule, kernel: tuple[int, ...], parts: Mapping[int, Factors], dtype: DType = np.float32) -> LowRank:
     """Join the changes of the layers of one kernel.
 
     Args:

@@ -12,7 +12,7 @@ import numpy as np
 
 from gendiff.core.errors import ConfigError
 from gendiff.core.packed import PackedKernel
-from gendiff.core.types import Params
+from gendiff.core.types import Config, Params
 from gendiff.weights import layouts, settings
 from gendiff.weights import rules as naming
 from gendiff.weights.quantised import gguf_blocks
@@ -159,7 +159,7 @@ def _kernel(rows: list[tuple[str, np.ndarray]], parts: list[Packed]) -> PackedKe
     return JoinedKernel(tuple(gguf_blocks.kernel(kind, blocks, (inputs, len(blocks))) for kind, blocks in rows))
 
 
-def _settings(file: Gguf) -> dict[str, Any]:
+def _settings(file: Gguf) -> Config:
     architecture = file.metadata.get("general.architecture")
     if architecture != KIND:
         raise ConfigError(f"general.architecture = {architecture!r}: these rules are for {KIND!r}")

@@ -3,17 +3,17 @@
 import functools
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import safetensors.numpy
 
 from gendiff.core import trees
 from gendiff.core.errors import CheckpointMismatchError, ConfigError, DataError
-from gendiff.core.types import Params
+from gendiff.core.types import Config, Params
 from gendiff.weights import files
 from gendiff.weights import rules as naming
 from gendiff.weights.quantised import gguf, gguf_llama
@@ -38,12 +38,12 @@ class Foreign(NamedTuple):
         params: (parameters of that network, or their shapes) -> its parameters.
     """
 
-    fields: dict[str, Any]
-    config: dict[str, Any]
+    fields: Config
+    config: Config
     params: Callable[[Params], Params]
 
 
-def load(path: str | os.PathLike, *, packed: bool = False) -> Foreign:
+def load(path: str | os.PathLike[str], *, packed: bool = False) -> Foreign:
     """Read a model.
 
     Args:
@@ -71,7 +71,7 @@ def load(path: str | os.PathLike, *, packed: bool = False) -> Foreign:
     )
 
 
-def save(path: str | os.PathLike, params: Params, config: Mapping[str, Any]) -> None:
+def save(path: str | os.PathLike[str], params: Params, config: Config) -> None:
     """Write a folder that transformers loads: config.json and model.safetensors.
 
     Args:
@@ -109,7 +109,7 @@ def save(path: str | os.PathLike, params: Params, config: Mapping[str, Any]) -> 
     (folder / "config.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
 
 
-def module_of(config: Mapping[str, Any]) -> ModuleType:
+def module_of(config: Config) -> ModuleType:
     """Return the module with the rules of a configuration, by its `architectures` or, without these, its `model_type`.
 
     Raises:
@@ -123,7 +123,7 @@ def module_of(config: Mapping[str, Any]) -> ModuleType:
     raise ConfigError(f"architectures = {named!r} with model_type = {kind!r} has no rules here, only {known}")
 
 
-def _check_fit(ours: Mapping[str, Any], rules: tuple[naming.Rule, ...], fields: Mapping[str, Any]) -> None:
+def _check_fit(ours: naming.Arrays, rules: tuple[naming.Rule, ...], fields: Config) -> None:
     """All that the configuration has is there, in its own widths: transformers would draw what is missing at random."""
     heads, width = fields["heads"], fields["width"]
     shared, size = fields.get("key_value_heads") or heads, fields.get("head_size") or width // heads

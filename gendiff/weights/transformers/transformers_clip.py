@@ -4,17 +4,14 @@ Stable Diffusion 1 and 2 keep their encoder of prompts in this form, in the fold
 `files.load_folder("text_encoder", stem="model")` reads it.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
-from gendiff.core.types import Params
+from gendiff.core.types import Config, Params
 from gendiff.weights import layouts, settings
 from gendiff.weights import rules as naming
 from gendiff.weights.rules import Arrays, Maker, Rule, linear, norm
 
 KIND, PROJECTED = "CLIPTextModel", "CLIPTextModelWithProjection"
 ACTIVATIONS = {"quick_gelu": "quick_gelu", "gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
-DEFAULTS: dict[str, Any] = {
+DEFAULTS: Config = {
     "vocab_size": 49408,
     "hidden_size": 512,
     "intermediate_size": 2048,
@@ -35,7 +32,7 @@ DEFAULTS: dict[str, Any] = {
     "architectures": (KIND,),
     "model_type": "clip_text_model",
 }
-SUPPORTED: dict[str, tuple] = {
+SUPPORTED: dict[str, tuple[object, ...]] = {
     "architectures": ((KIND,), (PROJECTED,), None),
     "model_type": ("clip_text_model",),
     "hidden_act": tuple(ACTIVATIONS),
@@ -55,7 +52,7 @@ BUFFER = "text_model.embeddings.position_ids"
 """0, 1, 2, …, which older files hold."""
 
 
-def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
+def network_fields(config: Config) -> Config:
     """Return the fields of `networks.TextEncoder` that make it equal to the model of a config.json.
 
     Where eos_token_id is 2, as in older files, texts are taken to end with the last id of the vocabulary, as CLIP's do.
@@ -83,7 +80,7 @@ def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
+def rules(config: Config) -> tuple[Rule, ...]:
     """Return the rules for every parameter of the model of a config.json.
 
     Raises:
@@ -106,7 +103,7 @@ def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
     )
 
 
-def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, maker: Maker | None = None) -> Params:
+def params(config: Config, arrays: Arrays, like: Params, *, maker: Maker | None = None) -> Params:
     """Return the arrays of a model as the parameters of `networks.TextEncoder(**network_fields(config))`.
 
     Args:

@@ -3,10 +3,7 @@
 Its linear layers are stored as (in, out), as here, and queries, keys and values are one array.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
-from gendiff.core.types import Params
+from gendiff.core.types import Config, Params
 from gendiff.weights import layouts, settings
 from gendiff.weights import rules as naming
 from gendiff.weights.rules import Arrays, Rule, norm
@@ -14,7 +11,7 @@ from gendiff.weights.transformers import transformers_llama
 
 KIND = "GPT2LMHeadModel"
 ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu", "silu": "silu"}
-DEFAULTS: dict[str, Any] = {
+DEFAULTS: Config = {
     "vocab_size": 50257,
     "n_positions": 1024,
     "n_ctx": None,  # the same in older files
@@ -48,7 +45,7 @@ DEFAULTS: dict[str, Any] = {
     "architectures": (KIND,),
     "model_type": "gpt2",
 }
-SUPPORTED: dict[str, tuple] = {
+SUPPORTED: dict[str, tuple[object, ...]] = {
     "architectures": ((KIND,), None),
     "model_type": ("gpt2",),
     "activation_function": tuple(ACTIVATIONS),
@@ -70,7 +67,7 @@ BUFFERS = (".attn.bias", ".attn.masked_bias")
 """How the names of masks end, which older files hold."""
 
 
-def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
+def network_fields(config: Config) -> Config:
     """Return the fields of `networks.LanguageModel` that make it equal to the model of a config.json.
 
     Raises:
@@ -102,7 +99,7 @@ def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
+def rules(config: Config) -> tuple[Rule, ...]:
     """Return the rules for every parameter of the model of a config.json, and no others.
 
     Raises:
@@ -126,7 +123,7 @@ def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
     )
 
 
-def params(config: Mapping[str, Any], arrays: Arrays, like: Params) -> Params:
+def params(config: Config, arrays: Arrays, like: Params) -> Params:
     """Return the arrays of a model as the parameters of `networks.LanguageModel(**network_fields(config))`.
 
     Args:

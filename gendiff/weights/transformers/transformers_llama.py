@@ -4,12 +4,9 @@ SmolLM, Llama 2 and 3, TinyLlama and many others are stored so. `files.load_fold
 folders, also in parts.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
-from gendiff.core.types import Params
+from gendiff.core.types import Config, Params
 from gendiff.weights import layouts, settings
 from gendiff.weights import rules as naming
 from gendiff.weights.rules import Arrays, Rule
@@ -17,7 +14,7 @@ from gendiff.weights.transformers import transformers_rotary
 
 KIND = "LlamaForCausalLM"
 ACTIVATIONS = {"silu": "silu", "gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
-OF_EVERY_DECODER: dict[str, Any] = {
+OF_EVERY_DECODER: Config = {
     "hidden_size": 4096,
     "num_hidden_layers": 32,
     "num_attention_heads": 32,
@@ -33,7 +30,7 @@ OF_EVERY_DECODER: dict[str, Any] = {
     **transformers_rotary.DEFAULTS,
     **settings.NOTES_OF_TRANSFORMERS,
 }
-DEFAULTS: dict[str, Any] = {
+DEFAULTS: Config = {
     **OF_EVERY_DECODER,
     "vocab_size": 32000,
     "intermediate_size": 11008,
@@ -49,7 +46,7 @@ DEFAULTS: dict[str, Any] = {
     "architectures": (KIND,),
     "model_type": "llama",
 }
-SUPPORTED: dict[str, tuple] = {
+SUPPORTED: dict[str, tuple[object, ...]] = {
     "architectures": ((KIND,), None),
     "model_type": ("llama",),
     "hidden_act": tuple(ACTIVATIONS),
@@ -71,20 +68,21 @@ BUFFER = ".rotary_emb.inv_freq"
 """How the names of frequencies end, which older files hold."""
 
 
-def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
+def network_fields(config: Config) -> Config:
     """Return the fields of `networks.LanguageModel` that make it equal to the model of a config.json.
 
     Raises:
         ConfigError: that names the setting and value without a match.
     """
     values = settings.from_config(config, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
-    return decoder_fields(KIND, values) | {
+    return {
+        **decoder_fields(KIND, values),
         "bias": values["attention_bias"],
         "mlp_bias": None if values["mlp_bias"] == values["attention_bias"] else values["mlp_bias"],
     }
 
 
-def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
+def rules(config: Config) -> tuple[Rule, ...]:
     """Return the rules for every parameter of the model of a config.json, and no others.
 
     Raises:
@@ -93,7 +91,7 @@ def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
     return decoder_rules(network_fields(config))
 
 
-def params(config: Mapping[str, Any], arrays: Arrays, like: Params) -> Params:
+def params(config: Config, arrays: Arrays, like: Params) -> Params:
     """Return the arrays of a model as the parameters of `networks.LanguageModel(**network_fields(config))`.
 
     Args:
@@ -109,7 +107,7 @@ def params(config: Mapping[str, Any], arrays: Arrays, like: Params) -> Params:
     return naming.to_ours(without_copies(network_fields(config), arrays), rules(config), like)
 
 
-def decoder_fields(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
+def decoder_fields(kind: str, values: Config) -> Config:
     """Return the fields that decoders of the family of Llama share.
 
     Args:
@@ -153,7 +151,7 @@ def decoder_fields(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def decoder_rules(fields: Mapping[str, Any]) -> tuple[Rule, ...]:
+def decoder_rules(fields: Config) -> tuple[Rule, ...]:
     """Return the rules for every parameter of a decoder of the family of Llama.
 
     Args:
@@ -183,7 +181,7 @@ def decoder_rules(fields: Mapping[str, Any]) -> tuple[Rule, ...]:
     )
 
 
-def without_copies(fields: Mapping[str, Any], arrays: Arrays, table: str = TABLE) -> dict[str, np.ndarray]:
+def without_copies(fields: Config, arrays: Arrays, table: str = TABLE) -> Arrays:
     """Return the arrays without buffers, and without a last layer that repeats a tied table.
 
     Args:

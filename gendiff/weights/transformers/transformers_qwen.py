@@ -5,10 +5,9 @@ of each head instead.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import Params
+from gendiff.core.types import Config, Params
 from gendiff.weights import rules as naming
 from gendiff.weights import settings
 from gendiff.weights.rules import Arrays, Rule
@@ -17,7 +16,7 @@ from gendiff.weights.transformers import transformers_llama
 SECOND, THIRD = "Qwen2ForCausalLM", "Qwen3ForCausalLM"
 TYPES = {"qwen2": SECOND, "qwen3": THIRD}
 FULL, SLIDING = "full_attention", "sliding_attention"
-_BOTH: dict[str, Any] = {
+_BOTH: Config = {
     **transformers_llama.OF_EVERY_DECODER,
     "vocab_size": 151936,
     "intermediate_size": 22016,
@@ -28,9 +27,9 @@ _BOTH: dict[str, Any] = {
     "max_window_layers": 28,
     "layer_types": None,
 }
-DEFAULTS: dict[str, dict[str, Any]] = {
-    SECOND: _BOTH | {"architectures": (SECOND,), "model_type": "qwen2"},
-    THIRD: _BOTH | {"head_dim": 128, "attention_bias": False, "architectures": (THIRD,), "model_type": "qwen3"},
+DEFAULTS: dict[str, Config] = {
+    SECOND: {**_BOTH, "architectures": (SECOND,), "model_type": "qwen2"},
+    THIRD: {**_BOTH, "head_dim": 128, "attention_bias": False, "architectures": (THIRD,), "model_type": "qwen3"},
 }
 OPTIONAL: dict[str, tuple[type, ...]] = {
     **{name: transformers_llama.OPTIONAL[name] for name in transformers_llama.OPTIONAL if name in _BOTH},
@@ -38,7 +37,7 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
 }
 
 
-def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
+def network_fields(config: Config) -> Config:
     """Return the fields of `networks.LanguageModel` that make it equal to the model of a config.json.
 
     Raises:
@@ -61,10 +60,10 @@ def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
     extra = {"qkv_bias": True} if kind == SECOND else {"norm_heads": True, "bias": values["attention_bias"]}
     if extra.get("bias"):
         extra["mlp_bias"] = False
-    return transformers_llama.decoder_fields(kind, {"head_dim": None} | values) | {"window": window} | extra
+    return {**transformers_llama.decoder_fields(kind, {"head_dim": None, **values}), "window": window, **extra}
 
 
-def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
+def rules(config: Config) -> tuple[Rule, ...]:
     """Return the rules for every parameter of the model of a config.json, and no others.
 
     Raises:
@@ -73,7 +72,7 @@ def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
     return transformers_llama.decoder_rules(network_fields(config))
 
 
-def params(config: Mapping[str, Any], arrays: Arrays, like: Params) -> Params:
+def params(config: Config, arrays: Arrays, like: Params) -> Params:
     """Return the arrays of a model as the parameters of `networks.LanguageModel(**network_fields(config))`.
 
     Args:
@@ -88,7 +87,7 @@ def params(config: Mapping[str, Any], arrays: Arrays, like: Params) -> Params:
     return naming.to_ours(transformers_llama.without_copies(network_fields(config), arrays), rules(config), like)
 
 
-def kind_of(config: Mapping[str, Any]) -> str:
+def kind_of(config: Config) -> str:
     """Return which of the two a configuration is of.
 
     Raises:
@@ -96,7 +95,7 @@ def kind_of(config: Mapping[str, Any]) -> str:
     """
     named = config.get("architectures") if isinstance(config, Mapping) else None
     if isinstance(named, list | tuple) and len(named) == 1 and named[0] in TYPES.values():
-        return named[0]
+        return str(named[0])
     kind = config.get("model_type") if isinstance(config, Mapping) and named is None else None
     if kind not in TYPES:
         raise ConfigError(
@@ -105,24 +104,22 @@ def kind_of(config: Mapping[str, Any]) -> str:
     return TYPES[kind]
 
 
-def _window(kind: str, values: Mapping[str, Any], layers: Any) -> int | None:
+def _window(kind: str, values: Config, layers: object) -> int | None:
     """The window of every layer; transformers lets the first ones see all."""
-    depth, active = values["num_hidden_layers"], values["use_sliding_window"] and values["sliding_window"] is not None
+    window: int | None = values["sliding_window"]
+    depth, active = values["num_hidden_layers"], values["use_sliding_window"] and window is not None
     if layers is None:
         layers = [SLIDING if active and number >= values["max_window_layers"] else FULL for number in range(depth)]
         culprit, value = "max_window_layers", values["max_window_layers"]
     else:
         culprit, value = "layer_types", layers
-    fits = isinstance(layers, list | tuple) and len(layers) == depth and set(layers) in ({FULL}, {SLIDING})
-    settings.refuse_unless(
-        fits, kind, culprit, value, f"all {depth} layers must have one sliding window, or none of them"
-    )
-    if set(layers) == {FULL}:
+    kinds = set(layers) if isinstance(layers, list | tuple) and len(layers) == depth else set()
+    needed = f"all {depth} layers must have one sliding window, or none of them"
+    settings.refuse_unless(kinds in ({FULL}, {SLIDING}), kind, culprit, value, needed)
+    if kinds == {FULL}:
         return None
     settings.refuse_unless(
         bool(active), kind, culprit, value, "use_sliding_window and sliding_window say that there is none"
     )
-    settings.refuse_unless(
-        values["sliding_window"] > 0, kind, "sliding_window", values["sliding_window"], "it must be above 0"
-    )
-    return values["sliding_window"]
+    settings.refuse_unless(window is None or window > 0, kind, "sliding_window", window, "it must be above 0")
+    return window

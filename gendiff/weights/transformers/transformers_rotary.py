@@ -1,18 +1,16 @@
 """How a config.json of transformers writes rotary positions, in its version 4 and in its version 5."""
 
-from collections.abc import Mapping
-from typing import Any
-
+from gendiff.core.types import Config
 from gendiff.weights.settings import refuse_unless
 
-DEFAULTS: dict[str, Any] = {"rope_theta": None, "rope_scaling": None, "rope_parameters": None}
+DEFAULTS: Config = {"rope_theta": None, "rope_scaling": None, "rope_parameters": None}
 OPTIONAL: dict[str, tuple[type, ...]] = {"rope_theta": (float,), "rope_scaling": (dict,), "rope_parameters": (dict,)}
 BASE = 10_000.0
 """Where a configuration names none."""
 LLAMA_3 = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
 
 
-def fields(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
+def fields(kind: str, values: Config) -> Config:
     """Return rotary_base and rotary_stretch of `networks.LanguageModel`.
 
     Args:
@@ -44,7 +42,7 @@ def fields(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _stretch(
-    kind: str, name: str, types: set[Any], rest: Mapping[str, Any], written: Any
+    kind: str, name: str, types: set[object], rest: Config, written: object
 ) -> tuple[float, float, float, int] | None:
     if types == {"default"}:
         refuse_unless(not rest, kind, name, written, "what is no setting of the type 'default' is unknown")
@@ -64,5 +62,5 @@ def _stretch(
     return float(factor), float(low), float(high), int(original)
 
 
-def _number(value: Any) -> bool:
+def _number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -5,13 +5,11 @@ Stable Diffusion 3 keeps it in the folder `text_encoder_3`, FLUX.1 in `text_enco
 """
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from gendiff.core.errors import CheckpointMismatchError
-from gendiff.core.types import Params
+from gendiff.core.types import Config, Params
 from gendiff.weights import layouts, settings
 from gendiff.weights import rules as naming
 from gendiff.weights.rules import Arrays, Maker, Rule
@@ -19,7 +17,7 @@ from gendiff.weights.rules import Arrays, Maker, Rule
 KIND, WHOLE = "T5EncoderModel", "T5ForConditionalGeneration"
 GATES = {"gated-gelu": "gelu_tanh", "gated-silu": "silu"}
 """feed_forward_proj -> the activation of the gate; their "gelu" is the approximation by tanh."""
-DEFAULTS: dict[str, Any] = {
+DEFAULTS: Config = {
     "vocab_size": 32128,
     "d_model": 512,
     "d_kv": 64,
@@ -52,7 +50,7 @@ DEFAULTS: dict[str, Any] = {
     "architectures": (KIND,),
     "model_type": "t5",
 }
-SUPPORTED: dict[str, tuple] = {
+SUPPORTED: dict[str, tuple[object, ...]] = {
     "architectures": ((KIND,), (WHOLE,), ("T5Model",), None),
     "model_type": ("t5",),
     "feed_forward_proj": tuple(GATES),
@@ -77,7 +75,7 @@ LEFT_OUT = ("decoder.", "lm_head.")
 """How names begin of what is no parameter of the encoder."""
 
 
-def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
+def network_fields(config: Config) -> Config:
     """Return the fields of `networks.T5Encoder` that make it equal to the encoder of the model of a config.json.
 
     Raises:
@@ -122,7 +120,7 @@ def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
+def rules(config: Config) -> tuple[Rule, ...]:
     """Return the rules for every parameter of the encoder of a config.json.
 
     Their scores are query · key; ours are divided by the root of the head size, so our queries are as much larger.
@@ -147,7 +145,7 @@ def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
     )
 
 
-def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, maker: Maker | None = None) -> Params:
+def params(config: Config, arrays: Arrays, like: Params, *, maker: Maker | None = None) -> Params:
     """Return the arrays of a model as the parameters of `networks.T5Encoder(**network_fields(config))`.
 
     Args:

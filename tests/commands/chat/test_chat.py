@@ -46,7 +46,7 @@ def smallest():
     return Chat(network, random_params(network, np.zeros((1, 2), np.int32)), language.tokens.plain(), template)
 
 
-generate = quickly(pipeline._run, static_argnames=("most", "on_token"))
+generate = quickly(language.decoding.generate, static_argnames=("max_tokens", "chunk", "on_token"))
 
 
 @functools.cache
