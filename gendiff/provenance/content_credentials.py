@@ -10,13 +10,13 @@ import datetime
 import io
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 from gendiff.core import extras, files
 from gendiff.core.errors import DataError
+from gendiff.core.types import Config
 
 SETTINGS = "org.gendiff.settings"
 """Label of the assertion that holds settings."""
@@ -56,7 +56,7 @@ class Credentials:
     issuer: str
     generator: str
     sources: tuple[str, ...]
-    settings: dict[str, Any] | None
+    settings: Config | None
     problems: tuple[str, ...]
 
 
@@ -64,7 +64,7 @@ def sign(
     source: str | os.PathLike[str],
     path: str | os.PathLike[str],
     certificate: Certificate,
-    settings: Mapping[str, Any],
+    settings: Config,
     *,
     program: str,
 ) -> None:
@@ -167,7 +167,7 @@ def self_made_certificate(organisation: str, *, days: int = 365) -> Certificate:
     owner, *parts = [x509.NameAttribute(oid, organisation + suffix) for oid, suffix in named]
     names = [x509.Name([owner, part]) for part in parts]
 
-    def issued(number: int, usage: tuple[bool, ...]) -> Any:
+    def issued(number: int, usage: tuple[bool, ...]) -> bytes:
         """The certificate of the root (0) or the signer (1), signed by the root."""
         builder = (
             x509.CertificateBuilder()
@@ -211,9 +211,10 @@ def _media(path: str | os.PathLike[str]) -> str:
     return MEDIA[suffix]
 
 
-def _package() -> Any:
+def _package() -> ModuleType:
     try:
         import c2pa
     except ImportError as error:
         raise ImportError(extras.needs("content credentials need", "c2pa-python", "c2pa")) from error
-    return c2pa
+    package: ModuleType = c2pa
+    return package

@@ -55,7 +55,8 @@ def exposure(
             )
         tied = tied - 1
     size = len(others) + (not enumerated)
-    return np.log2(size) - np.log2(1 + above + tied / 2)
+    bits: np.ndarray = np.log2(size) - np.log2(1 + above + tied / 2)
+    return bits
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,7 @@ def discoverable(predict: Callable[[jax.Array], jax.Array], tokens: Int[ArrayLik
     return Extraction(right.all(1), matched)
 
 
-def eidetic(
-    texts: Sequence[str] | Sequence[bytes], documents: Sequence[str] | Sequence[bytes]
-) -> Int64[np.ndarray, "n"]:
+def eidetic(texts: Sequence[str | bytes], documents: Sequence[str | bytes]) -> Int64[np.ndarray, "n"]:
     """Count the documents that hold each text word for word: an extracted text with count k is k-eidetic memorised.
 
     Args:

@@ -102,11 +102,12 @@ def scores_under(
     def of_image(row: tuple[Array, Array, Array | None]) -> Array:
         keys, image, number = row
         one = None if number is None else number[None]
-        return jax.vmap(lambda other: replace(mark, words=other).score(image[None], one)[0])(keys)
+        scores: Array = jax.vmap(lambda other: replace(mark, words=other).score(image[None], one)[0])(keys)
+        return scores
 
-    return jax.lax.map(
-        of_image, (jnp.asarray(words), jnp.asarray(observed), None if nonce is None else jnp.asarray(nonce))
-    )
+    rows = jnp.asarray(words), jnp.asarray(observed), None if nonce is None else jnp.asarray(nonce)
+    scores: Array = jax.lax.map(of_image, rows)
+    return scores
 
 
 def read_bits(

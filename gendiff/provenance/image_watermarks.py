@@ -12,7 +12,7 @@ picture, the model and the secret key recovers the noise, as `diffusion.inversio
 import abc
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +39,7 @@ class ImageWatermark(abc.ABC):
         shape: of one picture or of its noise.
     """
 
-    words: Any
+    words: jax.Array
     shape: tuple[int, ...] = static()
     needs_nonce: ClassVar[bool] = False
     """Whether each picture has a nonce."""
@@ -142,7 +142,7 @@ class BitMark(ImageWatermark):
         bits: (k,) the payload, 0 or 1.
     """
 
-    bits: Any
+    bits: ArrayLike
 
     @abc.abstractmethod
     def evidence(self, observed: Float[Array, "b *shape"]) -> Float[Array, "b places"]:
@@ -285,7 +285,8 @@ def first_noise(key: jax.Array, index: Integer[ArrayLike, "b"], shape: tuple[int
     """The noise in float32 that `diffusion.sample` starts from, before it is scaled."""
     keys = arrays.fold_in(sample_keys.keys_of(key, index), 0)
     noise = arrays.normal(keys, jax.ShapeDtypeStruct((keys.shape[0], *shape), jnp.float32))
-    return jax.lax.optimization_barrier(noise)  # or XLA folds what comes after into its last bit
+    fixed: Array = jax.lax.optimization_barrier(noise)  # or XLA folds what comes after into its last bit
+    return fixed
 
 
 def checked_bits(bits: Sequence[int], most: int) -> np.ndarray:
@@ -306,7 +307,7 @@ def checked_shape(shape: Sequence[int], *, plane: bool = False) -> tuple[int, ..
     return tuple(map(int, shape))
 
 
-def _hashed(words: Any, purpose: int, count: int, nonce: ArrayLike | None = None) -> UInt32[Array, "*b count"]:
+def _hashed(words: jax.Array, purpose: int, count: int, nonce: ArrayLike | None = None) -> UInt32[Array, "*b count"]:
     """`count` words for each nonce, or (1, count) without one."""
     state = keyed_hash.taken(keyed_hash.start(words), purpose)
     first, second = (word[None, None] for word in state)

@@ -4,14 +4,13 @@ Two words of 32 bits take one number after the other. The finaliser of MurmurHas
 mixes each of them. It is no cipher: whoever sees much marked text and knows the rule may learn the key's choices.
 """
 
-from typing import Any
-
 import jax.numpy as jnp
 from jaxtyping import Array, UInt32
 
 from gendiff.core import checks
+from gendiff.core.types import Scalar
 
-State = tuple[Any, Any]
+State = tuple[Array, Array]
 """Two words of any shape."""
 
 
@@ -35,7 +34,7 @@ def start(words: UInt32[Array, "2"]) -> State:
     return _mixed(first + second * jnp.uint32(0x9E3779B1)), _mixed(second ^ first)
 
 
-def taken(state: State, number: Any) -> State:
+def taken(state: State, number: Scalar) -> State:
     """The state that has taken one more number: integers below 2³², which broadcast with its words."""
     first, second = state
     number = jnp.asarray(number).astype(jnp.uint32)

@@ -10,7 +10,6 @@ library, so that one call serves diffusion models and language models.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import numpy as np
@@ -19,11 +18,11 @@ from jaxtyping import Bool, Float64, Shaped
 
 from gendiff.core import checks, records
 from gendiff.core.errors import NonFiniteError
-from gendiff.core.types import ArrayLike, Loss, Params
+from gendiff.core.types import ArrayLike, Loss, Params, PyTree
 from gendiff.provenance.attack_rates import TruePositiveRate, auc, check_resolution, tpr_at_fpr
 
 VARIANCES = ("per_example", "global")
-ExampleLoss = Callable[[Params, jax.Array, Any], jax.Array]
+ExampleLoss = Callable[[Params, jax.Array, PyTree], jax.Array]
 """(params, key, batch) -> (n,), the loss of each example of a batch."""
 
 
@@ -31,11 +30,14 @@ ExampleLoss = Callable[[Params, jax.Array, Any], jax.Array]
 class PerExample:
     """The loss of each example. Built by `per_example`."""
 
-    loss: Any
+    loss: Loss
 
-    def __call__(self, params: Params, key: jax.Array, batch: Any) -> jax.Array:
+    def __call__(self, params: Params, key: jax.Array, batch: PyTree) -> jax.Array:
         """Answer (n,), the loss of each example; all of them get the same key."""
-        return jax.vmap(lambda one: self.loss(params, key, jax.tree.map(lambda leaf: leaf[None], one))[0])(batch)
+        losses: jax.Array = jax.vmap(lambda one: self.loss(params, key, jax.tree.map(lambda leaf: leaf[None], one))[0])(
+            batch
+        )
+        return losses
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def per_example(loss: Loss) -> ExampleLoss:
 
 
 def example_losses(
-    key: jax.Array, loss: ExampleLoss, params: Params, batch: Any, *, draws: int = 16, together: int = 256
+    key: jax.Array, loss: ExampleLoss, params: Params, batch: PyTree, *, draws: int = 16, together: int = 256
 ) -> Float64[np.ndarray, "*models n"]:
     """Mean loss of each example over shared draws.
 
@@ -173,17 +175,19 @@ def lira(
         raise ValueError(f"observed has shape {phi.shape} and shadows {table.shape}: (n,) and (models, n) are needed")
     mean_out, sd_out = _fitted("without", table, ~mask, variance)
     if offline:
-        return -scipy.stats.norm.logsf(phi, mean_out, sd_out)
-    mean_in, sd_in = _fitted("with", table, mask, variance)
-    return scipy.stats.norm.logpdf(phi, mean_in, sd_in) - scipy.stats.norm.logpdf(phi, mean_out, sd_out)
+        score: np.ndarray = -scipy.stats.norm.logsf(phi, mean_out, sd_out)
+    else:
+        mean_in, sd_in = _fitted("with", table, mask, variance)
+        score = scipy.stats.norm.logpdf(phi, mean_in, sd_in) - scipy.stats.norm.logpdf(phi, mean_out, sd_out)
+    return score
 
 
 def membership(
     key: jax.Array,
     loss: ExampleLoss,
     params: Params,
-    members: Any,
-    non_members: Any,
+    members: PyTree,
+    non_members: PyTree,
     *,
     shadows: Sequence[Params] = (),
     inside: Bool[ArrayLike, "models n"] | None = None,
@@ -264,12 +268,12 @@ def _fitted(side: str, table: np.ndarray, mask: np.ndarray, variance: str) -> tu
     return mean, np.broadcast_to(sd, mean.shape)
 
 
-def _finite(name: str, values: Any) -> np.ndarray:
+def _finite(name: str, values: ArrayLike) -> np.ndarray:
     checks.finite(name, values)
     return np.asarray(values, np.float64)
 
 
-def _count(name: str, batch: Any) -> int:
+def _count(name: str, batch: PyTree) -> int:
     sizes = {np.shape(leaf)[0] if np.ndim(leaf) else 0 for leaf in jax.tree.leaves(batch)}
     if len(sizes) != 1 or 0 in sizes:
         raise ValueError(
@@ -278,7 +282,7 @@ def _count(name: str, batch: Any) -> int:
     return sizes.pop()
 
 
-def _answer(losses: Any, size: int) -> np.ndarray:
+def _answer(losses: ArrayLike, size: int) -> np.ndarray:
     answer = np.asarray(losses, np.float64)
     if not answer.ndim or answer.shape[-1] != size:
         raise TypeError(

@@ -149,7 +149,8 @@ def memorisation_report(
 
 def _ratios(rows: np.ndarray, distinct: np.ndarray) -> np.ndarray:
     lengths, _ = neighbours.nearest(rows, distinct, 2)
-    return lengths[:, 0] / lengths[:, 1]
+    ratios: np.ndarray = lengths[:, 0] / lengths[:, 1]
+    return ratios
 
 
 def _rates(hits: np.ndarray, held_out: np.ndarray | None, confidence: float) -> Rates:

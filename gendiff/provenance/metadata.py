@@ -9,13 +9,15 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import NoReturn
 
 import numpy as np
 from jaxtyping import UInt8
 
 from gendiff.core import checks, extras, files
 from gendiff.core.errors import DataError
+from gendiff.core.types import Config
 
 ENTRY = "gendiff"
 """Name of the text entry of a PNG, and the first word of the comment of a JPEG."""
@@ -39,11 +41,11 @@ class Metadata:
 
     format: str
     size: tuple[int, int]
-    settings: dict[str, Any] | None
+    settings: Config | None
     others: dict[str, str]
 
 
-def entries(settings: Mapping[str, Any]) -> dict[str, str]:
+def entries(settings: Config) -> dict[str, str]:
     """Give the text entries of a PNG that hold settings, for programs that write the file themselves.
 
     Args:
@@ -59,7 +61,7 @@ def entries(settings: Mapping[str, Any]) -> dict[str, str]:
 
 
 def save(
-    path: str | os.PathLike[str], image: UInt8[np.ndarray, "h w c"], settings: Mapping[str, Any], *, quality: int = 95
+    path: str | os.PathLike[str], image: UInt8[np.ndarray, "h w c"], settings: Config, *, quality: int = 95
 ) -> None:
     """Write a picture with its settings, whole or not at all.
 
@@ -76,18 +78,19 @@ def save(
             a JPEG.
         ImportError: without Pillow.
     """
-    Image, information = _pillow()
+    pillow = _pillow()
     checks.integer("quality", quality, 1, 95)
     suffix, texts = Path(path).suffix.lower(), entries(settings)
     if suffix not in (".png", ".jpg", ".jpeg"):
         raise ValueError(f"{os.fspath(path)} ends in {suffix!r}: give a .png, .jpg or .jpeg")
     if image.shape[2] not in (1, 3):
         raise ValueError(f"image has shape {image.shape}: 1 or 3 channels are needed")
-    picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+    picture = pillow.Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
     if suffix == ".png":
+        information = pillow.PngImagePlugin.PngInfo()
         for name, text in texts.items():
             information.add_itxt(name, text)
-        options: dict[str, Any] = {"format": "PNG", "pnginfo": information}
+        options: dict[str, object] = {"format": "PNG", "pnginfo": information}
     else:
         comment = f"{ENTRY} {json.dumps(dict(settings))}".encode("ascii")
         if len(comment) > LONGEST_COMMENT:
@@ -111,15 +114,19 @@ def read(path: str | os.PathLike[str]) -> Metadata:
             object.
         ImportError: without Pillow.
     """
-    Image, _ = _pillow()
+    pillow = _pillow()
     file_name = os.fspath(path)
     try:
-        with Image.open(path, formats=FORMATS) as opened:
+        with pillow.Image.open(path, formats=FORMATS) as opened:
             opened.load()  # the entries of a PNG may stand behind its pixels
             format, size = str(opened.format), tuple(opened.size)
-            texts = dict(getattr(opened, "text", {})) if format == "PNG" else _of_jpeg(opened.info)
-            texts.pop("XML:com.adobe.xmp", None)  # the packet that `_xmp` names
-            texts |= _exif(opened.getexif()) | _xmp(opened.info)
+            comment = opened.info.get("comment", b"")
+            texts = dict(getattr(opened, "text", {})) if format == "PNG" else _of_jpeg(comment)
+            tags = opened.getexif()
+            texts |= _exif({**tags, **tags.get_ifd(_EXIF_PART)})
+            texts.pop("XML:com.adobe.xmp", None)  # the packet of XMP, where DigitalSourceType may tell the origin
+            if "xmp" in opened.info:
+                texts["XMP"] = _text(opened.info["xmp"])
     except FileNotFoundError as error:
         raise DataError(f"{file_name}: no such file") from error
     except Exception as error:  # Pillow's parsers raise whatever they trip over
@@ -133,8 +140,8 @@ def read(path: str | os.PathLike[str]) -> Metadata:
     )
 
 
-def _settings(file_name: str, text: str) -> dict[str, Any]:
-    def refuse(constant: str) -> Any:
+def _settings(file_name: str, text: str) -> Config:
+    def refuse(constant: str) -> NoReturn:
         raise ValueError(f"{constant} is no number of JSON")
 
     try:
@@ -146,24 +153,18 @@ def _settings(file_name: str, text: str) -> dict[str, Any]:
     return content
 
 
-def _of_jpeg(information: Mapping[str, Any]) -> dict[str, str]:
-    text = information.get("comment", b"").decode("utf-8", "backslashreplace")
+def _of_jpeg(comment: bytes) -> dict[str, str]:
+    text = comment.decode("utf-8", "backslashreplace")
     first, _, rest = text.partition(" ")
     return {ENTRY: rest} if first == ENTRY else {"comment": text}
 
 
-def _exif(tags: Any) -> dict[str, str]:
+def _exif(exif: Mapping[int, object]) -> dict[str, str]:
     """The texts of EXIF that say who made a picture."""
-    exif = {**tags, **tags.get_ifd(_EXIF_PART)}
     return {name: _text(exif[tag]) for tag, name in _EXIF.items() if tag in exif}
 
 
-def _xmp(information: Mapping[str, Any]) -> dict[str, str]:
-    """The packet of XMP, where the origin of a picture may stand as DigitalSourceType."""
-    return {"XMP": _text(information["xmp"])} if "xmp" in information else {}
-
-
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     """A text, or bytes that begin with the name of their code (UserComment)."""
     if not isinstance(value, bytes):
         return str(value).strip("\0 ")
@@ -173,10 +174,10 @@ def _text(value: Any) -> str:
     return value.decode("utf-8", "backslashreplace").strip("\0 ")
 
 
-def _pillow() -> tuple[Any, Any]:
+def _pillow() -> ModuleType:
     try:
-        from PIL import Image
-        from PIL.PngImagePlugin import PngInfo
+        import PIL.Image
+        import PIL.PngImagePlugin
     except ImportError as error:
         raise ImportError(extras.needs("metadata of pictures needs", "Pillow", "data")) from error
-    return Image, PngInfo()
+    return PIL

@@ -49,7 +49,8 @@ class SpreadSpectrum(BitMark):
         weight = 1 / _activity(observed) if self.masked else 1 / _activity(observed) ** 2
         pattern = jax.ShapeDtypeStruct((observed.shape[0], self.places), jnp.float32)
         correlate = jax.linear_transpose(lambda signs: _detail(_spread(self, signs)), pattern)
-        return correlate((_detail(observed) * weight).astype(jnp.float32))[0]
+        evidence: Array = correlate((_detail(observed) * weight).astype(jnp.float32))[0]
+        return evidence
 
     @property
     def places(self) -> int:

@@ -6,7 +6,6 @@ long such spans are by chance; only what lies above that says that a model copie
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
@@ -15,7 +14,7 @@ from gendiff.core import checks
 from gendiff.metrics import proportions
 from gendiff.metrics.bootstrap import Interval
 from gendiff.provenance import extraction, verbatim_spans
-from gendiff.provenance.verbatim_spans import VerbatimSpans
+from gendiff.provenance.verbatim_spans import Text, VerbatimSpans
 
 TOKENS = 50
 _LARGEST_ID = 0x10FFFF
@@ -53,9 +52,9 @@ class TextCopies:
 
 
 def text_copies(
-    texts: Sequence[Any],
-    train: Sequence[Any],
-    held_out: Sequence[Any] | None,
+    texts: Sequence[Text],
+    train: Sequence[Text],
+    held_out: Sequence[Text] | None,
     *,
     tokens: int = TOKENS,
     confidence: float = 0.95,
@@ -99,7 +98,7 @@ def text_copies(
     )
 
 
-def _held_by(texts: Sequence[Any], train: Sequence[Any], spans: VerbatimSpans, tokens: int) -> np.ndarray:
+def _held_by(texts: Sequence[Text], train: Sequence[Text], spans: VerbatimSpans, tokens: int) -> np.ndarray:
     counted = np.zeros(len(texts), np.int64)
     long = np.flatnonzero(spans.length >= tokens)
     if long.size:
@@ -108,7 +107,7 @@ def _held_by(texts: Sequence[Any], train: Sequence[Any], spans: VerbatimSpans, t
     return counted
 
 
-def _letters(text: Any) -> Any:
+def _letters(text: Text) -> str | bytes:
     """Ids as letters, so that Python's own search compares them one by one; other kinds stay as they are."""
     if isinstance(text, str | bytes):
         return text

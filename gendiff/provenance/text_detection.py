@@ -7,7 +7,6 @@ that repeats itself would score the same choice many times, and its score would 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -184,7 +183,7 @@ def _evaluated(mark: TextWatermark, rows: np.ndarray) -> tuple[np.ndarray, np.nd
     return np.asarray(values), np.asarray(choices)
 
 
-def _texts(mark: TextWatermark, tokens: Any, start: Any) -> tuple[np.ndarray, np.ndarray]:
+def _texts(mark: TextWatermark, tokens: ArrayLike, start: int | ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     rows = np.asarray(tokens)
     if not np.issubdtype(rows.dtype, np.integer):
         raise TypeError(f"tokens must be integers, got {rows.dtype}")
@@ -201,7 +200,9 @@ def _texts(mark: TextWatermark, tokens: Any, start: Any) -> tuple[np.ndarray, np
     return rows.astype(np.int32), np.broadcast_to(np.asarray(start, np.int64), len(rows))
 
 
-def _distinct(mark: TextWatermark, tokens: Any, start: Any) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def _distinct(
+    mark: TextWatermark, tokens: ArrayLike, start: int | ArrayLike
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """For each text, the scored choices without repetitions, in order: their positions, values and choices."""
     rows, first = _texts(mark, tokens, start)
     for row, begin, values, choices in zip(rows, first, *_evaluated(mark, rows), strict=True):

@@ -12,7 +12,7 @@ of a text carry no mark.
 import abc
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from gendiff.core import arrays, checks
 from gendiff.core.records import record, replace, static
-from gendiff.core.types import Scalar
+from gendiff.core.types import Numeric, Scalar
 from gendiff.provenance import keyed_hash
 from gendiff.provenance.keyed_hash import State
 
@@ -36,8 +36,8 @@ _PLACE = 0x50
 class Written(Protocol):
     """The texts that a processor reads, such as `language.processors.Context`."""
 
-    tokens: Any
-    length: Any
+    tokens: jax.Array
+    length: jax.Array
 
 
 @record
@@ -50,7 +50,7 @@ class TextWatermark(abc.ABC):
         width: how many tokens before a token choose with it.
     """
 
-    words: Any
+    words: jax.Array
     vocabulary: int = static()
     width: int = static()
 
@@ -71,7 +71,7 @@ class TextWatermark(abc.ABC):
         return np.asarray(values, np.float64)
 
     @abc.abstractmethod
-    def law(self, score: Any, count: Any) -> tuple[Any, Any]:
+    def law(self, score: Numeric, count: Numeric) -> tuple[Numeric, Numeric]:
         """(z, p) of scores (…) of so many distinct choices, under the law of unmarked text; p is exact."""
 
     def choices(self, logits: Array, context: Written) -> tuple[State, Bool[Array, "b 1"]]:
@@ -88,7 +88,7 @@ class GreenList(TextWatermark):
 
     gamma: Scalar
     delta: Scalar
-    payload: Any = None
+    payload: np.ndarray | None = None
     robust: bool = static(default=False)
 
     def __call__(self, logits: Float[Array, "b v"], context: Written) -> Float[Array, "b v"]:
@@ -116,7 +116,7 @@ class GreenList(TextWatermark):
             word = word - digits[places(state, digits.shape[0])] * step
         return word < step
 
-    def law(self, score: Any, count: Any) -> tuple[Any, Any]:
+    def law(self, score: Numeric, count: Numeric) -> tuple[Numeric, Numeric]:
         """Binomial: each distinct choice of unmarked text is green with probability gamma."""
         return _binomial(score, count, int(threshold(np.float32(self.gamma))) / 2**32)
 
@@ -143,7 +143,7 @@ class Gumbel(TextWatermark):
         """−log(1 − u)."""
         return -np.log1p(-(np.asarray(values, np.float64) + 0.5) * 2.0**-23)
 
-    def law(self, score: Any, count: Any) -> tuple[Any, Any]:
+    def law(self, score: Numeric, count: Numeric) -> tuple[Numeric, Numeric]:
         """Gamma: what a distinct choice of unmarked text adds is exponential."""
         counted = np.maximum(count, 1)
         return (score - count) / np.sqrt(counted), np.where(count > 0, scipy.stats.gamma.sf(score, counted), 1.0)
@@ -174,7 +174,7 @@ class Tournament(TextWatermark):
         bits = keyed_hash.word(state) & jnp.uint32(2**self.layers - 1)
         return jax.lax.population_count(bits)
 
-    def law(self, score: Any, count: Any) -> tuple[Any, Any]:
+    def law(self, score: Numeric, count: Numeric) -> tuple[Numeric, Numeric]:
         """Binomial: each layer favours a distinct choice of unmarked text with probability 1/2."""
         return _binomial(score, count * self.layers, 0.5)
 
@@ -346,6 +346,6 @@ def _repeated(context: Written, width: int) -> Bool[Array, "b 1"]:
     return jnp.any(alike, 1, keepdims=True)
 
 
-def _binomial(hits: Any, count: Any, share: float) -> tuple[Any, Any]:
+def _binomial(hits: Numeric, count: Numeric, share: float) -> tuple[Numeric, Numeric]:
     z = (hits - share * count) / np.sqrt(np.maximum(count, 1) * share * (1 - share))
     return z, np.where(count > 0, scipy.stats.binom.sf(hits - 1, count, share), 1.0)

@@ -7,10 +7,14 @@ a text begins at a neighbour of it in that array, and its length is read from th
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
+
+from gendiff.core.types import ArrayLike
+
+Text = str | bytes | ArrayLike | Sequence[int]
+"""A text in characters, in bytes, or as ids (s,) of tokens."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class VerbatimSpans:
     place: Int64[np.ndarray, "n"]
 
 
-def longest_verbatim_span(texts: Sequence[Any], documents: Sequence[Any]) -> VerbatimSpans:
+def longest_verbatim_span(texts: Sequence[Text], documents: Sequence[Text]) -> VerbatimSpans:
     """Find the longest span of each text that occurs within one document.
 
     For N tokens in all texts and documents, and texts of at most s tokens, it takes N log N log s steps and about 9
@@ -64,23 +68,26 @@ def longest_verbatim_span(texts: Sequence[Any], documents: Sequence[Any]) -> Ver
     return VerbatimSpans(matches[:, 0], matches[:, 1], document, np.where(hit, matches[:, 2] - starts[document], -1))
 
 
-def _ids(texts: Sequence[Any]) -> list[np.ndarray]:
+def _ids(texts: Sequence[Text]) -> list[np.ndarray]:
     kinds = {str if isinstance(text, str) else bytes if isinstance(text, bytes) else np.ndarray for text in texts}
     if len(kinds) > 1:
         raise TypeError(
             f"texts and documents are of different kinds: {', '.join(sorted(kind.__name__ for kind in kinds))}"
         )
-    if kinds == {str}:
-        return [np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.int64) for text in texts]
-    if kinds == {bytes}:
-        return [np.frombuffer(text, np.uint8).astype(np.int64) for text in texts]
-    parts = [np.asarray(text) for text in texts]
-    for part in parts:
-        if not np.issubdtype(part.dtype, np.integer):
-            raise TypeError(f"a text must be str, bytes or an array of integers, got {part.dtype}")
-        if part.ndim != 1 or (part.size and part.min() < 0):
-            raise ValueError(f"a text of ids must be (s,) with ids of at least 0, got shape {part.shape}")
-    return [part.astype(np.int64) for part in parts]
+    return [_numbers(text).astype(np.int64) for text in texts]
+
+
+def _numbers(text: Text) -> np.ndarray:
+    if isinstance(text, str):
+        return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    if isinstance(text, bytes):
+        return np.frombuffer(text, np.uint8)
+    ids = np.asarray(text)
+    if not np.issubdtype(ids.dtype, np.integer):
+        raise TypeError(f"a text must be str, bytes or an array of integers, got {ids.dtype}")
+    if ids.ndim != 1 or (ids.size and ids.min() < 0):
+        raise ValueError(f"a text of ids must be (s,) with ids of at least 0, got shape {ids.shape}")
+    return ids
 
 
 def _joined(parts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,8 +1,10 @@
 """The key and the settings of a watermark as one JSON file, from which generator and detector build the same record."""
 
 import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -17,30 +19,36 @@ FORMAT = "gendiff text watermark 1"
 IMAGE_FORMAT = "gendiff image watermark 1"
 _NAMES = {FORMAT: "a text", IMAGE_FORMAT: "a picture"}
 
+Mark = TypeVar("Mark", bound=TextWatermark | ImageWatermark)
 
-class _Kind(NamedTuple):
+
+@dataclass(frozen=True)
+class _Kind(Generic[Mark]):
     """How a mark is built, its record, its settings, and those that may be missing."""
 
-    build: Any
-    record: type
+    build: Callable[..., Mark]
+    record: type[Mark]
     settings: dict[str, type]
-    optional: dict[str, type] = {}
+    optional: dict[str, type] = field(default_factory=dict)
 
 
 _GREEN: dict[str, type] = {"vocabulary": int, "gamma": float, "delta": float, "width": int}
-_TEXTS = {
+_TEXTS: dict[str, _Kind[TextWatermark]] = {
     "green list": _Kind(text_watermarks.green_list, GreenList, _GREEN, {"payload": list}),
     "self-hash": _Kind(text_watermarks.self_hash, GreenList, _GREEN),
     "gumbel": _Kind(text_watermarks.gumbel, Gumbel, {"vocabulary": int, "width": int}),
     "tournament": _Kind(text_watermarks.tournament, Tournament, {"vocabulary": int, "layers": int, "width": int}),
 }
 _SPREAD: dict[str, type] = {"shape": list, "strength": float, "bits": list, "cell": int, "masked": bool}
-_IMAGES = {
+_IMAGES: dict[str, _Kind[ImageWatermark]] = {
     "tree ring": _Kind(image_watermarks.tree_ring, TreeRing, {"shape": list, "radius": int, "channel": int}),
     "gaussian shading": _Kind(image_watermarks.gaussian_shading, GaussianShading, {"shape": list, "bits": list}),
     "spread spectrum": _Kind(spread_spectrum.spread_spectrum, SpreadSpectrum, _SPREAD),
 }
-_KINDS = {FORMAT: _TEXTS, IMAGE_FORMAT: _IMAGES}
+_KINDS: dict[str, dict[str, _Kind[TextWatermark]] | dict[str, _Kind[ImageWatermark]]] = {
+    FORMAT: _TEXTS,
+    IMAGE_FORMAT: _IMAGES,
+}
 """The watermarks of each format, by their names in files."""
 
 
@@ -54,7 +62,7 @@ def save(path: str | Path, mark: TextWatermark | ImageWatermark) -> None:
     """
     form, name = _kind(mark)
     kind, words = _KINDS[form][name], np.asarray(mark.words).tolist()
-    data: dict[str, Any] = {"format": form, "kind": name, "key": f"{words[0]:08x}{words[1]:08x}"}
+    data: dict[str, object] = {"format": form, "kind": name, "key": f"{words[0]:08x}{words[1]:08x}"}
     for setting, cast in (kind.settings | kind.optional).items():
         value = getattr(mark, setting)
         if value is None and setting in kind.optional:
@@ -76,7 +84,7 @@ def load(path: str | Path, *, vocabulary: int | None = None) -> TextWatermark:
         DataError: path first, for a file that is no such mark, lacks a setting or has an unknown one, and for another
             vocabulary.
     """
-    mark: TextWatermark = _read(Path(path), FORMAT)
+    mark = _read(Path(path), FORMAT, _TEXTS)
     if vocabulary is not None and mark.vocabulary != vocabulary:
         raise DataError(f"{path}: the mark is for {mark.vocabulary} tokens, but there are {vocabulary}")
     return mark
@@ -93,18 +101,18 @@ def load_image(path: str | Path, *, shape: tuple[int, ...] | None = None) -> Ima
         DataError: path first, for a file that is no such mark, lacks a setting or has an unknown one, and for another
             shape.
     """
-    mark: ImageWatermark = _read(Path(path), IMAGE_FORMAT)
+    mark = _read(Path(path), IMAGE_FORMAT, _IMAGES)
     if shape is not None and mark.shape != tuple(shape):
         raise DataError(f"{path}: the mark is for the shape {list(mark.shape)}, but pictures are {list(shape)}")
     return mark
 
 
-def _read(file: Path, form: str) -> Any:
+def _read(file: Path, form: str, kinds: Mapping[str, _Kind[Mark]]) -> Mark:
     data = json_object.read(file)
     if (label := data.pop("format", None)) != form:
         other = f": it is one of {_NAMES[label]}" if isinstance(label, str) and label in _NAMES else ""
         raise DataError(f"{file}: no watermark of {_NAMES[form]}: its format is not {form!r}{other}")
-    name, kinds = data.pop("kind", None), _KINDS[form]
+    name = data.pop("kind", None)
     if name not in kinds:
         raise DataError(f"{file}: kind = {name!r} is none of {', '.join(kinds)}")
     needed: dict[str, type] = {"key": str, **kinds[name].settings}
@@ -121,7 +129,7 @@ def _read(file: Path, form: str) -> Any:
         raise DataError(f"{file}: {error}") from error
 
 
-def _kind(mark: Any) -> tuple[str, str]:
+def _kind(mark: object) -> tuple[str, str]:
     """The format and the name of a mark."""
     if isinstance(mark, GreenList) and mark.robust:
         return FORMAT, "self-hash"
