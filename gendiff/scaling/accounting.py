@@ -14,7 +14,7 @@ import jax
 
 from gendiff import networks
 from gendiff.core import trees
-from gendiff.core.types import Params
+from gendiff.core.types import Params, PyTree
 from gendiff.networks import (
     attention,
     convolution,
@@ -65,8 +65,8 @@ class Accounted:
 
 
 def count(
-    network: Any,
-    *inputs: Any,
+    network: Any,  # a Linen module: Flax is imported in networks/ alone
+    *inputs: PyTree,
     embeddings: bool,
     method: str | None = None,
     params: Params | None = None,
@@ -124,7 +124,7 @@ def count(
     )
 
 
-def xla_flops(function: Callable[..., Any], *arguments: Any) -> float:
+def xla_flops(function: Callable[..., PyTree], *arguments: PyTree) -> float:
     """Return the operations that XLA counts in a program, before it is optimised. Nothing is compiled or computed.
 
     It counts every operation of every element, exp and its like apart. Where it differs from what runs: the body of a
@@ -138,7 +138,7 @@ def xla_flops(function: Callable[..., Any], *arguments: Any) -> float:
     Raises:
         NotImplementedError: on a platform that has no analysis.
     """
-    stated: Any = jax.jit(function).lower(*arguments).cost_analysis()
+    stated: Mapping[str, float] | None = jax.jit(function).lower(*arguments).cost_analysis()
     if not stated or "flops" not in stated:
         raise NotImplementedError(
             f"XLA has no cost analysis on {jax.default_backend()}: count on a CPU, with JAX_PLATFORMS=cpu"
@@ -147,33 +147,33 @@ def xla_flops(function: Callable[..., Any], *arguments: Any) -> float:
 
 
 def _dense(call: Call) -> int:
-    return 2 * math.prod(call.arguments["x"]) * call.fields["features"]
+    return int(2 * math.prod(call.arguments["x"]) * call.fields["features"])
 
 
 def _convolution(call: Call) -> int:
-    return 2 * math.prod(call.output) * call.fields["size"] ** 2 * call.arguments["x"][-1]
+    return int(2 * math.prod(call.output) * call.fields["size"] ** 2 * call.arguments["x"][-1])
 
 
 def _grouped(call: Call) -> int:
-    return 2 * math.prod(call.output) * 9 * call.fields["group_width"]
+    return int(2 * math.prod(call.output) * 9 * call.fields["group_width"])
 
 
 def _unit(call: Call) -> int:
-    return 2 * math.prod(call.output) * math.prod(call.fields["size"]) * call.arguments["x"][-1]
+    return int(2 * math.prod(call.output) * math.prod(call.fields["size"]) * call.arguments["x"][-1])
 
 
 def _depthwise(call: Call) -> int:
-    return 2 * math.prod(call.output) * call.fields["size"] ** 2
+    return int(2 * math.prod(call.output) * call.fields["size"] ** 2)
 
 
 def _halving(call: Call) -> int:
-    return 2 * math.prod(call.output) * 16 * call.arguments["x"][-1]
+    return int(2 * math.prod(call.output) * 16 * call.arguments["x"][-1])
 
 
 def _doubling(call: Call) -> int:
     batch, height, width, channels = call.arguments["x"]
     # half a square beyond each edge is cut off
-    return 2 * batch * (height + 1) * (width + 1) * 4 * channels * 4 * call.output[-1]
+    return int(2 * batch * (height + 1) * (width + 1) * 4 * channels * 4 * call.output[-1])
 
 
 def _attention(batch: int, queries: int, keys: int, heads: int, size: int) -> int:
@@ -220,19 +220,19 @@ def _experts(call: Call) -> int:
         if experts.capacity_factor is None
         else experts.number * int(experts.capacities(tokens)[-1])
     )
-    return 2 * batch * channels * (tokens * experts.number + met * width * (3 if call.fields["gated"] else 2))
+    return int(2 * batch * channels * (tokens * experts.number + met * width * (3 if call.fields["gated"] else 2)))
 
 
 def _tied_logits(call: Call) -> int:
-    return 2 * math.prod(call.arguments["x"]) * call.fields["vocabulary"] if call.fields["tied"] else 0
+    return int(2 * math.prod(call.arguments["x"]) * call.fields["vocabulary"]) if call.fields["tied"] else 0
 
 
 def _nearest_entries(call: Call) -> int:
-    return 2 * math.prod(call.arguments["raw"]) * call.fields["entries"]
+    return int(2 * math.prod(call.arguments["raw"]) * call.fields["entries"])
 
 
 def _discrimination(call: Call) -> int:
-    return 2 * math.prod(call.arguments["x"]) * call.fields["projections"] * call.fields["dimensions"]
+    return int(2 * math.prod(call.arguments["x"]) * call.fields["projections"] * call.fields["dimensions"])
 
 
 FORMULAS: dict[tuple[type, str], Formula] = {

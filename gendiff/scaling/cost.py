@@ -135,7 +135,7 @@ def mean_seen(tokens: Number, window: Number = math.inf) -> Number:
     """
     checks.in_range("tokens", tokens, 1.0, math.inf)
     checks.in_range("window", window, 1.0, math.inf)
-    ramp = np.minimum(tokens, window)
+    ramp: Number = np.minimum(tokens, window)
     return (ramp * (ramp + 1) / 2 + (tokens - ramp) * ramp) / tokens
 
 

@@ -11,7 +11,6 @@ References:
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -68,7 +67,7 @@ def digit_accuracy(answers: Shaped[ArrayLike, "n k"], truth: Shaped[ArrayLike, "
     return _right(answers, truth).mean(1)
 
 
-def edit_distance(answers: Sequence[Any] | ArrayLike, truth: Sequence[Any] | ArrayLike) -> Int[np.ndarray, " n"]:
+def edit_distance(answers: Sequence[object] | ArrayLike, truth: Sequence[object] | ArrayLike) -> Int[np.ndarray, " n"]:
     """Count the fewest insertions, deletions and replacements that turn each answer into its truth.
 
     All pairs are computed side by side, in one pass over the longest answer.
@@ -140,7 +139,8 @@ def brier(probabilities: Float[ArrayLike, "n c"], truth: Int[ArrayLike, " n"]) -
     rows = validation.as_probabilities("probabilities", probabilities)
     checks.ids("truth", truth, rows.shape[1])
     right = validation.as_labels("truth", truth, len(rows))
-    return np.square(rows - np.eye(rows.shape[1])[right]).sum(1)
+    scores: np.ndarray = np.square(rows - np.eye(rows.shape[1])[right]).sum(1)
+    return scores
 
 
 def sharpness_decades(
@@ -259,15 +259,16 @@ def bipartite_giant_component(seed: int | np.integer | np.random.Generator, n1: 
     return float(np.max(np.bincount(component)) / (n1 + n2))
 
 
-def _right(answers: Any, truth: Any) -> np.ndarray:
+def _right(answers: ArrayLike, truth: ArrayLike) -> np.ndarray:
     responses, expected = np.asarray(answers), np.asarray(truth)
     checks.same_shape("answers", responses, "truth", expected)
     if responses.ndim != 2 or not responses.size:
         raise ValueError(f"answers must be (n, k), n answers of k digits and at least one, got shape {responses.shape}")
-    return responses == expected
+    right: np.ndarray = responses == expected
+    return right
 
 
-def _padded(name: str, sequences: Any) -> tuple[np.ndarray, np.ndarray]:
+def _padded(name: str, sequences: Sequence[object] | ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Integers (n, longest) with anything behind the end of each sequence, and the lengths (n,)."""
     if isinstance(sequences, str):
         raise TypeError(f"{name} is one string: pass a list of them, one per pair")
@@ -290,7 +291,7 @@ def _padded(name: str, sequences: Any) -> tuple[np.ndarray, np.ndarray]:
     return result, lengths
 
 
-def _curve(x: Any, y: Any, at_least: int) -> tuple[np.ndarray, np.ndarray]:
+def _curve(x: ArrayLike, y: ArrayLike, at_least: int) -> tuple[np.ndarray, np.ndarray]:
     sizes, values = np.asarray(x, np.float64), np.asarray(y, np.float64)
     checks.same_shape("x", sizes, "y", values)
     if sizes.ndim != 1 or len(sizes) < at_least:

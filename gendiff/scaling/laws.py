@@ -153,7 +153,8 @@ class Chinchilla:
         """Compute D / N of the budget whose best model has so many parameters."""
         positive(parameters=parameters)
         size = _floats(parameters)
-        return (size / self.balance) ** (1 / self.exponent) / size**2
+        ratio: Number = (size / self.balance) ** (1 / self.exponent) / size**2
+        return ratio
 
     def tokens_for(self, parameters: Number, loss: Number) -> Number:
         """Compute after how many tokens a model reaches a loss; inf where it never does."""

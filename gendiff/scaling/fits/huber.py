@@ -108,7 +108,8 @@ class Objective:
         """The objective alone."""
         residual = self._shares(constants)[0]
         slope = np.clip(residual, -self.delta, self.delta)
-        return (self.weights * slope * (residual - slope / 2)).sum(-1)
+        values: np.ndarray = (self.weights * slope * (residual - slope / 2)).sum(-1)
+        return values
 
     def evaluate(self, constants: Constants) -> Descended:
         """The objective with its derivatives."""
@@ -216,6 +217,7 @@ def _step(now: Descended, damping: Float64[np.ndarray, "m"]) -> Constants:
     sizes = np.abs(eigenvalues)
     sizes = sizes + damping[:, None] * sizes.max(-1, keepdims=True) + 1e-30
     along = (vectors.swapaxes(1, 2) @ now.gradient[:, :, None]) / sizes[:, :, None]
-    step = -(vectors @ along)[:, :, 0]
+    step: np.ndarray = -(vectors @ along)[:, :, 0]
     longest = np.abs(step).max(-1, keepdims=True)
-    return step / np.maximum(longest / LONGEST_STEP, 1.0)
+    step /= np.maximum(longest / LONGEST_STEP, 1.0)
+    return step

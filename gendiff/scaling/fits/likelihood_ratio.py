@@ -39,7 +39,7 @@ def likelihood_ratio(
     The residual is r = ln L - ln L(N, D), and its scale s is fitted for each law by itself. "normal" has the density of
     N(0, s²). "huber" has one proportional to exp(-Huber_δ(r / s)), as Besiroglu et al. use it; with their δ of 1e-3 it
     is nearly a Laplace density. p is right where `law` is the likeliest under that density:
-    `fit_parametric(table, delta=math.inf)` is so for "normal". Any other law, such as the minimum of the plain Huber
+    `fit_parametric(table, delta=math.inf)` is so for "normal". Another law, such as the minimum of the plain Huber
     objective, makes the statistic smaller and p larger.
 
     Args:

@@ -12,6 +12,7 @@ from gendiff.scaling.fits import huber
 from gendiff.scaling.fits.data_points import Points
 from gendiff.scaling.fits.parametric import ParametricFit
 from gendiff.scaling.laws import Chinchilla, Frontier
+from gendiff.scaling.quantities import Number
 
 ENTRIES = 200_000
 """Lanes times points that are computed at once: what a cache holds."""
@@ -24,7 +25,7 @@ class Fitted(Protocol):
     """The interface of fits of `gendiff.scaling.fits`: numbers by name, `exponent` and `coefficient` among them."""
 
     @property
-    def constants(self) -> dict:
+    def constants(self) -> dict[str, Number]:
         """The fitted numbers by name."""
         ...
 
@@ -215,7 +216,7 @@ def _by_name(law: Chinchilla) -> dict[str, np.ndarray]:
     return {name: np.asarray(value, np.float64) for name, value in law.constants.items()}
 
 
-def _fit_or_none(fit: Callable[[Points], Fitted], table: Points) -> dict | None:
+def _fit_or_none(fit: Callable[[Points], Fitted], table: Points) -> dict[str, Number] | None:
     try:
         return fit(table).constants
     except ValueError:
@@ -225,4 +226,5 @@ def _fit_or_none(fit: Callable[[Points], Fitted], table: Points) -> dict | None:
 def _percentiles(values: np.ndarray, level: int | float) -> np.ndarray:
     """(2, …) ends of the interval over the last axis."""
     checks.in_range("level", level, 0.0, 1.0, open_low=True, open_high=True)
-    return np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2], axis=-1)
+    ends: np.ndarray = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2], axis=-1)
+    return ends

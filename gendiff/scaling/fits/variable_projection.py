@@ -81,18 +81,19 @@ class _Projection:
     def columns(self, exponents: np.ndarray) -> np.ndarray:
         """(n, 3) columns that E and the scaled A and B multiply, over the measured losses."""
         ones = np.ones_like(self.loss)
-        return (
-            np.stack((ones, np.exp(-exponents[0] * self.size), np.exp(-exponents[1] * self.tokens)), axis=-1)
-            / self.loss[:, None]
-        )
+        rows = np.stack((ones, np.exp(-exponents[0] * self.size), np.exp(-exponents[1] * self.tokens)), axis=-1)
+        columns: np.ndarray = rows / self.loss[:, None]
+        return columns
 
     def linear(self, exponents: np.ndarray) -> np.ndarray:
         """The best three constants, not below 0."""
-        return scipy.optimize.nnls(self.columns(exponents), np.ones_like(self.loss))[0]
+        constants: np.ndarray = scipy.optimize.nnls(self.columns(exponents), np.ones_like(self.loss))[0]
+        return constants
 
     def residuals(self, exponents: np.ndarray) -> np.ndarray:
         """(n,) predicted / measured - 1."""
-        return self.columns(exponents) @ self.linear(exponents) - 1
+        residuals: np.ndarray = self.columns(exponents) @ self.linear(exponents) - 1
+        return residuals
 
     def objective(self, exponents: np.ndarray) -> float:
         """Half of the sum of the squares."""
