@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from gendiff.core import checks, records
+from gendiff.core import arrays, checks, records
 from gendiff.core.types import ArrayLike, Count
 from gendiff.language.processors import Context, Ids
 
@@ -83,11 +83,9 @@ def budget_forcing(end: Count, *, least: Count = 0, most: Count, wait: Ids = ())
     if wait_ids.ndim != 1:
         raise ValueError(f"wait has shape {wait_ids.shape}: (w,) ids of tokens are needed")
     checks.ids("wait", wait_ids, 2**31)
-    if not any(isinstance(value, jax.core.Tracer) for value in (least, most)) and np.any(
-        np.asarray(most) < np.asarray(least)
-    ):
+    if arrays.is_concrete(least) and arrays.is_concrete(most) and np.any(np.asarray(most) < np.asarray(least)):
         raise ValueError(f"most = {most} is below least = {least}: thinking cannot end before it may")
-    if not isinstance(end, jax.core.Tracer) and int(end) in wait_ids.tolist():
+    if arrays.is_concrete(end) and int(end) in wait_ids.tolist():
         raise ValueError(f"wait = {wait_ids.tolist()} holds the end {int(end)}, which it replaces")
     counts = jnp.asarray(least, jnp.int32), jnp.asarray(most, jnp.int32)
     return BudgetForcing(end, *counts, wait_ids.astype(np.int32))

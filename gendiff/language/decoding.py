@@ -108,12 +108,9 @@ def generate(
             shapes that do not agree, numbers outside the ranges above, and padding before tokens. Nothing is cut off to
             fit.
     """
-    keys = sample_keys.keys_of(key, index)
-    prompt, length = checked_prompt(prompt)
+    keys, prompt, length = checked_texts(key, index, prompt)
     checks.integer("max_tokens", max_tokens, 1)
     checks.integer("chunk", chunk, 1)
-    if keys.shape[0] != prompt.shape[0]:
-        raise ValueError(f"index names {keys.shape[0]} texts, but there are {prompt.shape[0]} prompts")
     check_room(cache, prompt.shape, max_tokens)
     limit = checked_number(num_tokens, max_tokens, prompt.shape[0])
     ends = checked_stop(stop, prompt.shape[0])
@@ -234,6 +231,16 @@ def generated_tokens(state: Running, start: Int[Array, " b"], max_tokens: int) -
 def folded(keys: Keys, numbers: Int[Array, " b"]) -> Keys:
     """Each key (b,) folded with its own number (b,)."""
     return jax.vmap(jax.random.fold_in)(keys, numbers)
+
+
+def checked_texts(
+    key: jax.Array, index: Integer[ArrayLike, "b"], prompt: ArrayLike
+) -> tuple[Keys, Int[Array, "b p"], Int[Array, " b"]]:
+    """The keys of the texts, their prompts and the lengths of these. Raises as `generate` does."""
+    keys, (ids, length) = sample_keys.keys_of(key, index), checked_prompt(prompt)
+    if keys.shape[0] != ids.shape[0]:
+        raise ValueError(f"index names {keys.shape[0]} texts, but there are {ids.shape[0]} prompts")
+    return keys, ids, length
 
 
 def checked_prompt(prompt: ArrayLike) -> tuple[Int[Array, "b p"], Int[Array, " b"]]:

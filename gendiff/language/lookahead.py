@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Integer
 
-from gendiff.core import checks, records, sample_keys
+from gendiff.core import checks, records
 from gendiff.core.types import ArrayLike, Keys
 from gendiff.language import decoding, processors
 from gendiff.language.cache import Cache
@@ -94,19 +94,11 @@ def lookahead_search(
     References:
         Snell et al., 2024, section 5.1 and Figure 2: best-of-n, beam search and lookahead search (from memory).
     """
-    keys = sample_keys.keys_of(key, index)
-    prompt, length = decoding.checked_prompt(prompt)
-    for name, number in (
-        ("beams", beams),
-        ("expand", expand),
-        ("block", block),
-        ("max_tokens", max_tokens),
-        ("chunk", chunk),
-    ):
+    keys, prompt, length = decoding.checked_texts(key, index, prompt)
+    numbers = {"beams": beams, "expand": expand, "block": block, "max_tokens": max_tokens, "chunk": chunk}
+    for name, number in numbers.items():
         checks.integer(name, number, 1)
     checks.integer("lookahead", lookahead, 0)
-    if keys.shape[0] != prompt.shape[0]:
-        raise ValueError(f"index names {keys.shape[0]} texts, but there are {prompt.shape[0]} prompts")
     decoding.check_room(cache, prompt.shape, max_tokens)
     b, each = prompt.shape[0], beams * expand
     ends, limit = decoding.checked_stop(stop, 1), jnp.full(b * each, max_tokens, jnp.int32)
@@ -135,7 +127,7 @@ def lookahead_search(
         copies = (jnp.arange(each)[None] % expand > 0) & ~candidates.active.reshape(b, each)
         after = grown(candidates, block, processor)
         values = jnp.where(copies, -jnp.inf, scored(after))
-        best = _best(_ties(keys, number, each), values, beams)
+        best = jnp.lexsort((-_ties(keys, number, each), -values), axis=1)[:, :beams]  # equal ones by chance
         chosen = (best + each * jnp.arange(b)[:, None]).reshape(-1)
         return _taken(after, chosen), jnp.take_along_axis(values, best, 1), number + 1
 
@@ -170,8 +162,3 @@ def _ties(keys: Keys, turn: Array, number: int) -> Float[Array, "b c"]:
     """Tie breakers of a round: a random number for each candidate."""
     turn_keys = jax.vmap(lambda key: jax.random.fold_in(jax.random.fold_in(key, TIES), turn))(keys)
     return jax.vmap(jax.vmap(jax.random.uniform))(_streams(turn_keys, number))
-
-
-def _best(chances: Float[Array, "b c"], values: Float[Array, "b c"], number: int) -> Int[Array, "b k"]:
-    """The places of the largest values of each row, the best first; equal ones by chance."""
-    return jnp.lexsort((-chances, -values), axis=1)[:, :number]

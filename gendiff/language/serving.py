@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Integer
 
-from gendiff.core import arrays, checks, records, sample_keys
+from gendiff.core import arrays, checks, records
 from gendiff.core.types import ArrayLike, Count
 from gendiff.language import decoding
 from gendiff.language.cache import Cache
@@ -83,13 +83,10 @@ def serve(
     References:
         Yu et al., 2022, section 3 (from memory).
     """
-    keys = sample_keys.keys_of(key, index)
-    prompts, lengths = decoding.checked_prompt(prompts)
+    keys, prompts, lengths = decoding.checked_texts(key, index, prompts)
     n, width = prompts.shape
     checks.integer("max_tokens", max_tokens, 1)
     checks.integer("chunk", chunk, 1)
-    if keys.shape[0] != n:
-        raise ValueError(f"index names {keys.shape[0]} texts, but there are {n} prompts")
     slots = cache.length.shape[0]
     decoding.check_room(cache, (slots, width), max_tokens)
     limit = decoding.checked_number(num_tokens, max_tokens, n)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Integer
 
-from gendiff.core import checks, records, sample_keys
+from gendiff.core import checks, records
 from gendiff.core.types import ArrayLike, Count, DType, Keys, PyTree
 from gendiff.language import decoding, drafts
 from gendiff.language.cache import Cache
@@ -100,16 +100,13 @@ def generate(
     References:
         Leviathan et al., 2023, Alg. 1 and Appendix A.1; Chen et al., 2023, Alg. 2 (from memory).
     """
-    keys = sample_keys.keys_of(key, index)
-    prompt, length = decoding.checked_prompt(prompt)
+    keys, prompt, length = decoding.checked_texts(key, index, prompt)
     for name, value in (("max_tokens", max_tokens), ("chunk", chunk), ("gamma", gamma)):
         checks.integer(name, value, 1)
     if not isinstance(draft, drafts.Draft):
         raise TypeError(
             f"draft must be one of language.drafts, such as drafts.prompt_lookup(), got {type(draft).__name__}"
         )
-    if keys.shape[0] != prompt.shape[0]:
-        raise ValueError(f"index names {keys.shape[0]} texts, but there are {prompt.shape[0]} prompts")
     decoding.check_room(cache, prompt.shape, max_tokens + gamma)
     drafts.check_reach(cache, gamma)
     limit = decoding.checked_number(num_tokens, max_tokens, prompt.shape[0])

@@ -263,19 +263,15 @@ def _built(library: Any, special: Mapping[str, int], begin: int | None, end: int
     plain_library.encode_special_tokens = True
     vocabulary = library.get_vocab(with_added_tokens=True)
     added = set(library.get_added_tokens_decoder())
-    known = {letter: byte for byte, letter in enumerate(_letters())}
+    bytes_of = {letter: bytes([byte]) for byte, letter in enumerate(_letters())}  # other letters stand for themselves
     without_text = set(special.values())
     pieces = [b""] * (max(vocabulary.values()) + 1)
     for token, number in vocabulary.items():
         if number not in without_text:
-            pieces[number] = token.encode() if number in added else b"".join(_bytes(token, known))
-    unwritable = frozenset(byte for letter, byte in known.items() if letter not in vocabulary)
+            letters = (bytes_of.get(letter) or letter.encode() for letter in token)
+            pieces[number] = token.encode() if number in added else b"".join(letters)
+    unwritable = frozenset(byte[0] for letter, byte in bytes_of.items() if letter not in vocabulary)
     return LanguageTokenizer(plain_library, library, tuple(pieces), dict(special), begin, end, unwritable)
-
-
-def _bytes(token: str, known: Mapping[str, int]) -> Iterator[bytes]:
-    """The bytes of a token's letters; a letter that stands for no byte is itself."""
-    return (bytes([known[letter]]) if letter in known else letter.encode() for letter in token)
 
 
 def _letters() -> list[str]:

@@ -12,6 +12,7 @@ from jaxtyping import Array, Integer
 
 from gendiff.core import checks, records, sample_keys
 from gendiff.core.types import ArrayLike, PyTree
+from gendiff.preferences import sequential
 
 ORDER = np.uint32(2**32 - 1)
 """The number folded into the key for the order of principles; no round has it."""
@@ -109,8 +110,7 @@ def critique_and_revise(
         principle = jax.tree.map(lambda leaf: leaf[chosen], of_principles)
         keys = [jax.random.fold_in(key, 2 * number + part) for part in (1, 2)]
         critique = criticise(keys[0], prompt, before, principle, index)
-        after = revise(keys[1], prompt, before, critique, principle, index)
-        _check_like(after, before)
+        after = sequential.checked_revision(revise(keys[1], prompt, before, critique, principle, index), before)
         return after, (after, critique)
 
     _, (later, critiques) = jax.lax.scan(one_round, first, (jnp.arange(rounds, dtype=jnp.uint32), order))
@@ -137,12 +137,3 @@ def _count(principles: PyTree) -> int:
             f"principles has arrays of {sorted(counts) or 'no'} rows: one row per principle is needed, in every array"
         )
     return int(counts.pop())
-
-
-def _check_like(after: PyTree, before: PyTree) -> None:
-    kinds = [jax.tree.map(lambda leaf: (jnp.shape(leaf), str(jnp.result_type(leaf))), tree) for tree in (after, before)]
-    if kinds[0] != kinds[1]:
-        raise TypeError(
-            f"policy.revise answers {kinds[0]} to drafts {kinds[1]}: a revision has the structure, shapes and dtypes "
-            "of its draft"
-        )

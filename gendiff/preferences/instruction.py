@@ -195,11 +195,11 @@ def findings(
         "have weights that look moved by one to the left, as labels of the next token are: they begin with the "
         "prompt's last token and leave the end out": _moved_left(texts),
     }
-    return tuple(_sentence(what, wrong, len(texts)) for what, wrong in problems.items() if wrong)
-
-
-def _sentence(what: str, wrong: list[_Text], count: int) -> str:
-    return f"{len(wrong)} of {count} texts (the first in row {wrong[0].row}) {what}"
+    return tuple(
+        f"{len(wrong)} of {len(texts)} texts (the first in row {wrong[0].row}) {what}"
+        for what, wrong in problems.items()
+        if wrong
+    )
 
 
 def _texts(tokens: np.ndarray, weight: np.ndarray, end: int, pad: int, segments: np.ndarray | None) -> list[_Text]:

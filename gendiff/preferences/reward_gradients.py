@@ -5,16 +5,12 @@ all steps it costs the memory of all of them and tends to explode; DRaFT-K keeps
 several endings of one sample (K = 1).
 """
 
-from typing import TypeVar
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
 from gendiff.core import arrays, checks, sample_keys
 from gendiff.core.types import ArrayLike, Denoiser, Level, Sampler, State
-
-T = TypeVar("T")
 
 
 def truncated_sample(
@@ -66,7 +62,10 @@ def truncated_sample(
 
     state = sampler.init(jnp.asarray(start))
     if last < steps:
-        state = jax.lax.stop_gradient(through(_frozen(denoise), state, 0, steps - last, False))
+        frozen = jax.tree.map(
+            lambda leaf: jax.lax.stop_gradient(leaf) if isinstance(leaf, jax.Array) else leaf, denoise
+        )
+        state = jax.lax.stop_gradient(through(frozen, state, 0, steps - last, False))
     return through(denoise, state, steps - last, steps, unroll).x
 
 
@@ -123,9 +122,3 @@ def renoised(
         ).x
 
     return jax.vmap(ended)(jnp.arange(draws))
-
-
-def _frozen(tree: T) -> T:
-    """Every array without a gradient; what is no array, such as a function, as it is."""
-    frozen: T = jax.tree.map(lambda leaf: jax.lax.stop_gradient(leaf) if isinstance(leaf, jax.Array) else leaf, tree)
-    return frozen

@@ -69,10 +69,12 @@ def revise(
 
     def body(held: tuple[PyTree, PyTree], number: jax.Array) -> tuple[tuple[PyTree, PyTree], tuple[PyTree, ...]]:
         before, value = held
-        revised = _like(policy(jax.random.fold_in(key, number), before), before)
+        revised = checked_revision(policy(jax.random.fold_in(key, number), before), before)
         after = scored(revised)
         better = jnp.ones(b, bool) if score is None else after > value
-        current = jax.tree.map(lambda new, old: jnp.where(_column(better, new), new, old), revised, before)
+        current = jax.tree.map(
+            lambda new, old: jnp.where(better.reshape(b, *(1,) * (new.ndim - 1)), new, old), revised, before
+        )
         best = None if score is None else jnp.where(better, after, value)
         return (current, best), (current, best, better)
 
@@ -82,12 +84,7 @@ def revise(
     return Revisions(history, all_scores, accepted)
 
 
-def _column(chosen: jax.Array, like: jax.Array) -> jax.Array:
-    """(b,) as (b, 1, …, 1)."""
-    return chosen.reshape(chosen.shape + (1,) * (like.ndim - 1))
-
-
-def _like(revised: PyTree, before: PyTree) -> PyTree:
+def checked_revision(revised: PyTree, before: PyTree) -> PyTree:
     """The revision, which must be a tree like what it revises."""
     result = jax.tree.map(jnp.asarray, revised)
     kinds = [jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), tree) for tree in (result, before)]

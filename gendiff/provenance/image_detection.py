@@ -126,7 +126,7 @@ def read_bits(
     """
     if not isinstance(mark, BitMark):
         raise TypeError(f"only marks of bits can be read, got {type(mark).__name__}")
-    votes, sent = np.asarray(_votes(mark, observed, nonce)), np.asarray(mark.bits, np.int64)
+    votes, sent = np.asarray(jax.jit(BitMark.votes)(mark, observed, nonce)), np.asarray(mark.bits, np.int64)
     silent = keyed_hash.taken(keyed_hash.taken(keyed_hash.start(jnp.asarray(mark.words)), _TIE), np.arange(len(sent)))
     bits = np.where(votes == 0, np.asarray(keyed_hash.word(silent) >> 31), votes > 0).astype(np.int64)
     matches = np.sum(bits == sent, 1)
@@ -166,20 +166,10 @@ def plug_in_p(mark: TreeRing, noise: Float[ArrayLike, "b *shape"]) -> Float64[np
     """
     inside = mark.disc[0]
     spectrum = np.fft.fft2(np.asarray(mark.checked(noise, None), np.float64)[..., mark.channel])[:, inside]
-    rings = np.asarray(_pattern(mark), np.complex128)[inside]
+    rings = np.asarray(jax.jit(TreeRing.pattern)(mark), np.complex128)[inside]
     variance = np.mean(np.abs(spectrum) ** 2, 1) / 2
     distance, centre = np.sum(np.abs(spectrum - rings) ** 2, 1) / variance, np.sum(np.abs(rings) ** 2) / variance
     return np.asarray(scipy.stats.ncx2.cdf(distance, 2 * len(rings), centre), np.float64)
-
-
-@jax.jit
-def _pattern(mark: TreeRing) -> Array:
-    return mark.pattern()
-
-
-@jax.jit
-def _votes(mark: BitMark, observed: ArrayLike, nonce: ArrayLike | None) -> Array:
-    return mark.votes(observed, nonce)
 
 
 def _ranked_scores(

@@ -155,7 +155,7 @@ class BitMark(ImageWatermark):
 
     def key_signs(self, nonce: ArrayLike | None) -> Float[Array, "#b places"]:
         """The signs that encrypt the payload, −1 or 1."""
-        return _sign(_hashed(self.words, _SIGNS, self.places, nonce))
+        return 1.0 - 2.0 * (_hashed(self.words, _SIGNS, self.places, nonce) >> 31).astype(jnp.float32)
 
     def signs(self, nonce: ArrayLike | None) -> Float[Array, "#b places"]:
         """The signs of a marked picture."""
@@ -315,10 +315,6 @@ def _hashed(words: jax.Array, purpose: int, count: int, nonce: ArrayLike | None 
         for part in (0, 1):
             first, second = keyed_hash.taken((first, second), jnp.asarray(nonce)[:, part, None])
     return keyed_hash.word(keyed_hash.taken((first, second), jnp.arange(count)[None]))
-
-
-def _sign(word: UInt32[Array, "*shape"]) -> Float[Array, "*shape"]:
-    return 1.0 - 2.0 * (word >> 31).astype(jnp.float32)
 
 
 def _geometry(sides: tuple[int, ...], radius: int) -> tuple[np.ndarray, np.ndarray]:

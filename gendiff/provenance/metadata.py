@@ -6,7 +6,6 @@ nothing.
 
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -123,7 +122,8 @@ def read(path: str | os.PathLike[str]) -> Metadata:
             comment = opened.info.get("comment", b"")
             texts = dict(getattr(opened, "text", {})) if format == "PNG" else _of_jpeg(comment)
             tags = opened.getexif()
-            texts |= _exif({**tags, **tags.get_ifd(_EXIF_PART)})
+            exif = {**tags, **tags.get_ifd(_EXIF_PART)}
+            texts |= {name: _text(exif[tag]) for tag, name in _EXIF.items() if tag in exif}
             texts.pop("XML:com.adobe.xmp", None)  # the packet of XMP, where DigitalSourceType may tell the origin
             if "xmp" in opened.info:
                 texts["XMP"] = _text(opened.info["xmp"])
@@ -157,11 +157,6 @@ def _of_jpeg(comment: bytes) -> dict[str, str]:
     text = comment.decode("utf-8", "backslashreplace")
     first, _, rest = text.partition(" ")
     return {ENTRY: rest} if first == ENTRY else {"comment": text}
-
-
-def _exif(exif: Mapping[int, object]) -> dict[str, str]:
-    """The texts of EXIF that say who made a picture."""
-    return {name: _text(exif[tag]) for tag, name in _EXIF.items() if tag in exif}
 
 
 def _text(value: object) -> str:

@@ -146,30 +146,6 @@ def xla_flops(function: Callable[..., PyTree], *arguments: PyTree) -> float:
     return float(stated["flops"])
 
 
-def _dense(call: Call) -> int:
-    return int(2 * math.prod(call.arguments["x"]) * call.fields["features"])
-
-
-def _convolution(call: Call) -> int:
-    return int(2 * math.prod(call.output) * call.fields["size"] ** 2 * call.arguments["x"][-1])
-
-
-def _grouped(call: Call) -> int:
-    return int(2 * math.prod(call.output) * 9 * call.fields["group_width"])
-
-
-def _unit(call: Call) -> int:
-    return int(2 * math.prod(call.output) * math.prod(call.fields["size"]) * call.arguments["x"][-1])
-
-
-def _depthwise(call: Call) -> int:
-    return int(2 * math.prod(call.output) * call.fields["size"] ** 2)
-
-
-def _halving(call: Call) -> int:
-    return int(2 * math.prod(call.output) * 16 * call.arguments["x"][-1])
-
-
 def _doubling(call: Call) -> int:
     batch, height, width, channels = call.arguments["x"]
     # half a square beyond each edge is cut off
@@ -223,34 +199,32 @@ def _experts(call: Call) -> int:
     return int(2 * batch * channels * (tokens * experts.number + met * width * (3 if call.fields["gated"] else 2)))
 
 
-def _tied_logits(call: Call) -> int:
-    return int(2 * math.prod(call.arguments["x"]) * call.fields["vocabulary"]) if call.fields["tied"] else 0
-
-
-def _nearest_entries(call: Call) -> int:
-    return int(2 * math.prod(call.arguments["raw"]) * call.fields["entries"])
-
-
-def _discrimination(call: Call) -> int:
-    return int(2 * math.prod(call.arguments["x"]) * call.fields["projections"] * call.fields["dimensions"])
-
-
 FORMULAS: dict[tuple[type, str], Formula] = {
-    (layers.Dense, "__call__"): _dense,
-    (convolution.Convolution, "__call__"): _convolution,
-    (convolution.GroupedConvolution, "__call__"): _grouped,
-    (inception.Unit, "__call__"): _unit,
-    (efficientnet_lite.Depthwise, "__call__"): _depthwise,
-    (resampling.HalvingConvolution, "__call__"): _halving,
+    (layers.Dense, "__call__"): lambda call: 2 * math.prod(call.arguments["x"]) * call.fields["features"],
+    (convolution.Convolution, "__call__"): lambda call: (
+        2 * math.prod(call.output) * call.fields["size"] ** 2 * call.arguments["x"][-1]
+    ),
+    (convolution.GroupedConvolution, "__call__"): lambda call: (
+        2 * math.prod(call.output) * 9 * call.fields["group_width"]
+    ),
+    (inception.Unit, "__call__"): lambda call: (
+        2 * math.prod(call.output) * math.prod(call.fields["size"]) * call.arguments["x"][-1]
+    ),
+    (efficientnet_lite.Depthwise, "__call__"): lambda call: 2 * math.prod(call.output) * call.fields["size"] ** 2,
+    (resampling.HalvingConvolution, "__call__"): lambda call: 2 * math.prod(call.output) * 16 * call.arguments["x"][-1],
     (resampling.DoublingConvolution, "__call__"): _doubling,
     (attention.ImageAttention, "__call__"): _image_attention,
     (transformer.TransformerBlock, "__call__"): _self_attention,
     (transformer.TransformerBlock, "_cross_attention"): _cross_attention,
     (transformer.TransformerBlock, "_own_attention"): _own_attention,
     (mixture_of_experts.MixtureOfExperts, "__call__"): _experts,
-    (networks.LanguageModel, "_logits"): _tied_logits,
-    (networks.VQAutoencoder, "_quantized"): _nearest_entries,
-    (minibatch.MinibatchDiscrimination, "__call__"): _discrimination,
+    (networks.LanguageModel, "_logits"): lambda call: (
+        2 * math.prod(call.arguments["x"]) * call.fields["vocabulary"] if call.fields["tied"] else 0
+    ),
+    (networks.VQAutoencoder, "_quantized"): lambda call: 2 * math.prod(call.arguments["raw"]) * call.fields["entries"],
+    (minibatch.MinibatchDiscrimination, "__call__"): lambda call: (
+        2 * math.prod(call.arguments["x"]) * call.fields["projections"] * call.fields["dimensions"]
+    ),
 }
 """(layer, method) -> the operations of a call."""
 

@@ -109,7 +109,7 @@ test_what_cannot_be_a_revision_is_refused = refusals(
     (refused(policy=RevisionPolicy(critique=critique, revise=revise)), "policy lacks a function"),
     (
         refused(policy=RevisionPolicy(answer, critique, lambda key, prompt, draft, *others: draft[:, :2])),
-        "policy.revise answers",
+        "the policy answers",
         TypeError,
     ),
 )

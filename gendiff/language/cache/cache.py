@@ -5,7 +5,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Int
 
 from gendiff.core import arrays, checks, records
 from gendiff.core.types import ArrayLike, Count, PyTree
@@ -177,9 +177,3 @@ def start_and_count(positions: Int[Array, "b s"]) -> tuple[Int[Array, " b"], Int
     """
     shared = jnp.sum(positions == positions[:, :1], 1, dtype=positions.dtype)
     return positions[:, 0] + 1 - shared, jnp.sum(positions >= 0, 1, dtype=positions.dtype)
-
-
-def places_up_to(end: Int[Array, " b"], slots: int) -> tuple[Int[Array, "1 n"], Bool[Array, "b n"]]:
-    """The numbers of the slots (1, slots), and which of them are below `end` (b, slots)."""
-    at = jnp.arange(slots, dtype=end.dtype)[None]
-    return at, at < end[:, None]

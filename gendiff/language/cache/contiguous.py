@@ -30,12 +30,8 @@ class FullLayer:
             write_together(old, new.swapaxes(1, 2), *where) for old, new in ((self.key, key), (self.value, value))
         )
         places = jnp.broadcast_to(jnp.arange(keys.shape[2], dtype=jnp.int32)[None], (keys.shape[0], keys.shape[2]))
-        return (
-            FullLayer(keys, values),
-            keys.astype(key.dtype).swapaxes(1, 2),
-            values.astype(value.dtype).swapaxes(1, 2),
-            places,
-        )
+        layer = FullLayer(keys, values)
+        return layer, keys.astype(key.dtype).swapaxes(1, 2), values.astype(value.dtype).swapaxes(1, 2), places
 
 
 def full(

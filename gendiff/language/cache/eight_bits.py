@@ -39,9 +39,8 @@ class Int8Layer:
             write_together(self.key_scale, keys[1], *where),
             write_together(self.value_scale, values[1], *where),
         )
-        places = jnp.broadcast_to(
-            jnp.arange(self.key.shape[2], dtype=jnp.int32)[None], (key.shape[0], self.key.shape[2])
-        )
+        slots = self.key.shape[2]
+        places = jnp.broadcast_to(jnp.arange(slots, dtype=jnp.int32)[None], (key.shape[0], slots))
         all_keys = dequantised(layer.key, layer.key_scale, key.dtype).swapaxes(1, 2)
         return layer, all_keys, dequantised(layer.value, layer.value_scale, value.dtype).swapaxes(1, 2), places
 

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float, Int
 
 from gendiff.core import checks, records
 from gendiff.core.types import DType
-from gendiff.language.cache.cache import Cache, Sizes, key_shape, places_up_to, start_and_count, write_together
+from gendiff.language.cache.cache import Cache, Sizes, key_shape, start_and_count, write_together
 
 
 @records.record
@@ -53,11 +53,11 @@ class RingLayer:
     def _places(self, end: Int[Array, " b"]) -> Int[Array, "b slots"]:
         """The position of what is in each slot when the texts have `end` (b,) tokens; −1 for nothing."""
         n = self.key.shape[2] - self.sinks
-        first, held = places_up_to(end, self.sinks)
+        first = jnp.arange(self.sinks, dtype=end.dtype)[None]
         newest = end[:, None] - 1 - self.sinks
         position = newest - (newest - jnp.arange(n, dtype=end.dtype)[None]) % n
         ring = jnp.where((position >= 0) & (newest >= 0), position + self.sinks, -1)
-        return jnp.concatenate([jnp.where(held, first, -1), ring], 1)
+        return jnp.concatenate([jnp.where(first < end[:, None], first, -1), ring], 1)
 
 
 def ring(
