@@ -10,7 +10,7 @@ import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
@@ -20,6 +20,9 @@ from gendiff.core.errors import DataError
 from gendiff.core.types import ArrayLike
 from gendiff.data import scaling
 from gendiff.data.images import image_files
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SUFFIXES = (".gif", ".mp4", ".webp")
 FASTEST = 50
@@ -37,7 +40,7 @@ _DESCRIPTION = 0x010E
 
 
 def write_clip(
-    path: str | os.PathLike, clip: Float[ArrayLike, "f h w c"], *, frames_per_second: int = 8, scale: int = 1
+    path: str | os.PathLike[str], clip: Float[ArrayLike, "f h w c"], *, frames_per_second: int = 8, scale: int = 1
 ) -> None:
     """Write a clip as a file that plays in a loop, whole or not at all; its suffix says the format.
 
@@ -82,7 +85,7 @@ def write_clip(
 
 
 def read_clip(
-    path: str | os.PathLike, *, mode: str, background: tuple[int, int, int] | None = None
+    path: str | os.PathLike[str], *, mode: str, background: tuple[int, int, int] | None = None
 ) -> Float32[np.ndarray, "f h w c"]:
     """Read a clip: each stored frame, whatever its time; of `write_clip` these are all frames.
 
@@ -148,7 +151,7 @@ def sheet(
     return joined[:, : rows * (height + gap) - gap, : used * (width + gap) - gap]
 
 
-def _suffix(path: str | os.PathLike) -> str:
+def _suffix(path: str | os.PathLike[str]) -> str:
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"{path}: a clip is a file named {', '.join(SUFFIXES)}, got {suffix or 'no suffix'!r}")
@@ -174,13 +177,13 @@ def _save_webp(file: BinaryIO, frames: UInt8[np.ndarray, "f h w c"], millisecond
     )
 
 
-def _picture(frame: UInt8[np.ndarray, "h w c"]) -> Any:
+def _picture(frame: UInt8[np.ndarray, "h w c"]) -> "Image.Image":
     from PIL import Image
 
     return Image.fromarray(np.ascontiguousarray(frame[..., 0] if frame.shape[2] == 1 else frame))
 
 
-def _in_256_colours(frame: UInt8[np.ndarray, "h w c"]) -> Any:
+def _in_256_colours(frame: UInt8[np.ndarray, "h w c"]) -> "Image.Image":
     """A picture in grey or with a palette: an exact one where 256 colours suffice, else Pillow's."""
     from PIL import Image
 
@@ -195,7 +198,7 @@ def _in_256_colours(frame: UInt8[np.ndarray, "h w c"]) -> Any:
     return indexed
 
 
-def _read_pillow(path: str | os.PathLike) -> list[np.ndarray]:
+def _read_pillow(path: str | os.PathLike[str]) -> list[np.ndarray]:
     from PIL import Image
 
     with Image.open(path, formats=("GIF", "WEBP")) as opened:
@@ -214,7 +217,7 @@ def _read_pillow(path: str | os.PathLike) -> list[np.ndarray]:
     return [frame for frame, repeat in zip(frames, repeats, strict=True) for _ in range(repeat)]
 
 
-def _repeats(path: str | os.PathLike, count: int, milliseconds: int, durations: Sequence[float]) -> list[int]:
+def _repeats(path: str | os.PathLike[str], count: int, milliseconds: int, durations: Sequence[float]) -> list[int]:
     """How often each stored frame stands in the clip."""
     if len(durations) == 1:  # a still picture has no duration
         return [count]
@@ -226,7 +229,7 @@ def _repeats(path: str | os.PathLike, count: int, milliseconds: int, durations: 
     return repeats
 
 
-def _check_size(path: str | os.PathLike, frames: int, height: int, width: int) -> None:
+def _check_size(path: str | os.PathLike[str], frames: int, height: int, width: int) -> None:
     if frames * height * width > MOST_PIXELS:
         raise DataError(f"{path}: too large: {frames} frames of {height} × {width} are more than {MOST_PIXELS} pixels")
 
@@ -244,7 +247,7 @@ def _ffmpeg(arguments: Sequence[str], stdin: bytes = b"") -> bytes:
     return ended.stdout
 
 
-def _write_mp4(path: str | os.PathLike, frames: UInt8[np.ndarray, "f h w c"], frames_per_second: int) -> None:
+def _write_mp4(path: str | os.PathLike[str], frames: UInt8[np.ndarray, "f h w c"], frames_per_second: int) -> None:
     height, width = frames.shape[1:3]
     if height % 2 or width % 2:
         raise ValueError(f"an MP4 has even sides, and this clip is {height} × {width}: choose an even scale")
@@ -265,7 +268,7 @@ def _write_mp4(path: str | os.PathLike, frames: UInt8[np.ndarray, "f h w c"], fr
         _ffmpeg([*source, *coded, f"file:{temporary}"], np.broadcast_to(frames, (*frames.shape[:3], 3)).tobytes())
 
 
-def _read_mp4(path: str | os.PathLike) -> list[np.ndarray]:
+def _read_mp4(path: str | os.PathLike[str]) -> list[np.ndarray]:
     largest = 3 * MOST_PIXELS
     written = ["-fps_mode", "passthrough", "-fs", str(largest + 1), "-c:v", "ppm", "-f", "image2pipe", "pipe:1"]
     content, position, frames = _ffmpeg(["-i", f"file:{path}", *written]), 0, []

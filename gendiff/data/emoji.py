@@ -8,7 +8,7 @@ import itertools
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -51,10 +51,16 @@ class Emoji(Source):
         """Render drawing i, uint8 (size, size, 3)."""
         import resvg_py
 
-        options: Any = {"background": "#ffffff", "width": self.size, "height": self.size, "skip_system_fonts": True}
         svg = self.svgs[i] if self.svgs else ""
-        stored: Any = {"svg_string": svg} if svg else {"svg_path": self.files[i]}
-        return image_files.decode(self.name(i), resvg_py.svg_to_bytes(**stored, **options), mode="RGB")
+        rendered = resvg_py.svg_to_bytes(
+            svg_string=svg or None,
+            svg_path=None if svg else self.files[i],
+            background="#ffffff",
+            width=self.size,
+            height=self.size,
+            skip_system_fonts=True,
+        )
+        return image_files.decode(self.name(i), rendered, mode="RGB")
 
     def name(self, i: int) -> str:
         """The path of drawing i."""

@@ -1,12 +1,12 @@
 """Emoji of Noto, Twemoji and Fluent, from packages of npm: one JSON file of SVG bodies each, in Iconify's format."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from gendiff.core import checks
 from gendiff.core.errors import DataError
+from gendiff.core.types import Config
 from gendiff.data.images import random_access
 
 MARK = ", in the style of "
@@ -126,7 +126,7 @@ def _text(path: Path) -> str:
         raise DataError(f"{path}: cannot be read ({error}); install the package again") from error
 
 
-def _mapping(path: Path, text: str) -> dict[str, Any]:
+def _mapping(path: Path, text: str) -> Config:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -136,7 +136,7 @@ def _mapping(path: Path, text: str) -> dict[str, Any]:
     return value
 
 
-def _svg(icons: Mapping[str, Any], name: str) -> str:
+def _svg(icons: Config, name: str) -> str:
     """The drawing, in a square around its middle.
 
     An alias is its parent, perhaps mirrored; other changes are not in these sets.

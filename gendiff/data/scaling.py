@@ -5,7 +5,6 @@ NumPy arrays give NumPy arrays; JAX arrays, traced or not, give JAX arrays.
 """
 
 import math
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -88,11 +87,12 @@ def _check_levels(levels: int) -> None:
     checks.integer("levels", levels, 2, MOST_LEVELS)
 
 
-def _unit(integers: Any, levels: int) -> Any:
+def _unit(integers: ArrayLike, levels: int) -> ArrayLike:
     return (2 * integers - (levels - 1)) / (levels - 1)
 
 
-def _nearest(x: Any, levels: int) -> Any:
+def _nearest(x: ArrayLike, levels: int) -> ArrayLike:
     xp = np if isinstance(x, np.ndarray) else jnp
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))  # 16-bit floats cannot hold 256 levels and a half
-    return xp.clip(xp.floor((wide + 1) * ((levels - 1) / 2) + 0.5), 0, levels - 1)
+    nearest: ArrayLike = xp.clip(xp.floor((wide + 1) * ((levels - 1) / 2) + 0.5), 0, levels - 1)
+    return nearest

@@ -14,15 +14,19 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gendiff.core import checks, extras, files
 from gendiff.core.errors import DataError
-from gendiff.core.types import NO_LABEL
+from gendiff.core.types import NO_LABEL, Config
 from gendiff.data.images import image_files, random_access
 from gendiff.data.images.random_access import Example, Source
+
+if TYPE_CHECKING:
+    from array_record.python.array_record_module import ArrayRecordReader
 
 SUFFIX = ".arrayrecord"
 FORMAT, VERSION = "gendiff images", 1
@@ -70,16 +74,16 @@ class ArrayRecordImages(Source):
         return f"{random_access.printable(self.path)}: image {i}"
 
     @functools.cached_property
-    def _reader(self) -> Any:
+    def _reader(self) -> "ArrayRecordReader":
         return _open(self.path)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         # another process opens the file for itself
         return {name: value for name, value in self.__dict__.items() if name != "_reader"}
 
 
 def source(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     *,
     size: int | None = None,
     mode: str | None = None,
@@ -135,7 +139,7 @@ def source(
 
 
 def write(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     images: Sequence[Example] | Source,
     *,
     classes: Sequence[str] = (),
@@ -173,7 +177,7 @@ def write(
 def _records(file: Path, images: Sequence[Example] | Source, encoding: str) -> Iterable[bytes]:
     for i in range(len(images)):
         image, label = images[i]
-        header: dict[str, Any] = {"label": int(label), "encoding": encoding}
+        header: dict[str, object] = {"label": int(label), "encoding": encoding}
         if encoding == "png":
             payload = image_files.to_png(f"{file}: image {i}", image)
         elif image.dtype.name in _DTYPES:
@@ -184,29 +188,31 @@ def _records(file: Path, images: Sequence[Example] | Source, encoding: str) -> I
         yield json.dumps(header).encode() + b"\n" + payload
 
 
-def _module() -> Any:
+def _module() -> ModuleType:
     try:
         from array_record.python import array_record_module
     except ImportError as error:
         raise ImportError(extras.needs("ArrayRecord files need", "array_record", "data")) from error
-    return array_record_module
+    module: ModuleType = array_record_module
+    return module
 
 
-def _open(file: Path) -> Any:
+def _open(file: Path) -> "ArrayRecordReader":
     try:
         return _module().ArrayRecordReader(str(file))
     except RuntimeError as error:
         raise DataError(f"{random_access.printable(file)}: not a whole ArrayRecord file: {error}") from error
 
 
-def _read(name: str, reader: Any, number: int) -> bytes:
+def _read(name: str, reader: "ArrayRecordReader", number: int) -> bytes:
     try:
-        return reader.read([number])[0]
+        record: bytes = reader.read([number])[0]
+        return record
     except (RuntimeError, IndexError) as error:
         raise DataError(f"{name}: record {number} cannot be read: {error}") from error
 
 
-def _about(name: str, reader: Any) -> dict[str, Any]:
+def _about(name: str, reader: "ArrayRecordReader") -> Config:
     if not reader.num_records():
         raise DataError(f"{name}: not a whole ArrayRecord file: it holds no records")
     try:
@@ -232,7 +238,7 @@ def _about(name: str, reader: Any) -> dict[str, Any]:
     return about
 
 
-def _split(name: str, record: bytes) -> tuple[dict[str, Any], bytes]:
+def _split(name: str, record: bytes) -> tuple[Config, bytes]:
     end = record.find(b"\n", 0, _MOST_HEADER)
     try:
         header = json.loads(record[: max(end, 0)])
@@ -251,7 +257,7 @@ def _split(name: str, record: bytes) -> tuple[dict[str, Any], bytes]:
     return header, record[end + 1 :]
 
 
-def _array(name: str, header: dict[str, Any], payload: bytes) -> np.ndarray:
+def _array(name: str, header: Config, payload: bytes) -> np.ndarray:
     dtype, shape = str(header.get("dtype")), header.get("shape")
     sides = shape if isinstance(shape, list) and all(isinstance(side, int) and side > 0 for side in shape) else []
     if dtype not in _DTYPES or len(sides) != 3 or len(payload) != math.prod(sides) * np.dtype(dtype).itemsize:
@@ -261,4 +267,4 @@ def _array(name: str, header: dict[str, Any], payload: bytes) -> np.ndarray:
 
 def _is_grey(png: bytes) -> bool:
     """Whether the header of a PNG file says colour type 0, grey without alpha; the decoder refuses other bytes."""
-    return io.BytesIO(png).getbuffer()[25:26] == b"\0"
+    return png[25:26] == b"\0"

@@ -17,12 +17,12 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from gendiff.core import checks, files
 from gendiff.core.errors import DataError
+from gendiff.core.types import ArrayLike
 from gendiff.data.images import random_access
 from gendiff.data.images.random_access import Look, Source
 
@@ -51,16 +51,16 @@ class CachedImages(Source):
     def _mapped(self) -> list[np.ndarray]:
         return [np.load(shard, mmap_mode="r") for shard in self.shards]
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         # another process maps the files for itself
         return {name: value for name, value in self.__dict__.items() if name != "_mapped"}
 
 
 def build(
     source: Source,
-    folder: str | os.PathLike,
+    folder: str | os.PathLike[str],
     *,
-    encode: Callable[[np.ndarray], Any] | None = None,
+    encode: Callable[[np.ndarray], ArrayLike] | None = None,
     name: str = PIXELS,
     shard_size: int = 1024,
     batch: int = 64,
@@ -130,7 +130,12 @@ def build(
 
 
 def _make(
-    path: Path, source: Source, rows: range, encode: Callable[[np.ndarray], Any] | None, batch: int, before: list[Look]
+    path: Path,
+    source: Source,
+    rows: range,
+    encode: Callable[[np.ndarray], ArrayLike] | None,
+    batch: int,
+    before: list[Look],
 ) -> list[Look]:
     """Write one shard and its JSON, and return what the looks gave."""
     images: list[np.ndarray] = []
@@ -149,7 +154,9 @@ def _make(
         )
         with files.replacing(path) as stream:
             np.save(stream, np.concatenate(encoded))
-    about: dict[str, Any] = {"looks": [look if isinstance(look, str) else [look[0].hex(), look[1]] for look in looks]}
+    about: dict[str, object] = {
+        "looks": [look if isinstance(look, str) else [look[0].hex(), look[1]] for look in looks]
+    }
     about |= {"sha256": random_access.file_digest(path).hex() if images else ""}
     text = json.dumps({"about": about, "sha256": random_access.fingerprint(json.dumps(about))})
     with files.replacing(path.with_suffix(".json")) as stream:
@@ -165,7 +172,7 @@ def _look(source: Source, row: int) -> tuple[Look, np.ndarray | None]:
     return (random_access.digest(image), image.shape), image
 
 
-def _encoded(encode: Callable[[np.ndarray], Any], pictures: np.ndarray) -> np.ndarray:
+def _encoded(encode: Callable[[np.ndarray], ArrayLike], pictures: np.ndarray) -> np.ndarray:
     result = np.asarray(encode(pictures))
     if result.dtype.kind not in "uif" or result.shape[:1] != pictures.shape[:1]:
         raise ValueError(

@@ -15,7 +15,7 @@ NAMED = 5
 """Pictures without a caption that an error names."""
 
 
-def read(pictures: Sequence[str | os.PathLike]) -> tuple[str, ...]:
+def read(pictures: Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
     """Read the caption of each picture: 01.txt beside 01.png, or its line of a metadata.jsonl.
 
     Args:

@@ -2,7 +2,8 @@
 
 import io
 import os
-from typing import Any, BinaryIO
+from types import ModuleType
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
@@ -10,6 +11,9 @@ from jaxtyping import Shaped, UInt8
 from gendiff.core import checks, extras
 from gendiff.core.errors import DataError
 from gendiff.data.images import random_access
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageFile
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
@@ -19,7 +23,7 @@ MAX_PIXELS = 2**26
 
 
 def read(
-    path: str | os.PathLike, *, mode: str, size: int | None = None, background: tuple[int, int, int] | None = None
+    path: str | os.PathLike[str], *, mode: str, size: int | None = None, background: tuple[int, int, int] | None = None
 ) -> UInt8[np.ndarray, "h w c"]:
     """Read the picture of one file.
 
@@ -58,12 +62,12 @@ def decode(
     return _decode(name, io.BytesIO(content), mode, size, background)
 
 
-def short_side(file: str | os.PathLike | BinaryIO | io.BytesIO) -> int | None:
+def short_side(file: str | os.PathLike[str] | BinaryIO | io.BytesIO) -> int | None:
     """The shorter side that the header of an image file states; None for a file without such a header."""
     Image, *_ = _pillow()
     try:
         with Image.open(file, formats=FORMATS) as opened:
-            return min(opened.size)
+            return int(min(opened.size))
     except Exception:  # Pillow's parsers raise whatever they trip over; `read` says what is wrong
         return None
 
@@ -99,7 +103,7 @@ def convert(
         )
     Image, *_ = _pillow()
     picture = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels))
-    return _finished(name, Image, picture, mode, size, background)
+    return _finished(name, picture, mode, size, background)
 
 
 def to_png(name: str, image: np.ndarray) -> bytes:
@@ -173,8 +177,8 @@ def check_installed() -> None:
 
 
 def _decode(
-    name: Any,
-    file: str | os.PathLike | BinaryIO | io.BytesIO,
+    name: str,
+    file: str | os.PathLike[str] | BinaryIO | io.BytesIO,
     mode: str,
     size: int | None,
     background: tuple[int, int, int] | None,
@@ -184,7 +188,7 @@ def _decode(
         with Image.open(file, formats=FORMATS) as opened:
             _refuse(name, opened)
             opened.load()
-            return _finished(name, Image, ImageOps.exif_transpose(opened), mode, size, background)
+            return _finished(name, ImageOps.exif_transpose(opened), mode, size, background)
     except (DataError, MemoryError):
         raise
     except PermissionError as error:
@@ -196,14 +200,14 @@ def _decode(
 
 
 def _finished(
-    name: Any, Image: Any, picture: Any, mode: str, size: int | None, background: tuple[int, int, int] | None
+    name: str, picture: "Image.Image", mode: str, size: int | None, background: tuple[int, int, int] | None
 ) -> np.ndarray:
-    flat = _flat(name, Image, picture, background).convert(mode)
-    sized = flat if size is None else _fit(name, Image, flat, size)
+    flat = _flat(name, picture, background).convert(mode)
+    sized = flat if size is None else _fit(name, flat, size)
     return np.array(sized, dtype=np.uint8).reshape(sized.height, sized.width, MODES[mode])
 
 
-def _pillow() -> Any:
+def _pillow() -> tuple[ModuleType, ModuleType, type[Exception]]:
     try:
         from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError as error:
@@ -211,7 +215,7 @@ def _pillow() -> Any:
     return Image, ImageOps, UnidentifiedImageError
 
 
-def _refuse(path: Any, file: Any) -> None:
+def _refuse(path: str, file: "ImageFile.ImageFile") -> None:
     width, height = file.size
     if width * height > MAX_PIXELS:
         raise DataError(f"{path}: too large: {width} × {height} is more than {MAX_PIXELS} pixels")
@@ -225,11 +229,13 @@ def _refuse(path: Any, file: Any) -> None:
         raise DataError(f"{path}: colour mode {file.mode}: no rule covers it; convert it to RGB first")
     # an MPO is a camera's JPEG with a preview behind it
     if getattr(file, "is_animated", False) and file.format != "MPO":
-        raise DataError(f"{path}: animated: {file.n_frames} frames; extract the frame that is meant")
+        raise DataError(f"{path}: animated: {getattr(file, 'n_frames', 2)} frames; extract the frame that is meant")
 
 
-def _flat(path: Any, Image: Any, picture: Any, background: tuple[int, int, int] | None) -> Any:
+def _flat(path: str, picture: "Image.Image", background: tuple[int, int, int] | None) -> "Image.Image":
     """The picture without alpha, in mode L or RGB."""
+    from PIL import Image
+
     if picture.mode == "I;16":
         return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     if not picture.has_transparency_data:
@@ -242,7 +248,9 @@ def _flat(path: Any, Image: Any, picture: Any, background: tuple[int, int, int] 
     return Image.alpha_composite(Image.new("RGBA", layered.size, (*background, 255)), layered).convert("RGB")
 
 
-def _fit(path: Any, Image: Any, picture: Any, size: int) -> Any:
+def _fit(path: str, picture: "Image.Image", size: int) -> "Image.Image":
+    from PIL import Image
+
     short = min(picture.size)
     width, height = ((2 * side * size + short) // (2 * short) for side in picture.size)
     if width * height > MAX_PIXELS:

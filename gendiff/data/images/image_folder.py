@@ -42,7 +42,7 @@ class ImageFolder(Source):
 
 
 def source(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     *,
     size: int | None = None,
     mode: str = "RGB",
@@ -106,7 +106,7 @@ def source(
 
 
 def load(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     *,
     size: int | None = None,
     mode: str = "RGB",

@@ -4,7 +4,6 @@ import dataclasses
 import os
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from gendiff.data.images.random_access import Source
 
 
 def load(
-    path: str | os.PathLike, *, levels: int = 256, images: str = "images", labels: str | None = "labels"
+    path: str | os.PathLike[str], *, levels: int = 256, images: str = "images", labels: str | None = "labels"
 ) -> Images:
     """Load the images of one `.npy` or `.npz` file.
 
@@ -68,23 +67,23 @@ class ArrayImages(Source):
 
     def short_side(self, i: int) -> int:
         """The shorter side of the images."""
-        return min(self.pixels.shape[1:3])
+        return int(min(self.pixels.shape[1:3]))
 
     def name(self, i: int) -> str:
         """The path and the number of image i."""
         return f"{random_access.printable(self.path)}: image {i}"
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | ({"pixels": None} if isinstance(self.pixels, np.memmap) else {})
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
         if self.pixels is None:  # another process maps the file for itself
             self.__dict__["pixels"] = np.load(self.path, mmap_mode="r")
 
 
 def source(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     *,
     size: int | None = None,
     mode: str | None = None,
@@ -216,7 +215,7 @@ def _check_unit(file: Path, pixels: np.ndarray, levels: int) -> None:
         )
 
 
-def _labels(file: Path, stored: Any, count: int) -> np.ndarray:
+def _labels(file: Path, stored: np.ndarray | None, count: int) -> np.ndarray:
     if stored is None:
         return np.full(count, NO_LABEL, dtype=np.int32)
     if not np.issubdtype(stored.dtype, np.integer):
@@ -228,4 +227,5 @@ def _labels(file: Path, stored: Any, count: int) -> np.ndarray:
             f"{file}: labels lie in {stored.min()}…{stored.max()}; 0 … {random_access.MOST_CLASSES - 1} or NO_LABEL = "
             f"{NO_LABEL} are needed"
         )
-    return stored.astype(np.int32)
+    labels: np.ndarray = stored.astype(np.int32)
+    return labels

@@ -6,10 +6,12 @@ would have seen.
 """
 
 import dataclasses
+import importlib
 import os
 import time
 from collections.abc import Iterator
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +21,9 @@ from gendiff.data import batches as order
 from gendiff.data import scaling
 from gendiff.data.images.image_set import Images
 from gendiff.data.images.random_access import Source
+
+if TYPE_CHECKING:
+    import grain
 
 _FLIP = 0x666C6970
 """What separates the draws of flips from those of the order."""
@@ -81,7 +86,7 @@ class Pipeline:
     def __init__(self, reader: Reader, *, start: int, workers: int, prefetch: int) -> None:
         self.wait_seconds = 0.0
         self._reader, self._start, self._workers, self._prefetch = reader, start, workers, prefetch
-        self._ahead: Any = None
+        self._ahead: grain.DatasetIterator | None = None
         self._next = -1
         self._closed = False
 
@@ -194,15 +199,14 @@ def batches(
     )
 
 
-def _grain() -> Any:
+def _grain() -> ModuleType:
     try:
-        import grain
+        return importlib.import_module("grain")
     except ImportError as error:
         raise ImportError(extras.needs("batches in the background need", "grain", "data")) from error
-    return grain
 
 
-def _read_ahead(reader: Reader, step: int, workers: int, prefetch: int) -> Any:
+def _read_ahead(reader: Reader, step: int, workers: int, prefetch: int) -> "grain.DatasetIterator":
     """An iterator over the batches from `step` on."""
     grain = _grain()
     steps = grain.MapDataset.range(step, step + _AHEAD).map(reader)

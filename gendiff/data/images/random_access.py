@@ -232,7 +232,7 @@ def digest(image: np.ndarray) -> bytes:
     return bytes.fromhex(fingerprint(image.dtype.str, image.shape, np.ascontiguousarray(image).tobytes()))
 
 
-def file_digest(path: str | os.PathLike) -> bytes:
+def file_digest(path: str | os.PathLike[str]) -> bytes:
     """SHA-256 of a file, read in pieces."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").digest()
@@ -248,7 +248,7 @@ def in_threads(function: Callable[[S], T], items: Iterable[S]) -> list[T]:
         return results
 
 
-def status(path: str | os.PathLike) -> os.stat_result | None:
+def status(path: str | os.PathLike[str]) -> os.stat_result | None:
     """What is at a path, links followed; None where nothing is.
 
     Raises:
@@ -262,12 +262,12 @@ def status(path: str | os.PathLike) -> os.stat_result | None:
         return None
 
 
-def forbidden(path: str | os.PathLike) -> str:
+def forbidden(path: str | os.PathLike[str]) -> str:
     """The message for what the system keeps from this user."""
     return f"{printable(path)}: may not be read by this user; change its permissions"
 
 
-def printable(path: str | os.PathLike) -> str:
+def printable(path: str | os.PathLike[str]) -> str:
     """A path as one line that every terminal can print: bytes that are not UTF-8 and control characters are escaped."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)

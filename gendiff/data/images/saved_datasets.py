@@ -1,10 +1,13 @@
 """A Hugging Face dataset that `Dataset.save_to_disk` has written, opened for random access. Nothing is downloaded."""
 
 import dataclasses
+import importlib
 import io
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,13 +17,16 @@ from gendiff.core.types import NO_LABEL
 from gendiff.data.images import image_files, random_access
 from gendiff.data.images.random_access import Source
 
+if TYPE_CHECKING:
+    import datasets
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class SavedDataset(Source):
     """The images of a saved dataset, each decoded when it is read. `source` builds it."""
 
     path: Path
-    table: Any
+    table: "datasets.Dataset"
     column: str
     mode: str
     size: int | None
@@ -61,7 +67,7 @@ def recognises(folder: Path) -> bool:
 
 
 def source(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     *,
     size: int | None = None,
     mode: str = "RGB",
@@ -126,15 +132,14 @@ def source(
     )
 
 
-def _module() -> Any:
+def _module() -> ModuleType:
     try:
-        import datasets
+        return importlib.import_module("datasets")
     except ImportError as error:
         raise ImportError(extras.needs("saved Hugging Face datasets need", "datasets", "data")) from error
-    return datasets
 
 
-def _column(name: str, features: Any, kind: type) -> str:
+def _column(name: str, features: Mapping[str, object], kind: type) -> str:
     images = [column for column, feature in features.items() if isinstance(feature, kind)]
     if len(images) != 1:
         raise DataError(
@@ -144,7 +149,7 @@ def _column(name: str, features: Any, kind: type) -> str:
     return images[0]
 
 
-def _labels(name: str, table: Any, kind: type) -> tuple[np.ndarray, tuple[str, ...]]:
+def _labels(name: str, table: "datasets.Dataset", kind: type) -> tuple[np.ndarray, tuple[str, ...]]:
     columns = [column for column, feature in table.features.items() if isinstance(feature, kind)]
     if len(columns) > 1:
         raise DataError(

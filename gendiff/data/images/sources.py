@@ -4,7 +4,7 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 from gendiff.core import checks
 from gendiff.core.errors import DataError
@@ -22,7 +22,7 @@ ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 
 def open(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     *,
     size: int | None = None,
     mode: str | None = None,
@@ -57,15 +57,12 @@ def open(
     checks.choice("on_bad", on_bad, random_access.ON_BAD)
     file = Path(path)
     suffix = file.suffix.lower()
-    options: Any = {"size": size, "on_bad": on_bad, "background": background, "conditional": conditional}
-    opened: Source
+    kind: ModuleType
     info = random_access.status(file)
     if info is not None:
         _check_readable(file, info)
-    if file.is_dir() and saved_datasets.recognises(file):
-        opened = saved_datasets.source(file, mode=mode or "RGB", **options)
-    elif file.is_dir():
-        opened = image_folder.source(file, mode=mode or "RGB", **options)
+    if file.is_dir():
+        kind, mode = saved_datasets if saved_datasets.recognises(file) else image_folder, mode or "RGB"
     elif info is None and is_url(path):
         raise DataError(
             f"{os.fspath(path)}: URLs are not downloaded; fetch the pictures yourself, and give their folder"
@@ -76,19 +73,22 @@ def open(
             f"{'not a regular file' if os.path.lexists(file) else 'no such file or folder'}; {_taken()}"
         )
     elif suffix in (".npy", ".npz"):
-        opened = numpy_files.source(file, mode=mode, **options)
+        kind = numpy_files
     elif suffix == array_records.SUFFIX:
-        opened = array_records.source(file, mode=mode, **options)
+        kind = array_records
     elif suffix in image_files.SUFFIXES:
         raise DataError(f"{random_access.printable(file)}: that is one picture; give its folder")
     elif suffix in ARCHIVES:
         raise DataError(f"{random_access.printable(file)}: that is an archive; unpack it, and give the folder")
     else:
         raise DataError(f"{random_access.printable(file)}: its name ends in no suffix that is known here; {_taken()}")
+    opened: Source = kind.source(
+        file, size=size, mode=mode, background=background, on_bad=on_bad, conditional=conditional
+    )
     return random_access.scan(opened) if scan else opened
 
 
-def is_url(name: str | os.PathLike) -> bool:
+def is_url(name: str | os.PathLike[str]) -> bool:
     """Whether a name is an address such as https://…; a local path is none."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", os.fspath(name)) is not None
 

@@ -10,7 +10,7 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Int32
@@ -19,6 +19,9 @@ from gendiff.core import checks, json_object, tokenizing
 from gendiff.core.errors import DataError
 from gendiff.core.tokenizing import LONGEST
 
+if TYPE_CHECKING:
+    import tokenizers
+
 VOCABULARY, MERGES = "vocab.json", "merges.txt"
 SETTINGS, SPECIAL = "tokenizer_config.json", "special_tokens_map.json"
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -26,7 +29,7 @@ SUFFIX = "</w>"
 """What the last piece of each word ends with."""
 WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 """What a text is cut into before pieces are sought."""
-FIXED: Mapping[str, tuple[Any, ...]] = {
+FIXED: Mapping[str, tuple[object, ...]] = {
     "add_prefix_space": (False,),
     "do_lower_case": (True,),
     "errors": ("replace",),
@@ -79,7 +82,7 @@ class ClipTokenizer:
         padding: id that fills up what is left.
     """
 
-    library: Any
+    library: "tokenizers.Tokenizer"
     length: int
     start: int
     end: int
@@ -88,7 +91,7 @@ class ClipTokenizer:
     @property
     def size(self) -> int:
         """One more than the largest id."""
-        return max(self.library.get_vocab(with_added_tokens=True).values()) + 1
+        return int(max(self.library.get_vocab(with_added_tokens=True).values())) + 1
 
     @property
     def room(self) -> int:
@@ -119,10 +122,11 @@ class ClipTokenizer:
 
     def text(self, ids: Sequence[int]) -> str:
         """The text of ids of words."""
-        return self.library.decode(list(ids), skip_special_tokens=False).replace(SUFFIX, " ").strip()
+        text: str = self.library.decode(list(ids), skip_special_tokens=False)
+        return text.replace(SUFFIX, " ").strip()
 
 
-def load(path: str | os.PathLike, *, like_transformers: bool = False) -> ClipTokenizer:
+def load(path: str | os.PathLike[str], *, like_transformers: bool = False) -> ClipTokenizer:
     """Read the folder of a tokenizer: tokenizer_config.json beside vocab.json and merges.txt, or beside tokenizer.json.
 
     Args:
@@ -139,15 +143,17 @@ def load(path: str | os.PathLike, *, like_transformers: bool = False) -> ClipTok
     named, length = _settings(folder)
     pieces = folder / VOCABULARY, folder / MERGES
     if all(file.is_file() for file in pieces):
-        library = _from_pieces(tokenizers, *pieces, named["unk_token"])
+        library = _from_pieces(*pieces, named["unk_token"])
     elif (whole_file := folder / tokenizing.NAME).is_file():
         library = tokenizing.opened(tokenizers, whole_file, tokenizing.stored(whole_file))
     else:
         raise DataError(f"{folder}: no such tokenizer: {VOCABULARY} and {MERGES}, or {tokenizing.NAME}, are needed")
-    ids = {name: library.token_to_id(token) for name, token in named.items()}
-    for name, number in ids.items():
+    ids: dict[str, int] = {}
+    for name, token in named.items():
+        number = library.token_to_id(token)
         if number is None:
-            raise DataError(f"{folder}: {name} = {named[name]!r} is not in its vocabulary")
+            raise DataError(f"{folder}: {name} = {token!r} is not in its vocabulary")
+        ids[name] = number
     special = {named["bos_token"], named["eos_token"], *([named["pad_token"]] if like_transformers else [])}
     library.add_special_tokens(
         [tokenizers.AddedToken(token, normalized=False, special=True) for token in sorted(special)]
@@ -166,16 +172,18 @@ def _settings(folder: Path) -> tuple[dict[str, str], int]:
             raise DataError(f"{file}: {name} = {value!r} is not supported, only {', '.join(map(repr, FIXED[name]))}")
         if name not in (*FIXED, *TOKENS, *NOTES, "model_max_length"):
             raise DataError(f"{file}: {name} = {value!r} is a setting that is not known here")
-    named: dict[str, Any] = dict(zip(TOKENS, (START, END, END, END), strict=True)) | {
+    stored: dict[str, object] = dict(zip(TOKENS, (START, END, END, END), strict=True)) | {
         name: content[name] for name in TOKENS if name in content
     }
     special = folder / SPECIAL
     if special.is_file() and "added_tokens_decoder" not in content:  # newer files say all in one place
-        named |= {name: value for name, value in json_object.read(special).items() if name in TOKENS}
-    named = {name: value.get("content") if isinstance(value, dict) else value for name, value in named.items()}
-    for name, value in named.items():
-        if not isinstance(value, str):
-            raise DataError(f"{folder}: {name} = {value!r} must be a token")
+        stored |= {name: value for name, value in json_object.read(special).items() if name in TOKENS}
+    named: dict[str, str] = {}
+    for name, value in stored.items():
+        token = value.get("content") if isinstance(value, dict) else value
+        if not isinstance(token, str):
+            raise DataError(f"{folder}: {name} = {token!r} must be a token")
+        named[name] = token
     length = content.get("model_max_length", 77)
     try:
         checks.integer("model_max_length", length, 3, LONGEST)
@@ -184,8 +192,10 @@ def _settings(folder: Path) -> tuple[dict[str, str], int]:
     return named, length
 
 
-def _from_pieces(tokenizers: Any, vocabulary: Path, merges: Path, unknown: str) -> Any:
-    normalizers, pre_tokenizers = tokenizers.normalizers, tokenizers.pre_tokenizers
+def _from_pieces(vocabulary: Path, merges: Path, unknown: str) -> "tokenizers.Tokenizer":
+    import tokenizers
+    from tokenizers import normalizers, pre_tokenizers
+
     ids = json_object.read(vocabulary)
     if not all(isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in ids.values()):
         raise DataError(f"{vocabulary}: must give each piece its id")
@@ -193,12 +203,17 @@ def _from_pieces(tokenizers: Any, vocabulary: Path, merges: Path, unknown: str) 
         lines = merges.read_text(encoding="utf-8").split("\n")
     except ValueError as error:
         raise DataError(f"{merges}: not a text in UTF-8: {error}") from error
-    pairs: Any = [tuple(line.split()) for line in lines if line.strip() and not line.startswith("#version")]
+    pairs = [line.split() for line in lines if line.strip() and not line.startswith("#version")]
     if wrong := [pair for pair in pairs if len(pair) != 2]:
         raise DataError(f"{merges}: {' '.join(wrong[0])!r} must be two pieces")
     try:
         model = tokenizers.models.BPE(
-            ids, pairs, continuing_subword_prefix="", end_of_word_suffix=SUFFIX, fuse_unk=False, unk_token=unknown
+            ids,
+            [(first, second) for first, second in pairs],
+            continuing_subword_prefix="",
+            end_of_word_suffix=SUFFIX,
+            fuse_unk=False,
+            unk_token=unknown,
         )
     except Exception as error:  # the library raises nothing narrower
         raise DataError(f"{merges}: does not fit {vocabulary.name}: {error}") from error

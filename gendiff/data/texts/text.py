@@ -100,7 +100,7 @@ def without_copies(documents: Documents, share: float = 0.5) -> Documents:
     return Documents(*(tuple(column) for column in zip(*remaining, strict=True))) if remaining else Documents((), ())
 
 
-def read(path: str | os.PathLike) -> Documents:
+def read(path: str | os.PathLike[str]) -> Documents:
     """Read one text, or all texts of a folder and the folders in it, in the order of their names.
 
     Args:

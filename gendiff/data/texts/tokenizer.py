@@ -4,13 +4,17 @@ import dataclasses
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int32
 
 from gendiff.core import checks, tokenizing
 from gendiff.core.errors import DataError
+from gendiff.core.types import Config
+
+if TYPE_CHECKING:
+    import tokenizers
 
 TOO_LONG = ("error", "warn")
 SHOWN = 60
@@ -50,7 +54,7 @@ class Tokenizer:
         too_long: what happens to a text with more tokens: "error" or "warn".
     """
 
-    library: Any
+    library: "tokenizers.Tokenizer"
     length: int
     padding: int
     unknown: int | None
@@ -133,26 +137,26 @@ def load(path: str | Path, length: int, *, padding: str | None = None, too_long:
     )
 
 
-def _padding_id(file: Path, library: Any, stored: dict[str, Any], padding: str | None) -> int:
+def _padding_id(file: Path, library: "tokenizers.Tokenizer", stored: Config, padding: str | None) -> int:
     token = padding if padding is not None else (stored.get("padding") or {}).get("pad_token")
     if token is None:
         raise ValueError(
             f"padding = None, and {file} names no token that fills up short texts: give one, such as '<|endoftext|>' "
             "of CLIP"
         )
-    result = library.token_to_id(token)
+    result: int | None = library.token_to_id(token)
     if result is None:
         raise ValueError(f"padding = {token!r} is no token of {file}")
     return result
 
 
-def _unknown_id(library: Any, stored: dict[str, Any]) -> int | None:
+def _unknown_id(library: "tokenizers.Tokenizer", stored: Config) -> int | None:
     """None for byte-level BPE, which spells out every character, whatever its file says."""
     token = stored["model"].get("unk_token")
     return None if token is None or stored["model"].get("type") == "BPE" else library.token_to_id(token)
 
 
-def _check(texts: Any, allow_empty: bool) -> None:
+def _check(texts: Sequence[str], allow_empty: bool) -> None:
     if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
         raise TypeError(f"texts must be a list of texts, got {type(texts).__name__}: write [text] for one")
     for number, text in enumerate(texts):

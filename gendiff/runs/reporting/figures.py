@@ -13,7 +13,14 @@ import numpy as np
 
 from gendiff.core import files
 from gendiff.core.types import ArrayLike
-from gendiff.runs.reporting.plots import COLOURS, INK, Curve, Panel, bars, curves, framed, small_multiples  # noqa: F401
+from gendiff.runs.reporting.plots import COLOURS as COLOURS
+from gendiff.runs.reporting.plots import INK as INK
+from gendiff.runs.reporting.plots import Curve as Curve
+from gendiff.runs.reporting.plots import Panel as Panel
+from gendiff.runs.reporting.plots import bars as bars
+from gendiff.runs.reporting.plots import curves as curves
+from gendiff.runs.reporting.plots import framed as framed
+from gendiff.runs.reporting.plots import small_multiples as small_multiples
 from gendiff.runs.reporting.results import Axis, Explorer, Figure
 
 WIDE, TALL = 900, 1400
@@ -45,7 +52,8 @@ def to_pixels(images: ArrayLike, levels: int = 256) -> np.ndarray:
     if array.size and array.min() >= 0 and array.max() > 1 and np.array_equal(array, np.round(array)):
         got = f"whole numbers in [{array.min():g}, {array.max():g}] as floats"
         raise ValueError(f"images hold {got}: scale them to [-1, 1], or pass integers and levels")
-    return np.round((np.clip(array, -1.0, 1.0) + 1.0) * 127.5).astype(np.uint8)
+    pixels: np.ndarray = np.round((np.clip(array, -1.0, 1.0) + 1.0) * 127.5).astype(np.uint8)
+    return pixels
 
 
 def grid(
