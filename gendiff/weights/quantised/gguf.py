@@ -10,13 +10,14 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
 from gendiff.core import extras
 from gendiff.core.errors import DataError
+from gendiff.core.types import Config
 
 
 class Kind(NamedTuple):
@@ -129,7 +130,7 @@ class Gguf(NamedTuple):
         tensors: by name.
     """
 
-    metadata: dict[str, Any]
+    metadata: Config
     tensors: dict[str, Packed]
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -137,7 +138,7 @@ class Gguf(NamedTuple):
         return {name: tensor.numbers() for name, tensor in self.tensors.items()}
 
 
-def load(path: str | os.PathLike) -> Gguf:
+def load(path: str | os.PathLike[str]) -> Gguf:
     """Read a file of version 2 or 3. The tensors stay on disk until they are used.
 
     Raises:
@@ -197,7 +198,8 @@ class _Reader:
         return self.size - self.at
 
     def integer(self, form: str) -> int:
-        return struct.unpack(form, self.bytes(struct.calcsize(form)))[0]
+        number: int = struct.unpack(form, self.bytes(struct.calcsize(form)))[0]
+        return number
 
     def text(self) -> str:
         raw = self.bytes(self.integer("<Q"))
@@ -222,7 +224,7 @@ class _Reader:
             raise _Damage(f"a value before byte {self.at} is neither false nor true")
         return np.frombuffer(raw, dtype)
 
-    def value(self) -> Any:
+    def value(self) -> object:
         """One value of the metadata."""
         code = self.integer("<I")
         if code == _STRING:
@@ -237,7 +239,7 @@ class _Reader:
         return self.numbers(code, self.count("values", 1))
 
 
-def _header(reader: _Reader) -> tuple[dict[str, Any], list[_Place], int]:
+def _header(reader: _Reader) -> tuple[Config, list[_Place], int]:
     """(metadata, tensors, where the first one starts), all of it checked."""
     if reader.bytes(4) != b"GGUF":
         raise _Damage("it does not begin with GGUF")
@@ -246,7 +248,7 @@ def _header(reader: _Reader) -> tuple[dict[str, Any], list[_Place], int]:
         kind = "big-endian" if version & 0xFFFF == 0 else f"version {version}"
         raise _Damage(f"it is {kind}; versions {VERSIONS[0]} and {VERSIONS[1]}, little-endian, are read")
     tensors, values = reader.count("tensors", 32), reader.integer("<Q")
-    metadata: dict[str, Any] = {}
+    metadata: dict[str, object] = {}
     if values * 13 > reader.left:
         raise _Damage(f"{values} values of metadata do not fit into its {reader.size} bytes")
     for _ in range(values):

@@ -113,7 +113,8 @@ def _halves(raw: np.ndarray) -> list[np.ndarray]:
 def _q5(values: np.ndarray) -> np.ndarray:
     """Int8 (out, groups, 32): bit j of the first 4 bytes is the fifth of input j."""
     fifth = np.unpackbits(values[..., :4], axis=-1, bitorder="little")
-    return (np.concatenate([values[..., 4:] & 15, values[..., 4:] >> 4], -1) | fifth << 4).astype(np.int8)
+    numbers: np.ndarray = np.concatenate([values[..., 4:] & 15, values[..., 4:] >> 4], -1) | fifth << 4
+    return numbers.astype(np.int8)
 
 
 def _of_parts(kind: str, blocks: np.ndarray, shape: tuple[int, ...], table: bool) -> NibbleKernel | GroupedKernel:

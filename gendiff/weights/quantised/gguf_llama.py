@@ -4,21 +4,21 @@ llama.cpp orders the rows of queries and keys by neighbouring rotary pairs. Noth
 the model is bad: the rules put them back.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gendiff.core.errors import ConfigError
 from gendiff.core.packed import PackedKernel
-from gendiff.core.types import Config, Params
+from gendiff.core.types import Config, DType, Params
 from gendiff.weights import layouts, settings
 from gendiff.weights import rules as naming
 from gendiff.weights.quantised import gguf_blocks
 from gendiff.weights.quantised.gguf import Gguf, Packed
 from gendiff.weights.quantised.packed_kernels import JoinedKernel
-from gendiff.weights.rules import Rule
+from gendiff.weights.rules import Rule, Shape
 
 KIND = "llama"
 """The value of general.architecture, with which the keys of its settings begin."""
@@ -30,7 +30,7 @@ NEEDED = (
     "attention.head_count",
     "attention.layer_norm_rms_epsilon",
 )
-DEFAULTS: dict[str, Any] = {
+DEFAULTS: Config = {
     **dict.fromkeys(NEEDED[:-1], 1),
     "attention.layer_norm_rms_epsilon": 1e-5,
     "attention.head_count_kv": None,
@@ -43,7 +43,11 @@ DEFAULTS: dict[str, Any] = {
     "expert_count": 0,
     "expert_used_count": 0,
 }
-SUPPORTED: dict[str, tuple] = {"rope.scaling.type": ("none",), "expert_count": (0,), "expert_used_count": (0,)}
+SUPPORTED: dict[str, tuple[object, ...]] = {
+    "rope.scaling.type": ("none",),
+    "expert_count": (0,),
+    "expert_used_count": (0,),
+}
 OPTIONAL: dict[str, tuple[type, ...]] = {
     name: (int,)
     for name in (
@@ -64,7 +68,7 @@ Their files hold only what follows from them and from one factor.
 """
 
 
-def network_fields(file: Gguf) -> dict[str, Any]:
+def network_fields(file: Gguf) -> Config:
     """Return the fields of `networks.LanguageModel` that make it equal to the model of a file.
 
     Raises:
@@ -133,7 +137,9 @@ def params(file: Gguf, like: Params, *, packed: bool = False) -> Params:
         return naming.to_ours({name: tensor.numbers() for name, tensor in tensors.items()}, rules(file), like)
     shapes = {name: np.broadcast_to(np.float32(0), tensor.shape) for name, tensor in tensors.items()}
 
-    def make(path: str, rule: Rule, names: list[str], expected: Any, read: Any) -> Any:
+    def make(
+        path: str, rule: Rule, names: list[str], expected: Shape, read: Callable[[DType], jax.Array]
+    ) -> jax.Array | PackedKernel:
         parts = [tensors[name] for name in names]
         if not all(part.kind in gguf_blocks.KINDS for part in parts):
             return jnp.asarray(rule.joined([part.numbers() for part in parts]), expected.dtype)
@@ -174,9 +180,9 @@ def _settings(file: Gguf) -> Config:
     return values
 
 
-def _head_size(values: Mapping[str, Any]) -> int:
+def _head_size(values: Config) -> int:
     heads, width = values["attention.head_count"], values["embedding_length"]
-    size = values["attention.key_length"] or width // heads
+    size: int = values["attention.key_length"] or width // heads
     settings.refuse_unless(
         values["attention.key_length"] is not None or width % heads == 0,
         KIND,
@@ -191,7 +197,7 @@ def _head_size(values: Mapping[str, Any]) -> int:
     return size
 
 
-def _vocabulary(file: Gguf, values: Mapping[str, Any]) -> int:
+def _vocabulary(file: Gguf, values: Config) -> int:
     if TABLE not in file.tensors:
         raise ConfigError(f"{KIND}: the file has no {TABLE}")
     size = file.tensors[TABLE].shape[0]

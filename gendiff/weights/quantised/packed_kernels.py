@@ -7,14 +7,16 @@ are the outputs of the last layer. Those with scales of groups of inputs have th
 
 import abc
 import math
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gendiff.core import arrays
 from gendiff.core.packed import PackedKernel
 from gendiff.core.records import record, static
+from gendiff.core.types import DType
 from gendiff.weights.quantised import integer_products
 
 
@@ -27,7 +29,7 @@ class PackedMatrix(PackedKernel):
         table: whether that array has its outputs first, as a table (v, d), or last, as a kernel.
     """
 
-    scale: Any
+    scale: jax.Array
     sizes: tuple[int, ...]
     table: bool
 
@@ -37,7 +39,7 @@ class PackedMatrix(PackedKernel):
         return self.sizes
 
     @property
-    def dtype(self) -> Any:
+    def dtype(self) -> np.dtype:
         """At least float32."""
         return arrays.at_least_float32(self.scale.dtype)
 
@@ -52,14 +54,14 @@ class PackedMatrix(PackedKernel):
         return self.sizes[0 if self.table else -1]
 
     @abc.abstractmethod
-    def unpacked(self, chosen: Any, dtype: Any) -> jax.Array:
+    def unpacked(self, chosen: slice | jax.Array, dtype: DType) -> jax.Array:
         """Weights (…, in) of the chosen outputs, an index or a slice."""
 
     @abc.abstractmethod
     def contracted(self, x: jax.Array, precision: str | None) -> jax.Array:
         """Multiply (r, in) with the weights: (r, out) in at least float32."""
 
-    def dense(self, dtype: Any) -> jax.Array:
+    def dense(self, dtype: DType) -> jax.Array:
         """Return the array it stands for."""
         weights = self.unpacked(slice(None), dtype)
         return (weights if self.table else weights.T).reshape(self.sizes)
@@ -97,12 +99,12 @@ class ScaledKernel(PackedMatrix):
         table: whether it has its outputs first.
     """
 
-    values: Any
-    scale: Any
+    values: jax.Array
+    scale: jax.Array
     sizes: tuple[int, ...] = static()
     table: bool = static(default=False)
 
-    def unpacked(self, chosen: Any, dtype: Any) -> jax.Array:
+    def unpacked(self, chosen: slice | jax.Array, dtype: DType) -> jax.Array:
         """Weights (…, in) of the chosen outputs."""
         accumulate = jnp.promote_types(dtype, self.dtype)
         values = self.values[chosen]
@@ -134,9 +136,9 @@ class StoredByGroup(PackedMatrix):
         table: whether it has its outputs first.
     """
 
-    values: Any
-    scale: Any
-    minimum: Any
+    values: jax.Array
+    scale: jax.Array
+    minimum: jax.Array | None
     sizes: tuple[int, ...] = static()
     table: bool = static(default=False)
     zero: ClassVar[int]
@@ -154,7 +156,7 @@ class StoredByGroup(PackedMatrix):
         """What zero is stored as."""
         return self.zero if self.minimum is None else 0
 
-    def unpacked(self, chosen: Any, dtype: Any) -> jax.Array:
+    def unpacked(self, chosen: slice | jax.Array, dtype: DType) -> jax.Array:
         """Weights (…, in) of the chosen outputs."""
         return jnp.moveaxis(self._weights(chosen, dtype), 0, -1)
 
@@ -176,7 +178,7 @@ class StoredByGroup(PackedMatrix):
             return y
         return y + jnp.sum(x.astype(y.dtype).reshape(1, groups, size), -1) @ self.minimum.astype(y.dtype)
 
-    def _weights(self, chosen: Any, dtype: Any) -> jax.Array:
+    def _weights(self, chosen: slice | jax.Array, dtype: DType) -> jax.Array:
         """(in, …) of the chosen outputs."""
         accumulate = jnp.promote_types(dtype, self.dtype)
         integers = jnp.concatenate(self.parts(self.values[:, :, chosen]), 1)
@@ -224,7 +226,7 @@ class JoinedKernel(PackedKernel):
         parts: PackedKernels of shapes (in, out).
     """
 
-    parts: tuple[Any, ...]
+    parts: tuple[PackedKernel, ...]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -232,11 +234,11 @@ class JoinedKernel(PackedKernel):
         return (self.parts[0].shape[0], sum(part.shape[1] for part in self.parts))
 
     @property
-    def dtype(self) -> Any:
+    def dtype(self) -> np.dtype:
         """That of the parts."""
         return jnp.result_type(*(part.dtype for part in self.parts))
 
-    def dense(self, dtype: Any) -> jax.Array:
+    def dense(self, dtype: DType) -> jax.Array:
         """Return the array it stands for."""
         return jnp.concatenate([part.dense(dtype) for part in self.parts], -1)
 

@@ -7,16 +7,17 @@ import functools
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from gendiff.core import arrays, packed
 from gendiff.core.packed import PackedKernel
+from gendiff.core.types import ArrayLike, DType
 from gendiff.weights.quantised import quantisation
 from gendiff.weights.quantised.quantisation import Kind, Packing
-from gendiff.weights.rules import Maker, Rule
+from gendiff.weights.rules import Maker, Rule, Shape
 
 
 class Rounding(NamedTuple):
@@ -49,7 +50,7 @@ def together(roundings: Iterable[Rounding]) -> Rounding:
     return Rounding(*(sum(values) for values in zip(Rounding(0, 0, 0.0, 0.0), *roundings, strict=True)))
 
 
-def rounded(array: Any, kind: Kind, *, table: bool = False) -> tuple[PackedKernel, Rounding]:
+def rounded(array: ArrayLike, kind: Kind, *, table: bool = False) -> tuple[PackedKernel, Rounding]:
     """Pack one array as `quantised.packed_array` does, and measure what that loses.
 
     Args:
@@ -75,7 +76,9 @@ def maker(rules: Sequence[Packing], on_packed: OnPacked | None = None) -> Maker:
         on_packed: is told of each array that is packed.
     """
 
-    def make(path: str, rule: Rule, names: list[str], expected: Any, read: Callable[[Any], jax.Array]) -> Any:
+    def make(
+        path: str, rule: Rule, names: list[str], expected: Shape, read: Callable[[DType], jax.Array]
+    ) -> jax.Array | PackedKernel:
         axes = len(expected.shape)
         chosen = next((each for each in rules if re.search(each.paths, path) and axes in each.axes), None)
         if chosen is None or chosen.kind is None:
