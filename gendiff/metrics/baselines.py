@@ -93,7 +93,7 @@ def _checked(
 
 
 def _members(real: np.ndarray, truth: np.ndarray, label: int, at_least: int) -> np.ndarray:
-    members = real[truth == label]
+    members: np.ndarray = real[truth == label]
     if len(members) < at_least:
         raise ValueError(f"class {label} has {len(members)} images, at least {at_least} are needed")
     return members

@@ -6,12 +6,13 @@ of any shape, and its general machinery takes six times as long for small statis
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import scipy.stats
 
 from gendiff.core import checks
+from gendiff.core.types import Scalar
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class Interval:
 
 def interval(
     rng: np.random.Generator,
-    statistic: Callable[..., Any],
-    *rows: Any,
+    statistic: Callable[..., Scalar],
+    *rows: npt.ArrayLike,
     paired: bool = True,
     resamples: int = 1000,
     confidence: float = 0.95,
@@ -69,7 +70,9 @@ def interval(
     return Interval(value, float(low), float(high))
 
 
-def t_interval(statistic: Callable[..., Any], *rows: Any, paired: bool = True, confidence: float = 0.95) -> Interval:
+def t_interval(
+    statistic: Callable[..., Scalar], *rows: npt.ArrayLike, paired: bool = True, confidence: float = 0.95
+) -> Interval:
     """Compute Student's t interval of a smooth `statistic(*rows)`, for rows that are few, such as seeds.
 
     The standard error is the jackknife's: it comes from the statistic without each of the rows in turn. For the mean of
@@ -115,7 +118,7 @@ def t_interval(statistic: Callable[..., Any], *rows: Any, paired: bool = True, c
     return Interval(value, value - half, value + half)
 
 
-def _tables(what: str, rows: tuple[Any, ...], paired: bool, confidence: float) -> list[np.ndarray]:
+def _tables(what: str, rows: tuple[npt.ArrayLike, ...], paired: bool, confidence: float) -> list[np.ndarray]:
     checks.in_range("confidence", confidence, 0.0, 1.0, open_low=True, open_high=True)
     tables = [np.asarray(array) for array in rows]
     lengths = [len(table) if table.ndim else 0 for table in tables]
@@ -135,7 +138,7 @@ def _resample(rng: np.random.Generator, tables: list[np.ndarray], paired: bool) 
     return [table[rng.integers(len(table), size=len(table))] for table in tables]
 
 
-def _number(statistic: Callable[..., Any], tables: list[np.ndarray]) -> float:
+def _number(statistic: Callable[..., Scalar], tables: list[np.ndarray]) -> float:
     value = np.asarray(statistic(*tables), dtype=np.float64)
     if value.shape != () or not np.isfinite(value):
         raise ValueError(f"the statistic must return one finite number, got {value!r}")

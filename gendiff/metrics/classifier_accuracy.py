@@ -1,7 +1,7 @@
 """An independent judge of classes: a support vector machine that is trained on real images only."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Int64, Shaped
@@ -10,6 +10,9 @@ from gendiff.core import extras
 from gendiff.core.renamed import renamed
 from gendiff.core.types import ArrayLike
 from gendiff.metrics import features, validation
+
+if TYPE_CHECKING:
+    import sklearn.svm
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Judge:
         classes: how many it knows.
     """
 
-    classifier: Any
+    classifier: "sklearn.svm.SVC"
     shape: tuple[int, ...]
     classes: int
 

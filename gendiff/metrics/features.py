@@ -6,7 +6,6 @@ means something only beside its floor in the same features.
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +16,7 @@ from gendiff.core import checks
 from gendiff.core.types import ArrayLike, Params
 from gendiff.metrics import resizing, validation
 
-Features = Callable[[np.ndarray], Any]
+Features = Callable[[np.ndarray], ArrayLike]
 """Images (b, …) as they were given -> features (b, d), in NumPy or JAX."""
 
 
@@ -55,9 +54,10 @@ def random_convolutions(seed: int, *, widths: tuple[int, ...] = (16, 32, 64)) ->
         numbers = np.asarray(images)
         if numbers.ndim != 4:
             raise ValueError(f"images must be (n, h, w, c), got shape {numbers.shape}")
-        return _statistics_of_layers(
+        rows: jax.Array = _statistics_of_layers(
             _random_layers(seed, (numbers.shape[-1], *widths)), jnp.asarray(numbers, jnp.float32)
         )
+        return rows
 
     return features
 

@@ -95,13 +95,16 @@ def _similarity(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray
     mean_x, mean_y = _averaged(x, weights), _averaged(y, weights)
     var_x, var_y = _averaged(x * x, weights) - mean_x**2, _averaged(y * y, weights) - mean_y**2
     covariance = _averaged(x * y, weights) - mean_x * mean_y
-    return (2 * mean_x * mean_y + c1) * (2 * covariance + c2) / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
+    similarity: np.ndarray = (
+        (2 * mean_x * mean_y + c1) * (2 * covariance + c2) / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
+    )
+    return similarity
 
 
 def _averaged(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Means under the window at all its positions inside (n, h, w, c)."""
     border = len(weights) // 2
-    blurred = correlate1d(correlate1d(x, weights, axis=1), weights, axis=2)
+    blurred: np.ndarray = correlate1d(correlate1d(x, weights, axis=1), weights, axis=2)
     return blurred[:, border : x.shape[1] - border, border : x.shape[2] - border]
 
 

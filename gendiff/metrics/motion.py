@@ -5,8 +5,6 @@ d has the spectrum of the frame before times exp(-i k·d), and the sum of w(k) e
 largest value at d' = d.
 """
 
-from typing import Any
-
 import numpy as np
 from jaxtyping import Float64, Shaped
 
@@ -117,7 +115,8 @@ def identity_kept(
         labels: np.ndarray = (
             answers[:, 0] if expected is None else validation.as_labels("expected", expected, len(answers))
         )
-        return (answers == labels[:, None]).astype(np.float64)
+        share: np.ndarray = (answers == labels[:, None]).astype(np.float64)
+        return share
     share = validation.as_probabilities("predicted", answers.reshape(-1, answers.shape[2])).reshape(answers.shape)
     labels = (
         np.asarray(np.argmax(share[:, 0], axis=1))
@@ -179,7 +178,7 @@ def drift(values: Shaped[ArrayLike, "n f"], length: int) -> Float64[np.ndarray, 
     return means - means[:, :1]
 
 
-def _as_clips(clips: Any, frames: int) -> np.ndarray:
+def _as_clips(clips: ArrayLike, frames: int) -> np.ndarray:
     values = validation.as_images("clips", clips, at_least=1)
     if values.ndim != 5 or values.shape[1] < frames or min(values.shape[2:4]) < SMALLEST:
         needed = f"at least {frames} frames of at least {SMALLEST} x {SMALLEST} pixels"
@@ -258,9 +257,11 @@ def _waves(places: np.ndarray, side: int) -> np.ndarray:
 
 
 def _mean_on_torus(moves: Float64[np.ndarray, "n g 2"], sides: np.ndarray) -> Float64[np.ndarray, "n 2"]:
-    return np.angle(np.nansum(np.exp(2j * np.pi * moves / sides), axis=1)) * sides / (2 * np.pi)
+    mean: np.ndarray = np.angle(np.nansum(np.exp(2j * np.pi * moves / sides), axis=1)) * sides / (2 * np.pi)
+    return mean
 
 
 def _wrapped(difference: np.ndarray, sides: np.ndarray) -> np.ndarray:
     """The shortest way on the torus."""
-    return difference - sides * np.rint(difference / sides)
+    shortest: np.ndarray = difference - sides * np.rint(difference / sides)
+    return shortest

@@ -53,7 +53,8 @@ def ratios(samples: Shaped[ArrayLike, "n d"], training: Shaped[ArrayLike, "m _"]
     if len(first) < 2:
         raise ValueError(f"training has {len(first)} distinct row of {len(known)}: at least 2 are needed")
     lengths, _ = neighbours.nearest(rows, known[first], 2)
-    return lengths[:, 0] / lengths[:, 1]
+    ratios: np.ndarray = lengths[:, 0] / lengths[:, 1]
+    return ratios
 
 
 def distinct(rows: Float64[np.ndarray, "m d"]) -> tuple[Int64[np.ndarray, "distinct"], Int64[np.ndarray, "p 2"]]:

@@ -26,7 +26,7 @@ from gendiff.metrics import frechet
 from gendiff.metrics.frechet import FittedGaussian
 
 
-def load(path: str | os.PathLike, *, mean: str = "mu", covariance: str = "sigma") -> FittedGaussian:
+def load(path: str | os.PathLike[str], *, mean: str = "mu", covariance: str = "sigma") -> FittedGaussian:
     """Read the Gaussian that somebody fitted to reference features.
 
     Args:
@@ -54,7 +54,7 @@ def load(path: str | os.PathLike, *, mean: str = "mu", covariance: str = "sigma"
         raise DataError(f"{file}: {error}") from error
 
 
-def save(path: str | os.PathLike, fitted: FittedGaussian) -> None:
+def save(path: str | os.PathLike[str], fitted: FittedGaussian) -> None:
     """Write a fitted Gaussian as `mu` and `sigma` in float64, which all of those programs read.
 
     Args:
@@ -64,7 +64,7 @@ def save(path: str | os.PathLike, fitted: FittedGaussian) -> None:
     _write(path, mu=fitted.mean, sigma=fitted.factor.T @ fitted.factor)
 
 
-def save_batch(path: str | os.PathLike, images: Shaped[np.ndarray, "n *shape"]) -> None:
+def save_batch(path: str | os.PathLike[str], images: Shaped[np.ndarray, "n *shape"]) -> None:
     """Write images as ADM's `arr_0`.
 
     Args:
@@ -83,7 +83,7 @@ def save_batch(path: str | os.PathLike, images: Shaped[np.ndarray, "n *shape"]) 
 
 
 def read_batches(
-    path: str | os.PathLike, size: int, *, name: str = "arr_0"
+    path: str | os.PathLike[str], size: int, *, name: str = "arr_0"
 ) -> Iterator[Shaped[np.ndarray, "b *shape"]]:
     """Read the rows of one array, `size` at a time, in memory of two such batches however many rows there are.
 
@@ -134,7 +134,7 @@ def _rows(stream: IO[bytes] | io.BufferedIOBase, shape: tuple[int, ...], dtype: 
     return np.frombuffer(read, dtype).reshape(shape)
 
 
-def _write(path: str | os.PathLike, **arrays: np.ndarray) -> None:
+def _write(path: str | os.PathLike[str], **arrays: np.ndarray) -> None:
     file = Path(path)
     if file.suffix.lower() != ".npz":
         raise DataError(f"{file}: must be named .npz")

@@ -1,13 +1,13 @@
 """Checks of the rows of a metric: enough of them, of one size, finite. Errors name the counts."""
 
 import math
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 
 
-def as_features(name: str, value: Any, at_least: int = 2) -> np.ndarray:
+def as_features(name: str, value: npt.ArrayLike, at_least: int = 2) -> np.ndarray:
     """Return `value` as float64 (n, d).
 
     Raises:
@@ -22,7 +22,7 @@ def as_features(name: str, value: Any, at_least: int = 2) -> np.ndarray:
     return _numbers(name, rows, at_least)
 
 
-def as_images(name: str, value: Any, at_least: int = 2) -> np.ndarray:
+def as_images(name: str, value: npt.ArrayLike, at_least: int = 2) -> np.ndarray:
     """Return `value` as float64 (n, …) of rank 2 and more.
 
     Raises:
@@ -35,7 +35,7 @@ def as_images(name: str, value: Any, at_least: int = 2) -> np.ndarray:
 
 
 def as_feature_pair(
-    first_name: str, first: Any, second_name: str, second: Any, at_least: int = 2
+    first_name: str, first: npt.ArrayLike, second_name: str, second: npt.ArrayLike, at_least: int = 2
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return two sets of features as float64 (n, d) and (m, d).
 
@@ -51,7 +51,7 @@ def as_feature_pair(
     return one, other
 
 
-def as_probabilities(name: str, value: Any, classes: int | None = None) -> np.ndarray:
+def as_probabilities(name: str, value: npt.ArrayLike, classes: int | None = None) -> np.ndarray:
     """Return `value` as float64 (n, classes), rows that add up to 1.
 
     Args:
@@ -73,7 +73,7 @@ def as_probabilities(name: str, value: Any, classes: int | None = None) -> np.nd
     return rows
 
 
-def as_labels(name: str, value: Any, count: int) -> np.ndarray:
+def as_labels(name: str, value: npt.ArrayLike, count: int) -> np.ndarray:
     """Return `value` as integers (count,).
 
     Raises:

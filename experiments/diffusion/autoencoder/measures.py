@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from experiments.diffusion.autoencoder.edges import CUTOFF
+from gendiff.core.types import Scalar
 from gendiff.metrics import bootstrap, spectrum
 from gendiff.runs.reporting.verdicts import Number
 
@@ -72,7 +73,7 @@ class Measure:
         """The mean of values (n,)."""
         return self._interval(np.mean, values)
 
-    def _interval(self, statistic: Callable[..., object], *rows: np.ndarray, paired: bool = False) -> Number:
+    def _interval(self, statistic: Callable[..., Scalar], *rows: np.ndarray, paired: bool = False) -> Number:
         return bootstrap.interval(
             np.random.default_rng(SEED), statistic, *rows, paired=paired, resamples=self.resamples
         ).number
