@@ -6,14 +6,13 @@ is one too.
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from gendiff.core import checks
 from gendiff.core.records import record
-from gendiff.core.types import Params, Scalar
+from gendiff.core.types import Numeric, Params, Scalar
 
 Constraint = Callable[[Params], Params]
 """Parameters after an update -> those that the next step begins with."""
@@ -28,7 +27,7 @@ class WeightClipping:
     def __call__(self, params: Params) -> Params:
         """Every floating number cut to [−limit, limit]; other leaves as they are."""
 
-        def clipped(leaf: Any) -> Any:
+        def clipped(leaf: Numeric) -> Numeric:
             if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
                 return leaf
             limit = jnp.asarray(self.limit, jnp.result_type(leaf))

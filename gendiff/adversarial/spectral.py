@@ -13,14 +13,13 @@ update.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gendiff.core import arrays, checks, records, trees
-from gendiff.core.types import ArrayLike, Count, Params
+from gendiff.core.types import ArrayLike, Condition, Count, DType, Params
 
 PARTS = ("network", "vectors")
 
@@ -31,7 +30,7 @@ class NormalisedCritic:
 
     criticise: Callable[..., jax.Array] = records.static()
 
-    def __call__(self, tree: Params, x: ArrayLike, *condition: Any, **options: Any) -> jax.Array:
+    def __call__(self, tree: Params, x: ArrayLike, *condition: Condition, **options: object) -> jax.Array:
         """Logits (b,) of the critic whose kernels are divided by their norms.
 
         Args:
@@ -45,7 +44,7 @@ class NormalisedCritic:
         """
         network, vectors = _parts(tree)
 
-        def one(path: Any, leaf: Any) -> Any:
+        def one(path: tuple[object, ...], leaf: ArrayLike) -> ArrayLike:
             name = jax.tree_util.keystr(path, simple=True, separator="/")
             if name not in vectors:
                 return leaf
@@ -77,17 +76,22 @@ def start(key: jax.Array, params: Params, iterations: Count = 15) -> Params:
     """
     checks.one_key("key", key)
     checks.integer("iterations", iterations)
-    kernels = {path: leaf for path, leaf in trees.paths(params).items() if _is_kernel(leaf)}
+    kernels = {
+        path: leaf
+        for path, leaf in trees.paths(params).items()
+        if jnp.ndim(leaf) >= 2 and jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+    }
     if not kernels:
         leaves = ", ".join(trees.paths(params)) or "nothing"
         raise ValueError(f"params have no floating leaf with two axes or more to normalise, only {leaves}")
 
-    def fresh(number: int, kernel: Any) -> jax.Array:
+    def fresh(number: int, kernel: ArrayLike) -> jax.Array:
         direction = jax.random.normal(
             jax.random.fold_in(key, number), kernel.shape[-1:], arrays.at_least_float32(kernel.dtype)
         )
         unit = direction / jnp.linalg.norm(direction)
-        return jax.lax.fori_loop(0, iterations, lambda _, vector: power_iteration(kernel, vector), unit)
+        vector: jax.Array = jax.lax.fori_loop(0, iterations, lambda _, vector: power_iteration(kernel, vector), unit)
+        return vector
 
     return {
         "network": params,
@@ -172,17 +176,13 @@ def power_iteration(kernel: Float[ArrayLike, "*place d e"], vector: Float[ArrayL
     return _unit(matrix.T @ left, v)
 
 
-def _matrix(kernel: ArrayLike, dtype: Any) -> jax.Array:
+def _matrix(kernel: ArrayLike, dtype: DType) -> jax.Array:
     return jnp.asarray(kernel, dtype).reshape(-1, kernel.shape[-1])
 
 
 def _unit(vector: jax.Array, otherwise: jax.Array) -> jax.Array:
     length = arrays.safe_sqrt(jnp.sum(vector**2))
     return jnp.where(length > 0, arrays.safe_divide(vector, length), otherwise)
-
-
-def _is_kernel(leaf: Any) -> bool:
-    return jnp.ndim(leaf) >= 2 and jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
 
 
 def _parts(tree: Params) -> tuple[Params, dict[str, jax.Array]]:

@@ -4,8 +4,8 @@ Both halves go through `training.make_step`, so finite flags, clip and averages 
 training.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ from gendiff.adversarial.losses import AdversarialLoss
 from gendiff.adversarial.penalties import Penalty
 from gendiff.core import checks, explicit_axes, records
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import Loss, Metrics, Params, Scalar
+from gendiff.core.types import ArrayLike, Batch, Condition, Loss, Metrics, Params, PyTree, Scalar
 from gendiff.training import TrainState
 from gendiff.training.post_hoc_ema import PowerFunction, Track
 from gendiff.training.step import slices
@@ -31,11 +31,13 @@ Criticise = Callable[..., jax.Array]
 
 It may compare the samples of a batch with each other.
 """
-Noise = Callable[[jax.Array, int], Any]
+Noise = Callable[[jax.Array, int], PyTree]
 """(key, count) -> what that many samples are generated from, count first."""
 Augment = Callable[[jax.Array, jax.Array], jax.Array]
 """(key, samples) -> samples that the critic sees in their place, such as a record of `augmentation`."""
-Step = Callable[["AdversarialState", Any], tuple["AdversarialState", Metrics]]
+Real = ArrayLike | Batch
+"""Real samples (b, …), or a record with `clean` and `condition`."""
+Step = Callable[["AdversarialState", Real], tuple["AdversarialState", Metrics]]
 
 
 @records.record
@@ -51,7 +53,7 @@ class AdversarialState:
     critic: TrainState
 
     @property
-    def step(self) -> Any:
+    def step(self) -> jax.Array:
         """() int32, the number of steps done."""
         return self.generator.step
 
@@ -186,21 +188,21 @@ def make_step(
         checks.integer(name, value, low=-(2**31))
         if value < 1:
             raise ConfigError(f"{name} = {value} must be at least 1")
-    shared: dict[str, Any] = {"noise": noise, "packing": packing, "augment": augment}
-    of_critic = critic_loss(generate, criticise, loss, penalties=penalties, **shared)
-    both: dict[str, Any] = {"clip": clip, "skip_nonfinite": skip_nonfinite}
-    update_critic = training.make_step(of_critic, critic_optimizer, **both)
-    update_generator = training.make_step(
-        generator_loss(generate, criticise, loss, **shared), generator_optimizer, ema_warm_up=ema_warm_up, **both
+    make = functools.partial(training.make_step, clip=clip, skip_nonfinite=skip_nonfinite)
+    of_critic = critic_loss(
+        generate, criticise, loss, noise=noise, penalties=penalties, packing=packing, augment=augment
     )
+    of_generator = generator_loss(generate, criticise, loss, noise=noise, packing=packing, augment=augment)
+    update_critic = make(of_critic, critic_optimizer)
+    update_generator = make(of_generator, generator_optimizer, ema_warm_up=ema_warm_up)
 
-    def step(state: AdversarialState, batch: Any) -> tuple[AdversarialState, Metrics]:
-        def out(mesh: Any) -> Any:
+    def step(state: AdversarialState, batch: Real) -> tuple[AdversarialState, Metrics]:
+        def out(mesh: jax.sharding.Mesh | jax.sharding.AbstractMesh) -> tuple[PyTree, PyTree]:
             return explicit_axes.like(state, mesh), explicit_axes.replicated(mesh)
 
         return explicit_axes.as_auto(advance, (state, batch), out)
 
-    def criticised(generator: Params, critic: TrainState, part: Any) -> tuple[TrainState, Metrics]:
+    def criticised(generator: Params, critic: TrainState, part: PyTree) -> tuple[TrainState, Metrics]:
         following, metrics = update_critic(critic, (generator, *part))
         if constraint is not None:
             held = constraint(following.params)
@@ -209,7 +211,7 @@ def make_step(
             following = records.replace(following, params=held)
         return following, metrics
 
-    def advance(state: AdversarialState, batch: Any) -> tuple[AdversarialState, Metrics]:
+    def advance(state: AdversarialState, batch: Real) -> tuple[AdversarialState, Metrics]:
         parts = slices(_parts(batch), critic_steps, "critic_steps")
         last = jax.tree.map(lambda leaf: leaf[-1], parts)
         fixed = state.generator.params
@@ -243,7 +245,7 @@ def critic_loss(
     fake_logit. See `make_step` for the arguments.
     """
 
-    def objective(params: Params, key: jax.Array, batch: Any) -> tuple[jax.Array, Metrics]:
+    def objective(params: Params, key: jax.Array, batch: PyTree) -> tuple[jax.Array, Metrics]:
         generator, clean, condition = batch
         penalty_key, view_key = jax.random.split(key)
         real, fake = _views(view_key, generate, generator, clean, condition, noise, packing, augment)
@@ -283,7 +285,7 @@ def generator_loss(
     the arguments.
     """
 
-    def objective(params: Params, key: jax.Array, batch: Any) -> tuple[jax.Array, Metrics]:
+    def objective(params: Params, key: jax.Array, batch: PyTree) -> tuple[jax.Array, Metrics]:
         critic, clean, condition = batch
         real, fake = _views(key, generate, params, clean, condition, noise, packing, augment)
         on_fake = _logits(criticise, critic, fake, condition)
@@ -298,7 +300,7 @@ def _views(
     generate: Generate,
     params: Params,
     clean: jax.Array,
-    condition: tuple[Any, ...],
+    condition: tuple[Condition, ...],
     noise: Noise,
     packing: int,
     augment: Augment | None,
@@ -322,7 +324,7 @@ def _views(
     return real, fake
 
 
-def _logits(criticise: Criticise, params: Params, x: jax.Array, condition: tuple[Any, ...]) -> jax.Array:
+def _logits(criticise: Criticise, params: Params, x: jax.Array, condition: tuple[Condition, ...]) -> jax.Array:
     answer = criticise(params, x, *condition)
     if answer.shape != x.shape[:1]:
         raise TypeError(
@@ -332,7 +334,7 @@ def _logits(criticise: Criticise, params: Params, x: jax.Array, condition: tuple
     return answer
 
 
-def _parts(batch: Any) -> tuple[Any, tuple[Any, ...]]:
+def _parts(batch: Real) -> tuple[ArrayLike, tuple[Condition, ...]]:
     """(samples, conditions) of a batch."""
     if isinstance(batch, jax.Array | np.ndarray):
         return batch, ()

@@ -6,7 +6,6 @@ apart on average, beside two real ones, and how many modes the samples reach.
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped
@@ -98,7 +97,9 @@ def report(
             raise ValueError("reference holds equal rows only: no distance compares with 0")
         ratio = distance / real
     counted = _modes(rows, centres, std, labels, classes, fair_share)
-    reasons = tuple(_reasons(ratio, least_ratio, counted, least_modes, _reachable(len(rows), counted, fair_share)))
+    # as many exact samples cover fewer modes than there are, where samples are few
+    reachable = 0.0 if counted is None else modes.expected_modes(len(rows), counted.known, fair_share=fair_share)
+    reasons = tuple(_reasons(ratio, least_ratio, counted, least_modes, reachable))
     return CollapseReport(COLLAPSED if reasons else SPREAD, distance, ratio, counted, reasons)
 
 
@@ -118,7 +119,7 @@ def _mean_distance(name: str, rows: ArrayLike) -> float:
     return float(pdist(features.pixels(validation.as_images(name, rows))).mean())
 
 
-def _check_given(reference: Any, by_centres: tuple[Any, Any], by_labels: tuple[Any, Any]) -> None:
+def _check_given(reference: object, by_centres: tuple[object, object], by_labels: tuple[object, object]) -> None:
     for names, pair in ((("centres", "std"), by_centres), (("labels", "classes"), by_labels)):
         if (pair[0] is None) != (pair[1] is None):
             raise ValueError(f"{names[0]} and {names[1]} belong together: give both or neither")
@@ -132,20 +133,20 @@ def _check_given(reference: Any, by_centres: tuple[Any, Any], by_labels: tuple[A
 
 
 def _modes(
-    rows: np.ndarray, centres: Any, std: Any, labels: Any, classes: Any, fair_share: int | float
+    rows: np.ndarray,
+    centres: ArrayLike | None,
+    std: int | float | None,
+    labels: ArrayLike | None,
+    classes: int | None,
+    fair_share: int | float,
 ) -> ModeReport | None:
-    if centres is not None:
+    if centres is not None and std is not None:
         return modes.mode_report(rows, centres, std, fair_share=fair_share)
-    if labels is None:
+    if labels is None or classes is None:
         return None
     if np.shape(labels) != rows.shape[:1]:
         raise ValueError(f"labels has shape {np.shape(labels)}, but {len(rows)} samples need ({len(rows)},)")
     return modes.classifier_modes(labels, classes, fair_share=fair_share)
-
-
-def _reachable(n: int, counted: ModeReport | None, fair_share: int | float) -> float:
-    """How many modes as many exact samples cover: fewer than there are, where samples are few."""
-    return 0.0 if counted is None else modes.expected_modes(n, counted.known, fair_share=fair_share)
 
 
 def _reasons(
