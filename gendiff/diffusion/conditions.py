@@ -6,23 +6,22 @@ One rule holds everywhere: a leaf (b, …) belongs to the samples one by one; a 
 Where a value takes the place of a condition (b, …) and has fewer axes, it is what one sample gets, and holds for all.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gendiff.core import arrays
+from gendiff.core.types import Condition, PyTree, Scalar
 
 
-def for_each(condition: Any, count: int) -> Any:
+def for_each(condition: Condition, count: int) -> Condition:
     """The condition with every leaf as (count, …).
 
     Raises:
         ValueError: for a leaf that is aligned with another number of samples.
     """
 
-    def one(leaf: Any) -> jax.Array:
+    def one(leaf: Scalar) -> jax.Array:
         leaf = jnp.asarray(leaf)
         if leaf.ndim == 0:
             return jnp.broadcast_to(leaf, (count,))
@@ -36,7 +35,7 @@ def for_each(condition: Any, count: int) -> Any:
     return jax.tree.map(one, condition)
 
 
-def in_place_of(condition: Any, value: Any) -> Any:
+def in_place_of(condition: Condition, value: Condition) -> Condition:
     """The value in the structure of the condition that it replaces, such as a null.
 
     Args:
@@ -49,7 +48,7 @@ def in_place_of(condition: Any, value: Any) -> Any:
             for numbers other than 0 and 1 where booleans are, such as NO_LABEL for the mask of a text.
     """
     leaves = jax.tree.leaves(condition)
-    structure: Any = jax.tree.structure(condition)
+    structure: object = jax.tree.structure(condition)
     if jax.tree_util.all_leaves([value]):
         values = [value] * len(leaves)
     elif jax.tree.structure(value) == structure:
@@ -62,7 +61,7 @@ def in_place_of(condition: Any, value: Any) -> Any:
     return jax.tree.unflatten(structure, [_for_all(leaf, new) for leaf, new in zip(leaves, values, strict=True)])
 
 
-def _for_all(leaf: Any, value: Any) -> Any:
+def _for_all(leaf: Scalar, value: Scalar) -> Scalar:
     if (
         jnp.result_type(leaf) == jnp.bool_
         and arrays.is_concrete(value)
@@ -84,6 +83,6 @@ def _for_all(leaf: Any, value: Any) -> Any:
         ) from None
 
 
-def _shown(tree: Any) -> str:
+def _shown(tree: PyTree) -> str:
     """Structure and shapes, as in {'text': (2, 7)}."""
     return str(jax.tree.map(lambda leaf: jnp.shape(leaf) if hasattr(leaf, "dtype") else leaf, tree))

@@ -1,12 +1,10 @@
 """Network + parameters + condition -> Denoiser, the waist between networks and everything that samples."""
 
-from typing import Any
-
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gendiff.core import checks, records
-from gendiff.core.types import Params
+from gendiff.core.types import Condition, Params
 from gendiff.diffusion import conditions
 from gendiff.diffusion.parameterization import Parameterization
 from gendiff.diffusion.types import Level, Predict, Prediction
@@ -27,7 +25,7 @@ class NetworkDenoiser:
     predict: Predict = records.static()
     parameterization: Parameterization = records.static()
     params: Params = None
-    condition: tuple[Any, ...] = ()
+    condition: tuple[Condition, ...] = ()
     learned_variance: bool = records.static(default=False)
 
     def __call__(self, x: Float[Array, "b *shape"], level: Level) -> Prediction:
@@ -47,7 +45,7 @@ class NetworkDenoiser:
             raise TypeError(f"the network answered shape {output.shape} to x of shape {x.shape}: they must be equal")
         return self.parameterization.predict(x, output, level)
 
-    def with_condition(self, *condition: Any) -> "NetworkDenoiser":
+    def with_condition(self, *condition: Condition) -> "NetworkDenoiser":
         """The same network under another condition.
 
         Args:
@@ -69,7 +67,7 @@ def from_network(
     predict: Predict,
     params: Params,
     parameterization: Parameterization,
-    *condition: Any,
+    *condition: Condition,
     learned_variance: bool = False,
 ) -> NetworkDenoiser:
     """A network as a Denoiser.

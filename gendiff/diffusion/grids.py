@@ -238,7 +238,10 @@ def padded(levels: Level, length: int) -> Level:
     """
     have = len(levels) - 1
     checks.integer("length", length, have)
-    return jax.tree.map(lambda field: jnp.concatenate([field, jnp.broadcast_to(field[-1], (length - have,))]), levels)
+    grid: Level = jax.tree.map(
+        lambda field: jnp.concatenate([field, jnp.broadcast_to(field[-1], (length - have,))]), levels
+    )
+    return grid
 
 
 def remaining(levels: Level, first: Count) -> Level:
@@ -254,7 +257,8 @@ def remaining(levels: Level, first: Count) -> Level:
     last = len(levels) - 1
     checks.integer("first", first, 0, last)
     rows = jnp.minimum(jnp.arange(last + 1) + first, last)
-    return jax.tree.map(lambda field: jnp.asarray(field)[rows], levels)
+    rest: Level = jax.tree.map(lambda field: jnp.asarray(field)[rows], levels)
+    return rest
 
 
 def _steps(name: str, n: int) -> None:
@@ -284,12 +288,16 @@ def _finish(schedule: Schedule, starts: Level, end: str) -> Level:
         last = schedule.table[0]
     else:
         raise ValueError('end="first" needs a schedule with a table, or the karras or log_snr spacing')
-    return jax.tree.map(lambda field, final: _cast(np.append(np.asarray(field, np.float64), final)), starts, last)
+    grid: Level = jax.tree.map(
+        lambda field, final: _cast(np.append(np.asarray(field, np.float64), final)), starts, last
+    )
+    return grid
 
 
 def _cast(field: np.ndarray) -> jax.Array:
     """In the default dtype, by NumPy: JAX would compile a conversion for every length of grid."""
-    return jax.device_put(np.asarray(field, jnp.result_type(float)))
+    array: jax.Array = jax.device_put(np.asarray(field, jnp.result_type(float)))
+    return array
 
 
 def _fractions(name: str, n: int, end: str) -> np.ndarray:

@@ -2,14 +2,13 @@
 
 import math
 import warnings
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gendiff.core import arrays, checks, records
-from gendiff.core.types import NO_LABEL, Loss, Metrics, Params
+from gendiff.core.types import NO_LABEL, ArrayLike, Condition, Loss, Metrics, Params, Scalar
 from gendiff.diffusion import conditions, immiscible, process, schedules, weighting
 from gendiff.diffusion.parameterization import Parameterization
 from gendiff.diffusion.schedules import Schedule
@@ -38,7 +37,7 @@ class NetworkLoss:
         key: jax.Array,
         x: Float[Array, "b *shape"],
         level: Level,
-        condition: tuple[Any, ...],
+        condition: tuple[Condition, ...],
         target: Prediction,
     ) -> tuple[Float[Array, ""], Metrics]:
         """Mean over samples of weight(level) · mean squared error of the network's output for x, against `target`.
@@ -77,7 +76,7 @@ class DenoisingLoss(NetworkLoss):
     schedule: Schedule = records.static()
     levels: weighting.LevelSampler = records.static()
     drop_condition: float | tuple[float, ...] = records.static()
-    null: Any = NO_LABEL
+    null: Condition = NO_LABEL
     noise: immiscible.NoiseSampler = records.static(default=immiscible.IndependentNoise())
 
     def __call__(self, params: Params, key: jax.Array, batch: Batch) -> tuple[Float[Array, ""], Metrics]:
@@ -100,7 +99,7 @@ def denoising(
     weight: weighting.Weight | None = None,
     levels: weighting.LevelSampler | None = None,
     drop_condition: float | tuple[float, ...] = 0.1,
-    null: Any = NO_LABEL,
+    null: Condition = NO_LABEL,
     stochastic: bool | None = None,
     noise: immiscible.NoiseSampler | None = None,
 ) -> Loss:
@@ -151,7 +150,7 @@ def denoising(
     )
 
 
-def parts_of(batch: Batch) -> tuple[jax.Array, tuple[Any, ...]]:
+def parts_of(batch: Batch) -> tuple[jax.Array, tuple[Condition, ...]]:
     """The clean samples (b, …) of a batch, and its conditions as a tuple.
 
     Raises:
@@ -163,7 +162,7 @@ def parts_of(batch: Batch) -> tuple[jax.Array, tuple[Any, ...]]:
     return jnp.asarray(batch.clean), batch.condition if isinstance(batch.condition, tuple) else (batch.condition,)
 
 
-def without_condition(condition: tuple[Any, ...], null: Any) -> tuple[Any, ...]:
+def without_condition(condition: tuple[Condition, ...], null: Condition) -> tuple[Condition, ...]:
     """What the unconditional network of guidance is told: the nulls, but a condition whose null is None stays.
 
     Raises:
@@ -178,7 +177,7 @@ def without_condition(condition: tuple[Any, ...], null: Any) -> tuple[Any, ...]:
     )
 
 
-def checked_shares(shares: float | tuple[float, ...], null: Any) -> float | tuple[float, ...]:
+def checked_shares(shares: float | tuple[float, ...], null: Condition) -> float | tuple[float, ...]:
     """The shares of samples that lose their conditions, as `dropped` takes them.
 
     Raises:
@@ -191,8 +190,8 @@ def checked_shares(shares: float | tuple[float, ...], null: Any) -> float | tupl
 
 
 def dropped(
-    key: jax.Array, condition: tuple[Any, ...], samples: int, shares: float | tuple[float, ...], null: Any
-) -> tuple[Any, ...]:
+    key: jax.Array, condition: tuple[Condition, ...], samples: int, shares: float | tuple[float, ...], null: Condition
+) -> tuple[Condition, ...]:
     """The conditions, with those of some samples replaced by their null.
 
     Args:
@@ -237,7 +236,7 @@ def refuse_lost_signal(parameterization: Parameterization, schedule: Schedule) -
         )
 
 
-def _nulls_for(condition: tuple[Any, ...], null: Any) -> tuple[Any, ...]:
+def _nulls_for(condition: tuple[Condition, ...], null: Condition) -> tuple[Condition, ...]:
     """A null for each condition: those of a tuple, or one value for all. ValueError for a tuple of another length."""
     nulls = null if isinstance(null, tuple) else (null,) * len(condition)
     if len(nulls) != len(condition):
@@ -261,10 +260,10 @@ def _drops(key: jax.Array, number: int, samples: int, shares: float | tuple[floa
     ]
 
 
-def _with_null(drop: jax.Array, condition: Any, null: Any) -> Any:
+def _with_null(drop: jax.Array, condition: Condition, null: Condition) -> Condition:
     """The condition, with the null in place of that of the samples to drop (b,)."""
 
-    def one(value: Any, null: Any) -> jax.Array:
+    def one(value: ArrayLike, null: Scalar) -> jax.Array:
         value = jnp.asarray(value)
         null = jnp.asarray(null, value.dtype)
         where = drop.reshape(drop.shape + (1,) * (value.ndim - 1))

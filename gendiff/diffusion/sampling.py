@@ -7,7 +7,7 @@ not enter.
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Integer, Shaped
 
 from gendiff.core import arrays, checks, records, sample_keys
-from gendiff.core.types import ArrayLike, Count, Denoiser, Keys, Level, Prediction, Scalar
+from gendiff.core.types import ArrayLike, Count, Denoiser, DType, Keys, Level, Prediction, PyTree, Scalar
 from gendiff.core.types import KeyNoise as KeyNoise
 from gendiff.core.types import Noise as Noise
 from gendiff.core.types import Part as Part
@@ -24,7 +24,7 @@ from gendiff.core.types import State as State
 from gendiff.core.types import path as path
 
 Samples = TypeVar("Samples")
-OnLevel = Callable[[Any, Any], None]
+OnLevel = Callable[[jax.Array, jax.Array], None]
 """What a preview of a draw calls: (step, x)."""
 
 
@@ -81,8 +81,8 @@ def sample(
             50 ends Gaussian data at about 0.97 of its standard deviation, which a temperature of 1.03 restores, as the
             flow of a Gaussian is linear.
         trajectory: whether to return the state at each level instead of the last one only.
-        on_level: is called on the host as `on_level(step, x)` after each step 1 … num_steps, with x (b, *shape) in
-            NumPy, while the program goes on: for previews. Call `jax.effects_barrier()` to wait for the last ones. The
+        on_level: is called on the host as `on_level(step, x)` after each step 1 … num_steps, with x (b, *shape),
+            while the program goes on: for previews. Call `jax.effects_barrier()` to wait for the last ones. The
             samples are those without it, to rounding. Under `vmap` and on several devices it is called for each part,
             in no fixed order.
 
@@ -134,7 +134,7 @@ def in_chunks(draw: Callable[..., Samples], size: int) -> Callable[..., Samples]
     """
     checks.integer("size", size, 1)
 
-    def draw_in_chunks(index: Integer[ArrayLike, "b"], *aligned: Any) -> Samples:
+    def draw_in_chunks(index: Integer[ArrayLike, "b"], *aligned: PyTree) -> Samples:
         inputs = (sample_keys.checked_index(index), *jax.tree.map(jnp.asarray, aligned))
         count = inputs[0].shape[0]
         for leaf in jax.tree.leaves(inputs):
@@ -147,15 +147,19 @@ def in_chunks(draw: Callable[..., Samples], size: int) -> Callable[..., Samples]
         chunks = -(-count // size)
         rows = jnp.minimum(jnp.arange(chunks * size), count - 1).reshape(chunks, size)
         chunks_of_draws = jax.lax.map(lambda rows: draw(*jax.tree.map(lambda leaf: leaf[rows], inputs)), rows)
-        return jax.tree.map(lambda leaf: leaf.reshape(chunks * size, *leaf.shape[2:])[:count], chunks_of_draws)
+        samples: Samples = jax.tree.map(
+            lambda leaf: leaf.reshape(chunks * size, *leaf.shape[2:])[:count], chunks_of_draws
+        )
+        return samples
 
     return draw_in_chunks
 
 
-def first_noise(keys: Keys, shape: tuple[int, ...], dtype: Any) -> Float[Array, "..."]:
+def first_noise(keys: Keys, shape: tuple[int, ...], dtype: DType) -> Float[Array, "..."]:
     """The standard normal noise (b, *shape) of x_T, from fold_in(keys[i], 0)."""
     noise = arrays.normal(arrays.fold_in(keys, 0), jax.ShapeDtypeStruct((*keys.shape, *shape), dtype))
-    return jax.lax.optimization_barrier(noise)  # or XLA folds sigma_0 into its last bit
+    fixed: Array = jax.lax.optimization_barrier(noise)  # or XLA folds sigma_0 into its last bit
+    return fixed
 
 
 def start_of(
@@ -256,7 +260,7 @@ def _drive(
     first = sampler.begin(denoise, x)
     if isinstance(steps, int):
 
-        def scanned(state: State, j: Array) -> tuple[State, Any]:
+        def scanned(state: State, j: Array) -> tuple[State, PyTree]:
             state = advance(j, state)
             return state, state.x if trajectory else None
 
@@ -266,7 +270,8 @@ def _drive(
         tail = jnp.broadcast_to(last.x, (len(levels) - 1 - steps, *x.shape))
         return jnp.concatenate([x[None], states, tail])
     if not trajectory:
-        return jax.lax.fori_loop(0, steps, advance, first).x
+        end: State = jax.lax.fori_loop(0, steps, advance, first)
+        return end.x
 
     def recorded(j: Array, carry: tuple[State, Array]) -> tuple[State, Array]:
         state = advance(j, carry[0])

@@ -8,14 +8,13 @@ import abc
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gendiff.core import arrays, checks, records
-from gendiff.core.types import Scalar
+from gendiff.core.types import DType, Numeric, Scalar
 from gendiff.diffusion.types import Level
 
 
@@ -72,14 +71,14 @@ class Schedule(abc.ABC):
         """The t of the clean level."""
 
     @abc.abstractmethod
-    def _at(self, u: Any) -> Level:
+    def _at(self, u: Numeric) -> Level:
         """As `at`, for a floating array in [0, 1]."""
 
     @abc.abstractmethod
-    def _at_log_snr(self, value: Any) -> Level:
+    def _at_log_snr(self, value: Numeric) -> Level:
         """As `at_log_snr`, for a floating array."""
 
-    def _at_shifted(self, u: Any, shift: float) -> Level:
+    def _at_shifted(self, u: Numeric, shift: float) -> Level:
         """The level with `shift` times the noise ratio of the one at u."""
         return self.at_log_snr(self._at(u).log_snr - 2 * math.log(shift))
 
@@ -284,13 +283,13 @@ class TableSchedule(Schedule):
     def _clean_t(self) -> float:
         return -1.0
 
-    def _at(self, u: Any) -> Level:
+    def _at(self, u: Numeric) -> Level:
         xp, steps = arrays.namespace(u), len(self.alpha_bar)
         position = u * steps
         below = xp.clip(xp.floor(position), 0, steps - 1)
         return _on_chord(_with_clean(self), below.astype(int), position - below, u.dtype)
 
-    def _at_log_snr(self, value: Any) -> Level:
+    def _at_log_snr(self, value: Numeric) -> Level:
         path, xp = _with_clean(self), arrays.namespace(value)
         alpha, sigma = variance_preserving(value)
         above = xp.searchsorted(xp.asarray(-path.log_snr, value.dtype), -value)
@@ -313,14 +312,14 @@ class EdmSchedule(Schedule):
     def _clean_t(self) -> float:
         return math.log(self.sigma_min) / 4
 
-    def _at(self, u: Any) -> Level:
+    def _at(self, u: Numeric) -> Level:
         low, high = self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)
         return self._of_sigma((low + u * (high - low)) ** self.rho)
 
-    def _at_log_snr(self, value: Any) -> Level:
+    def _at_log_snr(self, value: Numeric) -> Level:
         return self._of_sigma(arrays.namespace(value).exp(-value / 2))
 
-    def _of_sigma(self, sigma: Any) -> Level:
+    def _of_sigma(self, sigma: Numeric) -> Level:
         xp = arrays.namespace(sigma)
         return Level(t=xp.log(sigma) / 4, alpha=xp.ones_like(sigma), sigma=sigma)
 
@@ -333,14 +332,14 @@ class FlowSchedule(Schedule):
     def _clean_t(self) -> float:
         return 0.0
 
-    def _at(self, u: Any) -> Level:
+    def _at(self, u: Numeric) -> Level:
         return Level(t=1000 * u, alpha=1 - u, sigma=u)
 
-    def _at_log_snr(self, value: Any) -> Level:
+    def _at_log_snr(self, value: Numeric) -> Level:
         sigma = arrays.logistic(-value / 2)
         return Level(t=1000 * sigma, alpha=arrays.logistic(value / 2), sigma=sigma)
 
-    def _at_shifted(self, u: Any, shift: float) -> Level:
+    def _at_shifted(self, u: Numeric, shift: float) -> Level:
         return self._at(shift * u / (1 + (shift - 1) * u))  # through log-SNR both ends would lose digits
 
 
@@ -355,14 +354,14 @@ class ShiftedSchedule(Schedule):
     def _clean_t(self) -> float:
         return self.base._clean_t
 
-    def _at(self, u: Any) -> Level:
+    def _at(self, u: Numeric) -> Level:
         return self.base._at_shifted(u, self.shift)
 
-    def _at_log_snr(self, value: Any) -> Level:
+    def _at_log_snr(self, value: Numeric) -> Level:
         return self.base.at_log_snr(value)
 
 
-def variance_preserving(log_snr: Any) -> tuple[Any, Any]:
+def variance_preserving(log_snr: Numeric) -> tuple[Numeric, Numeric]:
     """The alpha and sigma of that log-SNR, of its shape, with alpha² + sigma² = 1."""
     xp = arrays.namespace(log_snr)
     return xp.sqrt(arrays.logistic(log_snr)), xp.sqrt(arrays.logistic(-log_snr))
@@ -383,7 +382,7 @@ def _between(name: str, steps: int, start: float, end: float, root: bool = False
     return np.linspace(start ** (1 / power), end ** (1 / power), steps, dtype=np.float64) ** power
 
 
-def _floating(value: Scalar) -> Any:
+def _floating(value: Scalar) -> Numeric:
     if isinstance(value, np.ndarray | np.generic) and np.issubdtype(value.dtype, np.floating):
         return value
     array = jnp.asarray(value)
@@ -405,7 +404,7 @@ def _with_clean(schedule: TableSchedule) -> Level:
     return Level(t=np.append(-1.0, table.t), alpha=np.append(1.0, table.alpha), sigma=np.append(0.0, table.sigma))
 
 
-def _on_chord(path: Level, below: Any, along: Any, dtype: Any) -> Level:
+def _on_chord(path: Level, below: Numeric, along: Numeric, dtype: DType) -> Level:
     first, last = (_gather(path, index, dtype) for index in (below, below + 1))
     xp = arrays.namespace(along)
     alpha, sigma = (a + along * (b - a) for a, b in ((first.alpha, last.alpha), (first.sigma, last.sigma)))
@@ -414,6 +413,7 @@ def _on_chord(path: Level, below: Any, along: Any, dtype: Any) -> Level:
     return Level(t=first.t + along, alpha=alpha / length, sigma=sigma / length)
 
 
-def _gather(path: Level, index: Any, dtype: Any) -> Level:
+def _gather(path: Level, index: Numeric, dtype: DType) -> Level:
     xp = arrays.namespace(index)
-    return jax.tree.map(lambda field: xp.asarray(field, dtype)[index], path)
+    levels: Level = jax.tree.map(lambda field: xp.asarray(field, dtype)[index], path)
+    return levels

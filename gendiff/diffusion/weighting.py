@@ -249,4 +249,5 @@ def _at(schedule: Schedule, u: Array) -> Level:
         return schedule.at(u)
     steps = len(schedule.table)
     index = jnp.clip(jnp.ceil(u * steps).astype(int) - 1, 0, steps - 1)
-    return jax.tree.map(lambda field: jnp.asarray(field, u.dtype)[index], schedule.table)
+    level: Level = jax.tree.map(lambda field: jnp.asarray(field, u.dtype)[index], schedule.table)
+    return level

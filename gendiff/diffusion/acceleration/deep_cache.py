@@ -4,7 +4,6 @@ Also known as: DeepCache; block caching.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,13 +11,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from gendiff.core import arrays, checks, records
-from gendiff.core.types import Count, Params
+from gendiff.core.types import Condition, Count, Params, PyTree, Scalar
 from gendiff.diffusion.acceleration.stateful_denoiser import StatefulDenoiser
 from gendiff.diffusion.denoiser import NetworkDenoiser
 from gendiff.diffusion.types import Level, Prediction
 
 SOME_LEVEL = Level(0.0, 1.0, 0.0)
-"""Any level: shapes of features do not depend on it."""
+"""Whatever the level is: shapes of features do not depend on it."""
 
 
 @records.record
@@ -26,21 +25,21 @@ class FeatureCache(StatefulDenoiser):
     """A network with a cache of features. Built by `feature_cache`."""
 
     denoise: NetworkDenoiser
-    empty: Any
+    empty: Condition
     every: Count
-    refresh: Callable[[Level], Any] | None = None
+    refresh: Callable[[Level], Scalar] | None = None
 
-    def init(self, x: Float[Array, "b *shape"]) -> tuple[Array, Any]:
+    def init(self, x: Float[Array, "b *shape"]) -> tuple[Array, PyTree]:
         """The age of the features, 0 for none, and zeros in their place."""
         shapes = jax.eval_shape(lambda x: self._asked(x, SOME_LEVEL, self._anew)[1], x)
         return jnp.zeros((), jnp.int32), jax.tree.map(lambda leaf: _zeros(x, leaf), shapes)
 
-    def remembered(self, x: Float[Array, "b *shape"], level: Level, memory: Any) -> tuple[Prediction, Any]:
+    def remembered(self, x: Float[Array, "b *shape"], level: Level, memory: PyTree) -> tuple[Prediction, PyTree]:
         """The prediction, and the features with their age in steps."""
         age, held = memory
         stale = self._stale(age, level)
 
-        def predict(*inputs: Any) -> Any:
+        def predict(*inputs: PyTree) -> PyTree:
             if arrays.is_concrete(stale):
                 return self._anew(*inputs) if stale else self.denoise.predict(*inputs, held)
             return jax.lax.cond(stale, lambda: self._anew(*inputs), lambda: self.denoise.predict(*inputs, held))
@@ -56,21 +55,21 @@ class FeatureCache(StatefulDenoiser):
         """How many of `steps` steps compute the full network where `refresh` is None: ceil(steps / every)."""
         return -(-steps // int(self.every))
 
-    def _anew(self, *inputs: Any) -> Any:
+    def _anew(self, *inputs: PyTree) -> PyTree:
         return self.denoise.predict(*inputs, self.empty)
 
-    def _asked(self, x: Array, level: Level, predict: Callable[..., Any]) -> tuple[Prediction, Any]:
+    def _asked(self, x: Array, level: Level, predict: Callable[..., tuple[Array, PyTree]]) -> tuple[Prediction, PyTree]:
         """The prediction by a network that returns (output, features), and its features."""
-        beside: list[Any] = []
+        beside: list[PyTree] = []
 
-        def output(params: Params, x: Array, t: Array, *condition: Any) -> Array:
+        def output(params: Params, x: Array, t: Array, *condition: Condition) -> Array:
             answer, features = predict(params, x, t, *condition)
             beside.append(features)
             return answer
 
         return records.replace(self.denoise, predict=output)(x, level), beside[0]
 
-    def _stale(self, age: Array, level: Level) -> Any:
+    def _stale(self, age: Array, level: Level) -> Array | bool:
         """() whether everything is computed in this step."""
         if arrays.is_concrete(self.every) and int(self.every) == 1:
             return True
@@ -87,7 +86,7 @@ class FeatureCache(StatefulDenoiser):
 
 
 def feature_cache(
-    denoise: NetworkDenoiser, empty: Any, every: Count = 3, *, refresh: Callable[[Level], Any] | None = None
+    denoise: NetworkDenoiser, empty: Condition, every: Count = 3, *, refresh: Callable[[Level], Scalar] | None = None
 ) -> FeatureCache:
     """A denoiser whose network runs in full in each `every`-th step, and reuses its deep features in the steps between.
 

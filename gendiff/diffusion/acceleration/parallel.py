@@ -98,7 +98,7 @@ def picard(
         inside, number = at < steps, jnp.minimum(at, steps - 1)
         cleaner = levels[number + 1]
         changes = jax.vmap(change)(points[:-1], levels[number], cleaner, number)
-        moved = points[:1] + jnp.cumsum(jnp.where(_over(inside, changes), changes, 0), axis=0)
+        moved = points[:1] + jnp.cumsum(jnp.where(inside.reshape(inside.shape + (1,) * x[0].ndim), changes, 0), axis=0)
         near = _distance(moved, points[1:]) <= allowed * arrays.safe_sqrt(cleaner.alpha**2 + cleaner.sigma**2)
         stride = jnp.minimum(_stride(near | ~inside), steps - begin).astype(jnp.int32)
         return begin + stride, _slid(jnp.concatenate([points[:1], moved]), stride), sweeps + (begin < steps)
@@ -121,9 +121,5 @@ def _stride(near: Bool[Array, "w b"]) -> Int[Array, "b"]:
 def _slid(points: Float[Array, "w b *shape"], stride: Int[Array, "b"]) -> Float[Array, "w b *shape"]:
     """The points from `stride` on; new ones at the end begin where the last one is."""
     places = jnp.minimum(jnp.arange(len(points))[:, None] + stride[None], len(points) - 1)
-    return jax.vmap(lambda window, at: window[at], in_axes=1, out_axes=1)(points, places)
-
-
-def _over(condition: Array, like: Array) -> Array:
-    """The condition, shaped to broadcast against `like`, which has more axes."""
-    return condition.reshape(condition.shape + (1,) * (like.ndim - condition.ndim))
+    slid: Array = jax.vmap(lambda window, at: window[at], in_axes=1, out_axes=1)(points, places)
+    return slid

@@ -6,13 +6,12 @@ Memory is data of the draw and never lies on an object: `stateful(sampler)` carr
 
 import abc
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 from jaxtyping import Array, Float
 
 from gendiff.core import records
-from gendiff.core.types import Count, Keys
+from gendiff.core.types import Count, Keys, PyTree
 from gendiff.diffusion.sampling import Noise, Sampler, State
 from gendiff.diffusion.types import Denoiser, Level, Prediction
 
@@ -21,11 +20,11 @@ class StatefulDenoiser(abc.ABC):
     """A denoiser with memory: `init` makes the first memory, `remembered` the prediction and the next memory."""
 
     @abc.abstractmethod
-    def init(self, x: Float[Array, "b *shape"]) -> Any:
+    def init(self, x: Float[Array, "b *shape"]) -> PyTree:
         """The memory before the first step, a pytree of arrays, which lie where x lies."""
 
     @abc.abstractmethod
-    def remembered(self, x: Float[Array, "b *shape"], level: Level, memory: Any) -> tuple[Prediction, Any]:
+    def remembered(self, x: Float[Array, "b *shape"], level: Level, memory: PyTree) -> tuple[Prediction, PyTree]:
         """The prediction of each sample of x (b, …) at a level of () or (b,), and the memory after it."""
 
     def __call__(self, x: Float[Array, "b *shape"], level: Level) -> Prediction:
@@ -33,12 +32,12 @@ class StatefulDenoiser(abc.ABC):
         return self.remembered(x, level, self.init(x))[0]
 
 
-def first_memory(denoise: Denoiser, x: Float[Array, "b *shape"]) -> Any:
+def first_memory(denoise: Denoiser, x: Float[Array, "b *shape"]) -> PyTree:
     """The memory before the first step: () for a denoiser that has none."""
     return denoise.init(x) if isinstance(denoise, StatefulDenoiser) else ()
 
 
-def ask(denoise: Denoiser, x: Float[Array, "b *shape"], level: Level, memory: Any) -> tuple[Prediction, Any]:
+def ask(denoise: Denoiser, x: Float[Array, "b *shape"], level: Level, memory: PyTree) -> tuple[Prediction, PyTree]:
     """The prediction, and the memory after it: as it was for a denoiser that has none."""
     if isinstance(denoise, StatefulDenoiser):
         return denoise.remembered(x, level, memory)
@@ -75,7 +74,7 @@ class Stateful(Sampler):
     def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
         """One step, as `Sampler.step` says."""
         sampler_memory, memory = state.memory
-        after: list[Any] = []
+        after: list[PyTree] = []
 
         def with_memory(x: jax.Array, level: Level) -> Prediction:
             prediction, updated = ask(denoise, x, level, memory)
@@ -130,7 +129,7 @@ class Answered:
         prediction: for every x and level.
     """
 
-    prediction: Any
+    prediction: Prediction
 
     def __call__(self, x: Float[Array, "b *shape"], level: Level) -> Prediction:
         """The prediction."""
@@ -143,21 +142,21 @@ class Guided(StatefulDenoiser):
 
     rule: Callable[..., Denoiser] = records.static()
     denoisers: tuple[Denoiser, ...]
-    numbers: tuple[Any, ...]
-    options: dict[str, Any]
+    numbers: tuple[PyTree, ...]
+    options: dict[str, PyTree]
 
-    def init(self, x: Float[Array, "b *shape"]) -> tuple[Any, ...]:
+    def init(self, x: Float[Array, "b *shape"]) -> tuple[PyTree, ...]:
         """The memory of each denoiser."""
         return tuple(first_memory(denoise, x) for denoise in self.denoisers)
 
-    def remembered(self, x: Float[Array, "b *shape"], level: Level, memory: Any) -> tuple[Prediction, Any]:
+    def remembered(self, x: Float[Array, "b *shape"], level: Level, memory: PyTree) -> tuple[Prediction, PyTree]:
         """The rule's prediction, of one prediction per denoiser."""
         pairs = [ask(denoise, x, level, before) for denoise, before in zip(self.denoisers, memory, strict=True)]
         answered = [Answered(prediction) for prediction, _ in pairs]
         return self.rule(*answered, *self.numbers, **self.options)(x, level), tuple(after for _, after in pairs)
 
 
-def guided(rule: Callable[..., Denoiser], denoisers: Sequence[Denoiser], *numbers: Any, **options: Any) -> Guided:
+def guided(rule: Callable[..., Denoiser], denoisers: Sequence[Denoiser], *numbers: PyTree, **options: PyTree) -> Guided:
     """The denoiser `rule(*denoisers, *numbers, **options)`, where each denoiser has its memory.
 
     Each denoiser is called once at each level, also outside of the interval of a scale.
@@ -175,5 +174,5 @@ def guided(rule: Callable[..., Denoiser], denoisers: Sequence[Denoiser], *number
     if not denoisers:
         raise ValueError("denoisers is empty: a rule needs those that it combines")
     # so that the rule checks its numbers here and not in the loop
-    rule(*[Answered(None)] * len(denoisers), *numbers, **options)
+    rule(*[lambda x, level: Prediction(x, x)] * len(denoisers), *numbers, **options)
     return Guided(rule, tuple(denoisers), numbers, options)

@@ -133,10 +133,8 @@ class Certificate:
     @property
     def passes(self) -> bool:
         """Whether all stated orders agree, also from much noise, and all cases are exact; true if none is stated."""
-        agreeing, holding = (
-            {curve.kind for curve in self.curves if curve.agrees},
-            {case.name for case in self.cases if case.holds},
-        )
+        agreeing = {curve.kind for curve in self.curves if curve.agrees}
+        holding = {case.name for case in self.cases if case.holds}
         wide = self.shortfall is None or self.shortfall <= WITHIN
         return wide and set(self.method.stated) <= agreeing and set(self.method.exact) <= holding
 
@@ -157,10 +155,8 @@ class Certificate:
         if self.shortfall is not None:
             lines.append(f"order from sigma/alpha {WIDEST:g}: {max(0.0, self.shortfall):.2f} below the stated one")
         for case in self.cases:
-            lines.append(
-                f"{case.name}: "
-                f"{case.error:.1e}{'' if case.holds else ', not exact'}{'' if case.stated else ' (nothing stated)'}"
-            )
+            verdicts = f"{'' if case.holds else ', not exact'}{'' if case.stated else ' (nothing stated)'}"
+            lines.append(f"{case.name}: {case.error:.1e}{verdicts}")
         return "\n".join([*lines, self.setting])
 
 
@@ -286,13 +282,15 @@ class _Task:
     def padded(self, levels: Level) -> Level:
         """To twice the longest grid, so that all share one compile. By NumPy: JAX would compile each padding."""
         missing = 2 * max(self.steps) + 1 - len(levels)
-        return jax.tree.map(
+        grid: Level = jax.tree.map(
             lambda field: jnp.asarray(np.pad(np.asarray(field, np.float64), (0, missing), mode="edge")), levels
         )
+        return grid
 
     def start(self, oracle: Oracle, level: Level) -> Array:
         """(starts, …) points of the marginal at a level."""
-        return _start(oracle, level, jnp.asarray(self.seed), self.starts)
+        points: Array = _start(oracle, level, jnp.asarray(self.seed), self.starts)
+        return points
 
     def end(
         self, oracle: Oracle, levels: Level, steps: int, *, seed: int | None = None, weight: float = 0.0

@@ -114,4 +114,5 @@ def _slope(steps: tuple[int, ...], errors: Int[np.ndarray, "k r"] | np.ndarray) 
     """(r,) minus the least-squares slope of log errors (k, r) against log steps (k,)."""
     x = np.log(np.asarray(steps, np.float64))
     x = x - x.mean()
-    return -(x @ np.log(np.maximum(errors, np.finfo(np.float64).tiny))) / (x @ x)
+    slopes: np.ndarray = -(x @ np.log(np.maximum(errors, np.finfo(np.float64).tiny))) / (x @ x)
+    return slopes

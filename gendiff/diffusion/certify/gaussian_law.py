@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from gendiff.core import arrays, errors, records
-from gendiff.core.types import ArrayLike, Count
+from gendiff.core.types import ArrayLike, Count, Numeric
 from gendiff.diffusion import sampling
 from gendiff.diffusion.certify import oracles
 from gendiff.diffusion.sampling import Part, Sampler
@@ -57,7 +57,8 @@ class Law:
     @property
     def distance(self) -> np.ndarray:
         """(n,) Wasserstein-2 distance from the exact law, by means and standard deviations (Givens & Shortt, 1984)."""
-        return np.hypot(self.mean - self.exact_mean, self.std - self.exact_std)
+        distance: np.ndarray = np.hypot(self.mean - self.exact_mean, self.std - self.exact_std)
+        return distance
 
 
 def law(
@@ -145,10 +146,11 @@ class Impulses:
         position = jnp.arange(math.prod(shape)).reshape(shape)
         alone = arrays.expand((self.rows_step == self.step) & (self.rows_part == number), like) * (position == 0)
         all_steps = arrays.expand(self.rows_step == _EVERY, like)
-        return (alone + all_steps * _together(self.step, number, position)).astype(like.dtype)
+        total: Array = alone + all_steps * _together(self.step, number, position)
+        return total.astype(like.dtype)
 
 
-def _together(step: Count | np.ndarray, part: int | np.ndarray, position: Array | np.ndarray) -> Array | np.ndarray:
+def _together(step: Count | np.ndarray, part: int | np.ndarray, position: Array | np.ndarray) -> Numeric:
     """What is drawn at an address when all draws are on: 1 or -2, without a pattern.
 
     NumPy's where the steps are: it compiles nothing.
@@ -201,4 +203,5 @@ def _end(
             Impulses(j, step, part, parts), gaussian, state, levels[j], levels[j + 1], num_steps - 1 - j
         )
 
-    return jax.lax.fori_loop(0, num_steps, advance, sampler.init(start[:, None])).x[:, 0]
+    ends: Array = jax.lax.fori_loop(0, num_steps, advance, sampler.init(start[:, None])).x[:, 0]
+    return ends

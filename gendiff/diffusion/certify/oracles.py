@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 from jaxtyping import Array, Float
 
 from gendiff.core import arrays, checks, records
@@ -142,6 +143,56 @@ class CorrelatedGaussian:
         return (along @ jnp.asarray(self.axes, x.dtype).T).reshape(x.shape)
 
 
+def integrated_flow(
+    denoise: Denoiser, x: Float[ArrayLike, "b *shape"], level: Level, cleaner: Level, *, tolerance: float = 1e-12
+) -> Float[Array, "b *shape"]:
+    """Integrate the probability flow of any denoiser from one level to another, in float64.
+
+    The method is DOP853 of SciPy in half the log-SNR, for x / sqrt(alpha² + sigma²). It runs outside jit.
+
+    Args:
+        denoise: a pytree, as oracles and network denoisers are; asked at levels with alpha² + sigma² = 1 whose t is
+            half the log-SNR.
+        x: (b, …) float64 at `level`.
+        level: () with alpha, sigma > 0.
+        cleaner: () with alpha, sigma > 0.
+        tolerance: about the error of the result, relative where |x| exceeds 1; 1e-12 … 1.
+
+    Raises:
+        TypeError: for x that is not float64.
+        ValueError: for alpha or sigma of 0 at either level, and for a tolerance outside its range.
+        ArithmeticError: where a prediction is not finite or the steps become too small.
+
+    References:
+        Hairer, Nørsett & Wanner, 1993, Sec. II.5 (from memory).
+    """
+    from scipy.integrate import solve_ivp
+
+    if x.dtype != np.float64:
+        raise TypeError(f"the reference flow is integrated in float64, got {x.dtype}: work under jax.enable_x64(True)")
+    checks.in_range("tolerance", tolerance, 1e-12, 1.0)
+    for name, end in (("level", level), ("cleaner", cleaner)):
+        checks.in_range(f"{name}.alpha", end.alpha, 0.0, math.inf, open_low=True, open_high=True)
+        checks.in_range(f"{name}.sigma", end.sigma, 0.0, math.inf, open_low=True, open_high=True)
+    first, last = (math.log(float(end.alpha) / float(end.sigma)) for end in (level, cleaner))
+    before, after = (math.hypot(float(end.alpha), float(end.sigma)) for end in (level, cleaner))
+    like, start = jnp.asarray(x), np.asarray(x).reshape(-1) / before
+
+    def slope(half_log_snr: float, w: np.ndarray) -> np.ndarray:
+        result = np.asarray(_slope(denoise, w.reshape(like.shape), half_log_snr)).reshape(-1)
+        if not np.all(np.isfinite(result)):  # or SciPy would look for a smaller step for ever
+            raise ArithmeticError(f"the flow is not finite at log alpha / sigma = {half_log_snr:g}")
+        return result
+
+    # none of some hundred calls uses a key, and where keys are watched each would be a slow one
+    with jax.debug_key_reuse(False):
+        # errors add up
+        result = solve_ivp(slope, (first, last), start, method="DOP853", rtol=tolerance / 20, atol=tolerance / 20)
+    if not result.success:
+        raise ArithmeticError(f"the reference flow stops at log alpha / sigma = {result.t[-1]:g}: {result.message}")
+    return jnp.asarray(after * result.y[:, -1].reshape(like.shape))
+
+
 @records.record
 class Mixture:
     """A Gaussian mixture, as a Denoiser.
@@ -155,6 +206,7 @@ class Mixture:
     weights: ArrayLike
     means: ArrayLike
     stds: ArrayLike
+    flow = integrated_flow
 
     def __call__(self, x: Float[ArrayLike, "b *shape"], level: Level) -> Prediction:
         """Average the predictions of the components, each weighted by its posterior probability."""
@@ -185,12 +237,6 @@ class Mixture:
         noise = jax.random.normal(noise_key, (count, *means.shape[1:]), means.dtype)
         return means[which] + arrays.expand(jnp.asarray(self.stds)[which], noise) * noise
 
-    def flow(
-        self, x: Float[ArrayLike, "b *shape"], level: Level, cleaner: Level, *, tolerance: float = 1e-12
-    ) -> Float[Array, "b *shape"]:
-        """The end of the probability flow from x, by `integrated_flow`: outside jit, in float64, alpha, sigma > 0."""
-        return integrated_flow(self, x, level, cleaner, tolerance=tolerance)
-
     def _centred(self, x: ArrayLike, level: Level) -> tuple[Array, Array, Array, Array]:
         """alpha, sigma, x - alpha mu and the variances, broadcasting over (b, k, d)."""
         flat = arrays.flatten_samples(x)[:, None, :]
@@ -218,6 +264,7 @@ class Empirical:
     """
 
     data: ArrayLike
+    flow = integrated_flow
 
     def __call__(self, x: Float[ArrayLike, "b *shape"], level: Level) -> Prediction:
         """Predict the mean of the rows under softmax_i(−|x − alpha x_i|² / 2 sigma²): the nearest row at sigma = 0."""
@@ -241,12 +288,6 @@ class Empirical:
         data = jnp.asarray(self.data)
         return data[jax.random.randint(key, (count,), 0, data.shape[0])]
 
-    def flow(
-        self, x: Float[ArrayLike, "b *shape"], level: Level, cleaner: Level, *, tolerance: float = 1e-12
-    ) -> Float[Array, "b *shape"]:
-        """The end of the probability flow from x, by `integrated_flow`: outside jit, in float64, alpha, sigma > 0."""
-        return integrated_flow(self, x, level, cleaner, tolerance=tolerance)
-
 
 def gaussian(std: Scalar, mean: Scalar = 0.0) -> Gaussian:
     """Build isotropic Gaussian data.
@@ -262,7 +303,7 @@ def gaussian(std: Scalar, mean: Scalar = 0.0) -> Gaussian:
     return Gaussian(std, mean)
 
 
-def correlated(mean: ArrayLike | list, covariance: ArrayLike | list) -> CorrelatedGaussian:
+def correlated(mean: npt.ArrayLike, covariance: npt.ArrayLike) -> CorrelatedGaussian:
     """Build Gaussian data of any covariance.
 
     Args:
@@ -288,7 +329,7 @@ def correlated(mean: ArrayLike | list, covariance: ArrayLike | list) -> Correlat
     )
 
 
-def mixture(weights: ArrayLike | list[float], means: ArrayLike | list, stds: ArrayLike | list[float]) -> Mixture:
+def mixture(weights: npt.ArrayLike, means: npt.ArrayLike, stds: npt.ArrayLike) -> Mixture:
     """Build a mixture of isotropic Gaussians.
 
     Args:
@@ -365,57 +406,8 @@ def draw_noised(oracle: Oracle, key: jax.Array, level: Level, count: int) -> Flo
     """
     clean_key, noise_key = jax.random.split(key)
     clean = oracle.draw(clean_key, count)
-    return level.alpha * clean + level.sigma * jax.random.normal(noise_key, clean.shape, clean.dtype)
-
-
-def integrated_flow(
-    denoise: Denoiser, x: Float[ArrayLike, "b *shape"], level: Level, cleaner: Level, *, tolerance: float = 1e-12
-) -> Float[Array, "b *shape"]:
-    """Integrate the probability flow of any denoiser from one level to another, in float64.
-
-    The method is DOP853 of SciPy in half the log-SNR, for x / sqrt(alpha² + sigma²). It runs outside jit.
-
-    Args:
-        denoise: a pytree, as oracles and network denoisers are; asked at levels with alpha² + sigma² = 1 whose t is
-            half the log-SNR.
-        x: (b, …) float64 at `level`.
-        level: () with alpha, sigma > 0.
-        cleaner: () with alpha, sigma > 0.
-        tolerance: about the error of the result, relative where |x| exceeds 1; 1e-12 … 1.
-
-    Raises:
-        TypeError: for x that is not float64.
-        ValueError: for alpha or sigma of 0 at either level, and for a tolerance outside its range.
-        ArithmeticError: where a prediction is not finite or the steps become too small.
-
-    References:
-        Hairer, Nørsett & Wanner, 1993, Sec. II.5 (from memory).
-    """
-    from scipy.integrate import solve_ivp
-
-    if x.dtype != np.float64:
-        raise TypeError(f"the reference flow is integrated in float64, got {x.dtype}: work under jax.enable_x64(True)")
-    checks.in_range("tolerance", tolerance, 1e-12, 1.0)
-    for name, end in (("level", level), ("cleaner", cleaner)):
-        checks.in_range(f"{name}.alpha", end.alpha, 0.0, math.inf, open_low=True, open_high=True)
-        checks.in_range(f"{name}.sigma", end.sigma, 0.0, math.inf, open_low=True, open_high=True)
-    first, last = (math.log(float(end.alpha) / float(end.sigma)) for end in (level, cleaner))
-    before, after = (math.hypot(float(end.alpha), float(end.sigma)) for end in (level, cleaner))
-    like, start = jnp.asarray(x), np.asarray(x).reshape(-1) / before
-
-    def slope(half_log_snr: float, w: np.ndarray) -> np.ndarray:
-        result = np.asarray(_slope(denoise, w.reshape(like.shape), half_log_snr)).reshape(-1)
-        if not np.all(np.isfinite(result)):  # or SciPy would look for a smaller step for ever
-            raise ArithmeticError(f"the flow is not finite at log alpha / sigma = {half_log_snr:g}")
-        return result
-
-    # none of some hundred calls uses a key, and where keys are watched each would be a slow one
-    with jax.debug_key_reuse(False):
-        # errors add up
-        result = solve_ivp(slope, (first, last), start, method="DOP853", rtol=tolerance / 20, atol=tolerance / 20)
-    if not result.success:
-        raise ArithmeticError(f"the reference flow stops at log alpha / sigma = {result.t[-1]:g}: {result.message}")
-    return jnp.asarray(after * result.y[:, -1].reshape(like.shape))
+    x: Array = level.alpha * clean + level.sigma * jax.random.normal(noise_key, clean.shape, clean.dtype)
+    return x
 
 
 @jax.jit

@@ -6,7 +6,6 @@ its parameterization.
 """
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from gendiff.core import checks, records
-from gendiff.core.types import Count, Metrics, Params
+from gendiff.core.types import Condition, Count, Metrics, Params, PyTree
 from gendiff.diffusion import denoiser, objectives, process
 from gendiff.diffusion.distillation.boundary import ROUNDING, BoundaryParameterization
 from gendiff.diffusion.distillation.distances import Metric, pseudo_huber
@@ -60,7 +59,13 @@ class ConsistencyLoss:
         return network_key, noise, self.levels(level_key, clean.shape[0], intervals)
 
     def between(
-        self, params: Params, key: jax.Array, noisier: Point, cleaner: Point, condition: tuple[Any, ...], target: Params
+        self,
+        params: Params,
+        key: jax.Array,
+        noisier: Point,
+        cleaner: Point,
+        condition: tuple[Condition, ...],
+        target: Params,
     ) -> tuple[Float[Array, ""], Metrics]:
         """The loss of two points of one path. No gradient passes through the answer at the cleaner one.
 
@@ -103,7 +108,7 @@ class ConsistencyTrainingLoss(ConsistencyLoss):
         batch: Batch,
         target: Params = None,
     ) -> tuple[Float[Array, ""], Metrics]:
-        """The loss of given chance, as `drawn` makes it."""
+        """The loss of known chance, as `noised_ends` draws it."""
         clean, condition = objectives.parts_of(batch)
         noisier, cleaner = ((process.add_noise(clean, noise, level), level) for level in levels)
         return self.between(params, key, noisier, cleaner, condition, target)
@@ -117,7 +122,7 @@ class ConsistencyDistillationLoss(ConsistencyLoss):
     solver: Sampler
 
     def __call__(
-        self, params: Params, key: jax.Array, batch: Batch, intervals: Count, teacher: Any, target: Params = None
+        self, params: Params, key: jax.Array, batch: Batch, intervals: Count, teacher: PyTree, target: Params = None
     ) -> tuple[Float[Array, ""], Metrics]:
         """The scalar and its metrics for one batch."""
         return self.at(params, *self.noised_ends(key, batch, intervals), batch, teacher, target)
@@ -129,10 +134,10 @@ class ConsistencyDistillationLoss(ConsistencyLoss):
         noise: Float[Array, "b *shape"],
         levels: tuple[Level, Level],
         batch: Batch,
-        teacher: Any,
+        teacher: PyTree,
         target: Params = None,
     ) -> tuple[Float[Array, ""], Metrics]:
-        """The loss of given chance, as `drawn` makes it."""
+        """The loss of known chance, as `noised_ends` draws it."""
         clean, condition = objectives.parts_of(batch)
         level, cleaner = levels
         x = process.add_noise(clean, noise, level)
@@ -177,8 +182,15 @@ def consistency_training(
     References:
         Song et al., 2023, Alg. 3; Song & Dhariwal, 2024, Tab. 1 (from memory).
     """
+    _check(schedule, parameterization, weight)
     return ConsistencyTrainingLoss(
-        **_settings(predict, schedule, parameterization, metric, weight, positions, stochastic)
+        predict,
+        schedule,
+        parameterization,
+        metric or pseudo_huber(),
+        weight or UnitWeight(),
+        positions or uniform(),
+        objectives.draws_at_random(predict, stochastic),
     )
 
 
@@ -217,39 +229,23 @@ def consistency_distillation(
     References:
         Song et al., 2023, Alg. 2 (from memory).
     """
-    settings = _settings(predict, schedule, parameterization, metric, weight, positions, stochastic)
-    return ConsistencyDistillationLoss(**settings, tell=tell, solver=runge_kutta.heun() if solver is None else solver)
+    _check(schedule, parameterization, weight)
+    return ConsistencyDistillationLoss(
+        predict,
+        schedule,
+        parameterization,
+        metric or pseudo_huber(),
+        weight or UnitWeight(),
+        positions or uniform(),
+        objectives.draws_at_random(predict, stochastic),
+        tell,
+        solver or runge_kutta.heun(),
+    )
 
 
-def _settings(
-    predict: Predict,
-    schedule: Schedule,
-    parameterization: Parameterization,
-    metric: Metric | None,
-    weight: PairWeight | None,
-    positions: Positions | None,
-    stochastic: bool | None,
-) -> dict[str, Any]:
-    objectives.refuse_lost_signal(parameterization, schedule)
-    _check_boundary(schedule, parameterization)
-    if isinstance(weight, InverseGap) and not schedule.noisiest.alpha > 0:
-        raise ValueError(
-            "inverse_gap() is 0 for the level of pure noise, where drawing begins: for this schedule give another "
-            "weight"
-        )
-    return {
-        "predict": predict,
-        "schedule": schedule,
-        "parameterization": parameterization,
-        "metric": pseudo_huber() if metric is None else metric,
-        "weight": UnitWeight() if weight is None else weight,
-        "positions": uniform() if positions is None else positions,
-        "stochastic": objectives.draws_at_random(predict, stochastic),
-    }
-
-
-def _check_boundary(schedule: Schedule, parameterization: Parameterization) -> None:
+def _check(schedule: Schedule, parameterization: Parameterization, weight: PairWeight | None) -> None:
     """ValueError unless the clean prediction at u = 0 is x / alpha for any network output, as it is where sigma = 0."""
+    objectives.refuse_lost_signal(parameterization, schedule)
     level = schedule.at(np.float64(0.0))
     ratio = float(level.sigma / level.alpha)
     least = parameterization.sigma_min if isinstance(parameterization, BoundaryParameterization) else 0.0
@@ -257,6 +253,11 @@ def _check_boundary(schedule: Schedule, parameterization: Parameterization) -> N
         raise ValueError(
             f"at the clean end of this schedule, sigma / alpha = {ratio:g}, the network's answer must not matter: use "
             f"distillation.boundary(data_std, sigma_min={ratio:g})"
+        )
+    if isinstance(weight, InverseGap) and not schedule.noisiest.alpha > 0:
+        raise ValueError(
+            "inverse_gap() is 0 for the level of pure noise, where drawing begins: for this schedule give another "
+            "weight"
         )
 
 

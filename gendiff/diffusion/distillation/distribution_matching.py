@@ -7,14 +7,13 @@ of the generator.
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gendiff.core import arrays, checks, records
-from gendiff.core.types import Loss, Metrics, Params, Scalar
+from gendiff.core.types import Condition, Loss, Metrics, Numeric, Params, PyTree, Scalar
 from gendiff.diffusion import objectives, process, weighting
 from gendiff.diffusion.distillation.teacher import Tell, with_condition
 from gendiff.diffusion.schedules import Schedule
@@ -22,7 +21,7 @@ from gendiff.diffusion.types import Batch, Level, Prediction
 
 Generate = Callable[..., jax.Array]
 """(params, noise (b, …), *condition) -> samples (b, …)."""
-Adversary = Callable[[Any, jax.Array, Level, tuple[Any, ...]], jax.Array]
+Adversary = Callable[[PyTree, jax.Array, Level, tuple[Condition, ...]], jax.Array]
 """(frozen tree, noised samples (b, …), level (b,), conditions) -> losses (b,), with a gradient by the samples."""
 
 
@@ -37,10 +36,10 @@ class DistributionMatchingLoss:
     normalise: bool = records.static()
     tell: Tell = records.static()
     adversary: Adversary | None = records.static()
-    adversary_weight: Any = 0.0
+    adversary_weight: Numeric = 0.0
 
     def __call__(
-        self, params: Params, key: jax.Array, batch: Batch, real: Any, fake: Any, critic: Any = None
+        self, params: Params, key: jax.Array, batch: Batch, real: PyTree, fake: PyTree, critic: PyTree = None
     ) -> tuple[Float[Array, ""], Metrics]:
         """The scalar and its metrics for one batch."""
         clean, _ = objectives.parts_of(batch)
@@ -56,9 +55,9 @@ class DistributionMatchingLoss:
         noise: Float[Array, "b *shape"],
         level: Level,
         batch: Batch,
-        real: Any,
-        fake: Any,
-        critic: Any = None,
+        real: PyTree,
+        fake: PyTree,
+        critic: PyTree = None,
     ) -> tuple[Float[Array, ""], Metrics]:
         """The loss of known noise: `start` (b, …) of the generator, `noise` (b, …) of its samples at `level` (b,)."""
         if (self.adversary is None) != (critic is None):
@@ -178,7 +177,7 @@ class OnGenerated:
     """The loss of `on_generated`."""
 
     generate: Generate = records.static()
-    loss: Any
+    loss: Loss
 
     def __call__(
         self, params: Params, key: jax.Array, batch: Batch, generator: Params

@@ -2,21 +2,20 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import jax
 from jaxtyping import Array, Float
 
 from gendiff.core import checks, records
 from gendiff.core.condition_records import GuidanceScale
-from gendiff.core.types import NO_LABEL, Metrics, Params
+from gendiff.core.types import NO_LABEL, Condition, Metrics, Params
 from gendiff.diffusion import guidance, objectives, process, weighting
 from gendiff.diffusion.distillation.teacher import with_condition
 from gendiff.diffusion.parameterization import Parameterization
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Batch, Denoiser, Predict
 
-Rule = Callable[[Any, Any, jax.Array], Denoiser]
+Rule = Callable[[Denoiser, Denoiser, jax.Array], Denoiser]
 """(conditional, unconditional, scales (b,)) -> the guided denoiser."""
 
 
@@ -28,7 +27,7 @@ class GuidanceDistillationLoss(objectives.NetworkLoss):
     levels: weighting.LevelSampler = records.static()
     scales: tuple[float, float] = records.static()
     rule: Rule = records.static()
-    null: Any = NO_LABEL
+    null: Condition = NO_LABEL
 
     def __call__(
         self, params: Params, key: jax.Array, batch: Batch, teacher: Denoiser
@@ -53,7 +52,7 @@ def guidance_distillation(
     *,
     scales: tuple[float, float] = (1.0, 5.0),
     rule: Rule = guidance.classifier_free,
-    null: Any = NO_LABEL,
+    null: Condition = NO_LABEL,
     weight: weighting.Weight | None = None,
     levels: weighting.LevelSampler | None = None,
     stochastic: bool | None = None,

@@ -7,14 +7,13 @@ On the straight path (see two_times.py), the average velocity U from p' to p and
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gendiff.core import arrays, checks, records
-from gendiff.core.types import NO_LABEL, Metrics, Params
+from gendiff.core.types import NO_LABEL, Condition, Metrics, Params
 from gendiff.diffusion import objectives
 from gendiff.diffusion.distillation import two_times
 from gendiff.diffusion.distillation.positions import Positions, logit_normal
@@ -43,7 +42,7 @@ class MeanFlowLoss:
     mix: float = records.static()
     drop_condition: float | tuple[float, ...] = records.static()
     stochastic: bool = records.static()
-    null: Any = NO_LABEL
+    null: Condition = NO_LABEL
 
     def __call__(self, params: Params, key: jax.Array, batch: Batch) -> tuple[Float[Array, ""], Metrics]:
         """The scalar and its metrics for one batch."""
@@ -92,7 +91,7 @@ def mean_flow(
     scale: float = 1.0,
     mix: float = 0.0,
     drop_condition: float | tuple[float, ...] = 0.1,
-    null: Any = NO_LABEL,
+    null: Condition = NO_LABEL,
     stochastic: bool | None = None,
 ) -> MeanFlowLoss:
     """Mean over samples of w · |U - sg(V - (p - p') dU/dp)|², with V = noise - clean and adaptive weights w.

@@ -1,13 +1,11 @@
 """One-step generators: the clean prediction of a denoising network at pure noise."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gendiff.core import arrays, records
-from gendiff.core.types import Params
+from gendiff.core.types import Condition, Params
 from gendiff.diffusion import denoiser, objectives
 from gendiff.diffusion.parameterization import Parameterization
 from gendiff.diffusion.schedules import Schedule
@@ -22,7 +20,9 @@ class OneStep:
     schedule: Schedule = records.static()
     parameterization: Parameterization = records.static()
 
-    def __call__(self, params: Params, noise: Float[Array, "b *shape"], *condition: Any) -> Float[Array, "b *shape"]:
+    def __call__(
+        self, params: Params, noise: Float[Array, "b *shape"], *condition: Condition
+    ) -> Float[Array, "b *shape"]:
         """The samples (b, …) of standard normal noise (b, …)."""
         level = jax.tree.map(jnp.asarray, self.schedule.noisiest)
         generator = denoiser.from_network(self.predict, params, self.parameterization, *condition)

@@ -32,7 +32,8 @@ class InverseGap:
 
     def __call__(self, level: Level, cleaner: Level) -> Array:
         """The weight of each pair, of the levels' shape."""
-        return 1 / (level.sigma / level.alpha - cleaner.sigma / cleaner.alpha)
+        weight: Array = 1 / (level.sigma / level.alpha - cleaner.sigma / cleaner.alpha)
+        return weight
 
 
 @records.record

@@ -104,7 +104,8 @@ class LogNormalPositions:
             return jnp.where(below, middle, first), jnp.where(below, last, middle)
 
         first, last = jax.lax.fori_loop(0, HALVINGS, halved, (jnp.zeros_like(share), jnp.ones_like(share)))
-        return (first + last) / 2
+        middle: Array = (first + last) / 2
+        return middle
 
     def _normal_share(self, log_snr: float) -> float:
         """How much of the normal law lies below a level."""

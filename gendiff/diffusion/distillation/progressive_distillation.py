@@ -1,14 +1,12 @@
 """Progressive distillation: one DDIM step of the student for two of its teacher; each round halves the steps."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from gendiff.core import arrays, records
-from gendiff.core.types import Metrics, Params
+from gendiff.core.types import Metrics, Params, PyTree
 from gendiff.diffusion import objectives, process, sampling, weighting
 from gendiff.diffusion.distillation.teacher import Tell, with_condition
 from gendiff.diffusion.guidance.with_clean import with_clean
@@ -24,7 +22,9 @@ class ProgressiveDistillationLoss(objectives.NetworkLoss):
     grid: Level
     tell: Tell = records.static()
 
-    def __call__(self, params: Params, key: jax.Array, batch: Batch, teacher: Any) -> tuple[Float[Array, ""], Metrics]:
+    def __call__(
+        self, params: Params, key: jax.Array, batch: Batch, teacher: PyTree
+    ) -> tuple[Float[Array, ""], Metrics]:
         """The scalar and its metrics for one batch."""
         clean, condition = objectives.parts_of(batch)
         step_key, noise_key, network_key = jax.random.split(key, 3)
@@ -140,4 +140,5 @@ def _share_of_first(level: Level, middle: Level, cleaner: Level) -> Array:
     """(r' - r) / (r'' - r) of the levels' shape, as q' (1 - q) / (1 - q q') with q = r / r' and q' = r' / r''."""
     to_middle = jnp.asarray(middle.sigma * level.alpha) / (level.sigma * middle.alpha)
     to_cleaner = jnp.asarray(cleaner.sigma * middle.alpha) / (middle.sigma * cleaner.alpha)
-    return to_cleaner * (1 - to_middle) / (1 - to_middle * to_cleaner)
+    share: Array = to_cleaner * (1 - to_middle) / (1 - to_middle * to_cleaner)
+    return share

@@ -3,14 +3,12 @@
 Also known as: rectified flow, its second and later rounds.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
 from gendiff.core import arrays, checks, records, sample_keys
-from gendiff.core.types import ArrayLike, Metrics, Params
+from gendiff.core.types import ArrayLike, Condition, Metrics, Params
 from gendiff.diffusion import objectives, process, sampling, weighting
 from gendiff.diffusion import parameterization as parameterizations
 from gendiff.diffusion.parameterization import Parameterization
@@ -31,7 +29,7 @@ class Pairs:
 
     noise: ArrayLike
     clean: ArrayLike
-    condition: Any = ()
+    condition: Condition = ()
 
 
 @records.record
@@ -110,7 +108,7 @@ def draw_pairs(
     levels: Level,
     shape: tuple[int, ...],
     index: Integer[ArrayLike, "b"],
-    condition: tuple[Any, ...] = (),
+    condition: tuple[Condition, ...] = (),
 ) -> Pairs:
     """Draw samples with the noise that they come from.
 
@@ -173,4 +171,5 @@ def straightness(trajectory: Float[ArrayLike, "t b *shape"], levels: Level) -> F
     velocity = arrays.safe_divide(w[:-1] - w[1:], arrays.expand(spans, w[1:]))
     mean = (w[0] - w[-1]) / (u[0] - u[-1])
     deviation = jnp.sum(jnp.square(velocity - mean[None]).reshape(*w[1:].shape[:2], -1), axis=2)
-    return jnp.sum(arrays.expand(spans, deviation) * deviation, axis=0) / (u[0] - u[-1])
+    straight: Array = jnp.sum(arrays.expand(spans, deviation) * deviation, axis=0) / (u[0] - u[-1])
+    return straight

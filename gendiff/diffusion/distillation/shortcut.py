@@ -1,14 +1,12 @@
 """Shortcut models: a network learns the shortest steps from data, and each longer step from two of its own halves."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gendiff.core import checks, records
 from gendiff.core.condition_records import EndTime
-from gendiff.core.types import NO_LABEL, Metrics, Params
+from gendiff.core.types import NO_LABEL, Condition, Metrics, Params
 from gendiff.diffusion import conditions, objectives, process, weighting
 from gendiff.diffusion.distillation import two_times
 from gendiff.diffusion.distillation.positions import Positions, uniform
@@ -28,7 +26,7 @@ class ShortcutLoss(objectives.NetworkLoss):
     share: float = records.static()
     positions: Positions = records.static()
     drop_condition: float | tuple[float, ...] = records.static()
-    null: Any = NO_LABEL
+    null: Condition = NO_LABEL
 
     def __call__(
         self, params: Params, key: jax.Array, batch: Batch, target: Params = None
@@ -84,7 +82,7 @@ def shortcut(
     positions: Positions | None = None,
     weight: weighting.Weight | None = None,
     drop_condition: float | tuple[float, ...] = 0.1,
-    null: Any = NO_LABEL,
+    null: Condition = NO_LABEL,
     stochastic: bool | None = None,
 ) -> ShortcutLoss:
     """Mean over samples of weight(level) · mean squared error of the target: of the data, or of two of its own steps.

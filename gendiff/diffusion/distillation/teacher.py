@@ -1,20 +1,19 @@
 """Teachers: denoisers as frozen trees, with the conditions of a batch; and students that begin as their teacher."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax.numpy as jnp
 
 from gendiff.core import trees
-from gendiff.core.types import Params
+from gendiff.core.types import Condition, Params, PyTree
 from gendiff.diffusion.denoiser import NetworkDenoiser
 from gendiff.diffusion.types import Denoiser
 
-Tell = Callable[[Any, tuple[Any, ...]], Denoiser]
+Tell = Callable[[PyTree, tuple[Condition, ...]], Denoiser]
 """(frozen tree, conditions) -> the teacher under these conditions."""
 
 
-def with_condition(denoise: Denoiser, condition: tuple[Any, ...]) -> Denoiser:
+def with_condition(denoise: Denoiser, condition: tuple[Condition, ...]) -> Denoiser:
     """A denoiser under the conditions of a batch; without any it stays as it is.
 
     Args:

@@ -12,14 +12,13 @@ noise. There, noise - clean of the pair is the average velocity (w - w') / (p - 
 """
 
 import abc
-from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gendiff.core import arrays, records
 from gendiff.core.condition_records import EndTime
-from gendiff.core.types import ArrayLike, Params
+from gendiff.core.types import ArrayLike, Condition, Params
 from gendiff.diffusion import denoiser
 from gendiff.diffusion.denoiser import NetworkDenoiser
 from gendiff.diffusion.parameterization import Parameterization
@@ -50,25 +49,25 @@ class TwoTimeNetwork(TwoTimeDenoiser):
     predict: Predict = records.static()
     parameterization: Parameterization = records.static()
     params: Params = None
-    condition: tuple[Any, ...] = ()
+    condition: tuple[Condition, ...] = ()
 
     def __call__(self, x: Float[Array, "b *shape"], level: Level, cleaner: Level | None = None) -> Prediction:
         """The pair that carries x to `cleaner`, as `TwoTimeDenoiser` says."""
         second = EndTime((level if cleaner is None else cleaner).t_for(x))
         return NetworkDenoiser(self.predict, self.parameterization, self.params, (*self.condition, second))(x, level)
 
-    def with_condition(self, *condition: Any) -> "TwoTimeNetwork":
+    def with_condition(self, *condition: Condition) -> "TwoTimeNetwork":
         """The same network under another condition, as `NetworkDenoiser.with_condition`."""
         one_time = denoiser.from_network(self.predict, self.params, self.parameterization, *self.condition)
         return records.replace(self, condition=one_time.with_condition(*condition).condition)
 
 
 def from_network(
-    predict: Predict, params: Params, parameterization: Parameterization, *condition: Any
+    predict: Predict, params: Params, parameterization: Parameterization, *condition: Condition
 ) -> TwoTimeNetwork:
     """A network of two times as a denoiser.
 
-    Any parameterization will do: F is what turns x into the pair (clean, noise). With `parameterization.flow()` it is
+    Each parameterization will do: F is what turns x into the pair (clean, noise). With `parameterization.flow()` it is
     the average velocity.
 
     Args:

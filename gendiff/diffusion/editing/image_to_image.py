@@ -1,7 +1,5 @@
 """Editing by the start of a draw: from an image noised part of the way, and from noises between those of two images."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,7 +34,7 @@ def first_entry(levels: Level, strength: Scalar, *, num_steps: Count | None = No
     checks.in_range("strength", strength, 0.0, 1.0)
     steps = sampling.steps_of(levels, num_steps)
     if isinstance(steps, int) and arrays.is_concrete(strength):
-        return steps - min(int(np.floor(float(strength) * steps + 0.5 + SLACK)), steps)  # type: ignore[arg-type]
+        return steps - min(int(np.floor(float(strength) * steps + 0.5 + SLACK)), steps)
     count = jnp.floor(jnp.asarray(strength, jnp.result_type(float)) * steps + 0.5 + SLACK).astype(jnp.int32)
     return steps - jnp.minimum(count, steps)
 
@@ -126,8 +124,9 @@ def from_entry(
     if isinstance(left, int) and left == 0:
         return jnp.broadcast_to(start, (len(levels), *start.shape)) if trajectory else start
     rest, shape = grids.remaining(levels, first), clean.shape[1:]
-    options: dict[str, Any] = {"start": start, "num_steps": left, "trajectory": trajectory, "on_level": on_level}
-    return sampling.sample(key, denoise, sampler, rest, shape, index, **options)
+    return sampling.sample(
+        key, denoise, sampler, rest, shape, index, start=start, num_steps=left, trajectory=trajectory, on_level=on_level
+    )
 
 
 def slerp(
@@ -153,7 +152,7 @@ def slerp(
     wide = jnp.promote_types(a.dtype, jnp.float32)
     sizes = [arrays.safe_sqrt(jnp.sum(arrays.flatten_samples(v).astype(wide) ** 2, axis=1)) for v in (a, b)]
     units = [
-        arrays.flatten_samples(v).astype(wide) * _column(arrays.safe_divide(1.0, n))
+        arrays.flatten_samples(v).astype(wide) * arrays.safe_divide(1.0, n)[:, None]
         for v, n in zip((a, b), sizes, strict=True)
     ]
     difference, total = (arrays.safe_sqrt(jnp.sum((units[0] + sign * units[1]) ** 2, axis=1)) for sign in (-1, 1))
@@ -212,9 +211,10 @@ def between_images(
     ]
     start, companion = (slerp(one, other, share) for one, other in zip(*ends, strict=True))
     sampler, index = reversible_heun(companion), jnp.arange(len(start))
-    options: dict[str, Any] = {"start": start, "num_steps": num_steps, "trajectory": trajectory}
-    # a key that nothing draws from
-    return sampling.sample(jax.random.key(0), denoise, sampler, levels, start.shape[1:], index, **options)
+    key, shape = jax.random.key(0), start.shape[1:]  # a key that nothing draws from
+    return sampling.sample(
+        key, denoise, sampler, levels, shape, index, start=start, num_steps=num_steps, trajectory=trajectory
+    )
 
 
 def _start(key: jax.Array, clean: jax.Array, levels: Level, index: ArrayLike, first: Count, steps: Count) -> jax.Array:
@@ -227,7 +227,3 @@ def _start(key: jax.Array, clean: jax.Array, levels: Level, index: ArrayLike, fi
     noised = process.add_noise(clean, noise, level)
     pure_noise = arrays.expand(level.sigma, clean) * noise
     return jnp.where(jnp.asarray(first) == 0, pure_noise, jnp.where(jnp.asarray(first) == steps, clean, noised))
-
-
-def _column(value: jax.Array) -> jax.Array:
-    return value[:, None]

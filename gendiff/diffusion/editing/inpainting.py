@@ -7,7 +7,6 @@ A mask is 1, or True, where a sample is to be painted and 0 where it is kept. Th
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -52,7 +51,8 @@ def resampled(levels: Level, resamples: int = 10, jump: int = 10) -> Level:
             back[entry] -= 1
             entries.append(entry - jump)
     rows = np.array(entries)
-    return jax.tree.map(lambda field: jnp.asarray(field)[rows], levels)
+    grid: Level = jax.tree.map(lambda field: jnp.asarray(field)[rows], levels)
+    return grid
 
 
 @records.record
@@ -63,8 +63,8 @@ class Repaint(Sampler):
     """
 
     sampler: Sampler
-    known: Any
-    mask: Any
+    known: jax.Array
+    mask: jax.Array
 
     def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
         """One step, as `Sampler.step` says."""
@@ -150,6 +150,7 @@ def _without_keys(noise: Noise) -> Callable[[], Noise]:
             leaf if kind is None else jax.random.wrap_key_data(leaf, impl=kind)
             for leaf, kind in zip(plain, kinds, strict=True)
         )
-        return jax.tree.unflatten(tree, typed)
+        source: Noise = jax.tree.unflatten(tree, typed)
+        return source
 
     return rebuilt

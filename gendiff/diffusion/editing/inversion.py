@@ -7,8 +7,6 @@ once they resolve the narrowest direction of the data; `refinements` shrink it, 
 trip is exact to rounding at any number of steps.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -78,17 +76,18 @@ def ddim_invert(
     steps = sampling.steps_of(levels, num_steps)
     levels = jax.tree.map(jnp.asarray, levels)
 
-    def back(k: Any, x: jax.Array) -> jax.Array:
+    def back(k: Count, x: jax.Array) -> jax.Array:
         level, noisier = levels[steps - k], levels[steps - 1 - k]
 
-        def refined(_: Any, guess: jax.Array) -> jax.Array:
+        def refined(_: Count, guess: jax.Array) -> jax.Array:
             return ddim_inverse_step(x, denoise(guess, noisier), level, noisier)
 
-        return jax.lax.fori_loop(
-            0, refinements + 1, refined, flow_coordinates.unscaled(flow_coordinates.scaled(x, level), noisier)
-        )
+        first = flow_coordinates.unscaled(flow_coordinates.scaled(x, level), noisier)
+        end: jax.Array = jax.lax.fori_loop(0, refinements + 1, refined, first)
+        return end
 
-    return jax.lax.fori_loop(0, steps, back, jnp.asarray(x))
+    start: jax.Array = jax.lax.fori_loop(0, steps, back, jnp.asarray(x))
+    return start
 
 
 def reversible_invert(
@@ -135,7 +134,7 @@ def reversible_invert(
     def velocity(z: jax.Array, level: Level) -> jax.Array:
         return flow_coordinates.velocity(denoise(flow_coordinates.unscaled(z, level), level), level)
 
-    def back(k: Any, carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    def back(k: Count, carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         y, z, f = carry
         level, noisier = levels[steps - 1 - k], levels[steps - 2 - k]
         turn = turn_to(level, noisier, like)

@@ -97,7 +97,7 @@ class Downsample:
         return arrays.safe_divide(y, arrays.expand(signal, y) / self._box(y) + arrays.expand(noise, y))
 
     def _box(self, like: ArrayLike) -> int:
-        return self.factor ** (like.ndim - 2)
+        return int(self.factor ** (like.ndim - 2))
 
 
 @records.record

@@ -8,7 +8,7 @@ x = alpha * clean + sigma * noise still holds. An evaluation is the network's an
 """
 
 import math
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -22,9 +22,9 @@ from gendiff.diffusion.types import Denoiser, Level, Prediction
 
 @records.record
 class _Dps:
-    denoise: Any
-    operator: Any
-    measured: Any
+    denoise: Denoiser
+    operator: LinearOperator
+    measured: ArrayLike
     scale: Scalar
 
     def __call__(self, x: Float[Array, "b *shape"], level: Level) -> Prediction:
@@ -66,9 +66,9 @@ def dps(
 
 @records.record
 class _PiGdm:
-    denoise: Any
-    operator: Any
-    measured: Any
+    denoise: Denoiser
+    operator: LinearOperator
+    measured: ArrayLike
     noise_std: Scalar
     data_std: Scalar
     ratio_max: Scalar
@@ -135,8 +135,8 @@ def clean_variance(level: Level, data_std: Scalar = 1.0) -> Array:
 
 
 def _linearized(
-    denoise: Any, operator: Any, measured: Any, x: jax.Array, level: Level
-) -> tuple[Prediction, jax.Array, Any]:
+    denoise: Denoiser, operator: LinearOperator, measured: ArrayLike, x: jax.Array, level: Level
+) -> tuple[Prediction, jax.Array, Callable[[jax.Array], jax.Array]]:
     """The prediction at x, the residual y - A clean, and the map v -> Jᵀ v of clean's Jacobian by x."""
 
     def clean_of(x: jax.Array) -> tuple[jax.Array, Prediction]:

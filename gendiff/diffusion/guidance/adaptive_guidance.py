@@ -1,13 +1,11 @@
 """Adaptive guidance: classifier-free until both predictions point the same way, then the conditional one alone."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from gendiff.core import arrays, checks, records
-from gendiff.core.types import Scalar
+from gendiff.core.types import PyTree, Scalar
 from gendiff.diffusion import flow_coordinates
 from gendiff.diffusion.acceleration.stateful_denoiser import Answered, StatefulDenoiser
 from gendiff.diffusion.guidance.classifier_free import classifier_free
@@ -76,7 +74,7 @@ class AdaptiveGuidance(StatefulDenoiser):
         """No sample has stopped."""
         return arrays.zero_per_sample(x, jnp.bool_)
 
-    def remembered(self, x: Float[Array, "b *shape"], level: Level, memory: Any) -> tuple[Prediction, Any]:
+    def remembered(self, x: Float[Array, "b *shape"], level: Level, memory: PyTree) -> tuple[Prediction, PyTree]:
         """The guided prediction, for samples that have stopped the conditional one, and which have stopped then."""
         conditional, unconditional = self.pair(x, level, jnp.all(memory))
         guided = self._guided(conditional, unconditional, x, level)

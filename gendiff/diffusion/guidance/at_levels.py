@@ -1,7 +1,6 @@
 """A scale for each level of a grid."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +11,7 @@ from gendiff.core.types import ArrayLike
 from gendiff.diffusion.types import Level
 
 
-def at_levels(levels: Level, scales: ArrayLike) -> Callable[[Level], Any]:
+def at_levels(levels: Level, scales: ArrayLike) -> Callable[[Level], Array]:
     """A scale for any rule here: scales[j] at levels[j], linear in arctan(alpha / sigma) between, constant beyond.
 
     Also known as: a guidance schedule, a dynamic guidance scale.

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -13,7 +12,7 @@ from gendiff.diffusion.guidance.strength import Strength
 from gendiff.diffusion.types import Level
 
 
-def interval(scale: Scalar, low: Scalar, high: Scalar) -> Callable[[Level], Any]:
+def interval(scale: Scalar, low: Scalar, high: Scalar) -> Callable[[Level], Array]:
     """A scale for any rule here: `scale` where low < sigma/alpha <= high, elsewhere 1, the conditional prediction.
 
     Also known as: guidance interval, limited-interval guidance.

@@ -1,6 +1,6 @@
 """Several denoisers asked about one x: one after the other, or in one call of one network."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -58,25 +58,30 @@ class JointCall:
 
     def _all(self, x: jax.Array, level: Level) -> list[Prediction]:
         if self.batched:
-            return _in_one_pass(self.denoisers, x, level)
+            return _in_one_pass(_networks(self.denoisers), x, level)
         return [denoise(x, level) for denoise in self.denoisers]
 
     def _unless(self, first_only: jax.Array, x: jax.Array, level: Level) -> list[Prediction]:
         first, *others = self.denoisers
         if self.batched:
-            return jax.lax.cond(
+            predictions: list[Prediction] = jax.lax.cond(
                 first_only, lambda: [first(x, level)] * len(self.denoisers), lambda: self._all(x, level)
             )
+            return predictions
         answer = first(x, level)  # outside of the branches, so that vmap asks it once
         return [answer, *(_in_place(answer, first_only, other, x, level) for other in others)]
 
 
+def _networks(denoisers: Sequence[Denoiser]) -> list[NetworkDenoiser]:
+    return [denoise for denoise in denoisers if isinstance(denoise, NetworkDenoiser)]
+
+
 def _refuse_strangers(*denoisers: Denoiser) -> None:
-    networks = [denoise for denoise in denoisers if isinstance(denoise, NetworkDenoiser)]
+    networks = _networks(denoisers)
     if len(networks) < len(denoisers):
         raise TypeError("batched=True needs denoisers made by denoiser.from_network; use batched=False for any others")
     first, *others = networks
-    structure: Any = jax.tree.structure(first.condition)
+    structure: object = jax.tree.structure(first.condition)
     for other in others:
         if first.predict != other.predict or first.parameterization != other.parameterization:
             raise TypeError(
@@ -89,7 +94,7 @@ def _refuse_strangers(*denoisers: Denoiser) -> None:
             )
 
 
-def _in_one_pass(denoisers: tuple[Any, ...], x: jax.Array, level: Level) -> list[Prediction]:
+def _in_one_pass(denoisers: Sequence[NetworkDenoiser], x: jax.Array, level: Level) -> list[Prediction]:
     count, times = x.shape[0], len(denoisers)
     each = [conditions.for_each(denoise.condition, count) for denoise in denoisers]
     together = jax.tree.map(_stacked, *each)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +10,7 @@ from gendiff.core import checks, records
 from gendiff.core.types import Scalar
 from gendiff.diffusion.types import Level
 
-Scale = Scalar | Callable[[Level], Any]
+Scale = Scalar | Callable[[Level], Scalar]
 """(), (b,), or a function of the level with such a result: a plain function, or a record whose numbers stay data."""
 
 

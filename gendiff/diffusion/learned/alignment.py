@@ -11,17 +11,17 @@ References:
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gendiff.core import arrays, checks, records
-from gendiff.core.types import ArrayLike, Metrics, Params
+from gendiff.core.types import ArrayLike, Metrics, Params, PyTree
 from gendiff.diffusion.objectives import DenoisingLoss
 from gendiff.diffusion.types import Batch
 
+Project = Callable[[Params, jax.Array], jax.Array]
 PARTS = ("network", "projector")
 
 
@@ -30,17 +30,17 @@ class AlignedLoss:
     """The loss of `aligned`."""
 
     denoising: DenoisingLoss
-    project: Callable[..., Any] = records.static()
-    features: Callable[..., Any] = records.static()
+    project: Project = records.static()
+    features: Callable[..., jax.Array] = records.static()
     scale: float = records.static()
 
-    def __call__(self, params: Params, key: jax.Array, batch: Batch, *frozen: Any) -> tuple[Float[Array, ""], Metrics]:
+    def __call__(self, params: Params, key: jax.Array, batch: Batch, *frozen: PyTree) -> tuple[jax.Array, Metrics]:
         """The scalar and its metrics for one batch. frozen: the first arguments of the features, before the samples."""
         if not isinstance(params, dict) or set(params) != set(PARTS):
             raise ValueError(f"params must be a dict of {' and '.join(PARTS)}, got {_shown(params)}")
         features: list[jax.Array] = []
 
-        def predict(*arguments: Any, **chance: Any) -> jax.Array:
+        def predict(*arguments: PyTree, **chance: jax.Array) -> jax.Array:
             output, tokens = self.denoising.predict(*arguments, **chance)
             features.append(tokens)
             return output
@@ -52,7 +52,7 @@ class AlignedLoss:
 
 
 def aligned(
-    denoising: DenoisingLoss, project: Callable[..., Any], features: Callable[..., Any], *, scale: float = 0.5
+    denoising: DenoisingLoss, project: Project, features: Callable[..., jax.Array], *, scale: float = 0.5
 ) -> AlignedLoss:
     """Build a denoising loss with alignment: (params, key, batch, *frozen) -> (scalar, metrics).
 
@@ -110,5 +110,5 @@ def _unit(value: jax.Array) -> jax.Array:
     return arrays.safe_divide(value, arrays.safe_sqrt(jnp.sum(jnp.square(value), axis=-1, keepdims=True)))
 
 
-def _shown(params: Any) -> str:
+def _shown(params: Params) -> str:
     return str(sorted(params)) if isinstance(params, dict) else type(params).__name__

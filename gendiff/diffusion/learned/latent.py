@@ -7,17 +7,25 @@ it stands to the error as where both are sums, and published weights keep their 
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gendiff.core import arrays, checks, records, trees
-from gendiff.core.types import ArrayLike, Loss, Metrics, Params, Scalar
+from gendiff.core.types import ArrayLike, Loss, Metrics, Numeric, Params, PyTree, Scalar
+from gendiff.diffusion import objectives
 from gendiff.diffusion.types import Batch
 
-Maps = Callable[[jax.Array], Any]
+if TYPE_CHECKING:
+    from gendiff.networks.images.diagonal_gaussian import DiagonalGaussian
+    from gendiff.networks.images.vq_autoencoder import Quantized
+
+Encode = Callable[[Params, jax.Array], "DiagonalGaussian"]
+Decode = Callable[[Params, jax.Array], jax.Array]
+Reconstruct = Callable[[Params, jax.Array], tuple[jax.Array, "Quantized"]]
+Maps = Callable[[jax.Array], PyTree]
 """Pictures (b, h, w, c) -> a pytree of feature maps (b, …, d), differentiable."""
 DISTANCES: dict[str, Callable[[jax.Array], jax.Array]] = {"l1": jnp.abs, "l2": jnp.square}
 LAST_LAYER = "decoder/output/kernel"
@@ -36,9 +44,9 @@ class Reconstruction:
         metrics: of the way through.
     """
 
-    image: Any
-    penalty: Any
-    metrics: Any
+    image: jax.Array
+    penalty: jax.Array
+    metrics: Metrics
 
 
 Bottleneck = Callable[[Params, jax.Array, jax.Array], Reconstruction]
@@ -49,9 +57,9 @@ Bottleneck = Callable[[Params, jax.Array, jax.Array], Reconstruction]
 class GaussianBottleneck:
     """The bottleneck of `gaussian_bottleneck`."""
 
-    encode: Callable[..., Any] = records.static()
-    decode: Callable[..., Any] = records.static()
-    weight: Any = 1e-6
+    encode: Encode = records.static()
+    decode: Decode = records.static()
+    weight: Numeric = 1e-6
 
     def __call__(self, params: Params, key: jax.Array, x: Float[Array, "b h w c"]) -> Reconstruction:
         """Encode, draw, decode."""
@@ -61,7 +69,7 @@ class GaussianBottleneck:
         return Reconstruction(image, self.weight * nats / math.prod(x.shape[1:]), {"kl": nats})
 
 
-def gaussian_bottleneck(encode: Callable[..., Any], decode: Callable[..., Any], *, weight: Scalar = 1e-6) -> Bottleneck:
+def gaussian_bottleneck(encode: Encode, decode: Decode, *, weight: Scalar = 1e-6) -> Bottleneck:
     """Draw a latent from the Gaussian of each picture; the penalty is weight · KL(z || N(0, 1)) / numbers of a picture.
 
     The metric `kl` is in nats per picture.
@@ -85,8 +93,8 @@ def gaussian_bottleneck(encode: Callable[..., Any], decode: Callable[..., Any], 
 class CodebookBottleneck:
     """The bottleneck of `codebook_bottleneck`."""
 
-    reconstruct: Callable[..., Any] = records.static()
-    commitment: Any = 0.25
+    reconstruct: Reconstruct = records.static()
+    commitment: Numeric = 0.25
 
     def __call__(self, params: Params, key: jax.Array, x: Float[Array, "b h w c"]) -> Reconstruction:
         """Encode, quantise, decode; there is no chance in it."""
@@ -98,7 +106,7 @@ class CodebookBottleneck:
         )
 
 
-def codebook_bottleneck(reconstruct: Callable[..., Any], *, commitment: Scalar = 0.25) -> Bottleneck:
+def codebook_bottleneck(reconstruct: Reconstruct, *, commitment: Scalar = 0.25) -> Bottleneck:
     """Take the nearest entries of a codebook; the penalty is |sg(z) − e|² + commitment · |z − sg(e)|², averaged.
 
     Metrics are `codebook`, the squared distance to the entries; `perplexity`, how many entries are in use; and `usage`,
@@ -125,14 +133,14 @@ def codebook_bottleneck(reconstruct: Callable[..., Any], *, commitment: Scalar =
 class AutoencodingLoss:
     """The loss of `autoencoding`."""
 
-    bottleneck: Any
+    bottleneck: Bottleneck
     distance: str = records.static()
     maps: Maps | None = records.static()
-    perceptual_weight: Any = 1.0
+    perceptual_weight: Numeric = 1.0
 
     def __call__(self, params: Params, key: jax.Array, batch: Batch) -> tuple[Float[Array, ""], Metrics]:
         """The scalar and its metrics for one batch."""
-        clean = clean_of(batch)
+        clean, _ = objectives.parts_of(batch)
         result = self.bottleneck(params, key, clean)
         error, metrics = self.error(result.image, clean)
         return error + result.penalty, metrics | result.metrics
@@ -218,7 +226,7 @@ def hinge_fooling(fake: Float[Array, "..."]) -> Float[Array, ""]:
 
 
 def adaptive_weight(
-    error_slope: Any, fooling_slope: Any, *, delta: Scalar = 1e-6, most: Scalar = 1e4
+    error_slope: PyTree, fooling_slope: PyTree, *, delta: Scalar = 1e-6, most: Scalar = 1e4
 ) -> Float[Array, ""]:
     """|error_slope| / (|fooling_slope| + delta), at most `most`: then both losses move the last layer alike.
 
@@ -237,7 +245,7 @@ def adaptive_weight(
     return jax.lax.stop_gradient(jnp.minimum(ratio, jnp.asarray(most)))
 
 
-def _norm(tree: Any) -> jax.Array:
+def _norm(tree: PyTree) -> jax.Array:
     return arrays.safe_sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree)))
 
 
@@ -246,15 +254,15 @@ class AdversarialAutoencoding:
     """The loss of `adversarial`."""
 
     loss: AutoencodingLoss
-    discriminate: Callable[..., Any] = records.static()
+    discriminate: Callable[[Params, jax.Array], jax.Array] = records.static()
     last_layer: str = records.static()
-    weight: Any = 0.5
-    delta: Any = 1e-6
-    most: Any = 1e4
+    weight: Numeric = 0.5
+    delta: Scalar = 1e-6
+    most: Scalar = 1e4
 
     def __call__(self, params: Params, key: jax.Array, batch: Batch) -> tuple[Float[Array, ""], Metrics]:
         """The scalar and its metrics for one batch."""
-        clean = clean_of(batch)
+        clean, _ = objectives.parts_of(batch)
         autoencoder, judge = (_part(params, name) for name in PARTS)
         kernels = trees.paths(autoencoder)
         if self.last_layer not in kernels:
@@ -262,7 +270,7 @@ class AdversarialAutoencoding:
                 f"last_layer = {self.last_layer!r} is no parameter of the autoencoder, which has {', '.join(kernels)}"
             )
 
-        def decoded(kernel: jax.Array) -> tuple[jax.Array, tuple[Any, Metrics]]:
+        def decoded(kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, Metrics]]:
             result = self.loss.bottleneck(_replaced(autoencoder, self.last_layer.split("/"), kernel), key, clean)
             return result.image, (result.penalty, result.metrics)
 
@@ -281,7 +289,7 @@ class AdversarialAutoencoding:
 
 def adversarial(
     loss: Loss,
-    discriminate: Callable[..., Any],
+    discriminate: Callable[[Params, jax.Array], jax.Array],
     *,
     weight: Scalar = 0.5,
     delta: Scalar = 1e-6,
@@ -320,18 +328,6 @@ def adversarial(
     return AdversarialAutoencoding(loss, discriminate, last_layer, weight, delta, most)
 
 
-def clean_of(batch: Batch) -> Float[Array, "b h w c"]:
-    """Return the pictures of a batch.
-
-    Raises:
-        TypeError: for what is no batch of floating pictures.
-    """
-    if not isinstance(batch, Batch):
-        raise TypeError(f"batch is a {type(batch).__name__}: pass diffusion.Batch(clean=images)")
-    checks.floating("batch.clean", batch.clean)
-    return jnp.asarray(batch.clean)
-
-
 def _part(params: Params, name: str) -> Params:
     if not isinstance(params, Mapping) or set(params) != set(PARTS):
         got = sorted(params) if isinstance(params, Mapping) else type(params).__name__
@@ -339,9 +335,9 @@ def _part(params: Params, name: str) -> Params:
     return params[name]
 
 
-def _replaced(tree: Any, path: list[str], value: jax.Array) -> Any:
+def _replaced(tree: PyTree, path: list[str], value: jax.Array) -> PyTree:
     return {**tree, path[0]: value if len(path) == 1 else _replaced(tree[path[0]], path[1:], value)}
 
 
-def _fixed(tree: Any) -> Any:
+def _fixed(tree: PyTree) -> PyTree:
     return jax.tree.map(jax.lax.stop_gradient, tree)

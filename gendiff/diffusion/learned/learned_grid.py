@@ -15,10 +15,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from gendiff.core import arrays, checks, records
-from gendiff.core.types import Scalar
+from gendiff.core.types import PyTree, Scalar
 from gendiff.diffusion import guidance, samplers, sampling
 from gendiff.diffusion.guidance.strength import Scale
-from gendiff.diffusion.sampling import Sampler
+from gendiff.diffusion.sampling import Part, Sampler
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Denoiser, Level, Prediction
 
@@ -38,6 +38,8 @@ REACH = 0.25
 
 Distance = Callable[[Array, Array], Array]
 """(samples (b, …), where they should be (b, …)) -> (b,)."""
+# gaps (n + 1,), and logarithms of scales and gains (n,)
+_Numbers = tuple[Array, Array | None, Array | None]
 
 
 @records.record
@@ -54,11 +56,11 @@ class LearnedGrid:
     """
 
     levels: Level
-    scales: Any
-    gains: Any
-    losses: Any
-    errors: dict[str, Any]
-    improved: Any
+    scales: Array | None
+    gains: Array | None
+    losses: Array
+    errors: dict[str, Array]
+    improved: Array
 
 
 def mean_square(x: Float[Array, "b *shape"], target: Float[Array, "b *shape"]) -> Float[Array, "b"]:
@@ -180,8 +182,8 @@ class _Choice:
     """A grid (n + 1,) with a scale and a gain per step (n,), each None where it is not learned; or several, stacked."""
 
     levels: Level
-    scales: Any
-    gains: Any
+    scales: Array | None
+    gains: Array | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,7 +191,7 @@ class _Draws:
     """Draws of numbered batches: batch i holds the samples i · batch … (i + 1) · batch - 1."""
 
     key: jax.Array
-    denoise: Any
+    denoise: Any  # the denoiser; if `guided`, a function from a scale to it
     sampler: Sampler
     schedule: Schedule
     shape: tuple[int, ...]
@@ -199,18 +201,20 @@ class _Draws:
 
     def denoiser(self, scale: Scale | None) -> Denoiser:
         """With `scale`, if one is learned."""
-        return self.denoise(scale) if self.guided else self.denoise
+        denoise: Denoiser = self.denoise(scale) if self.guided else self.denoise
+        return denoise
 
-    def sample(self, denoise: Denoiser, sampler: Sampler, levels: Level, number: Any) -> Array:
+    def sample(self, denoise: Denoiser, sampler: Sampler, levels: Level, number: Array) -> Array:
         index = number * self.batch + jnp.arange(self.batch)
         return sampling.sample(self.key, denoise, sampler, levels, self.shape, index)
 
     def targets(self, reference: tuple[Sampler, Level], scale: Scalar | None, count: int) -> Array:
         """(count, batch, *shape) where the fine solution ends."""
         denoise = self.denoiser(scale)
-        return jax.lax.map(lambda number: self.sample(denoise, *reference, number), jnp.arange(count))
+        ends: Array = jax.lax.map(lambda number: self.sample(denoise, *reference, number), jnp.arange(count))
+        return ends
 
-    def error(self, choice: _Choice, target: Array, number: Any, *, differentiable: bool = False) -> Array:
+    def error(self, choice: _Choice, target: Array, number: Array, *, differentiable: bool = False) -> Array:
         """() the mean distance of one batch. differentiable: see `_differentiable`."""
         denoise = self.denoiser(None if choice.scales is None else guidance.at_levels(choice.levels, choice.scales))
         denoise = _differentiable(denoise, self.schedule) if differentiable else denoise
@@ -224,7 +228,8 @@ class _Draws:
         def of_one(choice: _Choice) -> Array:
             return jnp.mean(jax.lax.map(lambda row: self.error(choice, *row), (targets, numbers)))
 
-        return jax.lax.map(of_one, choices)
+        means: Array = jax.lax.map(of_one, choices)
+        return means
 
     def check_distance(self) -> None:
         """ValueError for a distance that is not one number per sample."""
@@ -235,7 +240,7 @@ class _Draws:
     def check_deterministic(self, name: str, sampler: Sampler, levels: Level) -> None:
         """TypeError for a sampler that draws noise."""
 
-        def no_noise(like: Array, part: Any = 0) -> Array:
+        def no_noise(like: Array, part: Part = 0) -> Array:
             raise TypeError(
                 f"{name} draws noise: end points can be compared only of a deterministic sampler, such as "
                 "samplers.ddim()"
@@ -286,20 +291,18 @@ def _descend(
     """The choice after all iterations, and the loss before each of them."""
     import optax
 
-    def choice(numbers: Any) -> _Choice:
-        gaps, scales, gains = numbers
+    def choice(numbers: _Numbers) -> _Choice:
+        gaps, *logarithms = numbers
         levels = jax.tree.map(
             lambda field, last: jnp.append(field, last).astype(last.dtype), span.starts(gaps), begin.levels[-1]
         )
-        return _Choice(
-            levels,
-            *(None if x is None else start * jnp.exp(x) for x, start in ((scales, begin.scales), (gains, begin.gains))),
-        )
+        start = [begin.scales, begin.gains]
+        return _Choice(levels, *jax.tree.map(lambda start, x: start * jnp.exp(x), start, logarithms))
 
-    def loss_of(numbers: Any, number: Array) -> Array:
+    def loss_of(numbers: _Numbers, number: Array) -> Array:
         return draws.error(choice(numbers), targets[number], number, differentiable=True)
 
-    def advance(carry: tuple[Any, Any], turn: Array) -> tuple[tuple[Any, Any], Array]:
+    def advance(carry: tuple[_Numbers, PyTree], turn: Array) -> tuple[tuple[_Numbers, PyTree], Array]:
         numbers, state = carry
         number = turn % len(targets)
         loss, slope = jax.value_and_grad(loss_of)(numbers, number)
@@ -322,12 +325,13 @@ def _differentiable(denoise: Denoiser, schedule: Schedule) -> Denoiser:
         first, last = (denoise(held, records.replace(here, t=t)) for t in (noisier, cleaner))
         moved = arrays.safe_divide(level.t - here.t, cleaner - noisier)  # 0, with a derivative
         prediction = inner(x, records.replace(level, t=here.t))
-        return jax.tree.map(
+        secant: Prediction = jax.tree.map(
             lambda value, a, b: value + arrays.expand(moved, value) * jax.lax.stop_gradient(b - a),
             prediction,
             first,
             last,
         )
+        return secant
 
     return with_secant
 
@@ -366,7 +370,8 @@ def _alike(candidates: Mapping[str, Level], reference: Level) -> list[Level]:
 
 
 def _row(choices: _Choice, row: Array) -> _Choice:
-    return jax.tree.map(lambda rows: rows[row], choices)
+    choice: _Choice = jax.tree.map(lambda rows: rows[row], choices)
+    return choice
 
 
 def _least(errors: Array) -> Array:

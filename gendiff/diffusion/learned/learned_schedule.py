@@ -9,7 +9,6 @@ ends, if they are learned, follow the bound itself.
 """
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from gendiff.core import arrays, checks, records
-from gendiff.core.types import ArrayLike, Metrics, Scalar
+from gendiff.core.types import ArrayLike, Metrics, Numeric, Scalar
 from gendiff.diffusion import schedules
 from gendiff.diffusion.likelihood import elbo
 from gendiff.diffusion.schedules import Schedule
@@ -40,14 +39,14 @@ class Curve:
     steepness: ArrayLike
     centres: ArrayLike
 
-    def share(self, u: Any) -> Any:
+    def share(self, u: Numeric) -> Numeric:
         """The value f(u), from 0 at u = 0 to 1 at u = 1, in the namespace and dtype of u."""
         xp = arrays.namespace(u)
         slope, heights, steepness, centres = (
             xp.asarray(value, u.dtype) for value in (self.slope, self.heights, self.steepness, self.centres)
         )
 
-        def rise(u: Any) -> Any:
+        def rise(u: Numeric) -> Numeric:
             height, steep, centre = (
                 value.reshape((1,) * u.ndim + value.shape) for value in (heights, steepness, centres)
             )
@@ -130,7 +129,7 @@ class LearnedSchedule(Schedule):
         return self.at(1.0)
 
     @property
-    def limits(self) -> tuple[Any, Any]:
+    def limits(self) -> tuple[Numeric, Numeric]:
         """The log-SNR at u = 0 and at u = 1."""
         if self.ends is None:
             return self.fixed  # type: ignore[return-value]
@@ -140,12 +139,12 @@ class LearnedSchedule(Schedule):
     def _clean_t(self) -> float:
         return 0.0
 
-    def _at(self, u: Any) -> Level:
+    def _at(self, u: Numeric) -> Level:
         high, low = self.limits
         share = self.curve.share(u)
         return _level(high - (high - low) * share, share)
 
-    def _at_log_snr(self, value: Any) -> Level:
+    def _at_log_snr(self, value: Numeric) -> Level:
         high, low = self.limits
         return _level(value, arrays.namespace(value).clip((high - value) / (high - low), 0.0, 1.0))
 
@@ -214,7 +213,7 @@ def objective(
     return total + bits, {"bits": bits, "variance": total - mean**2}
 
 
-def _level(log_snr: Any, share: Any) -> Level:
+def _level(log_snr: Numeric, share: Numeric) -> Level:
     alpha, sigma = schedules.variance_preserving(log_snr)
     return Level(t=1000 * share, alpha=alpha, sigma=sigma)
 
@@ -223,11 +222,11 @@ def _before_softplus(value: float) -> float:
     return value + math.log(-math.expm1(-value))
 
 
-def _number(value: Any) -> np.ndarray:
+def _number(value: Scalar | list[float]) -> np.ndarray:
     """In the default dtype, by NumPy, so that a schedule made under a trace is concrete."""
     return np.asarray(value, jnp.result_type(float))
 
 
-def _plain(number: Any) -> Any:
+def _plain(number: Numeric) -> Numeric:
     values = np.asarray(number, np.float64)
     return float(values) if values.ndim == 0 else tuple(values.tolist())

@@ -5,7 +5,7 @@ sample to 0 where nothing else is: time and state are finite from end to end, fo
 """
 
 import math
-from typing import Any
+from types import ModuleType
 
 import jax
 import jax.numpy as jnp
@@ -35,9 +35,9 @@ class Solution:
         evaluations: (b,) of the network.
     """
 
-    x: Any
-    success: Any
-    evaluations: Any
+    x: Array
+    success: Array
+    evaluations: Array
 
 
 def solve(
@@ -92,7 +92,7 @@ def solve(
     first = jnp.where(end > start, FIRST_TURN, -FIRST_TURN).astype(x.dtype)
     controller = diffrax.PIDController(rtol=rtol, atol=atol)
 
-    def slope(turned: Array, w: Array, _: Any) -> Array:
+    def slope(turned: Array, w: Array, _: None) -> Array:
         return _velocity(denoise, schedule, turned, w)
 
     def one(w: Array) -> tuple[Array, Array, Array]:
@@ -169,11 +169,8 @@ def _ends(schedule: Schedule, sigma_max: float | None, sigma_min: float | None) 
         raise ValueError(f"0 < sigma_min < sigma_max is needed for sigma / alpha, got {low:g} and {high:g}")
     first = noisiest if sigma_max is None else schedule.at_log_snr(np.float64(-2 * math.log(high)))
     last = cleanest if sigma_min is None and cleanest.sigma > 0 else schedule.at_log_snr(np.float64(-2 * math.log(low)))
-    return jax.tree.map(_in_default_dtype, first), jax.tree.map(_in_default_dtype, last)
-
-
-def _in_default_dtype(field: Any) -> Array:
-    return jnp.asarray(field, jnp.result_type(float))
+    first, last = jax.tree.map(lambda field: jnp.asarray(field, jnp.result_type(float)), (first, last))
+    return first, last
 
 
 def _velocity(denoise: Denoiser, schedule: Schedule, turned: Array, w: Array) -> Array:
@@ -193,7 +190,7 @@ def _finite(x: Array) -> Array:
     return jnp.all(jnp.isfinite(arrays.flatten_samples(x)), axis=1)
 
 
-def _diffrax() -> Any:
+def _diffrax() -> ModuleType:
     try:
         import diffrax
     except ImportError as error:

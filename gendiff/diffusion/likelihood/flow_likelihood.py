@@ -12,7 +12,7 @@ data, even for an exact denoiser.
 
 import math
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -45,9 +45,9 @@ class Likelihood:
             for a single step.
     """
 
-    bits: Any
-    standard_error: Any
-    step_error: Any
+    bits: jax.Array
+    standard_error: jax.Array
+    step_error: jax.Array
 
 
 @runtime_checkable
@@ -244,7 +244,7 @@ def _log_density(
         )
         return moved, divergence.estimates(rates)
 
-    def advance(j: Any, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    def advance(j: Count, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         w, gathered = carry
         level, noisier = (levels[jnp.minimum(stride * (count - i), steps)] for i in (j, j + 1))
         turn = flow_coordinates.between(level, noisier)
@@ -259,7 +259,8 @@ def _log_density(
     standard = arrays.flatten_samples(flow_coordinates.unscaled(w, levels[0]) / prior_std)
     prior = -jnp.sum(standard**2, axis=1) / 2 - size * (jnp.log(prior_std) + math.log(2 * math.pi) / 2)
     stretch = size * (jnp.log(flow_coordinates.length(levels[0])) - jnp.log(flow_coordinates.length(levels[steps])))
-    return prior[None] + stretch + gathered
+    log_density: jax.Array = prior[None] + stretch + gathered
+    return log_density
 
 
 def _with_rates(

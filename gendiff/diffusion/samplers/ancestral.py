@@ -18,7 +18,8 @@ VARIANCES = ("small", "large", "learned")
 
 def ancestral_std(level: Level, cleaner: Level) -> Array:
     """The posterior's std sigma' sqrt(1 - q²), of the levels' shape (Song et al., 2021, Eq. 16, eta = 1)."""
-    return cleaner.sigma * arrays.safe_sqrt(_fresh_share(level, cleaner))
+    std: Array = cleaner.sigma * arrays.safe_sqrt(_fresh_share(level, cleaner))
+    return std
 
 
 def split_noise(level: Level, cleaner: Level, eta: Scalar) -> tuple[Array, Array]:

@@ -114,7 +114,7 @@ def _own(
     *,
     exact: tuple[str, ...] = _ALL,
     call: str = "",
-    **theory: Any,
+    **theory: Any,  # other fields of Method
 ) -> Method:
     function, *words = name.split()
     plain = f"{function}({', '.join(word for word in words if word.isdigit())})"  # "unipc 2" is called as unipc(2)

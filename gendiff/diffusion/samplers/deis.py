@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from gendiff.core import checks
-from gendiff.core.types import Scalar
+from gendiff.core.types import Numeric
 from gendiff.diffusion.samplers import exponential_integrators
 from gendiff.diffusion.samplers.dpm_solver_multistep import STARTS, Coefficients, Multistep
 from gendiff.diffusion.types import Level, Prediction
@@ -43,12 +43,12 @@ def noise(prediction: Prediction) -> Array:
     return prediction.noise
 
 
-def sigma(level: Level) -> Scalar:
+def sigma(level: Level) -> Numeric:
     """What multiplies the integral over log(sigma/alpha)."""
     return level.sigma
 
 
-def minus_sigma(level: Level) -> Scalar:
+def minus_sigma(level: Level) -> Numeric:
     """Where x is fixed, alpha · clean moves by -sigma · noise."""
     return -level.sigma
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from gendiff.core import arrays, checks, records
-from gendiff.core.types import Count, Scalar
+from gendiff.core.types import Count, Numeric, Scalar
 from gendiff.diffusion.samplers import ancestral, exponential_integrators
 from gendiff.diffusion.sampling import Noise, Sampler, State
 from gendiff.diffusion.types import Denoiser, Level, Prediction
@@ -43,7 +43,7 @@ def clean(prediction: Prediction) -> Array:
     return prediction.clean
 
 
-def alpha(level: Level) -> Scalar:
+def alpha(level: Level) -> Numeric:
     """What multiplies the integral of the data form."""
     return level.alpha
 

@@ -8,7 +8,7 @@ over a step that halves sigma/alpha.
 """
 
 import math
-from typing import Any
+from types import ModuleType
 
 import jax
 import jax.numpy as jnp
@@ -79,9 +79,10 @@ def increments(
     start, end = (jnp.broadcast_to(jax.lax.stop_gradient(time(at, like)), like.shape[:1]) for at in (level, cleaner))
 
     def moved(path: Array, start: Array, end: Array) -> Array:
-        return virtual_tree(0.0, LATEST, tolerance, jax.ShapeDtypeStruct(like.shape[1:], dtype), path).evaluate(
-            start, end
-        )
+        increment: Array = virtual_tree(
+            0.0, LATEST, tolerance, jax.ShapeDtypeStruct(like.shape[1:], dtype), path
+        ).evaluate(start, end)
+        return increment
 
     scale = arrays.safe_divide(jnp.ones_like(start), arrays.safe_sqrt(end - start))
     walked = jax.vmap(moved)(paths, start, end)
@@ -157,7 +158,7 @@ def fixed_path(sampler: Sampler, *, tolerance: float = 1e-5) -> FixedPath:
     return FixedPath(sampler, float(tolerance))
 
 
-def _diffrax() -> Any:
+def _diffrax() -> ModuleType:
     try:
         import diffrax
     except ImportError as error:

@@ -13,8 +13,6 @@ References:
     Kidger et al., 2021, Alg. 1 without noise; Gautschi, 1961, for the trigonometric fitting (both from memory).
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -30,16 +28,16 @@ from gendiff.diffusion.types import Denoiser, Level
 class Past:
     """The pair y, z (b, …) at the last level, in `flow_coordinates`, and tan(h/2) of the step since (b,), or 0."""
 
-    y: Any
-    z: Any
-    half_tangent: Any
+    y: jax.Array
+    z: jax.Array
+    half_tangent: jax.Array
 
 
 @records.record
 class ReversibleHeun(Sampler):
     """The reversible Heun method in the angle of the path. Built by `reversible_heun`."""
 
-    companion: Any = None
+    companion: ArrayLike | None = None
 
     def init(self, x: Float[Array, "b *shape"]) -> State:
         """No step so far."""
@@ -57,7 +55,10 @@ class ReversibleHeun(Sampler):
         cosine, sine, _ = trigonometry(turn, w)
         ahead = State(flow_coordinates.unscaled(cosine * y + sine * f, cleaner), Past(y, z, turn))
         # equal levels: no step
-        return jax.tree.map(lambda new, old: jnp.where(over_samples(turn == 0, new), old, new), ahead, state)
+        following: State = jax.tree.map(
+            lambda new, old: jnp.where(over_samples(turn == 0, new), old, new), ahead, state
+        )
+        return following
 
     def _companion(self, x: jax.Array, w: jax.Array, level: Level) -> jax.Array:
         if self.companion is None:

@@ -183,7 +183,8 @@ def _unless_clean(cleaner: Level, moved: Array, better: Callable[[Level], Array]
         end = jax.tree.map(lambda there, here: jnp.where(noisy, there, here), cleaner, level)
         return jnp.where(arrays.expand(noisy, moved) > 0, better(end), moved)
 
-    return jax.lax.cond(jnp.any(noisy), chosen, lambda: moved)
+    end: Array = jax.lax.cond(jnp.any(noisy), chosen, lambda: moved)
+    return end
 
 
 # The two forms: y = x / unit moves by `slope` times the change of `time`, with unit alpha, slope noise and time

@@ -1,13 +1,11 @@
 """Diffusion forcing (Chen et al., 2024): a network of clips learns from frames that have a level each."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gendiff.core import checks, records
-from gendiff.core.types import NO_LABEL, Loss, Metrics, Params
+from gendiff.core.types import NO_LABEL, Condition, Loss, Metrics, Params
 from gendiff.diffusion import immiscible, objectives, process, weighting
 from gendiff.diffusion.objectives import DenoisingLoss
 from gendiff.diffusion.parameterization import Parameterization
@@ -55,7 +53,7 @@ class _OfFrames:
     predict: Predict = records.static()
     frames: int = records.static()
 
-    def __call__(self, params: Params, x: Array, t: Array, *condition: Any, **chance: Any) -> Array:
+    def __call__(self, params: Params, x: Array, t: Array, *condition: Condition, **chance: jax.Array) -> Array:
         clips = x.reshape(-1, self.frames, *x.shape[1:])
         output = self.predict(params, clips, t.reshape(clips.shape[:2]), *condition, **chance)
         return output.reshape(-1, *output.shape[2:])
@@ -69,7 +67,7 @@ def diffusion_forcing(
     weight: weighting.Weight | None = None,
     levels: weighting.LevelSampler | None = None,
     drop_condition: float | tuple[float, ...] = 0.1,
-    null: Any = NO_LABEL,
+    null: Condition = NO_LABEL,
     stochastic: bool | None = None,
     shared: float = 0.0,
 ) -> Loss:

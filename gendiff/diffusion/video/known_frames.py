@@ -1,13 +1,11 @@
 """Clips of which some frames are known: a picture that begins to move, and the frames between two pictures."""
 
-from typing import Any
-
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from gendiff.core import arrays, checks, records
-from gendiff.core.types import ArrayLike, Params
+from gendiff.core.types import ArrayLike, Condition, Params
 from gendiff.diffusion.denoiser import NetworkDenoiser
 from gendiff.diffusion.types import Level, Prediction
 
@@ -17,8 +15,8 @@ class KnownFrames:
     """A denoiser of clips of which some frames are known. Built by `known_frames`."""
 
     denoise: NetworkDenoiser
-    clip: Any
-    known: Any
+    clip: ArrayLike
+    known: ArrayLike
     clean: Level
 
     def __call__(self, x: Float[Array, "b f *shape"], level: Level) -> Prediction:
@@ -29,7 +27,7 @@ class KnownFrames:
         held = known.reshape(*known.shape, *[1] * (x.ndim - 2))
         scaled, clean_t = self.denoise.parameterization.scale_in(clip, self.clean), self.clean.t_for(x)[:, None]
 
-        def predict_known(params: Params, x: Array, t: Array, *condition: Any) -> Array:
+        def predict_known(params: Params, x: Array, t: Array, *condition: Condition) -> Array:
             return self.denoise.predict(
                 params, jnp.where(held, scaled, x), jnp.where(known, clean_t, t[:, None]), *condition
             )
@@ -40,7 +38,7 @@ class KnownFrames:
             prediction, clean=jnp.where(held, clip, prediction.clean), noise=jnp.where(held, noise, prediction.noise)
         )
 
-    def with_condition(self, *condition: Any) -> "KnownFrames":
+    def with_condition(self, *condition: Condition) -> "KnownFrames":
         """The same frames under another condition (see `NetworkDenoiser.with_condition`)."""
         return records.replace(self, denoise=self.denoise.with_condition(*condition))
 

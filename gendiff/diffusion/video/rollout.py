@@ -1,7 +1,7 @@
 """Rollout: clips of any length, drawn block by block, each against a cache of the frames before it."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Integer
 
 from gendiff.core import arrays, checks, records, sample_keys
-from gendiff.core.types import ArrayLike, Count, Params
+from gendiff.core.types import ArrayLike, Cache, Condition, Count, Params
 from gendiff.diffusion import conditions, denoiser, process, sampling
 from gendiff.diffusion.denoiser import NetworkDenoiser
 from gendiff.diffusion.parameterization import Parameterization
@@ -21,7 +21,7 @@ from gendiff.diffusion.types import Denoiser, Level, Predict
 class EarlierFrames(Protocol):
     """What a network keeps of earlier frames, such as `networks.FrameCache`: a pytree of arrays (b, …)."""
 
-    number: Any
+    number: ArrayLike
     """(b,) how many frames there were."""
 
 
@@ -33,8 +33,8 @@ class DrawnClips(NamedTuple):
         cache: with all of them read, from which another rollout goes on.
     """
 
-    frames: Any
-    cache: Any
+    frames: Array
+    cache: Cache
 
 
 @records.record
@@ -43,7 +43,7 @@ class _Reading:
 
     predict: Predict = records.static()
 
-    def __call__(self, params: Params, x: Array, t: Array, *condition: Any) -> Array:
+    def __call__(self, params: Params, x: Array, t: Array, *condition: Condition) -> Array:
         return self.predict(params, x, t, *condition)[0]
 
 
@@ -60,7 +60,7 @@ def rollout(
     *,
     block: int,
     num_blocks: int,
-    condition: tuple[Any, ...] = (),
+    condition: tuple[Condition, ...] = (),
     context: Level | None = None,
     known: Float[ArrayLike, "b g *shape"] | None = None,
     guide: Callable[[NetworkDenoiser], Denoiser] | None = None,
@@ -124,17 +124,17 @@ def rollout(
     finished = levels[steps] if context is None else jax.tree.map(jnp.asarray, context)
     aligned = conditions.for_each(condition, index.shape[0])
 
-    def written(cache: Any, clip: Array, block_key: jax.Array) -> Any:
+    def written(cache: Cache, clip: Array, block_key: jax.Array) -> Cache:
         if context is not None:
             keys = sample_keys.keys_of(jax.random.fold_in(block_key, 1), index)
             clip = process.add_noise(clip, arrays.normal(keys, clip), finished)
         return predict(params, parameterization.scale_in(clip, finished), finished.t_for(clip), *aligned, cache)[1]
 
-    def read(cache: Any, block_and_number: tuple[Array, Array]) -> tuple[Any, None]:
+    def read(cache: Cache, block_and_number: tuple[Array, Array]) -> tuple[Cache, None]:
         clip, n = block_and_number
         return written(cache, clip, jax.random.fold_in(key, n)), None
 
-    def next_block(cache: Any, n: Array) -> tuple[Any, Array]:
+    def next_block(cache: Cache, n: Array) -> tuple[Cache, Array]:
         block_key = jax.random.fold_in(key, n)
         alone = denoiser.from_network(_Reading(predict), params, parameterization, *condition, cache)
         denoise = alone if guide is None else guide(alone)
@@ -153,7 +153,7 @@ def rollout(
     return DrawnClips(jnp.where(alike, frames, jnp.nan), cache)
 
 
-def _check_lengths(number: Any, block: int) -> None:
+def _check_lengths(number: ArrayLike, block: int) -> None:
     if not arrays.is_concrete(number):
         return
     lengths = np.asarray(number)
@@ -163,7 +163,7 @@ def _check_lengths(number: Any, block: int) -> None:
         )
 
 
-def _in_blocks(known: Any, block: int, shape: tuple[int, ...]) -> Array:
+def _in_blocks(known: ArrayLike, block: int, shape: tuple[int, ...]) -> Array:
     """The known frames (blocks, b, block, …), for clips of that batch and shape of a frame."""
     checks.floating("known", known)
     checks.unscaled_pixels("known", known)

@@ -273,7 +273,7 @@ test_what_does_not_fit_is_refused = refusals(
     (lambda: latent.autoencoding(GAUSSIAN, perceptual_weight=float("nan")), "perceptual_weight"),
     (lambda: latent.adversarial(LOSS, abs, delta=-1.0), "delta"),
     (lambda: latent.adversarial(GAUSSIAN, abs), "latent.autoencoding, got GaussianBottleneck", TypeError),
-    (lambda: LOSS(PARAMS, KEY, X), r"diffusion.Batch\(clean=images\)", TypeError),
+    (lambda: LOSS(PARAMS, KEY, X), r"diffusion.Batch\(clean=images", TypeError),
     (lambda: LOSS(PARAMS, KEY, Batch((X * 9).astype(np.uint8))), "batch.clean must be a floating array", TypeError),
     (
         lambda: latent.autoencoding(lambda p, k, x: latent.Reconstruction(x[:2], 0, {}))(0, KEY, Batch(X)),
