@@ -13,7 +13,7 @@ import optax
 from gendiff import training
 from gendiff.core import checks, explicit_axes, records
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import Loss, Metrics, Params, PyTree, Scalar
+from gendiff.core.types import Loss, Metrics, Numeric, Params, PyTree, Scalar
 from gendiff.preferences import kl, masked, policy_gradient, rollouts
 from gendiff.preferences.advantage_rules import AdvantageRule
 from gendiff.preferences.kl import AdaptiveBeta
@@ -45,7 +45,7 @@ class PolicyState:
     key: jax.Array
 
     @property
-    def step(self) -> jax.Array:
+    def step(self) -> Numeric:
         """() int32, the number of updates done."""
         return self.learner.step
 
