@@ -8,13 +8,14 @@ votes, by exact, noisy and learned verifiers, against the operations that they t
 networks of digits that know no labels are steered by choosing among the noises that their pictures start from, and a
 judge tells where a verifier is exploited. It takes about 20 minutes on 2 cores. Expect coverage to rise steadily, the
 majority to help where the right answer is the most frequent one and to hurt elsewhere, and best of n to fall below it
-as the verifier's noise grows. The controls are filler tokens and a verifier that learned shuffled labels.
+as the verifier's noise grows. The learned verifier compares answers to one question. The controls are filler tokens,
+a verifier of answers that learned labels of single ones, and one of pictures that learned shuffled labels.
 """
 
 from typing import Any
 
 from experiments.preferences.test_time import figures, findings, pictures, train, verifier
-from experiments.preferences.test_time.choosing import LEARNED, MAJORITY
+from experiments.preferences.test_time.choosing import LABELS, LEARNED, MAJORITY
 from experiments.preferences.test_time.config import Config, Pictures, check
 from experiments.preferences.test_time.findings import (
     BUDGETS,
@@ -36,9 +37,9 @@ from gendiff.runs.study import Study, claim, control
 
 
 def train_all(config: Config, folder: RunFolder, progress: Progress) -> None:
-    """Networks of sums, the verifier of their answers, and networks of pictures."""
+    """Networks of sums, the verifiers of their answers, and networks of pictures."""
     train.train(config, folder, progress)
-    verifier.train_it(config, folder, progress)
+    verifier.train_all(config, folder, progress)
     pictures.train(config, folder, progress)
 
 
@@ -80,10 +81,12 @@ EXPERIMENT = Study(
         "thinking": "share of right answers with all scratch-work less that without any",
         "fall": "largest fall from one budget to the next",
         "formula": "largest difference from the unbiased formula of pass@k",
-        "area": "chance that the verifier scores a right answer above a wrong one",
+        "pairs": "share of pairs within a question in which the right answer is scored above the wrong one",
+        "area": "chance that a right answer is scored above a wrong one of any question",
         "voted": "gain over one sample where other samples say so",
         "over vote": "share of right answers less that of the majority",
         "over one": "share of right choices less that of one sample",
+        "drop": "largest fall of right choices from one number of samples to the next",
         "crossover": "deviation of noise from which on best of n is worse than the majority",
         "answer": "operations of its answer",
         "plain": "samples of the small one for as many",
@@ -109,6 +112,26 @@ EXPERIMENT = Study(
         claim(MOST, "over vote", "<=", 0.0, role="check", id="weak", reason="it chooses nearly by chance", **NOISE),
         claim(LEARNED, "over one", ">=", 0.0, id="learned", reason=NONE, **E42, **COMPUTE),
         claim(
+            LEARNED,
+            "drop",
+            "<=",
+            0.01,
+            id="learned-drop",
+            reason="a deviation and a half of a share near 0.95",
+            **E42,
+            **COMPUTE,
+        ),
+        claim(
+            LEARNED,
+            "over vote",
+            ">=",
+            0.0,
+            id="learned-vote",
+            reason="who reads answers knows no less than who counts them",
+            **E42,
+            **COMPUTE,
+        ),
+        claim(
             DOUBLINGS,
             "over training",
             ">=",
@@ -123,6 +146,7 @@ EXPERIMENT = Study(
     ),
     controls=(
         control(FILLER, "likeliest", against=SCRATCH, by="<=", id="filler", **THINKING),
+        control(LABELS, "over one", against=LEARNED, by="<=", margin=-0.3, id="labels", **COMPUTE),
         control(SHUFFLED, "judged", against=GOOD, by="<=", margin=-0.5, id="shuffled", **STEERED),
     ),
     figures=(
@@ -148,7 +172,11 @@ EXPERIMENT = Study(
             "Means over seeds and all blocks of n samples. Operations: per question, for all samples.",
         ),
         "formula": ("Coverage by pass@k.", ""),
-        "areas": ("The learned verifier.", ""),
+        "areas": (
+            "How well scores tell right answers from wrong ones.",
+            "A choice among samples of one question needs the first number alone. Log-probability: of the digits of an "
+            "answer, their sum.",
+        ),
         "votes": ("Votes where half of the samples says which answer leads.", ""),
         "verifiers": ("Best of all samples.", ""),
         "costs": ("What one answer of the large network pays for.", "Counts are powers of 2."),

@@ -3,12 +3,11 @@ verifiers.
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
-import scipy.special
 
 from experiments.preferences.test_time.config import Config, counts
 from gendiff import preferences
@@ -16,7 +15,15 @@ from gendiff.runs import devices
 
 COVERAGE, ORACLE, MAJORITY = "coverage", "best of n, oracle", "majority"
 LEARNED, WEIGHTED = "best of n, learned verifier", "weighted vote, learned verifier"
-METHODS = (COVERAGE, MAJORITY, LEARNED, WEIGHTED)
+LIKELY = "best of n, log-probability"
+"""By the generator's log-probability of the answer."""
+PAIRED, UNPAIRED = "best of n, verifier of pairs alone", "best of n, verifier without pairs"
+LABELS = "best of n, verifier of labels"
+BOTH, PAIRED_BOTH = "best of n, verifier + log-probability", "best of n, verifier of pairs alone + log-probability"
+"""By the sum of a verifier's score and the generator's log-probability."""
+READ = (LEARNED, WEIGHTED, PAIRED, UNPAIRED, LABELS, BOTH, PAIRED_BOTH)
+"""A verifier reads the samples; the generator's log-probability comes with them."""
+METHODS = (COVERAGE, MAJORITY, LEARNED, BOTH, LIKELY, LABELS)
 """Those that figures show; the oracle's curve is that of coverage."""
 NOISY = "best of n, noise "
 NOISE = 7
@@ -30,11 +37,13 @@ def noisy(deviation: float) -> str:
     return f"{NOISY}{deviation:g}"
 
 
-def shares(config: Config, truth: np.ndarray, answers: np.ndarray, scores: np.ndarray) -> dict[str, np.ndarray]:
+def shares(
+    config: Config, truth: np.ndarray, answers: np.ndarray, scores: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
     """By method: (counts, n) the share of right answers to each question, over all blocks of 1, 2, 4, … of its samples.
 
-    truth: (n,) numbers. answers: (n, samples) numbers, -1 where none could be read. scores: (n, samples) of the learned
-        verifier.
+    truth: (n,) numbers. answers: (n, samples) numbers, -1 where none could be read. scores: by method, the (n, samples)
+        scores whose best one is chosen; those of LEARNED weigh votes too.
     """
     noise = np.random.default_rng(NOISE).normal(size=answers.shape)
     by_method: dict[str, list[np.ndarray]] = {}
@@ -45,7 +54,12 @@ def shares(config: Config, truth: np.ndarray, answers: np.ndarray, scores: np.nd
 
 
 def _at(
-    config: Config, count: int, truth: np.ndarray, numbers: np.ndarray, scores: np.ndarray, noise: np.ndarray
+    config: Config,
+    count: int,
+    truth: np.ndarray,
+    numbers: np.ndarray,
+    scores: Mapping[str, np.ndarray],
+    noise: np.ndarray,
 ) -> Iterator[tuple[str, np.ndarray]]:
     """(method, (blocks of all questions,) whether its answer is right)."""
 
@@ -54,7 +68,7 @@ def _at(
 
     right = numbers == truth[:, None]
     of_block = np.repeat(truth, numbers.shape[1] // count)
-    answers, checked, odds = blocks(numbers).astype(np.int32), blocks(right), blocks(scores)
+    answers, checked = blocks(numbers).astype(np.int32), blocks(right)
 
     def picked(by: np.ndarray) -> np.ndarray:
         return np.take_along_axis(checked, best(by)[:, None], 1)[:, 0]
@@ -65,10 +79,30 @@ def _at(
     yield COVERAGE, checked.any(1)
     yield ORACLE, picked(checked)
     yield MAJORITY, vote(np.ones(answers.shape))
-    yield LEARNED, picked(odds)
-    yield WEIGHTED, vote(scipy.special.expit(odds))
+    for method, values in scores.items():
+        yield method, picked(blocks(values))
+    yield WEIGHTED, vote(chances(blocks(scores[LEARNED])))
     for deviation in config.noises:
         yield noisy(deviation), picked(checked + deviation * blocks(noise))
+
+
+def chances(scores: np.ndarray) -> np.ndarray:
+    """(n, count) by Bradley and Terry's law for several: the chance that each is the best one of its row, up to a
+    factor per row. Scores of -inf have none.
+    """
+    return np.exp(scores - np.max(scores, 1, keepdims=True, initial=np.finfo(scores.dtype).min))
+
+
+def pair_accuracy(right: np.ndarray, scores: np.ndarray) -> float:
+    """The share of pairs of a right and a wrong answer (n, count) to one question in which the right one is scored
+    above, a tie a half: the mean over questions that have both; NaN where none has.
+    """
+    shares = []
+    for hits, row in zip(right, scores, strict=True):
+        if hits.any() and not hits.all():
+            better, worse = row[hits][:, None], row[~hits][None]
+            shares.append(np.mean((better > worse) + (better == worse) / 2))
+    return float(np.mean(shares)) if shares else float("nan")
 
 
 def majority_gain(truth: np.ndarray, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@ chosen.
 
 import numpy as np
 
-from experiments.preferences.test_time.choosing import MAJORITY, METHODS, NOISY
+from experiments.preferences.test_time.choosing import COVERAGE, LEARNED, MAJORITY, METHODS, NOISY, WEIGHTED
 from experiments.preferences.test_time.findings import SMALL
 from experiments.preferences.test_time.pictures import VERIFIERS
 from gendiff.runs.reporting import figures
@@ -26,8 +26,8 @@ def compute(measured: Measurements, folder: RunFolder) -> Figure:
             )
     caption = (
         "Share of right answers to held-out sums over the operations of 1, 2, 4, … samples: means of seeds, with the "
-        "least and the largest. The verifier's operations count where it is asked. Best of n by the exact checker is "
-        "coverage."
+        "least and the largest. A verifier's operations count where it is asked; the log-probability is free. "
+        "Best of n by the exact checker is coverage."
     )
     drawn_panels = [Panel(name, curves) for name, curves in panels.items()]
     return figures.small_multiples(drawn_panels, folder.figure("compute"), caption, x_label=OPERATIONS, log_x=True)
@@ -76,7 +76,7 @@ def doublings(measured: Measurements, folder: RunFolder) -> Figure:
     right = np.stack([each.arrays["right"] for each in _group(measured, "doublings")], 1)
     curves = [_curve("one sample, by steps of training", np.arange(1 - right.shape[1], 1), right)]
     for each in _group(measured, "methods"):
-        if each.name == SMALL and each.measures["method"] in METHODS:
+        if each.name == SMALL and each.measures["method"] in (COVERAGE, MAJORITY, LEARNED, WEIGHTED):
             shares = each.arrays["shares"]
             curves.append(_curve(f"{each.measures['method']}, by samples", np.arange(shares.shape[1]), shares))
     caption = (

@@ -2,16 +2,30 @@
 chosen pictures.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import numpy as np
 import scipy.stats
 
 from experiments.preferences.test_time import answers, choosing, pictures, train, verifier
 from experiments.preferences.test_time.answers import Budget
-from experiments.preferences.test_time.choosing import COVERAGE, LEARNED, MAJORITY, WEIGHTED
+from experiments.preferences.test_time.choosing import (
+    BOTH,
+    COVERAGE,
+    LABELS,
+    LEARNED,
+    LIKELY,
+    MAJORITY,
+    PAIRED,
+    PAIRED_BOTH,
+    READ,
+    UNPAIRED,
+    WEIGHTED,
+)
 from experiments.preferences.test_time.config import Config, counts
 from experiments.preferences.test_time.pictures import JUDGE, UNCHOSEN, VERIFIERS, Chosen
 from experiments.preferences.test_time.train import Arm
@@ -36,8 +50,9 @@ class Searched:
 
     shares: by method (seeds, counts, n) of right answers over blocks of samples. greedy: (seeds, n) whether the
         likeliest answer is right.
-    right: (seeds, n) how many of all samples are. lead, voted: (seeds, n) of `choosing.majority_gain`. area: (seeds,)
-    the chance that the verifier scores a right answer above a wrong one.
+    right: (seeds, n) how many of all samples are. lead, voted: (seeds, n) of `choosing.majority_gain`. pairs, area: by
+        method (seeds,) the share of pairs in which a right answer is scored above a wrong one, within a question and
+        over all.
     """
 
     arm: Arm
@@ -46,7 +61,8 @@ class Searched:
     right: np.ndarray
     lead: np.ndarray
     voted: np.ndarray
-    area: np.ndarray
+    pairs: dict[str, np.ndarray]
+    area: dict[str, np.ndarray]
 
 
 def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[Measured]:
@@ -77,26 +93,60 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
 
 
 def search(config: Config, folder: RunFolder, arm: Arm, progress: Progress) -> Searched:
-    """Samples of an arm, scored by the verifier of the same seed, and what each method makes of them."""
+    """Samples of an arm, scored by the verifiers of the same seed, and what each method makes of them."""
     pairs = train.held_out(config)
     truth, by_seed = pairs.sum(1), list[tuple[Any, ...]]()
-    params = (train.restore(config, folder, arm), train.restore(config, folder, verifier.arm(config)))
+    judges = (*(verifier.arm(config, method) for method in verifier.PARTS), verifier.labels_arm(config))
+    params = [train.restore(config, folder, each) for each in (arm, *judges)]
     with progress.task(f"ask {arm.name}", len(config.seeds)) as task:
         for number in range(len(config.seeds)):
-            model, judge = (vmapped_seeds.of_seed(tree, number) for tree in params)
-            samples = answers.sampled(config, arm.kind, arm.width, model, pairs, config.samples)
-            scores = verifier.scores(config, judge, pairs, samples, progress)
-            right = samples == truth[:, None]
-            greedy = answers.likeliest(config, arm.kind, arm.width, model, pairs) == truth
-            votes = choosing.majority_gain(truth, samples)
-            by_seed.append(
-                (choosing.shares(config, truth, samples, scores), greedy, right.sum(1), *votes, area(right, scores))
-            )
+            models = [vmapped_seeds.of_seed(tree, number) for tree in params]
+            samples = answers.sampled(config, arm.kind, arm.width, models[0], pairs, config.samples)
+            scores = scored(config, arm, models, pairs, samples, progress)
+            greedy = answers.likeliest(config, arm.kind, arm.width, models[0], pairs) == truth
+            by_seed.append(searched(config, truth, samples, scores, greedy))
             task.update(number + 1)
-    methods, *rest = zip(*by_seed, strict=True)
-    return Searched(
-        arm, {name: np.stack([each[name] for each in methods]) for name in methods[0]}, *map(np.stack, rest)
-    )
+    return stacked(arm, by_seed)
+
+
+def scored(
+    config: Config,
+    arm: Arm,
+    models: list[Any],
+    pairs: np.ndarray,
+    samples: np.ndarray,
+    progress: Progress,
+) -> dict[str, np.ndarray]:
+    """By method the scores (n, count) of samples, of one seed. The log-probability of an answer behind scratch-work is
+    that of the text, not of the number: such an arm has none.
+
+    models: parameters of the arm, of the verifiers of `verifier.PARTS`, and of the one of labels.
+    """
+    network, answer = train.network(config, config.small), answers.new_tokens(config, train.DIRECT)
+    log_prob = verifier.log_prob_of(network, answer)
+    score = functools.partial(verifier.scores, config, pairs=pairs, replies=samples, progress=progress)
+    values = {name: score(log_prob, params) for name, params in zip(verifier.PARTS, models[1:-1], strict=True)}
+    values[LABELS] = score(verifier.label_odds_of(network), models[-1])
+    if arm.kind == train.DIRECT:
+        values[LIKELY] = score(verifier.log_prob_of(train.network(config, arm.width), answer), models[0])
+        values |= {BOTH: values[LEARNED] + values[LIKELY], PAIRED_BOTH: values[PAIRED] + values[LIKELY]}
+    return values
+
+
+def searched(
+    config: Config, truth: np.ndarray, samples: np.ndarray, scores: dict[str, np.ndarray], greedy: np.ndarray
+) -> tuple[Any, ...]:
+    """Of one seed what `Searched` has of all."""
+    right = samples == truth[:, None]
+    shares, votes = choosing.shares(config, truth, samples, scores), choosing.majority_gain(truth, samples)
+    within = {name: choosing.pair_accuracy(right, values) for name, values in scores.items()}
+    over = {name: area(right, values) for name, values in scores.items()}
+    return shares, greedy, right.sum(1), *votes, within, over
+
+
+def stacked(arm: Arm, by_seed: list[tuple[Any, ...]]) -> Searched:
+    """The seeds of an arm as one."""
+    return Searched(arm, *jax.tree.map(lambda *leaves: np.stack(leaves), *by_seed))
 
 
 def thinking(
@@ -146,7 +196,9 @@ def searching(config: Config, searched: dict[str, Searched]) -> Iterator[Measure
     yield Measured(COVERAGE, {"formula": float(formula)}, n=config.questions, group="formula")
     for number, seed in enumerate(config.seeds):
         for name, each in searched.items():
-            yield Measured(name, {"area": float(each.area[number])}, seed, config.questions, "areas")
+            for method in each.pairs:
+                of_pairs = {"pairs": float(each.pairs[method][number]), "area": float(each.area[method][number])}
+                yield Measured(f"{name}: {method}", of_pairs, seed, config.questions, "areas")
         for name, rows in ((FIRST, small.lead[number] >= 1), (NOT_FIRST, small.lead[number] <= -1)):
             gains = small.voted[number][rows]
             yield Measured(name, {"voted": _mean(gains)}, seed, max(1, len(gains)), "votes")
@@ -154,8 +206,15 @@ def searching(config: Config, searched: dict[str, Searched]) -> Iterator[Measure
         for name, noise in ((LEAST, config.noises[0]), (MOST, config.noises[-1])):
             gain = _difference(last[choosing.noisy(noise)], last[MAJORITY])
             yield Measured(name, {"over vote": gain}, seed, config.questions, "verifiers")
-        measures = {"over one": _difference(last[LEARNED], small.shares[LEARNED][number, 0])}
-        yield Measured(LEARNED, measures, seed, config.questions, "verifiers")
+        for name in (LEARNED, PAIRED, UNPAIRED, BOTH, PAIRED_BOTH, LIKELY, LABELS):
+            curve = small.shares[name][number]
+            worst = int(np.argmax(-np.diff(curve.mean(1))))
+            measures = {
+                "over one": _difference(curve[-1], curve[0]),
+                "drop": _difference(curve[worst], curve[worst + 1]),
+                "over vote": _difference(curve[-1], last[MAJORITY]),
+            }
+            yield Measured(name, measures, seed, config.questions, "verifiers")
         yield Measured(MAJORITY, {"crossover": crossover(config, small, number)}, seed, config.questions, "verifiers")
 
 
@@ -304,7 +363,7 @@ def crossover(config: Config, searched: Searched, number: int) -> float:
 
 
 def _operations(config: Config, arm: Arm, method: str) -> np.ndarray:
-    return np.array([spent(config, arm, count, method in (LEARNED, WEIGHTED)) for count in counts(config)])
+    return np.array([spent(config, arm, count, method in READ) for count in counts(config)])
 
 
 def _one_sample(config: Config, folder: RunFolder, arm: Arm) -> np.ndarray:

@@ -15,7 +15,7 @@ from experiments.preferences.test_time.config import Config
 from experiments.tasks import addition
 from experiments.tasks.addition import SumFormat
 from gendiff import networks, scaling, training
-from gendiff.core.types import Params
+from gendiff.core.types import Loss, Params
 from gendiff.language import objective
 from gendiff.language.objective import Texts
 from gendiff.runs import meshes, training_loop, vmapped_seeds
@@ -168,16 +168,24 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
 
 
 def run(
-    config: Config, folder: RunFolder, progress: Progress, arms: tuple[Arm, ...], texts: Callable[[int], Texts]
+    config: Config,
+    folder: RunFolder,
+    progress: Progress,
+    arms: tuple[Arm, ...],
+    texts: Callable[[int], Any],
+    loss: Loss | None = None,
+    start: Params | None = None,
 ) -> None:
-    """One training of all seeds of arms of one size and length, on texts (batch, arms · seeds, s), a function of the
+    """One training of all seeds of arms of one size and length, on texts (batch, arms · seeds, …), a function of the
     step.
+
+    loss: None is that of the next token. start: parameters (arms · seeds, …) before the first step; None: random ones.
     """
     mesh, first = meshes.build(folder.mesh, ()), arms[0]
     seeds = f"{len(config.seeds)} seed{'s' if len(config.seeds) > 1 else ''}"
     progress.line(f"train {' and '.join(arm.name for arm in arms)}: {seeds}")
     training_loop.train(
-        programs(config, first.width, first.halved, len(arms), mesh),
+        programs(config, first, len(arms), mesh, loss, start),
         texts,
         seed=config.seeds[0],
         steps=steps(config, first),
@@ -194,24 +202,32 @@ def restore(config: Config, folder: RunFolder, arm: Arm) -> Params:
     """
     arms = next((group for group in groups(config) if arm in group), (arm,))
     seeds, position = len(config.seeds), arms.index(arm) * len(config.seeds)
-    start, held = fresh(config, arm.width, arm.halved), folder.inside(arms[0].folder)
+    start, held = fresh(config, arm), folder.inside(arms[0].folder)
     params = vmapped_seeds.restore(start, len(arms) * seeds, held, seed=config.seeds[0])
     # in NumPy, which compiles nothing for it
     return jax.tree.map(lambda leaf: np.asarray(leaf)[position : position + seeds], params)
 
 
-def programs(config: Config, width: int, halved: int, arms: int, mesh: jax.sharding.Mesh) -> CompiledStep:
-    """What a training runs, for all seeds of its arms at once."""
-    loss = objective.next_token(networks.pure(network(config, width)))
-    step = training.make_step(loss, _adamw(config, width, halved))
-    return vmapped_seeds.compile_step(step, fresh(config, width, halved), config.seeds * arms, mesh)
+def programs(
+    config: Config, arm: Arm, arms: int, mesh: jax.sharding.Mesh, loss: Loss | None = None, start: Params | None = None
+) -> CompiledStep:
+    """What a training runs, for all seeds of its arms at once; `run` says what loss and start are."""
+    step = training.make_step(
+        loss or objective.next_token(networks.pure(network(config, arm.width))), _adamw(config, arm)
+    )
+    arguments = () if start is None else (start,)
+    return vmapped_seeds.compile_step(step, fresh(config, arm), config.seeds * arms, mesh, arguments)
 
 
-def fresh(config: Config, width: int, halved: int = 0) -> Callable[[jax.Array], TrainState]:
-    """Key -> the state before training."""
-    module, optimizer = network(config, width), _adamw(config, width, halved)
+def fresh(config: Config, arm: Arm) -> Callable[..., TrainState]:
+    """(key, parameters) -> the state before training; without parameters it draws them."""
+    module, optimizer = network(config, arm.width), _adamw(config, arm)
+    random = vmapped_seeds.fresh(lambda key: networks.init(module, key, np.zeros((1, 2), np.int32)), optimizer)
 
-    return vmapped_seeds.fresh(lambda key: networks.init(module, key, np.zeros((1, 2), np.int32)), optimizer)
+    def state(key: jax.Array, *start: Params) -> TrainState:
+        return training.start(start[0], optimizer, key, ema=()) if start else random(key)
+
+    return state
 
 
 def plan(config: Config, progress: Progress) -> None:
@@ -223,9 +239,9 @@ def plan(config: Config, progress: Progress) -> None:
     progress.line(f"{len(config.seeds)} seeds, {config.questions} questions, {config.samples} samples of each")
 
 
-def _adamw(config: Config, width: int, halved: int) -> optax.GradientTransformation:
-    numbers: dict[str, Any] = {"warmup": config.warmup >> halved, "total": config.train_steps >> halved, "clip": 1.0}
-    return optimizers.adamw(RATE * (REFERENCE / width) ** 0.5, weight_decay=0.01, **numbers)
+def _adamw(config: Config, arm: Arm) -> optax.GradientTransformation:
+    numbers: dict[str, Any] = {"warmup": config.warmup >> arm.halved, "total": steps(config, arm), "clip": 1.0}
+    return optimizers.adamw(RATE * (REFERENCE / arm.width) ** 0.5, weight_decay=0.01, **numbers)
 
 
 def _rows(config: Config, kind: str, seed: int, step: int) -> np.ndarray:

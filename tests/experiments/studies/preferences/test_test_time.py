@@ -5,17 +5,31 @@ choose.
 import dataclasses
 import functools
 
+import jax
 import numpy as np
 import pytest
 
 from experiments.preferences import test_time
 from experiments.preferences.test_time import answers, choosing, findings, pictures, train, verifier
-from experiments.preferences.test_time.choosing import COVERAGE, LEARNED, MAJORITY, ORACLE, WEIGHTED
+from experiments.preferences.test_time.choosing import (
+    BOTH,
+    COVERAGE,
+    LABELS,
+    LEARNED,
+    LIKELY,
+    MAJORITY,
+    ORACLE,
+    PAIRED,
+    PAIRED_BOTH,
+    UNPAIRED,
+    WEIGHTED,
+)
 from experiments.preferences.test_time.config import counts
-from experiments.preferences.test_time.findings import BUDGETS, DOUBLINGS, FILLER, LARGE, SCRATCH, SMALL, Searched
+from experiments.preferences.test_time.findings import BUDGETS, DOUBLINGS, FILLER, LARGE, SCRATCH, SMALL
 from experiments.preferences.test_time.pictures import GOOD, JUDGE, SHUFFLED, UNCHOSEN, WEAK, Chosen
 from experiments.tasks import addition
 from experiments.tasks.addition import SumFormat
+from gendiff import networks
 from gendiff.data import digits
 from gendiff.runs import devices
 
@@ -26,12 +40,17 @@ TRUTH = PAIRS.sum(1)
 
 
 def sampled(seed, tilt=2.5):
-    """(given, scores): questions of unequal difficulty with six answers each, and a verifier with little noise."""
+    """(replies, scores): questions of unequal difficulty with six answers each, a verifier with little noise, and one
+    that knows no more than the question.
+    """
     rng = np.random.default_rng(seed)
     logits = rng.normal(0, 1.5, (300, 6)) + tilt * (np.arange(6) == 0)
     noise = rng.gumbel(size=(300, 8, 6))
     replies = TRUTH[:, None] + np.argmax(logits[:, None] + noise, 2)
-    return replies, np.where(replies == TRUTH[:, None], 1.0, 0.0) + rng.normal(0, 0.4, replies.shape)
+    knows = np.where(replies == TRUTH[:, None], 1.0, 0.0) + rng.normal(0, 0.4, replies.shape)
+    noise = rng.normal(size=replies.shape)
+    same = dict.fromkeys((LEARNED, PAIRED, UNPAIRED, BOTH, PAIRED_BOTH, LIKELY), knows)
+    return replies, same | {LABELS: logits[:, :1] + noise}
 
 
 @functools.cache
@@ -39,14 +58,10 @@ def searched(arm, tilt=2.5, right=0.5):
     of_seed = []
     for seed in range(2):
         replies, scores = sampled(seed, tilt)
-        hits, greedy = replies == TRUTH[:, None], np.random.default_rng(seed).random(300) < right
+        greedy = np.random.default_rng(seed).random(300) < right
         with devices.compiled_quickly():
-            votes, shares = choosing.majority_gain(TRUTH, replies), choosing.shares(FEW, TRUTH, replies, scores)
-        of_seed.append((shares, greedy, hits.sum(1), *votes, findings.area(hits, scores)))
-    methods, *rest = zip(*of_seed, strict=True)
-    return Searched(
-        arm, {name: np.stack([each[name] for each in methods]) for name in methods[0]}, *map(np.stack, rest)
-    )
+            of_seed.append(findings.searched(FEW, TRUTH, replies, scores, greedy))
+    return findings.stacked(arm, of_seed)
 
 
 def chances(*shares, count=300):
@@ -95,13 +110,16 @@ def test_samples_are_held_against_votes_size_and_training():
     numbers, small = measures(rows), arms[SMALL]
     assert (
         numbers[findings.LEAST, "over vote"] > 0 > numbers[findings.MOST, "over vote"]
-        and numbers[choosing.LEARNED, "over one"] > 0
+        and numbers[LEARNED, "over one"] > 0
     )
+    assert abs(numbers[LABELS, "over one"]) < 0.1 and numbers[LEARNED, "drop"] < 0 < numbers[LEARNED, "over vote"]
+    within, over = (numbers[f"{SMALL}: {LABELS}", measure] for measure in ("pairs", "area"))
+    assert within == pytest.approx(0.5, abs=0.03) and over > 0.6 < numbers[f"{SMALL}: {LEARNED}", "pairs"]
     assert numbers[findings.FIRST, "voted"] > 0 and numbers[findings.COVERAGE, "formula"] < 0.02
     assert numbers[DOUBLINGS, "over training"] == pytest.approx(numbers[DOUBLINGS, "per doubling"] - 0.01)
     groups = [each.group for each in rows]
     assert (
-        groups.count("methods") == 2 * (5 + len(FEW.noises))
+        groups.count("methods") == 2 * (11 + len(FEW.noises))
         and groups.count("carries") == 5
         and groups.count("doublings") == 3
     )
@@ -143,6 +161,74 @@ def test_statistics_are_those_of_counting():
     with devices.compiled_quickly():
         lead, gain = choosing.majority_gain(np.array([7, 5]), replies)
     assert lead.tolist() == [1, -1] and gain.tolist() == [0.25, -0.25]
+
+
+def test_pairs_are_counted_within_a_question_and_a_constant_per_question_changes_nothing():
+    replies, scores = sampled(1)
+    right, values = (replies == TRUTH[:, None])[:40], scores[LABELS][:40]
+    by_hand = [
+        [(a > b) + (a == b) / 2 for a in row[hits] for b in row[~hits]] for hits, row in zip(right, values, strict=True)
+    ]
+    share = np.mean([np.mean(each) for each in by_hand if each])
+    moved = values + 8 * np.arange(40)[:, None]
+    assert choosing.pair_accuracy(right, values) == pytest.approx(share)
+    assert choosing.pair_accuracy(right, moved) == pytest.approx(share)
+    np.testing.assert_allclose(choosing.chances(moved), choosing.chances(values), rtol=1e-9)
+    assert findings.area(right, moved) != pytest.approx(findings.area(right, values))
+    unread = np.array([[-np.inf, 0.0, np.log(3)], [-np.inf] * 3])
+    np.testing.assert_allclose(choosing.chances(unread), [[0, 1 / 3, 1], [0, 0, 0]])
+    assert np.isnan(choosing.pair_accuracy(right | True, values))
+
+
+def test_the_best_by_log_probability_is_that_of_all_texts_by_brute_force():
+    config = dataclasses.replace(FULL, digits=1, questions=20)
+    network, pairs = train.network(config, 8), train.held_out(config)
+    params = networks.init(network, jax.random.key(0), np.zeros((1, 2), np.int32))
+    params = jax.tree.map(lambda leaf: leaf + 0.3 * np.random.default_rng(0).normal(size=leaf.shape), params)
+    two = np.stack(np.divmod(np.arange(144), 12), 1).astype(np.int32)  # every text of two tokens
+    prompts = SumFormat(1).prompts(pairs)
+    texts = np.concatenate([np.repeat(prompts, 144, 0), np.tile(two, (20, 1))], 1)
+    with devices.compiled_quickly():
+        logits = np.asarray(jax.jit(networks.pure(network))(params, texts).logits, np.float64)
+        scores = np.asarray(verifier.log_prob_of(network, 2)(params, texts)).reshape(20, 144)
+    law = np.exp(logits) / np.exp(logits).sum(2, keepdims=True)
+    by_hand = (law[np.arange(2880), 3, texts[:, 4]] * law[np.arange(2880), 4, texts[:, 5]]).reshape(20, 144)
+    np.testing.assert_allclose(np.exp(scores).sum(1), 1, rtol=1e-5)  # a law of all answers
+    with devices.compiled_quickly():
+        np.testing.assert_array_equal(choosing.best(scores), by_hand.argmax(1))
+
+
+def test_the_part_of_pairs_does_not_know_how_hard_a_question_is(monkeypatch):
+    network = train.network(FEW, 8)
+    right, wrong = np.random.default_rng(0).normal(size=(2, 6))
+    texts, hard = np.zeros((6, 2, 3), np.int32), 5 * np.arange(6.0)
+
+    def loss(constant):
+        values = (np.stack([right, wrong], 1) + constant[:, None]).reshape(-1)
+        monkeypatch.setattr(verifier, "log_probs", lambda *_: jax.numpy.asarray(values))
+        return verifier.PairLoss(network, 4, 2.0, 3.0)({}, jax.random.key(0), texts)
+
+    with devices.compiled_quickly():
+        (value, metrics), (_, moved) = loss(0 * hard), loss(hard)
+    of_pairs = np.mean(np.log1p(np.exp(wrong - right)))
+    assert metrics["pairs"] == pytest.approx(of_pairs, rel=1e-5) and metrics["accuracy"] == np.mean(right > wrong)
+    assert moved["pairs"] == pytest.approx(of_pairs, rel=1e-4) and value == pytest.approx(
+        2 * of_pairs - 3 * right.mean(), rel=1e-5
+    )
+
+
+def test_a_pair_is_the_right_answer_and_a_wrong_one_to_the_same_question():
+    replies = np.stack([TRUTH, TRUTH + 1, np.full(300, -1), TRUTH + 2], 1)
+    replies[0] = TRUTH[0]
+    sums_format, pairs = SumFormat(3), verifier.pairs_of(FEW, PAIRS, replies)
+    behind = sums_format.prompt_length
+    assert pairs.shape == (2 * 299, 2, sums_format.length)
+    np.testing.assert_array_equal(pairs[:, 0, :behind], pairs[:, 1, :behind])
+    better, worse = (sums_format.read(pairs[:, at, behind:]) for at in range(2))
+    np.testing.assert_array_equal(better, np.repeat(TRUTH[1:], 2))
+    np.testing.assert_array_equal(worse - better, np.tile([1, 2], 299))
+    batch = verifier.pairs_at(FEW, [pairs, pairs], 3)
+    assert batch.shape == (128, 2, *pairs.shape[1:]) and not np.array_equal(batch[:, 0], batch[:, 1])
 
 
 def test_operations_grow_with_samples_and_size_and_the_verifier_counts():
