@@ -198,7 +198,9 @@ class Chat:
         needed = arrays.power_of_two(len(prompt), SMALLEST) + most
         if memory is None or memory.cache.capacity < min(needed, self.network.context):
             capacity = min(arrays.power_of_two(needed, ROOM), self.network.context)
-            return language.cache.full(self.network, 1, capacity, _dtype(self.params)), 0
+            # that of the norms, which no form of weights changes, at least as wide as bfloat16
+            dtype = jnp.result_type(self.params["output_norm"]["scale"])
+            return language.cache.full(self.network, 1, capacity, dtype), 0
         reused = _common(memory.tokens, prompt[:-1])
         return memory.cache.rewound(reused), reused
 
@@ -211,8 +213,3 @@ def _common(first: Sequence[int] | np.ndarray, second: np.ndarray) -> int:
     shorter = min(len(first), len(second))
     differ = np.flatnonzero(np.asarray(first)[:shorter] != second[:shorter])
     return int(differ[0]) if differ.size else shorter
-
-
-def _dtype(params: Params) -> jnp.dtype:
-    """Of keys and values: that of the norms, which no form of weights changes, at least as wide as bfloat16."""
-    return jnp.result_type(params["output_norm"]["scale"])

@@ -4,12 +4,10 @@ Both keep their parameters under the same names. pytorch-fid's are the weights o
 `networks.Inception` has variant "fid", with torchvision's own it has variant "torchvision".
 """
 
-import numpy as np
-
 from gendiff.core.types import Params
 from gendiff.weights import layouts
 from gendiff.weights import rules as naming
-from gendiff.weights.rules import Arrays, ForeignArray, Rule
+from gendiff.weights.rules import Arrays, Rule
 
 STEM = ("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "Conv2d_3b_1x1", "Conv2d_4a_3x3")
 FINE = ("branch1x1", "branch5x5_1", "branch5x5_2", "branch3x3dbl_1", "branch3x3dbl_2", "branch3x3dbl_3", "branch_pool")
@@ -50,11 +48,12 @@ def params(arrays: Arrays, like: Params) -> Params:
     Raises:
         CheckpointMismatchError: as `rules.to_ours` does.
     """
-    return naming.to_ours({name: array for name, array in arrays.items() if not _needless(name, array)}, rules(), like)
-
-
-def _needless(name: str, array: ForeignArray) -> bool:
-    return name.startswith(BEHIND_THE_FEATURES) or (name.endswith(COUNTER) and np.shape(array) == ())
+    used = {
+        name: array
+        for name, array in arrays.items()
+        if not name.startswith(BEHIND_THE_FEATURES) and not (name.endswith(COUNTER) and array.shape == ())
+    }
+    return naming.to_ours(used, rules(), like)
 
 
 def _unit(theirs: str, ours: str) -> tuple[Rule, ...]:

@@ -203,12 +203,14 @@ def read(config: Config, *, like_diffusers: bool = False) -> Configuration:
     except ValueError as error:
         raise ConfigError(str(error)) from None
     defaults = DEFAULTS[name]
-    supported = {
-        field: values for field, values in (_ALL_SUPPORTED | SUPPORTED.get(name, {})).items() if field in defaults
+    supported = {  # also of fields of other classes whose defaults do not say their type
+        field: values
+        for field, values in (_ALL_SUPPORTED | SUPPORTED.get(name, {})).items()
+        if field in defaults or field in ("disable_corrector", "solver_p")
     }
     all_fields = {field: value for fields in DEFAULTS.values() for field, value in fields.items()}
     optional = {field: types for field, types in OPTIONAL.items() if field not in supported}
-    known = settings.from_config(config, (name,), {**all_fields, **defaults}, supported | _foreign(defaults), optional)
+    known = settings.from_config(config, (name,), {**all_fields, **defaults}, supported, optional)
     configuration = Configuration(
         name,
         {field: known[field] for field in defaults},
@@ -223,11 +225,6 @@ def read(config: Config, *, like_diffusers: bool = False) -> Configuration:
         if field in OPEN_RANGES and value is not None
     }
     return dataclasses.replace(configuration, fields={**configuration.fields, **numbers})
-
-
-def _foreign(defaults: Config) -> dict[str, tuple[object, ...]]:
-    """Values of fields that the class does not read and that have no type of their own to check."""
-    return {field: _ALL_SUPPORTED[field] for field in ("disable_corrector", "solver_p") if field not in defaults}
 
 
 def _refuse(configuration: Configuration, wrong: object, field: str, instead: str) -> None:

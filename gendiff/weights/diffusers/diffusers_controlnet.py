@@ -10,54 +10,43 @@ from gendiff.weights.rules import Arrays, Maker, Rule, convolution, linear
 KIND = "ControlNetModel"
 SINGLE_FILE = "control_model."
 """How its names begin in a single file that holds more."""
-OWN: Config = {
+SHARED = (
+    "in_channels",
+    "flip_sin_to_cos",
+    "freq_shift",
+    "down_block_types",
+    "mid_block_type",
+    "only_cross_attention",
+    "block_out_channels",
+    "layers_per_block",
+    "downsample_padding",
+    "mid_block_scale_factor",
+    "act_fn",
+    "norm_num_groups",
+    "norm_eps",
+    "cross_attention_dim",
+    "transformer_layers_per_block",
+    "encoder_hid_dim",
+    "encoder_hid_dim_type",
+    "attention_head_dim",
+    "num_attention_heads",
+    "use_linear_projection",
+    "class_embed_type",
+    "addition_embed_type",
+    "addition_time_embed_dim",
+    "num_class_embeds",
+    "upcast_attention",
+    "resnet_time_scale_shift",
+    "projection_class_embeddings_input_dim",
+    "addition_embed_type_num_heads",
+)
+DEFAULTS: Config = {
     "conditioning_channels": 3,
     "controlnet_conditioning_channel_order": "rgb",
     "conditioning_embedding_out_channels": (16, 32, 96, 256),
     "global_pool_conditions": False,
+    **{name: diffusers_text_unet.DEFAULTS[name] for name in SHARED},
 }
-"""The settings that its U-Net does not have."""
-SHARED = (
-    *(
-        "in_channels",
-        "flip_sin_to_cos",
-        "freq_shift",
-        "down_block_types",
-        "mid_block_type",
-        "only_cross_attention",
-        "block_out_channels",
-    ),
-    *(
-        "layers_per_block",
-        "downsample_padding",
-        "mid_block_scale_factor",
-        "act_fn",
-        "norm_num_groups",
-        "norm_eps",
-        "cross_attention_dim",
-    ),
-    *(
-        "transformer_layers_per_block",
-        "encoder_hid_dim",
-        "encoder_hid_dim_type",
-        "attention_head_dim",
-        "num_attention_heads",
-    ),
-    *(
-        "use_linear_projection",
-        "class_embed_type",
-        "addition_embed_type",
-        "addition_time_embed_dim",
-        "num_class_embeds",
-    ),
-    *(
-        "upcast_attention",
-        "resnet_time_scale_shift",
-        "projection_class_embeddings_input_dim",
-        "addition_embed_type_num_heads",
-    ),
-)
-DEFAULTS: Config = {**OWN, **{name: diffusers_text_unet.DEFAULTS[name] for name in SHARED}}
 SUPPORTED: dict[str, tuple[object, ...]] = {
     "controlnet_conditioning_channel_order": ("rgb",),
     "global_pool_conditions": (False, True),

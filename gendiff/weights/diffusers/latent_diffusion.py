@@ -60,7 +60,7 @@ def autoencoder(arrays: Arrays, config: Config) -> dict[str, ForeignArray]:
         CheckpointMismatchError: when the file holds no autoencoder.
     """
     named = renamed(arrays, AUTOENCODER, autoencoder_names(config))
-    return {name: _matrix(array) if _is_pixel_of_attention(name, array) else array for name, array in named.items()}
+    return {name: _as_matrix(name, array) for name, array in named.items()}
 
 
 def unet_names(config: Config, pooled_channels: int | None = None) -> dict[str, str]:
@@ -179,9 +179,8 @@ def _within(blocks: Mapping[str, str], parts: Mapping[str, str]) -> dict[str, st
     return {f"{theirs}.{part}": f"{name}.{now}" for theirs, name in blocks.items() for part, now in parts.items()}
 
 
-def _is_pixel_of_attention(name: str, array: ForeignArray) -> bool:
-    return ".attentions." in name and array.ndim == 4 and array.shape[2:] == (1, 1)
-
-
-def _matrix(array: ForeignArray) -> ForeignArray:
+def _as_matrix(name: str, array: ForeignArray) -> ForeignArray:
+    """A convolution of single pixels of an attention as a matrix; all else as it is."""
+    if ".attentions." not in name or array.ndim != 4 or array.shape[2:] != (1, 1):
+        return array
     return array.reshaped(array.shape[:2]) if isinstance(array, StoredArray) else array[:, :, 0, 0]

@@ -43,16 +43,14 @@ NO_PARAMETERS = ("logit_scale", "attn_mask")
 """The temperature and the mask of OpenCLIP."""
 LEFT_OUT = (
     "model_ema.",
-    *(
-        "betas",
-        "alphas_cumprod",
-        "sqrt_",
-        "log_one_minus_alphas_cumprod",
-        "posterior_",
-        "lvlb_weights",
-        "logvar",
-        "scale_factor",
-    ),
+    "betas",
+    "alphas_cumprod",
+    "sqrt_",
+    "log_one_minus_alphas_cumprod",
+    "posterior_",
+    "lvlb_weights",
+    "logvar",
+    "scale_factor",
     "denoiser.sigmas",
 )
 """Prefixes of arrays that are no parameters of a part: moving averages, and the numbers of the noise schedule."""

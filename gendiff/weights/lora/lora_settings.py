@@ -18,15 +18,8 @@ NOTES = {
     *("r", "rank_pattern"),  # the arrays say their rank
     # they say their layers
     *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "target_parameters"),
-    *(
-        "lora_dropout",
-        "inference_mode",
-        "task_type",
-        "base_model_name_or_path",
-        "revision",
-        "auto_mapping",
-        "peft_version",
-    ),
+    *("lora_dropout", "inference_mode", "task_type", "base_model_name_or_path", "revision"),
+    *("auto_mapping", "peft_version"),
     *("runtime_config", "eva_config", "megatron_config", "megatron_core", "qalora_group_size", "ensure_weight_tying"),
 }
 """Settings that change nothing about arrays which are there."""
