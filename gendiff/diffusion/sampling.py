@@ -40,6 +40,29 @@ class InnerNoise:
         return self.outer(like, path(self.within) + path(part))
 
 
+@records.record
+class Wrapper(Sampler):
+    """A sampler around another one: what it does not define is the other one's."""
+
+    sampler: Sampler
+
+    def init(self, x: Float[Array, "b *shape"]) -> State:
+        """As of the sampler inside."""
+        return self.sampler.init(x)
+
+    def begin(self, denoise: Denoiser, x: Float[Array, "b *shape"]) -> State:
+        """As of the sampler inside."""
+        return self.sampler.begin(denoise, x)
+
+    def evaluations(self, steps: int) -> int:
+        """As of the sampler inside."""
+        return self.sampler.evaluations(steps)
+
+    def noise_for_step(self, keys: Keys, step: Count, level: Level, cleaner: Level) -> Noise:
+        """As of the sampler inside."""
+        return self.sampler.noise_for_step(keys, step, level, cleaner)
+
+
 def check_no_noise_source(name: str, sampler: Sampler) -> None:
     """TypeError for a sampler with its own source of noise, which would be lost inside another sampler."""
     if type(sampler).noise_for_step is not Sampler.noise_for_step:

@@ -11,8 +11,8 @@ import jax
 from jaxtyping import Array, Float
 
 from gendiff.core import records
-from gendiff.core.types import Count, Keys, PyTree
-from gendiff.diffusion.sampling import Noise, Sampler, State
+from gendiff.core.types import Count, PyTree
+from gendiff.diffusion.sampling import Noise, Sampler, State, Wrapper
 from gendiff.diffusion.types import Denoiser, Level, Prediction
 
 
@@ -45,10 +45,8 @@ def ask(denoise: Denoiser, x: Float[Array, "b *shape"], level: Level, memory: Py
 
 
 @records.record
-class Stateful(Sampler):
+class Stateful(Wrapper):
     """A sampler that carries the memory of its denoiser. Built by `stateful`."""
-
-    sampler: Sampler
 
     def init(self, x: Float[Array, "b *shape"]) -> State:
         """Refused: the memory belongs to a denoiser, so a loop calls `begin`."""
@@ -87,14 +85,6 @@ class Stateful(Sampler):
                 f"{type(self.sampler).__name__} asked its denoiser {len(after)} times in a step: memory needs exactly 1"
             )
         return State(moved.x, (moved.memory, after[0]))
-
-    def evaluations(self, steps: int) -> int:
-        """The sampler's own. How much of the network an evaluation computes is the denoiser's affair."""
-        return self.sampler.evaluations(steps)
-
-    def noise_for_step(self, keys: Keys, step: Count, level: Level, cleaner: Level) -> Noise:
-        """The sampler's own."""
-        return self.sampler.noise_for_step(keys, step, level, cleaner)
 
 
 def stateful(sampler: Sampler) -> Stateful:

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, UInt32
 from gendiff.core import arrays, checks, extras, records
 from gendiff.core.types import Count, Keys
 from gendiff.diffusion import sampling
-from gendiff.diffusion.sampling import Noise, Part, Sampler, State
+from gendiff.diffusion.sampling import Noise, Part, Sampler, State, Wrapper
 from gendiff.diffusion.types import Denoiser, Level
 
 CLEANEST = 1e-6
@@ -109,23 +109,14 @@ class PathNoise:
 
 
 @records.record
-class FixedPath(Sampler):
+class FixedPath(Wrapper):
     """A sampler whose noise comes from one Brownian path per sample. Built by `fixed_path`."""
 
-    sampler: Sampler
     tolerance: float = records.static()
-
-    def init(self, x: Float[Array, "b *shape"]) -> State:
-        """The sampler's own."""
-        return self.sampler.init(x)
 
     def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
         """One step, as `Sampler.step` says."""
         return self.sampler.step(noise, denoise, state, level, cleaner, left)
-
-    def evaluations(self, steps: int) -> int:
-        """The sampler's own."""
-        return self.sampler.evaluations(steps)
 
     def noise_for_step(self, keys: Keys, step: Count, level: Level, cleaner: Level) -> Noise:
         """What the path of each key does over the step."""

@@ -4,25 +4,19 @@ import math
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from gendiff.core import arrays, checks, records
-from gendiff.core.types import ArrayLike, Count, Keys
+from gendiff.core.types import ArrayLike, Count
 from gendiff.diffusion import flow_coordinates
-from gendiff.diffusion.sampling import Noise, Sampler, State
+from gendiff.diffusion.sampling import Noise, Sampler, State, Wrapper
 from gendiff.diffusion.types import Denoiser, Level
 
 
 @records.record
-class Stretched(Sampler):
+class Stretched(Wrapper):
     """A sampler with a factor on the change of each step. Built by `stretched`."""
 
-    sampler: Sampler
     gains: ArrayLike
-
-    def init(self, x: Float[Array, "b *shape"]) -> State:
-        """The sampler's own."""
-        return self.sampler.init(x)
 
     def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
         """One step, as `Sampler.step` says."""
@@ -30,14 +24,6 @@ class Stretched(Sampler):
         gain = arrays.expand(jnp.asarray(self.gains)[-1 - left], state.x)
         before, after = flow_coordinates.scaled(state.x, level), flow_coordinates.scaled(moved.x, cleaner)
         return State(flow_coordinates.unscaled(before + gain * (after - before), cleaner), moved.memory)
-
-    def evaluations(self, steps: int) -> int:
-        """The sampler's own."""
-        return self.sampler.evaluations(steps)
-
-    def noise_for_step(self, keys: Keys, step: Count, level: Level, cleaner: Level) -> Noise:
-        """The sampler's own."""
-        return self.sampler.noise_for_step(keys, step, level, cleaner)
 
 
 def stretched(sampler: Sampler, gains: ArrayLike) -> Stretched:

@@ -84,6 +84,13 @@ def test_each_step_is_given_the_memory_of_the_one_before_in_a_scan_mapped_in_a_l
 
 
 @pytest.mark.float64
+def test_a_stretched_sampler_carries_the_memory_of_the_one_inside():
+    sampler = diffusion.stateful(samplers.ddim())
+    stretched = samplers.stretched(sampler, np.ones(STEPS))
+    np.testing.assert_allclose(sample_of(Counting(0.3), stretched), sample_of(Counting(0.3), sampler), rtol=1e-12)
+
+
+@pytest.mark.float64
 def test_a_guided_denoiser_keeps_the_memory_of_each_of_its_own():
     sampler, scale = diffusion.stateful(samplers.ddim()), guidance.interval(3.0, 0.1, 5.0)
 
