@@ -302,7 +302,7 @@ def _largest(logits: Array, weights: Array, needed: Array) -> Array:
     as a float has bits.
     """
     ordered = _ordered(logits)
-    bits = jnp.iinfo(ordered.dtype).bits
+    bits = 8 * ordered.dtype.itemsize
     one = jnp.asarray(1, ordered.dtype)
 
     def longer(number: Array, threshold: Array) -> Array:
@@ -318,7 +318,7 @@ def _ordered(values: Array) -> Array:
     """Floats as unsigned integers of the same order."""
     wide = values.astype(arrays.at_least_float32(values.dtype))
     wide = jnp.where(wide == 0, 0.0, wide)  # one zero, not two
-    bits = jnp.finfo(wide.dtype).bits
+    bits = 8 * wide.dtype.itemsize
     plain = jax.lax.bitcast_convert_type(wide, jnp.uint32 if bits == 32 else jnp.uint64)
     sign = jnp.asarray(1, plain.dtype) << jnp.asarray(bits - 1, plain.dtype)
     return jnp.where(plain & sign, ~plain, plain | sign)
