@@ -1,5 +1,6 @@
 """Operations on arrays that every chapter shares: broadcasting by sample, safe roots and quotients, noise by key."""
 
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -10,6 +11,8 @@ import scipy.special
 ArrayLike = jax.Array | np.ndarray
 Scalar = int | float | np.generic | np.ndarray | jax.Array
 """A number, concrete or traced."""
+DType = jax.typing.DTypeLike
+"""What names a dtype: jnp.float32, "float32" or a NumPy dtype."""
 Numeric = Any  # a union of these supports no arithmetic in mypy
 """A number, or an array of NumPy or JAX, that is reckoned with."""
 Keys = jax.Array
@@ -24,12 +27,12 @@ def power_of_two(count: int, least: int) -> int:
     return max(least, 1 << (count - 1).bit_length())
 
 
-def is_concrete(value: Any) -> bool:
+def is_concrete(value: object) -> bool:
     """Whether the value is concrete, not a tracer."""
     return not isinstance(value, jax.core.Tracer)
 
 
-def namespace(value: Any) -> Any:
+def namespace(value: object) -> ModuleType:
     """Return numpy for NumPy's arrays and numbers, and jax.numpy for all else.
 
     Tables of NumPy thus keep float64 where JAX has 32 bits.
@@ -37,7 +40,7 @@ def namespace(value: Any) -> Any:
     return np if isinstance(value, np.ndarray | np.generic) else jnp
 
 
-def logistic(value: Any) -> Any:
+def logistic(value: Numeric) -> Numeric:
     """The logistic 1 / (1 + exp(-value)) in the value's own namespace, with full relative precision in both tails."""
     return jax.nn.sigmoid(value) if namespace(value) is jnp else scipy.special.expit(value)
 
@@ -92,7 +95,7 @@ def argmax(values: ArrayLike) -> jax.Array:
     return jnp.min(jnp.where(numbers == jnp.max(numbers, -1, keepdims=True), places, numbers.shape[-1] - 1), -1)
 
 
-def at_least_float32(dtype: Any) -> Any:
+def at_least_float32(dtype: np.dtype) -> np.dtype:
     """The floating dtype, or float32 for a narrower one, since half precision is too coarse for coefficients.
 
     Works under strict promotion.
@@ -100,7 +103,7 @@ def at_least_float32(dtype: Any) -> Any:
     return dtype if jnp.finfo(dtype).bits >= 32 else jnp.dtype(jnp.float32)
 
 
-def zero_per_sample(x: jax.Array, dtype: Any) -> jax.Array:
+def zero_per_sample(x: jax.Array, dtype: DType) -> jax.Array:
     """Zeros (b,) for x (b, …), made from x: inside `shard_map` they vary over the mesh as x does."""
     return jnp.sum(jnp.zeros_like(x), axis=tuple(range(1, x.ndim))).astype(dtype)
 
@@ -113,7 +116,7 @@ def normal(keys: Keys, like: ArrayLike | jax.ShapeDtypeStruct) -> jax.Array:
     return jax.vmap(lambda key: jax.random.normal(key, like.shape[1:], like.dtype))(keys)
 
 
-def fold_in(keys: Keys, value: Any) -> Keys:
+def fold_in(keys: Keys, value: int | np.integer | ArrayLike) -> Keys:
     """Each of the keys (b,) folded with one value (), such as the number of a step."""
     return jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, value)
 

@@ -3,17 +3,17 @@
 import math
 import numbers
 from collections.abc import Iterable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gendiff.core import arrays
+from gendiff.core.arrays import ArrayLike, Numeric
 
 
 def in_range(
-    name: str, value: Any, low: float, high: float, *, open_low: bool = False, open_high: bool = False
+    name: str, value: Numeric, low: float, high: float, *, open_low: bool = False, open_high: bool = False
 ) -> None:
     """A concrete value lies between two bounds; NaN never does.
 
@@ -41,13 +41,13 @@ def in_range(
         raise ValueError(f"{name} = {_show(number)} is outside {bounds}")
 
 
-def finite(name: str, value: Any) -> None:
+def finite(name: str, value: Numeric) -> None:
     """Raise ValueError unless every entry of a concrete `value` is finite."""
     if arrays.is_concrete(value) and not np.all(np.isfinite(np.asarray(value))):
         raise ValueError(f"{name} is not finite: {_show(np.asarray(value))}")
 
 
-def integer(name: str, value: Any, low: int = 0, high: int | None = None) -> None:
+def integer(name: str, value: Numeric, low: int = 0, high: int | None = None) -> None:
     """A concrete integer lies between two bounds.
 
     Args:
@@ -73,7 +73,7 @@ def integer(name: str, value: Any, low: int = 0, high: int | None = None) -> Non
         raise ValueError(f"{name} = {int(value)} is outside [{low}, {'…' if high is None else high}]")
 
 
-def ids(name: str, values: Any, number: int, also: int | None = None) -> None:
+def ids(name: str, values: ArrayLike, number: int, also: int | None = None) -> None:
     """Concrete ids are integers from 0 … number − 1.
 
     Args:
@@ -95,7 +95,7 @@ def ids(name: str, values: Any, number: int, also: int | None = None) -> None:
             raise ValueError(f"{name} holds {unknown.flat[0]}, which is none of 0 … {number - 1}")
 
 
-def same_shape(first_name: str, first: Any, second_name: str, second: Any) -> None:
+def same_shape(first_name: str, first: Numeric, second_name: str, second: Numeric) -> None:
     """Raise ValueError with both shapes unless they are equal."""
     if np.shape(first) != np.shape(second):
         raise ValueError(
@@ -104,7 +104,7 @@ def same_shape(first_name: str, first: Any, second_name: str, second: Any) -> No
         )
 
 
-def floating(name: str, value: Any) -> None:
+def floating(name: str, value: object) -> None:
     """Raise TypeError unless `value` is a floating array: pixels are scaled before they come here."""
     dtype = getattr(value, "dtype", None)
     if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
@@ -114,7 +114,7 @@ def floating(name: str, value: Any) -> None:
         )
 
 
-def unscaled_pixels(name: str, value: Any) -> None:
+def unscaled_pixels(name: str, value: Numeric) -> None:
     """Raise ValueError for a concrete float array that still holds whole pixel values 0…255."""
     if not arrays.is_concrete(value) or np.size(value) == 0:
         return
@@ -126,7 +126,7 @@ def unscaled_pixels(name: str, value: Any) -> None:
         )
 
 
-def one_key(name: str, value: Any) -> None:
+def one_key(name: str, value: object) -> None:
     """Raise TypeError unless `value` is a typed random key, and ValueError unless it is exactly one."""
     if value is None:
         raise TypeError(f"{name} is None: pass jax.random.key(seed)")
@@ -136,9 +136,9 @@ def one_key(name: str, value: Any) -> None:
             f"{name} must be a typed key from jax.random.key(seed), got {dtype or type(value).__name__}; "
             "wrap a legacy key with jax.random.wrap_key_data"
         )
-    if value.shape != ():
+    if (shape := np.shape(value)) != ():
         raise ValueError(
-            f"{name} must be one key, got a batch of shape {value.shape}; samples get their own keys from `index`"
+            f"{name} must be one key, got a batch of shape {shape}; samples get their own keys from `index`"
         )
 
 

@@ -1,8 +1,7 @@
 """Records of the conditions beside the label: a text, an image size, a guidance scale, an end time, a hint."""
 
-from typing import Any
-
 from gendiff.core import records
+from gendiff.core.arrays import ArrayLike, Scalar
 
 NO_TEXT = False
 """The empty text: it takes the place of a `Text`, as NO_LABEL takes the place of a label.
@@ -23,9 +22,9 @@ class Text:
             others ignore it.
     """
 
-    tokens: Any
-    mask: Any
-    pooled: Any = None
+    tokens: ArrayLike
+    mask: ArrayLike
+    pooled: ArrayLike | None = None
 
 
 @records.record
@@ -45,10 +44,10 @@ class ImageSize:
         Podell et al., 2023, section 2.2 (from memory).
     """
 
-    original: Any
-    crop: Any
-    target: Any = None
-    score: Any = None
+    original: ArrayLike
+    crop: ArrayLike
+    target: ArrayLike | None = None
+    score: ArrayLike | None = None
 
 
 @records.record
@@ -65,7 +64,7 @@ class GuidanceScale:
         Meng et al., 2023, section 3.1 (from memory).
     """
 
-    scale: Any
+    scale: Scalar
 
 
 @records.record
@@ -82,7 +81,7 @@ class EndTime:
         Frans et al., 2024, section 3; Geng et al., 2025, section 4.1 (from memory).
     """
 
-    t: Any
+    t: Scalar
 
 
 @records.record
@@ -98,5 +97,5 @@ class Hint:
         Zhang et al., 2023, section 3 (from memory).
     """
 
-    image: Any
-    scale: Any = 1.0
+    image: ArrayLike
+    scale: Scalar = 1.0

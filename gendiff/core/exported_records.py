@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from typing import Any
 
 import jax.export
 
@@ -23,7 +22,7 @@ def register(record: type) -> None:
         return
     fields = [field.name for field in dataclasses.fields(record) if field.metadata.get("static")]
 
-    def write(values: tuple[Any, ...]) -> bytes:
+    def write(values: tuple[object, ...]) -> bytes:
         return json.dumps(
             [_plain(f"{record.__name__}.{name}", value) for name, value in zip(fields, values, strict=True)]
         ).encode()
@@ -39,11 +38,11 @@ def register(record: type) -> None:
         return
 
 
-def _read(stored: bytes) -> tuple[Any, ...]:
-    return _tuples(json.loads(bytes(stored)))
+def _read(stored: bytes) -> tuple[object, ...]:
+    return tuple(map(_tuples, json.loads(bytes(stored))))
 
 
-def _plain(name: str, value: Any) -> Any:
+def _plain(name: str, value: object) -> object:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, tuple):
@@ -54,5 +53,5 @@ def _plain(name: str, value: Any) -> Any:
     )
 
 
-def _tuples(value: Any) -> Any:
+def _tuples(value: object) -> object:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value

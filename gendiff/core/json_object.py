@@ -1,13 +1,17 @@
 """JSON files that hold one object, as configurations of models do."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gendiff.core.errors import DataError
 
+Config = Mapping[str, Any]  # values come from JSON: the reader of each setting checks its type
+"""Settings of a model or a run by name, as read from JSON."""
 
-def read(file: Path) -> dict[str, Any]:
+
+def read(file: Path) -> dict[str, Any]:  # of any JSON
     """Read the object of a file that is there.
 
     Raises:

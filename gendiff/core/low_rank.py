@@ -1,6 +1,6 @@
 """A change of a kernel as two small factors, for `networks.lora` and `weights.lora_files`."""
 
-from typing import Any
+import jax
 
 from gendiff.core.records import record
 
@@ -14,5 +14,5 @@ class LowRank:
         up: (r, out), called B.
     """
 
-    down: Any
-    up: Any
+    down: jax.Array
+    up: jax.Array

@@ -5,12 +5,12 @@
 
 import abc
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from gendiff.core.types import Params
+from gendiff.core.types import ArrayLike, DType, Params
 
 
 class PackedKernel(abc.ABC):
@@ -27,11 +27,11 @@ class PackedKernel(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def dtype(self) -> Any:
+    def dtype(self) -> np.dtype:
         """The floating dtype of the array it stands for, at least float32."""
 
     @abc.abstractmethod
-    def dense(self, dtype: Any) -> jax.Array:
+    def dense(self, dtype: DType) -> jax.Array:
         """Return the array it stands for, in a floating dtype."""
 
     def product(self, x: jax.Array, precision: str | None = None) -> jax.Array:
@@ -53,21 +53,22 @@ class PackedKernel(abc.ABC):
         return flat.reshape(*x.shape[:-1], self.shape[0])
 
 
-def is_packed(value: Any) -> bool:
+def is_packed(value: object) -> bool:
     """Whether it is a PackedKernel, as the `is_leaf` of `jax.tree.map` asks."""
     return isinstance(value, PackedKernel)
 
 
-def as_array(value: Any, dtype: Any) -> jax.Array:
+def as_array(value: ArrayLike | PackedKernel, dtype: DType) -> jax.Array:
     """An array or a packed kernel as an array of this dtype."""
     return value.dense(dtype) if isinstance(value, PackedKernel) else jnp.asarray(value, dtype)
 
 
-def size(value: Any) -> int:
+def size(value: ArrayLike | jax.ShapeDtypeStruct | PackedKernel) -> int:
     """How many numbers an array or a packed kernel stands for."""
     return math.prod(value.shape)
 
 
-def leaves(params: Params) -> list[Any]:
+def leaves(params: Params) -> list[ArrayLike | jax.ShapeDtypeStruct | PackedKernel]:
     """The arrays and the packed kernels of a tree, each kernel as one."""
-    return jax.tree.leaves(params, is_leaf=is_packed)
+    leaves: list[ArrayLike | jax.ShapeDtypeStruct | PackedKernel] = jax.tree.leaves(params, is_leaf=is_packed)
+    return leaves

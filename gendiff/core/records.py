@@ -3,7 +3,7 @@
 import dataclasses
 import operator
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, TypeGuard, TypeVar, dataclass_transform
 
 import jax
 
@@ -12,7 +12,7 @@ from gendiff.core import exported_records
 T = TypeVar("T")
 
 
-def static(**options: Any) -> Any:
+def static(**options: Any) -> Any:  # as `dataclasses.field`: what stands for a default has any type
     """A dataclass field that is part of the tree's structure, not a leaf: a function, a name or a setting.
 
     Args:
@@ -58,7 +58,7 @@ def record(cls: type[T]) -> type[T]:
     return frozen
 
 
-def replace(value: T, /, **changes: Any) -> T:
+def replace(value: T, /, **changes: object) -> T:
     """The record with some fields replaced, as by `dataclasses.replace`."""
     return dataclasses.replace(value, **changes)  # type: ignore[type-var]
 
@@ -73,19 +73,19 @@ def _register(cls: type, names: tuple[str, ...]) -> None:
     keys = [jax.tree_util.GetAttrKey(name) for name in names]
     leaves, structure = _reader(names), _reader(static_names)
 
-    def flatten(value: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    def flatten(value: object) -> tuple[tuple[object, ...], tuple[object, ...]]:
         return leaves(value), structure(value)
 
-    def flatten_with_keys(value: Any) -> tuple[tuple[tuple[Any, Any], ...], tuple[Any, ...]]:
+    def flatten_with_keys(value: object) -> tuple[tuple[tuple[object, object], ...], tuple[object, ...]]:
         return tuple(zip(keys, leaves(value), strict=True)), structure(value)
 
-    def unflatten(static_values: tuple[Any, ...], values: Iterable[Any]) -> Any:
+    def unflatten(static_values: tuple[object, ...], values: Iterable[object]) -> object:
         return cls(**dict(zip(names, values, strict=True)), **dict(zip(static_names, static_values, strict=True)))
 
     jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
 
 
-def _reader(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+def _reader(names: tuple[str, ...]) -> Callable[[object], tuple[object, ...]]:
     """A function that answers these attributes of a value, as a tuple."""
     if len(names) > 1:
         return operator.attrgetter(*names)
@@ -96,18 +96,18 @@ def _reader(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
 class Held:
     """A plain function as a pytree without leaves."""
 
-    function: Callable[..., Any] = static()
+    function: Callable[..., object] = static()
 
-    def __call__(self, *args: Any, **options: Any) -> Any:
+    def __call__(self, *args: object, **options: object) -> object:
         """What the function answers."""
         return self.function(*args, **options)
 
 
-def _held(value: Any) -> Any:
+def _held(value: object) -> object:
     if isinstance(value, tuple) and any(_is_plain_function(item) for item in value):
         return jax.tree.map(_held, value)
     return Held(value) if _is_plain_function(value) else value
 
 
-def _is_plain_function(value: Any) -> bool:
+def _is_plain_function(value: object) -> TypeGuard[Callable[..., object]]:
     return callable(value) and jax.tree_util.all_leaves([value])

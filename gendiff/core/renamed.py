@@ -3,9 +3,9 @@
 import functools
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+Function = TypeVar("Function", bound=Callable[..., object])
 
 
 def warn(old: str, new: str, what: str) -> None:
@@ -20,7 +20,7 @@ def warn(old: str, new: str, what: str) -> None:
     warnings.warn(message, DeprecationWarning, stacklevel=3)
 
 
-def renamed(module: str, names: Mapping[str, tuple[str, Any]]) -> Callable[[str], Any]:
+def renamed(module: str, names: Mapping[str, tuple[str, object]]) -> Callable[[str], object]:
     """A `__getattr__` for a module or a package whose names have changed.
 
     Args:
@@ -28,7 +28,7 @@ def renamed(module: str, names: Mapping[str, tuple[str, Any]]) -> Callable[[str]
         names: old name -> (new name as users write it, its value).
     """
 
-    def getattr_of_module(name: str) -> Any:
+    def getattr_of_module(name: str) -> object:
         if name not in names:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         new, value = names[name]
@@ -42,7 +42,7 @@ def renamed_function(old: str, function: Function) -> Function:
     """The function or method under its old name, which warns at each call."""
 
     @functools.wraps(function)
-    def warning(*args: Any, **options: Any) -> Any:
+    def warning(*args: object, **options: object) -> object:
         warn(old, function.__qualname__, "name")
         return function(*args, **options)
 
@@ -58,7 +58,7 @@ def renamed_keywords(**names: str) -> Callable[[Function], Function]:
 
     def decorator(function: Function) -> Function:
         @functools.wraps(function)
-        def accepting(*args: Any, **options: Any) -> Any:
+        def accepting(*args: object, **options: object) -> object:
             for old in set(names) & set(options):
                 warn(f"{function.__name__}: {old}=", f"{names[old]}=", "keyword")
                 options[names[old]] = options.pop(old)

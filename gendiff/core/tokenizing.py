@@ -1,19 +1,23 @@
 """Shared parts of tokenizers: the package, the file tokenizer.json, and the check of a text."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from gendiff.core import extras, json_object
 from gendiff.core.errors import DataError
+from gendiff.core.json_object import Config
+
+if TYPE_CHECKING:
+    import tokenizers
 
 NAME = "tokenizer.json"
 LONGEST = 8192
 """Characters of a prompt. Encoders of prompts read some hundreds."""
 
 
-def package(extra: str) -> Any:
+def package(extra: str) -> ModuleType:
     """The package `tokenizers`.
 
     Raises:
@@ -26,7 +30,7 @@ def package(extra: str) -> Any:
     return tokenizers
 
 
-def stored(file: Path) -> dict[str, Any]:
+def stored(file: Path) -> Config:
     """What a tokenizer.json holds.
 
     Raises:
@@ -37,14 +41,14 @@ def stored(file: Path) -> dict[str, Any]:
     return json_object.read(file)
 
 
-def opened(tokenizers: Any, file: Path, content: Mapping[str, Any]) -> Any:
+def opened(package: ModuleType, file: Path, content: Config) -> "tokenizers.Tokenizer":
     """The `tokenizers.Tokenizer` of what a tokenizer.json holds, without padding or truncation of its own.
 
     Raises:
         DataError: path first, for what the package does not read.
     """
     try:
-        tokenizer = tokenizers.Tokenizer.from_str(json.dumps(content))
+        tokenizer: tokenizers.Tokenizer = package.Tokenizer.from_str(json.dumps(content))
     except Exception as error:  # the library raises nothing narrower
         raise DataError(f"{file}: not a {NAME} that this version of tokenizers reads: {error}") from error
     tokenizer.no_truncation()
@@ -52,7 +56,7 @@ def opened(tokenizers: Any, file: Path, content: Mapping[str, Any]) -> Any:
     return tokenizer
 
 
-def checked(name: str, text: Any, longest: int | None = LONGEST) -> bytes:
+def checked(name: str, text: object, longest: int | None = LONGEST) -> bytes:
     """The text in UTF-8.
 
     Raises:

@@ -6,7 +6,7 @@ height, w width, c channels, s tokens (sequence). `*shape` is one sample's own a
 
 import abc
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -16,16 +16,16 @@ from jaxtyping import Array, Float, Int
 
 from gendiff.core import arrays, records
 from gendiff.core.arrays import ArrayLike as ArrayLike
+from gendiff.core.arrays import DType as DType
 from gendiff.core.arrays import Keys as Keys
 from gendiff.core.arrays import Numeric as Numeric
 from gendiff.core.arrays import Scalar as Scalar
+from gendiff.core.json_object import Config as Config
 
 NO_LABEL = -1
 """The label of no class: networks map it to their null class."""
 
 Count = int | np.integer | jax.Array
-DType = jax.typing.DTypeLike
-"""What names a dtype: jnp.float32, "float32" or a NumPy dtype."""
 PyTree = Any  # what a tree may be made of is open: JAX's functions take any, and no static type says it
 """A tree of arrays: an array, a record, or dicts, lists and tuples of trees."""
 Params = PyTree
@@ -35,8 +35,6 @@ Condition = PyTree
 Cache = PyTree
 """Keys and values of the tokens before, as a network's `cache` builds them. Also known as: KV cache."""
 Metrics = dict[str, jax.Array]
-Config = Mapping[str, Any]  # values come from JSON: the reader of each setting checks its type
-"""Settings of a model or a run by name, as read from JSON."""
 
 Loss = Callable[[Params, jax.Array, PyTree], tuple[jax.Array, Metrics]]
 """(params, key, batch) -> (scalar, metrics): the narrow waist between a chapter's objectives and training."""
@@ -94,8 +92,8 @@ class Level:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, index: Any) -> "Level":
-        return jax.tree.map(lambda field: field[index], self)
+    def __getitem__(self, index: Count | slice | np.ndarray | tuple[object, ...]) -> "Level":
+        return Level(self.t[index], self.alpha[index], self.sigma[index])
 
     @property
     def log_snr(self) -> Numeric:

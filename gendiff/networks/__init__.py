@@ -13,7 +13,7 @@ from gendiff.networks.blocks import mixture_of_experts, routing, transformer
 from gendiff.networks.blocks.mixture_of_experts import Experts
 from gendiff.networks.fast import feature_cache, tiles
 from gendiff.networks.fast.feature_cache import BlockChange, DeepFeatures
-from gendiff.networks.fast.frame_cache import FrameCache, frame_cache
+from gendiff.networks.fast.frame_cache import FrameCache
 from gendiff.networks.images import (
     autoencoder,
     controlnet,
@@ -32,7 +32,7 @@ from gendiff.networks.images.efficientnet_lite import EfficientNetLite
 from gendiff.networks.images.inception import Inception
 from gendiff.networks.images.projector import Projector
 from gendiff.networks.images.unet import UNet
-from gendiff.networks.images.video_transformer import VideoTransformer
+from gendiff.networks.images.video_transformer import VideoTransformer, frame_cache
 from gendiff.networks.images.vq_autoencoder import VQAutoencoder
 from gendiff.networks.inputs import control
 from gendiff.networks.inputs.control import Residuals

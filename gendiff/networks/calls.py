@@ -11,11 +11,12 @@ from typing import Any
 import flax.linen as nn
 import jax
 import numpy as np
+from flax.linen.module import InterceptorContext
 
-from gendiff.core.types import Params
+from gendiff.core.types import Config, Params, PyTree
 from gendiff.networks.module import pure
 
-Shapes = Any
+Shapes = Any  # nested to any depth, which no check of types at run time follows
 """The shape of an array; numbers, texts and None are themselves, and of anything else it is the type.
 
 A tuple or a list is a tuple of these.
@@ -38,12 +39,12 @@ class Call:
     path: str
     layer: type
     method: str
-    fields: dict[str, Any]
+    fields: Config
     arguments: dict[str, Shapes]
     output: Shapes
 
 
-def recorded(module: nn.Module, params: Params, *inputs: Any, method: str | None = None) -> list[Call]:
+def recorded(module: nn.Module, params: Params, *inputs: PyTree, method: str | None = None) -> list[Call]:
     """Return every call of a forward pass, those of private methods too, in the order in which they end.
 
     Args:
@@ -60,7 +61,12 @@ def recorded(module: nn.Module, params: Params, *inputs: Any, method: str | None
     calls: list[Call] = []
     open_calls: set[tuple[str, str]] = set()
 
-    def note(call: Callable[..., Any], arguments: Any, named: Any, context: Any) -> Any:
+    def note(
+        call: Callable[..., PyTree],
+        arguments: tuple[PyTree, ...],
+        named: dict[str, PyTree],
+        context: InterceptorContext,
+    ) -> PyTree:
         method = "/".join(context.module.path), context.method_name
         # a layer that is computed again in the backward pass calls its own method once more inside
         if method in open_calls:
@@ -80,7 +86,7 @@ def recorded(module: nn.Module, params: Params, *inputs: Any, method: str | None
     leaves, structure = jax.tree.flatten(inputs)
     arrays = {at: leaf for at, leaf in enumerate(leaves) if _is_array(leaf)}
 
-    def run(params: Params, arrays: dict[int, Any]) -> Any:
+    def run(params: Params, arrays: dict[int, PyTree]) -> PyTree:
         filled = [arrays.get(at, leaf) for at, leaf in enumerate(leaves)]
         return function(params, *jax.tree.unflatten(structure, filled))
 
@@ -89,11 +95,11 @@ def recorded(module: nn.Module, params: Params, *inputs: Any, method: str | None
     return calls
 
 
-def _is_array(value: Any) -> bool:
+def _is_array(value: object) -> bool:
     return isinstance(value, jax.Array | np.ndarray | np.generic | jax.ShapeDtypeStruct)
 
 
-def _shapes(value: Any) -> Shapes:
+def _shapes(value: PyTree) -> Shapes:
     if _is_array(value):
         return tuple(value.shape)
     if isinstance(value, tuple | list):

@@ -1,12 +1,11 @@
 """The output of a layer inside a network, beside the network's output: tokens to align, or features to inspect."""
 
 import dataclasses
-from typing import Any
 
 import flax.linen as nn
 import jax
 
-from gendiff.core.types import Params
+from gendiff.core.types import Params, PyTree
 from gendiff.networks.module import PureFunction, pure
 
 
@@ -22,16 +21,18 @@ class WithIntermediate(PureFunction):
 
     layer: str = ""
 
-    def _apply(self, params: Params, inputs: tuple[Any, ...], key: jax.Array | None) -> Any:
+    def _apply(self, params: Params, inputs: tuple[PyTree, ...], key: jax.Array | None) -> PyTree:
         def selected(module: nn.Module, method: str) -> bool:
             return method == "__call__" and "/".join(module.path) == self.layer
 
-        options: dict[str, Any] = {
-            "rngs": None if key is None else {"dropout": key},
-            "method": self.method,
-            "capture_intermediates": selected,
-        }
-        output, state = self.module.apply({"params": params}, *inputs, **options, mutable=["intermediates"])
+        output, state = self.module.apply(
+            {"params": params},
+            *inputs,
+            rngs=None if key is None else {"dropout": key},
+            method=self.method,
+            mutable=["intermediates"],
+            capture_intermediates=selected,
+        )
         answers = jax.tree.leaves(state)
         if not answers:
             known = ", ".join(sorted(params)[:8])

@@ -15,17 +15,17 @@ References:
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gendiff.core import checks, packed, trees
 from gendiff.core.low_rank import LowRank
 from gendiff.core.packed import PackedKernel
 from gendiff.core.records import record
 from gendiff.core.renamed import renamed
-from gendiff.core.types import Loss, Metrics, Params, Scalar
+from gendiff.core.types import ArrayLike, DType, Loss, Metrics, Params, PyTree, Scalar
 from gendiff.networks import fast
 
 Lora = Params
@@ -42,9 +42,9 @@ class AdaptedKernel(PackedKernel):
         scale: () by which their product is multiplied.
     """
 
-    base: Any
-    change: Any
-    scale: Any
+    base: jax.Array | PackedKernel
+    change: LowRank
+    scale: jax.Array
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -52,11 +52,11 @@ class AdaptedKernel(PackedKernel):
         return tuple(self.base.shape)
 
     @property
-    def dtype(self) -> Any:
+    def dtype(self) -> np.dtype:
         """That of the base, at least float32."""
         return jnp.promote_types(self.base.dtype, jnp.float32)
 
-    def dense(self, dtype: Any) -> jax.Array:
+    def dense(self, dtype: DType) -> jax.Array:
         """Return base + scale · A B."""
         return packed.as_array(self.base, dtype) + _product(self.change, self.scale, self.shape).astype(dtype)
 
@@ -77,7 +77,7 @@ class AdaptedKernel(PackedKernel):
         y = fast.product_with_rows(fast.product_of_rows(x, self._up(x).T, precision), self._down(x), precision)
         return fast.product_with_rows(x, self._base(x), precision) + y
 
-    def _base(self, x: jax.Array) -> Any:
+    def _base(self, x: jax.Array) -> jax.Array | PackedKernel:
         return self.base if isinstance(self.base, PackedKernel) else self.base.astype(x.dtype)
 
     def _down(self, x: jax.Array) -> jax.Array:
@@ -143,7 +143,7 @@ def merge(params: Params, lora: Lora, scale: Scalar = 1.0) -> Params:
     Packed kernels become float32 arrays. Arguments and errors are those of `unmerged`.
     """
 
-    def add(base: Any, change: LowRank) -> jax.Array:
+    def add(base: ArrayLike | PackedKernel, change: LowRank) -> jax.Array:
         product = _product(change, scale, base.shape)
         dense = packed.as_array(base, jnp.promote_types(base.dtype, product.dtype))
         return (dense + product).astype(base.dtype)
@@ -164,7 +164,7 @@ def loss(full_loss: Loss, params: Params, scale: Scalar = 1.0) -> Loss:
         scale: as for `unmerged`.
     """
 
-    def of_lora(tree: Lora, key: jax.Array, batch: Any) -> tuple[jax.Array, Metrics]:
+    def of_lora(tree: Lora, key: jax.Array, batch: PyTree) -> tuple[jax.Array, Metrics]:
         return full_loss(unmerged(params, tree, scale), key, batch)
 
     return of_lora
@@ -177,7 +177,7 @@ def _product(change: LowRank, scale: Scalar, shape: tuple[int, ...]) -> jax.Arra
     )
 
 
-def _joined(params: Any, lora: Any, join: Callable[[Any, LowRank], Any], path: str = "") -> Any:
+def _joined(params: Params, lora: Lora, join: Callable[[PyTree, LowRank], PyTree], path: str = "") -> Params:
     if isinstance(lora, LowRank):
         return join(params, lora)
     unknown = sorted(set(lora) - set(params)) if isinstance(params, Mapping) else sorted(lora)

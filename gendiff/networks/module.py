@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -10,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from gendiff.core import checks, explicit_axes, packed
-from gendiff.core.types import Params
+from gendiff.core.types import Params, PyTree
 from gendiff.networks.layers import initializers
 
 
-def init(module: nn.Module, key: jax.Array, *example: Any) -> Params:
+def init(module: nn.Module, key: jax.Array, *example: PyTree) -> Params:
     """Draw fresh float32 parameters, a plain nested dict.
 
     Args:
@@ -54,7 +53,7 @@ class PureFunction:
         """Whether it has forward-mode derivatives (`jax.jvp`): not with the field `convolution` as "fast_backward"."""
         return getattr(self.module, "convolution", "direct") != "fast_backward"
 
-    def __call__(self, params: Params, *inputs: Any, key: jax.Array | None = None) -> Any:
+    def __call__(self, params: Params, *inputs: PyTree, key: jax.Array | None = None) -> PyTree:
         """Call the module.
 
         Args:
@@ -66,14 +65,14 @@ class PureFunction:
         flags = {at: value for at, value in enumerate(inputs) if isinstance(value, bool)}
         data = tuple(None if at in flags else value for at, value in enumerate(inputs))
 
-        def apply(params: Params, data: tuple[Any, ...], key: jax.Array | None) -> Any:
+        def apply(params: Params, data: tuple[PyTree, ...], key: jax.Array | None) -> PyTree:
             return self._apply(params, tuple(flags.get(at, value) for at, value in enumerate(data)), key)
 
         return explicit_axes.as_auto(
             apply, (params, data, key), lambda mesh: explicit_axes.by_sample(jax.tree.leaves(inputs)[0], mesh)
         )
 
-    def _apply(self, params: Params, inputs: tuple[Any, ...], key: jax.Array | None) -> Any:
+    def _apply(self, params: Params, inputs: tuple[PyTree, ...], key: jax.Array | None) -> PyTree:
         rngs = None if key is None else {"dropout": key}
         return self.module.apply({"params": params}, *inputs, rngs=rngs, method=self.method)
 
@@ -103,7 +102,7 @@ def count(params: Params) -> int:
 
 
 @functools.partial(jax.jit, static_argnums=0)  # compiled, the forward pass is dead code: only the initialisers run
-def _create(module: nn.Module, key: jax.Array, *example: Any) -> Params:
+def _create(module: nn.Module, key: jax.Array, *example: PyTree) -> Params:
     flax_key, draw_key = jax.random.split(key)
     variables = explicit_axes.as_auto(module.init, (flax_key, *example), explicit_axes.replicated)
     state = sorted(set(variables) - {"params"})
@@ -115,7 +114,7 @@ def _create(module: nn.Module, key: jax.Array, *example: Any) -> Params:
     return initializers.fill(draw_key, variables.get("params", {}))
 
 
-def _of_its_shape(leaf: Any) -> Any:
+def _of_its_shape(leaf: PyTree) -> PyTree:
     # the values are of no use, and the devices of an example must not become those of the parameters
     dtype = getattr(leaf, "dtype", None)
     return leaf if dtype is None or jnp.issubdtype(dtype, jax.dtypes.extended) else np.zeros(leaf.shape, dtype)

@@ -6,14 +6,13 @@ the whole batch (see minibatch.py).
 """
 
 import abc
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from gendiff.core import checks, packed
-from gendiff.core.types import ArrayLike
+from gendiff.core.types import ArrayLike, DType
 from gendiff.networks.adversarial import minibatch
 from gendiff.networks.adversarial.pyramid import FIRST, GAIN, DCGANPyramid, Pyramid, checked_classes, leaky
 from gendiff.networks.layers import Compute, dense, dtype_of, image_inputs, initializers, parameter
@@ -75,7 +74,7 @@ class DenseCritic(nn.Module):
     depth: int = 3
     features: str = "none"
     num_classes: int | None = None
-    dtype: Any = None
+    dtype: DType | None = None
     precision: str | None = None
 
     @nn.compact

@@ -3,14 +3,12 @@
 Isola et al., 2017.
 """
 
-from typing import Any
-
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gendiff.core import checks
-from gendiff.core.types import ArrayLike
+from gendiff.core.types import ArrayLike, DType
 from gendiff.networks import fast
 from gendiff.networks.layers import Compute, GroupNorm, dtype_of, image_inputs
 from gendiff.networks.layers.convolution import Convolution
@@ -75,7 +73,7 @@ class PatchDiscriminator(nn.Module):
     channels: tuple[int, ...] = (64, 128, 256, 512)
     in_channels: int = 3
     groups: int | None = 32
-    dtype: Any = None
+    dtype: DType | None = None
     precision: str | None = None
     convolution: str = "direct"
     remat: bool | str = False
@@ -83,7 +81,7 @@ class PatchDiscriminator(nn.Module):
     @property
     def factor(self) -> int:
         """How many pixels lie between two neighbouring answers."""
-        return 2 ** (len(self.channels) - 1)
+        return 1 << len(self.channels) - 1
 
     @property
     def receptive_field(self) -> int:
@@ -124,7 +122,7 @@ class PatchDiscriminator(nn.Module):
             )(y)
         return Convolution(1, SIZE, compute=compute, padding=PADDING, name="output")(y)[..., 0].astype(x.dtype)
 
-    def _check(self, x: Any) -> None:
+    def _check(self, x: ArrayLike) -> None:
         if not self.channels:
             raise ValueError("channels = () has no level: give the channels of each, the finest first")
         for features in self.channels:

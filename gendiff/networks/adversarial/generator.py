@@ -7,14 +7,13 @@ label.
 """
 
 import abc
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from gendiff.core import checks, packed
-from gendiff.core.types import ArrayLike
+from gendiff.core.types import ArrayLike, DType
 from gendiff.networks.adversarial.pyramid import FIRST, DCGANPyramid, Pyramid, checked_classes
 from gendiff.networks.layers import Compute, RMSNorm, dense, dtype_of, image_inputs, initializers, parameter
 from gendiff.networks.layers.convolution import Convolution
@@ -64,7 +63,7 @@ class DenseGenerator(nn.Module):
     depth: int = 3
     out: int = 2
     num_classes: int | None = None
-    dtype: Any = None
+    dtype: DType | None = None
     precision: str | None = None
 
     @nn.compact

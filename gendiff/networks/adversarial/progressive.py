@@ -6,8 +6,6 @@ the generator gives the pictures of the stage before, each pixel repeated to 2 Ã
 the stage before judges the means of their squares of 2 Ã— 2 pixels.
 """
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -15,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Shaped
 
 from gendiff.core import arrays, checks
-from gendiff.core.types import ArrayLike
+from gendiff.core.types import ArrayLike, PyTree
 from gendiff.networks.adversarial.critic import CriticHead
 from gendiff.networks.adversarial.generator import LabelledNoise
 from gendiff.networks.adversarial.pyramid import FIRST, GAIN, Pyramid, checked_classes, leaky
@@ -78,7 +76,7 @@ class ProgressivePyramid(Pyramid):
 
     def _conditions(self, condition: tuple[Condition, ...], x: jax.Array) -> tuple[jax.Array | None, jax.Array | None]:
         """Label and weight; the weight is None where the stage is all there is."""
-        by_kind: dict[str, Any] = {}
+        by_kind: dict[str, PyTree] = {}
         for value in condition:
             if value is None:
                 continue

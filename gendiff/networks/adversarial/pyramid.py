@@ -1,12 +1,11 @@
 """What the generators and critics of pictures share: square maps from 4 × 4 pixels up to a power of two."""
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 from jaxtyping import Array, Shaped
 
 from gendiff.core import checks
+from gendiff.core.types import ArrayLike, DType
 from gendiff.networks.adversarial.discriminator import SLOPE
 from gendiff.networks.layers import Compute, dtype_of, image_inputs
 from gendiff.networks.layers.embeddings import Label, checked_label
@@ -45,7 +44,7 @@ class Pyramid(nn.Module):
     widest: int = 512
     image_channels: int = 3
     num_classes: int | None = None
-    dtype: Any = None
+    dtype: DType | None = None
     precision: str | None = None
     convolution: str = "direct"
 
@@ -62,7 +61,7 @@ class Pyramid(nn.Module):
         """Channels of the maps with this many pixels per side."""
         return min(self.width * self.finest // side, self.widest)
 
-    def _compute(self, x: Any) -> Compute:
+    def _compute(self, x: ArrayLike) -> Compute:
         return Compute(dtype_of(self.dtype, x), self.precision, self.convolution)
 
     def _check(self) -> None:

@@ -1,17 +1,16 @@
 """The transformer layer of latent diffusion: how a U-Net reads text."""
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 from jaxtyping import Array, Bool, Float
 
 from gendiff.core import checks
+from gendiff.core.types import Config
 from gendiff.networks import fast
 from gendiff.networks.blocks.transformer import TransformerBlock
 from gendiff.networks.layers import Compute, GroupNorm, dense
 
-DESIGNS: dict[str, dict[str, Any]] = {
+DESIGNS: dict[str, Config] = {
     "plain": {},
     "stable_diffusion": {"activation": "gelu", "gated": True, "qkv_bias": False, "epsilon": 1e-5, "mlp_epsilon": 1e-5},
 }

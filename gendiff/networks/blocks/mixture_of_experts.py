@@ -2,7 +2,6 @@
 
 import dataclasses
 from fractions import Fraction
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -129,17 +128,18 @@ class MixtureOfExperts(nn.Module):
         ]
         if self.compute.late:
             x, layers = fast.computed_once(x, layers)
-        layers = [{name: packed.as_array(leaf, self.compute.dtype) for name, leaf in layer.items()} for layer in layers]
+        dtype = self.compute.dtype
+        unpacked = [{name: packed.as_array(leaf, dtype) for name, leaf in layer.items()} for layer in layers]
         if self.experts.router == "expert_choice":
             routing, source, filled = expert_choice(logits, present, self.experts)
-            return self._in_rooms(x, routing, source, filled, layers), routing
+            return self._in_rooms(x, routing, source, filled, unpacked), routing
         routing, ids = token_choice(logits, present, self.experts, balance)
         if self.experts.capacity_factor is None:
-            return self._in_groups(x, routing, ids, layers), routing
-        return self._in_rooms(x, routing, *_rooms(routing, self.experts), layers), routing
+            return self._in_groups(x, routing, ids, unpacked), routing
+        return self._in_rooms(x, routing, *_rooms(routing, self.experts), unpacked), routing
 
     def _in_rooms(
-        self, x: jax.Array, routing: Routing, source: jax.Array, filled: jax.Array, layers: list[Any]
+        self, x: jax.Array, routing: Routing, source: jax.Array, filled: jax.Array, layers: list[dict[str, jax.Array]]
     ) -> jax.Array:
         """Each expert's room for each text, (b, e, c), holds the tokens `source` where it is `filled`."""
         rows = jnp.where(filled[..., None], jax.vmap(lambda text, places: text[places])(x, source), 0)
@@ -153,7 +153,9 @@ class MixtureOfExperts(nn.Module):
         y = y * jnp.where(filled, weights, 0).astype(y.dtype)[..., None]
         return jax.vmap(lambda y, places: jnp.zeros(x.shape[1:], y.dtype).at[places].add(y))(y, source)
 
-    def _in_groups(self, x: jax.Array, routing: Routing, ids: jax.Array, layers: list[Any]) -> jax.Array:
+    def _in_groups(
+        self, x: jax.Array, routing: Routing, ids: jax.Array, layers: list[dict[str, jax.Array]]
+    ) -> jax.Array:
         """Sort the choices (b, s, k) of all texts by expert, padding last. Each expert gets its part of the rows."""
         last = self.experts.number - 1
         flat = jnp.where(routing.given[..., None], ids, last + 1).reshape(-1)
@@ -195,7 +197,7 @@ class ExpertLayer(nn.Module):
     bias: bool
 
     @nn.compact
-    def __call__(self, inputs: int) -> dict[str, Any]:
+    def __call__(self, inputs: int) -> dict[str, jax.Array | packed.PackedKernel]:
         """Return them by name.
 
         Each expert starts as a single layer does: the number of experts is none of its inputs.

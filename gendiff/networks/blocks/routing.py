@@ -1,7 +1,7 @@
 """Routing of a mixture of experts: losses and measures of load balance, and an update without a loss."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -159,7 +159,7 @@ def _mean(routing: Routing, function: Callable[[Routing], jax.Array]) -> jax.Arr
     return jnp.sum(jnp.where(present, values, 0), (0, 1)) / jnp.maximum(jnp.sum(routing.given), 1)
 
 
-def _counts(chosen: jax.Array) -> Any:
+def _counts(chosen: jax.Array) -> jax.Array:
     """How many tokens each expert got, as numbers with a fraction."""
     return jnp.sum(chosen, (0, 1), dtype=jnp.int32).astype(jnp.float32)
 

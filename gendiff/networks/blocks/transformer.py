@@ -4,7 +4,7 @@ Positions, mask, condition, cache and context are optional.
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import flax.linen as nn
 import jax
@@ -13,9 +13,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from gendiff.core import checks
-from gendiff.core.types import ArrayLike
+from gendiff.core.types import ArrayLike, PyTree
 from gendiff.networks import fast
 from gendiff.networks.blocks.mixture_of_experts import Experts, MixtureOfExperts
+from gendiff.networks.blocks.routing import Routing
 from gendiff.networks.layers import ACTIVATIONS, NORMS, Compute, dense, per_token
 from gendiff.networks.layers.attention import attend
 from gendiff.networks.layers.axial import Axial
@@ -63,7 +64,7 @@ class LayerCache(Protocol):
 
     def updated(
         self, key: Float[Array, "b s heads size"], value: Float[Array, "b s heads size"], positions: Int[Array, "b s"]
-    ) -> tuple[Any, jax.Array, jax.Array, jax.Array]:
+    ) -> tuple["LayerCache", jax.Array, jax.Array, jax.Array]:
         """Write tokens, but those at negative positions, and return all that is there.
 
         Tokens of a call stand at positions that follow one another, or all at the last of these, as the patches of a
@@ -154,7 +155,7 @@ class TransformerBlock(nn.Module):
         context: Float[Array, "b m c"] | None = None,
         context_mask: Bool[ArrayLike, "b m"] | None = None,
         score_bias: Float[Array, "#b heads #s k"] | None = None,
-    ) -> tuple[Any, ...]:
+    ) -> tuple[PyTree, ...]:
         """Return (x, cache): streams where x is streams, and the cache with the tokens of this call in it.
 
         With experts, also a `Routing`.
@@ -197,7 +198,7 @@ class TransformerBlock(nn.Module):
             self._heads(name, i < answering, stream, *change[:2])
             for i, (name, stream, change) in enumerate(zip(names, streams, changes, strict=True))
         ]
-        query, key, value = (_joined([part[at] for part in parts if part[at] is not None]) for at in range(3))
+        query, key, value = (_joined([part[at] for part in parts if len(part) >= -at]) for at in (-3, -2, -1))
         mixed, cache = self._attended(query, key, value, positions, mask, cache, score_bias)
         results, routing = [], None
         for name, stream, change, y in zip(names, streams, changes, _parted(mixed, streams[:answering]), strict=False):
@@ -221,7 +222,13 @@ class TransformerBlock(nn.Module):
         return (answer, cache) if self.experts is None else (answer, cache, routing)
 
     def _checked(
-        self, streams: tuple[Any, ...], condition: Any, positions: Any, mask: Any, cache: Any, score_bias: Any
+        self,
+        streams: tuple[jax.Array, ...],
+        condition: jax.Array | None,
+        positions: ArrayLike | None,
+        mask: ArrayLike | Seen | None,
+        cache: LayerCache | None,
+        score_bias: jax.Array | None,
     ) -> int:
         """Return how many streams answer."""
         checks.choice("activation", self.activation, ACTIVATIONS)
@@ -268,7 +275,7 @@ class TransformerBlock(nn.Module):
         checks.integer("answers", self.answers, 1, len(streams))
         return self.answers
 
-    def _check_parallel(self, x: Any, context: Any) -> None:
+    def _check_parallel(self, x: jax.Array | tuple[jax.Array, ...], context: jax.Array | None) -> None:
         others = {
             "streams": isinstance(x, tuple),
             "a context": context is not None,
@@ -287,10 +294,11 @@ class TransformerBlock(nn.Module):
             return 2  # it is normalised, shifted and scaled to be looked at
         return 9 if self.own_attention and not stream else 6
 
-    def _modulation(self, stream: str, number: int, width: int, condition: jax.Array | None) -> list[Any]:
+    def _modulation(self, stream: str, number: int, width: int, condition: jax.Array | None) -> list[jax.Array | None]:
         if condition is None:
             return [None] * number
-        return jnp.split(dense(number * width, self.compute, f"{stream}modulation", zero=True)(condition), number, -1)
+        change = dense(number * width, self.compute, f"{stream}modulation", zero=True)(condition)
+        return list(jnp.split(change, number, -1))
 
     @property
     def _shared_heads(self) -> int:
@@ -303,29 +311,38 @@ class TransformerBlock(nn.Module):
     def _size(self, x: jax.Array) -> int:
         return x.shape[-1] // self.heads if self.head_size is None else self.head_size
 
-    def _heads(self, stream: str, answers: bool, x: jax.Array, shift: Any, scale: Any) -> list[Any]:
+    def _heads(
+        self, stream: str, answers: bool, x: jax.Array, shift: jax.Array | None, scale: jax.Array | None
+    ) -> list[jax.Array]:
         """Query, key and value, each (b, s, heads, size); no query for a stream that does not answer."""
         features = sum(self._counts(answers)) * self._size(x)
         y = fast.recomputed(TransformerBlock._projected, (1, 2, 3))(self, stream, answers, features, x, scale, shift)
         return self._split(stream, answers, y)
 
-    def _split(self, stream: str, answers: bool, y: jax.Array) -> list[Any]:
+    def _split(self, stream: str, answers: bool, y: jax.Array) -> list[jax.Array]:
         """One linear layer's output as query, key and value, the first two normalised with `norm_heads`."""
         counts = self._counts(answers)
         parts = jnp.split(y.reshape(*y.shape[:2], sum(counts), -1), np.cumsum(counts)[:-1], 2)
         if self.norm_heads:
             for at, name in enumerate(("query", "key")[0 if answers else 1 :]):
                 parts[at] = NORMS["rms"](self.compute, self.epsilon, name=f"{stream}norm_{name}")(parts[at])
-        return [None] * (3 - len(counts)) + parts
+        return parts
 
     def _attended(
-        self, query: jax.Array, key: jax.Array, value: jax.Array, positions: Any, mask: Any, cache: Any, score_bias: Any
-    ) -> tuple[jax.Array, Any]:
+        self,
+        query: jax.Array,
+        key: jax.Array,
+        value: jax.Array,
+        positions: ArrayLike | None,
+        mask: ArrayLike | Seen | None,
+        cache: LayerCache | None,
+        score_bias: jax.Array | None,
+    ) -> tuple[jax.Array, LayerCache | None]:
         """The output of attention, (b, s, heads, size), and the cache."""
         if positions is not None and self.rotary is not None:
             query = rotate(query, positions[:, : query.shape[1]], self.rotary)
             key = rotate(key, positions, self.rotary)
-        how, visible = self.compute, mask
+        how, visible = self.compute, None if callable(mask) else mask
         if self.axial is not None:
             parts = (self.axial.split(tokens) for tokens in (query, key, value))
             return self.axial.together(
@@ -340,7 +357,7 @@ class TransformerBlock(nn.Module):
             query, key, value, visible, bias=score_bias, implementation=how.attention, precision=how.precision
         ), cache
 
-    def _own_attention(self, x: jax.Array, change: list[Any], positions: Any) -> jax.Array:
+    def _own_attention(self, x: jax.Array, change: list[jax.Array | None], positions: ArrayLike | None) -> jax.Array:
         """What the tokens of x see in x alone."""
         shift, scale, gate = change
         at = None if positions is None else positions[:, : x.shape[1]]
@@ -350,8 +367,14 @@ class TransformerBlock(nn.Module):
         return _gated(y, gate)
 
     def _in_parallel(
-        self, x: jax.Array, condition: Any, positions: Any, mask: Any, cache: Any, score_bias: Any
-    ) -> tuple[jax.Array, Any]:
+        self,
+        x: jax.Array,
+        condition: jax.Array | None,
+        positions: ArrayLike | None,
+        mask: ArrayLike | Seen | None,
+        cache: LayerCache | None,
+        score_bias: jax.Array | None,
+    ) -> tuple[jax.Array, LayerCache | None]:
         """Attention and MLP of one norm, narrowed by one linear layer."""
         shift, scale, gate = self._modulation("", 3, x.shape[-1], condition)
         projected, wide = fast.recomputed(TransformerBlock._both_projected)(self, x, scale, shift)
@@ -380,7 +403,7 @@ class TransformerBlock(nn.Module):
         layer = dense(features, self.compute, f"{stream}{'qkv' if answers else 'key_value'}", bias=self._qkv_biased)
         return layer(self._before(f"{stream}norm_0", x, scale, shift))
 
-    def _cross_attention(self, stream: str, x: jax.Array, context: jax.Array, mask: Any) -> jax.Array:
+    def _cross_attention(self, stream: str, x: jax.Array, context: jax.Array, mask: ArrayLike | None) -> jax.Array:
         """Cross-attention: what the tokens of x see in the context."""
         split = (*x.shape[:1], -1, self.heads, x.shape[-1] // self.heads)
         query = fast.recomputed(TransformerBlock._cross_query, (1,))(self, stream, x)
@@ -415,7 +438,7 @@ class TransformerBlock(nn.Module):
     def _inner(self, x: jax.Array) -> int:
         return self.expansion * x.shape[-1] if self.mlp_width is None else self.mlp_width
 
-    def _routed(self, experts: Experts, x: jax.Array, present: jax.Array | None) -> tuple[jax.Array, Any]:
+    def _routed(self, experts: Experts, x: jax.Array, present: jax.Array | None) -> tuple[jax.Array, Routing]:
         layer = MixtureOfExperts(
             experts, self._inner(x), self.compute, self.activation, self.gated, self._mlp_biased, name="experts"
         )

@@ -5,7 +5,6 @@ A chunk stays in the processor's cache. Every function here equals the plain for
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.export
@@ -13,6 +12,7 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
 from gendiff.core import arrays
+from gendiff.core.types import PyTree
 
 FEW = 8
 """Keys per query from which attention is that of few queries, such as the newest token's to all that is cached."""
@@ -39,7 +39,7 @@ def heads_first_attention(
     """
     query, key, value = (array.transpose(0, 2, 1, 3) for array in (query, key, value))
     # the weights are as many as pairs of tokens: the backward pass computes them again rather than keep them
-    mixed = jax.checkpoint(_formula(query, key, precision))(query, key, value, mask, bias)
+    mixed: jax.Array = jax.checkpoint(_formula(query, key, precision))(query, key, value, mask, bias)
     return mixed.transpose(0, 2, 1, 3)
 
 
@@ -95,7 +95,8 @@ def one_query_attention(query: jax.Array, key: jax.Array, value: jax.Array, mask
         )
         return (summed / total if mask is None else arrays.safe_divide(summed, total)).astype(value.dtype)
 
-    return jax.checkpoint(mixed)(query, key, value, mask).reshape(query.shape)
+    result: jax.Array = jax.checkpoint(mixed)(query, key, value, mask)
+    return result.reshape(query.shape)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -113,7 +114,7 @@ def _chunked(
 
 @_chunked.defjvp
 def _chunked_tangent(
-    precision: str | None, primals: tuple[Any, ...], tangents: tuple[Any, ...]
+    precision: str | None, primals: tuple[PyTree, ...], tangents: tuple[PyTree, ...]
 ) -> tuple[jax.Array, jax.Array]:
     # the rule is the derivative of the same formula in chunks, so that it has all further derivatives too
     policy = jax.checkpoint_policies.save_only_these_names(_MIXED)
@@ -140,9 +141,9 @@ def chunk_sizes(samples: int, heads: int, queries: int, keys: int) -> tuple[int,
     return _divisor(samples, CHUNK // (heads * queries * keys)) if some_heads == heads else 1, some_heads, some_queries
 
 
-def _known(samples: Any) -> int:
+def _known(samples: object) -> int:
     """The number of samples, 1 where a program is exported for any number."""
-    return 1 if jax.export.is_symbolic_dim(samples) else samples
+    return samples if isinstance(samples, int) else 1
 
 
 def _divisor(length: int, most: int) -> int:

@@ -5,12 +5,11 @@ among the conditions. The network then answers (output, the record), and not the
 everything is computed, and the answer holds what is kept. With them, what they stand for is not computed.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from gendiff.core import checks, records
+from gendiff.core.types import ArrayLike, DType, PyTree
 
 
 @records.record
@@ -29,7 +28,7 @@ class DeepFeatures:
     """
 
     shallow: int = records.static(default=1)
-    features: Any = None
+    features: ArrayLike | None = None
 
     def checked(self, blocks: int) -> "DeepFeatures":
         """Return itself, if a U-Net with this many blocks on the way up can keep it, and raise ValueError otherwise."""
@@ -40,7 +39,7 @@ class DeepFeatures:
         """Return it with these features (b, h, w, c)."""
         return DeepFeatures(self.shallow, y)
 
-    def features_like(self, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    def features_like(self, shape: tuple[int, ...], dtype: DType) -> jax.Array:
         """Return the features (b, h, w, c), whose batch and size must be those of `shape`."""
         features = jnp.asarray(self.features)
         if features.ndim != 4 or features.shape[:3] != shape[:3]:
@@ -68,7 +67,7 @@ class BlockChange:
 
     first: int = records.static()
     last: int = records.static()
-    change: Any = None
+    change: PyTree = None
 
     def checked(self, blocks: int) -> "BlockChange":
         """Return itself, if a DiT with this many blocks has these, and raise ValueError otherwise."""
@@ -76,11 +75,11 @@ class BlockChange:
         checks.integer("last", self.last, self.first, blocks - 1)
         return self
 
-    def with_change(self, before: Any, after: Any) -> "BlockChange":
+    def with_change(self, before: PyTree, after: PyTree) -> "BlockChange":
         """Return it with the change from the tokens before the first block to those after the last one."""
         return BlockChange(self.first, self.last, jax.tree.map(jnp.subtract, after, before))
 
-    def added(self, before: Any) -> Any:
+    def added(self, before: PyTree) -> PyTree:
         """Return the tokens after the last block.
 
         Raises:

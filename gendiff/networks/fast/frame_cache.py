@@ -3,14 +3,13 @@
 With it the cost of one more frame does not grow with their number. Also known as: KV cache.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from gendiff.core import checks, records
+from gendiff.core.types import ArrayLike
 
 
 @records.record
@@ -22,8 +21,8 @@ class FrameLayer:
         value: (b, slots, tokens of a frame, heads, size).
     """
 
-    key: Any
-    value: Any
+    key: jax.Array
+    value: jax.Array
 
     def updated(
         self, key: Float[Array, "b s heads size"], value: Float[Array, "b s heads size"], positions: Int[Array, "b s"]
@@ -66,9 +65,11 @@ class FrameLayer:
         places = (
             first[:, None] + jnp.arange(frames.shape[1] - remaining, frames.shape[1], dtype=first.dtype)[None]
         ) % slots
-        return jax.vmap(lambda row, fresh, at: row.at[at].set(fresh, unique_indices=True))(
-            old, frames[:, -remaining:], places
-        )
+
+        def write(row: Array, fresh: Array, at: Array) -> Array:
+            return row.at[at].set(fresh, unique_indices=True)
+
+        return jax.vmap(write)(old, frames[:, -remaining:], places)
 
 
 @records.record
@@ -83,8 +84,8 @@ class FrameCache:
         number: (b,) of the next frame: how many there were.
     """
 
-    layers: tuple[Any, ...]
-    number: Any
+    layers: tuple[FrameLayer, ...]
+    number: ArrayLike
 
     @property
     def slots(self) -> int:
@@ -118,39 +119,6 @@ class FrameCache:
         checks.in_range("the number of earlier frames", self.number, 0.0, float(self.slots))
         return jnp.where(number <= self.slots, number, -1)
 
-    def advanced(self, layers: tuple[Any, ...], frames: int) -> "FrameCache":
+    def advanced(self, layers: tuple[FrameLayer, ...], frames: int) -> "FrameCache":
         """Return the cache with these layers, some frames longer."""
         return FrameCache(layers, jnp.asarray(self.number) + frames)
-
-
-def frame_cache(network: Any, batch: int, frames: int, height: int, width: int, dtype: Any = jnp.float32) -> FrameCache:
-    """A cache without any frame so far.
-
-    It takes 2 · depth · batch · slots · tokens of a frame · width numbers. With a window it has window − block slots,
-    or `frames` if these are fewer, and may follow clips of any length; without one it has `frames` slots.
-
-    Args:
-        network: a `VideoTransformer` with attention = "causal".
-        batch: number of clips.
-        frames: the largest number of earlier frames. A clip may be longer by its last block, which nothing looks back
-            at.
-        height: of a frame, in pixels.
-        width: of a frame, in pixels.
-        dtype: of keys and values.
-
-    Raises:
-        ValueError: for a network whose frames see later ones, numbers below 1, and sides that the patch does not
-            divide.
-    """
-    if network.attention != "causal":
-        raise ValueError(
-            f"attention = {network.attention!r} lets frames see later ones: a cache is for attention = 'causal'"
-        )
-    for name, value in (("batch", batch), ("frames", frames), ("height", height), ("width", width)):
-        checks.integer(name, value, 1)
-    if height % network.patch or width % network.patch:
-        raise ValueError(f"height and width, {height} and {width}, must be multiples of {network.patch} (patch)")
-    slots = frames if network.window is None else min(frames, network.window - network.block)
-    tokens = (height // network.patch) * (width // network.patch)
-    empty = jnp.zeros((batch, slots, tokens, network.heads, network.width // network.heads), dtype)
-    return FrameCache(tuple(FrameLayer(empty, empty) for _ in range(network.depth)), jnp.zeros(batch, jnp.int32))

@@ -63,7 +63,8 @@ def product_of_groups(rows: jax.Array, kernels: jax.Array, sizes: jax.Array, pre
     def blocked(rows: jax.Array, kernels: jax.Array, sizes: jax.Array) -> jax.Array:
         return product_of_blocks(rows, kernels, sizes, precision)
 
-    return jax.lax.platform_dependent(rows, kernels, sizes, cpu=blocked, default=ragged)
+    y: jax.Array = jax.lax.platform_dependent(rows, kernels, sizes, cpu=blocked, default=ragged)
+    return y
 
 
 def product_of_blocks(rows: jax.Array, kernels: jax.Array, sizes: jax.Array, precision: str | None = None) -> jax.Array:

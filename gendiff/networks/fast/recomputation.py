@@ -5,18 +5,21 @@ many times.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, TypeVarTuple
 
 import flax.linen as nn
 import jax
 
 from gendiff.core import checks
 
+Function = TypeVar("Function", bound=Callable[..., object])
+Module = TypeVar("Module", bound=type[nn.Module])
+Values = TypeVarTuple("Values")
 MOMENTS = "moments"
 """The name of what `recomputed` keeps."""
 
 
-def recomputed(function: Callable[..., Any], static: tuple[int, ...] = ()) -> Callable[..., Any]:
+def recomputed(function: Function, static: tuple[int, ...] = ()) -> Function:
     """Return function(module, *arrays) whose backward pass computes all but the moments of norms again.
 
     It is for a norm or an activation and the layer that follows, which are large to store and cheap to compute.
@@ -26,10 +29,10 @@ def recomputed(function: Callable[..., Any], static: tuple[int, ...] = ()) -> Ca
         static: which arguments are no arrays but names or settings, the module being 0.
     """
     policy = jax.checkpoint_policies.save_only_these_names(MOMENTS)
-    return nn.remat(function, static_argnums=static, policy=policy)  # type: ignore[return-value]
+    return nn.remat(function, static_argnums=static, policy=policy)
 
 
-def remat(module: Any, saved: bool | str) -> Any:
+def remat(module: Module, saved: bool | str) -> Module:
     """Return the class of a module that computes again in the backward pass what it does not save.
 
     Also known as: gradient checkpointing.
@@ -47,13 +50,13 @@ def remat(module: Any, saved: bool | str) -> Any:
     return nn.remat(module) if saved else module
 
 
-def _is_product(primitive: Any, *_: Any, **parameters: Any) -> bool:
+def _is_product(primitive: object, *_: object, **parameters: Any) -> bool:  # parameters of any primitive
     if primitive is jax.lax.dot_general_p:
         return not any(parameters["dimension_numbers"][1])  # those of attention are as many as pairs of tokens
     return primitive is jax.lax.conv_general_dilated_p
 
 
-def computed_once(*values: Any) -> tuple[Any, ...]:
+def computed_once(*values: *Values) -> tuple[*Values]:
     """Return the values themselves, arrays or packed kernels.
 
     Inside of a loop over pixels, XLA would compute them again for each pixel.
@@ -61,4 +64,5 @@ def computed_once(*values: Any) -> tuple[Any, ...]:
     A layer that shows its input and its kernel here touches the kernel only when the input is there. Devices that share
     kernels would otherwise gather those of all layers at the start, and hold them until their turn comes.
     """
-    return jax.lax.optimization_barrier(values)
+    result: tuple[*Values] = jax.lax.optimization_barrier(values)
+    return result

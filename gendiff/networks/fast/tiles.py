@@ -7,17 +7,17 @@ not remove that difference.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gendiff.core import checks
-from gendiff.core.types import Params
+from gendiff.core.types import ArrayLike, Params, PyTree
 from gendiff.networks.layers import image_inputs
 
-Apply = Callable[[Params, Any], Any]
+Apply = Callable[[Params, ArrayLike], PyTree]
 """A function (params, x of shape (b, h, w, c)) -> an array (b, h2, w2, d) or a pytree of such arrays.
 
 `networks.pure(autoencoder, "decode")` is one.
@@ -54,7 +54,7 @@ def tiled(function: Apply, tile: int = 64, overlap: int = 16, margin: int = 0) -
     checks.integer("overlap", overlap, 0, tile // 3)
     checks.integer("margin", margin, 0, overlap // 2)
 
-    def run(params: Params, x: Any) -> Any:
+    def run(params: Params, x: ArrayLike) -> PyTree:
         image_inputs.check_finite("x", x)
         full = jax.eval_shape(function, params, x)
         into, out = _ratio(x, jax.tree.leaves(full))
@@ -62,7 +62,7 @@ def tiled(function: Apply, tile: int = 64, overlap: int = 16, margin: int = 0) -
         piece = (x.shape[0], into * rows.side, into * columns.side, x.shape[3])
         x = jnp.asarray(x)
 
-        def add(total: Any, position: tuple[Any, ...]) -> tuple[Any, None]:
+        def add(total: PyTree, position: tuple[jax.Array, ...]) -> tuple[PyTree, None]:
             top, left, vertical, horizontal = position
             output = function(params, jax.lax.dynamic_slice(x, (0, into * top, into * left, 0), piece))
             weight = vertical[None, :, None, None] * horizontal[None, None, :, None]
@@ -94,7 +94,7 @@ def sliced(function: Apply, size: int = 1) -> Apply:
     """
     checks.integer("size", size, 1)
 
-    def run(params: Params, x: Any) -> Any:
+    def run(params: Params, x: ArrayLike) -> PyTree:
         image_inputs.check_finite("x", x)
         count = x.shape[0]
         if count <= size:
@@ -144,7 +144,7 @@ def _each(rows: _Tiling, columns: _Tiling) -> tuple[jax.Array, ...]:
     )
 
 
-def _ratio(x: Any, full: list[Any]) -> tuple[int, int]:
+def _ratio(x: ArrayLike, full: list[jax.ShapeDtypeStruct]) -> tuple[int, int]:
     """Pixels of x, and of the output, per position of the smaller grid."""
     for leaf in full:
         if not jnp.issubdtype(leaf.dtype, jnp.floating):

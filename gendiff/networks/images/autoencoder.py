@@ -6,7 +6,6 @@ latents, and `decode` takes them. No caller multiplies, so none can forget to, o
 
 import dataclasses
 import math
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -15,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from gendiff.core import checks
-from gendiff.core.types import ArrayLike
+from gendiff.core.types import ArrayLike, DType
 from gendiff.networks import fast
 from gendiff.networks.blocks.residual_block import Downsample, ResidualBlock, Upsample
 from gendiff.networks.images import diagonal_gaussian
@@ -38,8 +37,9 @@ class Half(nn.Module):
         groups: of the group norms.
         attention: one head of self-attention at the coarsest level.
         pointwise: a convolution of single pixels on the side of the latents.
-        compute: how to compute; its dtype None is that of the input, at least float32.
+        compute: how to compute, in another dtype.
         remat: as for `Autoencoder`.
+        dtype: of activations; None is that of the input, at least float32.
     """
 
     channels: tuple[int, ...]
@@ -50,9 +50,10 @@ class Half(nn.Module):
     pointwise: bool = True
     compute: Compute = Compute()
     remat: bool | str = False
+    dtype: DType | None = None
 
     def _for(self, x: ArrayLike) -> Compute:
-        return dataclasses.replace(self.compute, dtype=dtype_of(self.compute.dtype, x))
+        return dataclasses.replace(self.compute, dtype=dtype_of(self.dtype, x))
 
     def _block(self, name: str, features: int, compute: Compute) -> ResidualBlock:
         build = fast.remat(ResidualBlock, self.remat)
@@ -142,7 +143,7 @@ class LatentAutoencoder(nn.Module):
     decoder_pointwise: bool = True
     scale: PerChannel = 1.0
     shift: PerChannel = 0.0
-    dtype: Any = None
+    dtype: DType | None = None
     precision: str | None = None
     convolution: str = "direct"
     attention_implementation: str = "auto"
@@ -151,16 +152,17 @@ class LatentAutoencoder(nn.Module):
     @property
     def factor(self) -> int:
         """How many times smaller than a picture its latent is, in each direction."""
-        return 2 ** (len(self.channels) - 1)
+        return 1 << len(self.channels) - 1
 
     def _halves(self, moments: int) -> tuple[Encoder, Decoder]:
         """Encoder and decoder. moments: how many numbers the encoder tells per channel of a latent."""
         self._check()
-        compute = Compute(self.dtype, self.precision, self.convolution, self.attention_implementation, bool(self.remat))
+        how = self.precision, self.convolution, self.attention_implementation
+        compute, remat, dtype = Compute(jnp.float32, *how, bool(self.remat)), self.remat, self.dtype
         size, rest = (self.channels, self.blocks), (self.groups, self.attention)
         return (
-            Encoder(*size, moments * self.latent_channels, *rest, self.encoder_pointwise, compute, self.remat),
-            Decoder(*size, self.out_channels or self.in_channels, *rest, self.decoder_pointwise, compute, self.remat),
+            Encoder(*size, moments * self.latent_channels, *rest, self.encoder_pointwise, compute, remat, dtype),
+            Decoder(*size, self.out_channels or self.in_channels, *rest, self.decoder_pointwise, compute, remat, dtype),
         )
 
     def _restored(self, latent: Float[ArrayLike, "b h w c"]) -> Float[Array, "b h w c"]:
@@ -188,7 +190,7 @@ class LatentAutoencoder(nn.Module):
                     f"{self.latent_channels}"
                 )
 
-    def _check_picture(self, x: Any) -> None:
+    def _check_picture(self, x: ArrayLike) -> None:
         image_inputs.check_images(x, self.factor, "downsampling")
         if x.shape[-1] != self.in_channels:
             raise ValueError(
@@ -196,7 +198,7 @@ class LatentAutoencoder(nn.Module):
                 f"{self.in_channels}"
             )
 
-    def _check_latent(self, latent: Any) -> None:
+    def _check_latent(self, latent: ArrayLike) -> None:
         dtype = getattr(latent, "dtype", None)
         if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
             raise TypeError(
@@ -286,5 +288,5 @@ def normalized(
     return network.clone(scale=_fixed(scale), shift=_fixed(shift))
 
 
-def _fixed(value: Any) -> PerChannel:
+def _fixed(value: ArrayLike) -> PerChannel:
     return tuple(np.asarray(value).tolist()) if np.ndim(value) else float(value)

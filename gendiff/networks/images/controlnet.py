@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 from collections.abc import Mapping
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -125,7 +124,12 @@ class Controlled:
         return self.unet.stochastic
 
     def __call__(
-        self, params: Mapping[str, Params], x: Any, t: Any, *condition: Any, key: jax.Array | None = None
+        self,
+        params: Mapping[str, Params],
+        x: ArrayLike,
+        t: ArrayLike,
+        *condition: Condition,
+        key: jax.Array | None = None,
     ) -> jax.Array:
         """Call both.
 
@@ -142,9 +146,9 @@ class Controlled:
         if set(params) != set(PARTS):
             raise ValueError(f"params has the parts {', '.join(sorted(params))}: {' and '.join(PARTS)} are needed")
         residuals = self.control(params["control"], x, t, *condition)
-        return self.unet(
-            params["unet"], x, t, *(each for each in condition if not isinstance(each, Hint)), residuals, key=key
-        )
+        others = (each for each in condition if not isinstance(each, Hint))
+        output: jax.Array = self.unet(params["unet"], x, t, *others, residuals, key=key)
+        return output
 
 
 def controlled(unet: PureFunction, control: PureFunction) -> Controlled:

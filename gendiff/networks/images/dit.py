@@ -3,7 +3,7 @@
 Peebles & Xie, 2023, and its successors that read text (Esser et al., 2024, MM-DiT).
 """
 
-from typing import Any
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Shaped
 
 from gendiff.core import checks, packed
 from gendiff.core.condition_records import Text
-from gendiff.core.types import ArrayLike
+from gendiff.core.types import ArrayLike, Config, DType
 from gendiff.networks import fast
 from gendiff.networks.blocks.transformer import EPSILON, TransformerBlock
 from gendiff.networks.fast.feature_cache import BlockChange
@@ -22,6 +22,9 @@ from gendiff.networks.inputs.seen_tokens import SeenTokens
 from gendiff.networks.layers import NORMS, Compute, dense, dtype_of, image_inputs, parameter
 from gendiff.networks.layers.embeddings import Embedding, grid_positions, grid_table
 from gendiff.networks.layers.rotary import Rotary
+
+Tokens = jax.Array | tuple[jax.Array, ...]
+"""Those of an image, or of an image and a text beside it."""
 
 
 class DiT(nn.Module):
@@ -83,7 +86,7 @@ class DiT(nn.Module):
     expansion: int = 4
     num_classes: int | None = None
     out_channels: int | None = None
-    dtype: Any = None
+    dtype: DType | None = None
     precision: str | None = None
     attention_implementation: str = "auto"
     remat: bool | str = False
@@ -238,13 +241,13 @@ class DiT(nn.Module):
         tokens = tokens[0] if isinstance(tokens, tuple) else tokens
         return (tokens[:, : y.shape[1]] if self.single_depth else tokens), feature_cache
 
-    def _streams(self, y: jax.Array, text: Text | None, compute: Compute) -> Any:
+    def _streams(self, y: jax.Array, text: Text | None, compute: Compute) -> Tokens:
         """Inputs of the first block: the tokens of the image, and for "joint" those of the text beside them."""
         if text is None or self.text_attention == "cross":
             return y
-        return y, dense(self.width, compute, "text_0")(text.tokens)
+        return y, dense(self.width, compute, "text_0")(jnp.asarray(text.tokens))
 
-    def _as_after(self, number: int, tokens: Any) -> Any:
+    def _as_after(self, number: int, tokens: Tokens) -> Tokens:
         """The tokens in the form of that block's output."""
         if isinstance(tokens, tuple) and number >= self.depth:
             return jnp.concatenate(tokens, 1)
@@ -259,32 +262,45 @@ class DiT(nn.Module):
 
     def _runner(
         self, y: jax.Array, size: tuple[int, int], embedding: jax.Array, text: Text | None, compute: Compute
-    ) -> Any:
+    ) -> Callable[[int, Tokens], Tokens]:
         """The function (number of a block, tokens) -> tokens."""
 
-        def block(name: str, number: int, **options: Any) -> Any:
-            build = fast.remat(TransformerBlock, self.remat)
-            block_options = {
-                field: getattr(self, field) for field in ("norm_heads", "norm", "activation", "gated", "mlp_width")
-            }
-            fields = block_options | {"rotary": Rotary(channels=self.rotary_channels)} | options
-            return build(self.heads, self.expansion, compute, self.mlp_epsilon, name=f"{name}_{number}", **fields)
+        def block(name: str, number: int, options: Config) -> TransformerBlock:
+            return fast.remat(TransformerBlock, self.remat)(
+                self.heads,
+                self.expansion,
+                compute,
+                self.mlp_epsilon,
+                activation=self.activation,
+                norm=self.norm,
+                norm_heads=self.norm_heads,
+                mlp_width=self.mlp_width,
+                gated=self.gated,
+                rotary=rotary,
+                name=f"{name}_{number}",
+                **options,
+            )
 
+        rotary = Rotary(channels=self.rotary_channels)
         words = text.tokens.shape[1] if text is not None and self.text_attention == "joint" else 0
         places = self._coordinates(y.shape[0], *size, words)
         if text is None:
-            return lambda number, y: block("block", number)(y, embedding, places)[0]
+            return lambda number, y: block("block", number, {})(y, embedding, places)[0]
         if self.text_attention == "cross":
-            read = dense(self.width, compute, "text_1")(fast.gelu(dense(self.width, compute, "text_0")(text.tokens)))
-            return lambda number, y: block("block", number)(y, embedding, places, None, None, read, text.mask)[0]
+            read = dense(self.width, compute, "text_1")(
+                fast.gelu(dense(self.width, compute, "text_0")(jnp.asarray(text.tokens)))
+            )
+            return lambda number, y: block("block", number, {})(y, embedding, places, None, None, read, text.mask)[0]
         visible = jnp.concatenate([jnp.ones(y.shape[:2], bool), text.mask], 1)[:, None, None, :]
 
-        def run(number: int, tokens: Any) -> Any:
+        def run(number: int, tokens: Tokens) -> Tokens:
             if number < self.depth:
                 options = {"answers": self._answers(number), "own_attention": number in self.own_attention}
-                return block("block", number, **options)(tokens, embedding, places, visible)[0]
+                tokens, _ = block("block", number, options)(tokens, embedding, places, visible)
+                return tokens
             both = jnp.concatenate(tokens, 1) if isinstance(tokens, tuple) else tokens
-            return block("single_block", number - self.depth, parallel=True)(both, embedding, places, visible)[0]
+            tokens, _ = block("single_block", number - self.depth, {"parallel": True})(both, embedding, places, visible)
+            return tokens
 
         return run
 

@@ -5,14 +5,14 @@ Lite variants have no squeeze-and-excitation, and ReLU6 in place of swish. This 
 statistics is one affine map, and so a part of the kernel and the bias of the convolution before it.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gendiff.core import checks, packed
-from gendiff.core.types import ArrayLike
+from gendiff.core.types import ArrayLike, DType
 from gendiff.networks.layers import Compute, dense, dtype_of, initializers, parameter
 from gendiff.networks.layers.convolution import Convolution
 
@@ -77,7 +77,7 @@ class EfficientNetLite(nn.Module):
     """
 
     num_classes: int = 1000
-    dtype: Any = None
+    dtype: DType | None = None
     precision: str | None = None
 
     @nn.compact

@@ -11,14 +11,13 @@ Batch norm is applied with fixed statistics, which are parameters here:
 """
 
 import functools
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gendiff.core import checks, packed
-from gendiff.core.types import ArrayLike
+from gendiff.core.types import ArrayLike, DType
 from gendiff.networks import fast
 from gendiff.networks.layers import Compute, dtype_of, initializers, parameter
 
@@ -45,7 +44,7 @@ class Inception(nn.Module):
     """
 
     variant: str = "fid"
-    dtype: Any = None
+    dtype: DType | None = None
     precision: str | None = None
 
     @nn.compact
@@ -264,5 +263,7 @@ def pooled(x: Float[Array, "b h w c"], pooling: str) -> Float[Array, "b h w c"]:
     checks.choice("pooling", pooling, ("average", "padded average", "maximum"))
     around = ((1, 1), (1, 1))
     if pooling == "maximum":
-        return nn.max_pool(x, (3, 3), padding=around)
-    return nn.avg_pool(x, (3, 3), padding=around, count_include_pad=pooling == "padded average")
+        y: Array = nn.max_pool(x, (3, 3), padding=around)
+    else:
+        y = nn.avg_pool(x, (3, 3), padding=around, count_include_pad=pooling == "padded average")
+    return y

@@ -1,6 +1,7 @@
 """The U-Net of diffusion models (Ho et al., 2020; Dhariwal & Nichol, 2021): of ADM, of `diffusers`, and between."""
 
-from typing import Any
+import functools
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -9,7 +10,7 @@ from jaxtyping import Array, Float, Shaped
 
 from gendiff.core import checks
 from gendiff.core.condition_records import Text
-from gendiff.core.types import ArrayLike
+from gendiff.core.types import ArrayLike, DType
 from gendiff.networks import fast
 from gendiff.networks.blocks.image_transformer import DESIGNS, ImageTransformer
 from gendiff.networks.blocks.residual_block import Downsample, ResidualBlock, Upsample
@@ -82,7 +83,7 @@ class UNet(nn.Module):
     dropout: float = 0.0
     num_classes: int | None = None
     out_channels: int | None = None
-    dtype: Any = None
+    dtype: DType | None = None
     precision: str | None = None
     convolution: str = "direct"
     attention_implementation: str = "auto"
@@ -143,7 +144,7 @@ class UNet(nn.Module):
         return y.astype(x.dtype) if deep is None else (y.astype(x.dtype), deep)
 
     def _prepared(
-        self, x: Any, t: Any, condition: tuple[Condition, ...], takes: tuple[str, ...]
+        self, x: ArrayLike, t: ArrayLike, condition: tuple[Condition, ...], takes: tuple[str, ...]
     ) -> tuple[Conditions, Compute]:
         """Inputs checked: the conditions, with the tokens that are seen, and how to compute."""
         self._check()
@@ -165,7 +166,7 @@ class UNet(nn.Module):
             conditions = conditions._replace(text=SeenTokens(self.null_text, compute, name="text")(conditions.text))
         return conditions, compute
 
-    def _embedded(self, t: Any, conditions: Conditions, compute: Compute) -> jax.Array:
+    def _embedded(self, t: ArrayLike, conditions: Conditions, compute: Compute) -> jax.Array:
         width = self.channels[0]
         embed = Embedding(width, 4 * width, self.num_classes, compute, self.frequency_shift, name="embedding")
         inputs = conditions.label, conditions.added(compute.dtype), conditions.guidance, conditions.second_time
@@ -269,17 +270,17 @@ class UNet(nn.Module):
             )
         if not attention:
             return y
-        heads = _of_level(self.heads, level)
+        heads = self.heads[level] if isinstance(self.heads, tuple) else self.heads
         if heads is None:
             if y.shape[-1] % self.head_size:
                 raise ValueError(f"head_size = {self.head_size} does not divide the {y.shape[-1]} channels of {name}")
             heads = y.shape[-1] // self.head_size
         if text is None:
             return fast.remat(ImageAttention, self.remat)(heads, self.groups, compute, self.epsilon, name=name)(y)
-        build, depth = fast.remat(ImageTransformer, self.remat), _of_level(self.transformer_depth, level)
-        return build(heads, self.groups, compute, self.epsilon, depth, self.transformer, name=name)(
-            y, text.tokens, text.mask
-        )
+        depth = self.transformer_depth[level] if isinstance(self.transformer_depth, tuple) else self.transformer_depth
+        build = fast.remat(ImageTransformer, self.remat)
+        reader = build(heads, self.groups, compute, self.epsilon, depth, self.transformer, name=name)
+        return reader(y, jnp.asarray(text.tokens), jnp.asarray(text.mask))
 
     def _resize(self, name: str, resize: str, features: int, compute: Compute) -> nn.Module:
         if self.resampling == "block":
@@ -290,17 +291,13 @@ class UNet(nn.Module):
         return Upsample(features, compute, name=name)
 
 
-def _of_level(value: Any, level: int) -> Any:
-    return value[level] if isinstance(value, tuple) else value
-
-
 def adm(
     base: int = 192,
     multipliers: tuple[int, ...] = (1, 2, 3, 4),
     blocks: int = 3,
     attention: tuple[int, ...] = (32, 16, 8),
     num_classes: int | None = 1000,
-    **options: Any,
+    **options: object,
 ) -> UNet:
     """The U-Net of ADM, by default the one for ImageNet at 64 × 64.
 
@@ -318,10 +315,11 @@ def adm(
     References:
         Dhariwal & Nichol, 2021, Table 4 and App. I (from memory).
     """
-    settings: dict[str, Any] = {"head_size": 64, "modulation": "scale_shift", "resampling": "block"}
-    return UNet(
-        tuple(base * m for m in multipliers), blocks, attention, num_classes=num_classes, **(settings | options)
+    channels = tuple(base * m for m in multipliers)
+    build: Callable[..., UNet] = functools.partial(
+        UNet, channels, blocks, attention, head_size=64, modulation="scale_shift", resampling="block"
     )
+    return build(num_classes=num_classes, **options)
 
 
 def diffusers_unet(
@@ -329,7 +327,7 @@ def diffusers_unet(
     blocks: int = 2,
     attention_levels: tuple[int, ...] = (1, 2, 3),
     head_size: int = 8,
-    **options: Any,
+    **options: object,
 ) -> UNet:
     """The network of UNet2DModel in `diffusers`, with its default options: equal outputs for equal weights.
 
@@ -340,5 +338,5 @@ def diffusers_unet(
         head_size: its attention_head_dim.
         **options: any other field of UNet. Its num_class_embeds rows are num_classes rows and that of the null class.
     """
-    settings: dict[str, Any] = {"head_size": head_size, "modulation": "shift", "resampling": "convolution"}
-    return UNet(channels, blocks, attention=(), attention_levels=attention_levels, **(settings | options))
+    build: Callable[..., UNet] = functools.partial(UNet, modulation="shift", resampling="convolution")
+    return build(channels, blocks, (), attention_levels=attention_levels, head_size=head_size, **options)

@@ -3,8 +3,6 @@
 Causal attention is by blocks of frames, with a cache.
 """
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -13,10 +11,10 @@ from jaxtyping import Array, Float, Shaped
 
 from gendiff.core import checks
 from gendiff.core.records import record, static
-from gendiff.core.types import ArrayLike
+from gendiff.core.types import ArrayLike, DType, Numeric
 from gendiff.networks import fast
 from gendiff.networks.blocks.transformer import EPSILON, TransformerBlock
-from gendiff.networks.fast.frame_cache import FrameCache
+from gendiff.networks.fast.frame_cache import FrameCache, FrameLayer
 from gendiff.networks.images.dit import image, patches
 from gendiff.networks.inputs.conditioning import Condition, checked_conditions
 from gendiff.networks.layers import NORMS, Compute, dense, dtype_of
@@ -39,7 +37,7 @@ class SeenFrames:
     block: int = static()
     window: int | None = static(default=None)
 
-    def __call__(self, queries: Any, keys: Any) -> Any:
+    def __call__(self, queries: Numeric, keys: Numeric) -> Numeric:
         """Return the mask (b, 1, s, k), from the numbers of the frames of queries (b, s) and of keys (b, k).
 
         Those below 0 are empty.
@@ -100,7 +98,7 @@ class VideoTransformer(nn.Module):
     rotary_channels: tuple[int, int, int] | None = None
     rotary_base: float = 10_000.0
     added_positions: bool = False
-    dtype: Any = None
+    dtype: DType | None = None
     precision: str | None = None
     attention_implementation: str = "auto"
     remat: bool | str = False
@@ -176,7 +174,7 @@ class VideoTransformer(nn.Module):
                 "depth = 1 has no block along time, so that frames would not see each other: factorised needs 2 or more"
             )
 
-    def _check_clips(self, x: Any, t: Any) -> None:
+    def _check_clips(self, x: ArrayLike, t: ArrayLike) -> None:
         checks.floating("x", x)
         if x.ndim != 5:
             raise ValueError(f"x has shape {x.shape}: clips are (batch, frames, height, width, channels)")
@@ -231,7 +229,7 @@ class VideoTransformer(nn.Module):
         first = cache.opened(batch, self.depth, size[1] * size[2], reach)[:, None]
         return places.at[:, :, 0].set(jnp.where(first >= 0, places[:, :, 0] + first, -1))
 
-    def _mask(self, size: tuple[int, int, int], cache: FrameCache | None) -> Any:
+    def _mask(self, size: tuple[int, int, int], cache: FrameCache | None) -> SeenFrames | jax.Array | None:
         """Which tokens each one sees: a rule with a cache, a mask (1, 1, s, s) without one, and None for all."""
         rule = SeenFrames(self.block, self.window)
         if cache is not None:
@@ -239,7 +237,8 @@ class VideoTransformer(nn.Module):
         if self.attention != "causal" or size[0] <= self.block:
             return None
         frames = jnp.repeat(jnp.arange(size[0]), size[1] * size[2])[None]
-        return rule(frames, frames)
+        mask: jax.Array = rule(frames, frames)
+        return mask
 
     def _rotary_channels(self) -> tuple[int, int, int]:
         """Channels of a head for frame, row and column."""
@@ -252,3 +251,38 @@ class VideoTransformer(nn.Module):
             )
         each = 2 * ((size // 2 + 1) // 3)
         return size - 2 * each, each, each
+
+
+def frame_cache(
+    network: VideoTransformer, batch: int, frames: int, height: int, width: int, dtype: DType = jnp.float32
+) -> FrameCache:
+    """A cache without any frame so far.
+
+    It takes 2 · depth · batch · slots · tokens of a frame · width numbers. With a window it has window − block slots,
+    or `frames` if these are fewer, and may follow clips of any length; without one it has `frames` slots.
+
+    Args:
+        network: with attention = "causal".
+        batch: number of clips.
+        frames: the largest number of earlier frames. A clip may be longer by its last block, which nothing looks back
+            at.
+        height: of a frame, in pixels.
+        width: of a frame, in pixels.
+        dtype: of keys and values.
+
+    Raises:
+        ValueError: for a network whose frames see later ones, numbers below 1, and sides that the patch does not
+            divide.
+    """
+    if network.attention != "causal":
+        raise ValueError(
+            f"attention = {network.attention!r} lets frames see later ones: a cache is for attention = 'causal'"
+        )
+    for name, value in (("batch", batch), ("frames", frames), ("height", height), ("width", width)):
+        checks.integer(name, value, 1)
+    if height % network.patch or width % network.patch:
+        raise ValueError(f"height and width, {height} and {width}, must be multiples of {network.patch} (patch)")
+    slots = frames if network.window is None else min(frames, network.window - network.block)
+    tokens = (height // network.patch) * (width // network.patch)
+    empty = jnp.zeros((batch, slots, tokens, network.heads, network.width // network.heads), dtype)
+    return FrameCache(tuple(FrameLayer(empty, empty) for _ in range(network.depth)), jnp.zeros(batch, jnp.int32))

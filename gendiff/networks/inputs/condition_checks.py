@@ -1,13 +1,12 @@
 """Checks of conditions against the fields of a network."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gendiff.core import checks, records
 from gendiff.core.condition_records import EndTime, GuidanceScale, Hint, ImageSize, Text
+from gendiff.core.types import ArrayLike
 from gendiff.networks.layers import image_inputs
 
 SCORE = "score"
@@ -149,7 +148,7 @@ def checked_hint(hint: Hint | None, x: tuple[int, ...], factor: int) -> Hint:
     return hint
 
 
-def _present(kind: str, value: Any, expected: bool | str | int | None) -> bool:
+def _present(kind: str, value: object, expected: bool | str | int | None) -> bool:
     """Whether there is such a condition. What the network lacks, and what it has no use for, is refused."""
     needs = expected is not None and expected is not False
     if needs != (value is not None):
@@ -157,7 +156,7 @@ def _present(kind: str, value: Any, expected: bool | str | int | None) -> bool:
     return needs
 
 
-def _check_encoding(name: str, value: Any) -> None:
+def _check_encoding(name: str, value: ArrayLike) -> None:
     if not jnp.issubdtype(jnp.result_type(value), jnp.floating):
         raise TypeError(
             f"{name} must be floating, the output of a text encoder, got {jnp.result_type(value)}: encode numbers of "

@@ -3,7 +3,7 @@
 Each condition is recognised by its type, so that their order does not matter.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from gendiff.core import checks
 from gendiff.core.condition_records import EndTime, GuidanceScale, Hint, ImageSize, Text
+from gendiff.core.types import DType, PyTree
 from gendiff.networks.fast.feature_cache import BlockChange, DeepFeatures, Kept
 from gendiff.networks.fast.frame_cache import FrameCache
 from gendiff.networks.inputs import condition_checks
@@ -61,7 +62,7 @@ class Conditions(NamedTuple):
     change: BlockChange | None = None
     cache: FrameCache | None = None
 
-    def added(self, dtype: Any) -> jax.Array | None:
+    def added(self, dtype: DType) -> jax.Array | None:
         """What joins the time, (b, a): the pooled text, then the size of the image. None where there is neither."""
         parts = [] if self.text is None or self.text.pooled is None else [jnp.asarray(self.text.pooled).astype(dtype)]
         if self.size is not None:
@@ -69,7 +70,7 @@ class Conditions(NamedTuple):
         return jnp.concatenate(parts, -1) if parts else None
 
 
-def embedded_size(size: ImageSize, dtype: Any) -> Float[Array, "b e"]:
+def embedded_size(size: ImageSize, dtype: DType) -> Float[Array, "b e"]:
     """Return the numbers as sinusoidal embeddings, one after the other, computed in at least float32.
 
     There are six numbers, or five with a score.
@@ -111,7 +112,7 @@ def checked_conditions(
         ValueError: for two of one kind, for what the network does not take, and as `checked_label`, `checked_text`,
             `checked_size`, `checked_scale` and `checked_end_time` do.
     """
-    by_kind: dict[str, Any] = {}
+    by_kind: dict[str, PyTree] = {}
     for value in condition:
         if value is None:
             continue
@@ -147,7 +148,7 @@ def check_fields(text_channels: int | None, pooled_channels: int | None) -> None
         )
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     for record, kind in KINDS.items():
         if isinstance(value, record):
             return kind

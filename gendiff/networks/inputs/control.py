@@ -1,11 +1,10 @@
 """Residuals: the output of a ControlNet, which a U-Net adds to its skip connections."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from gendiff.core import arrays, checks, records
+from gendiff.core.types import ArrayLike, Scalar
 
 
 @records.record
@@ -17,8 +16,8 @@ class Residuals:
         middle: (b, h, w, c).
     """
 
-    skips: Any
-    middle: Any
+    skips: tuple[ArrayLike, ...]
+    middle: ArrayLike
 
     def added(self, skips: list[jax.Array], middle: jax.Array) -> tuple[list[jax.Array], jax.Array]:
         """Return the sums.
@@ -39,6 +38,7 @@ class Residuals:
         ]
         return sums, middle + jnp.asarray(self.middle).astype(middle.dtype)
 
-    def scaled(self, scale: Any) -> "Residuals":
+    def scaled(self, scale: Scalar) -> "Residuals":
         """Return them multiplied by a number () or one per sample (b,)."""
-        return jax.tree.map(lambda part: part * arrays.expand(scale, part), self)
+        *skips, middle = (part * arrays.expand(scale, part) for part in (*self.skips, self.middle))
+        return Residuals(tuple(skips), middle)

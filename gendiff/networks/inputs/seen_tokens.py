@@ -36,4 +36,5 @@ class SeenTokens(nn.Module):
         )
 
     def _learned(self, name: str, like: jax.Array) -> jax.Array:
-        return parameter(self, name, initializers.normal(0.02), like.shape[-1:])[None].astype(like.dtype)
+        row: jax.Array = parameter(self, name, initializers.normal(0.02), like.shape[-1:])
+        return row[None].astype(like.dtype)

@@ -153,7 +153,7 @@ def _xla(
     precision: str | None,
     bias: jax.Array | None,
 ) -> jax.Array:
-    with jax.default_matmul_precision(precision or jax.config.jax_default_matmul_precision):  # type: ignore[attr-defined]
+    with jax.default_matmul_precision(precision or jax.config.jax_default_matmul_precision):
         mixed = jax.nn.dot_product_attention(query, key, value, bias, mask, implementation="xla")
     return _nothing_seen(mixed, mask)
 

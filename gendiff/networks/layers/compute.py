@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from gendiff.core import packed
+from gendiff.core.types import ArrayLike, DType, PyTree
 from gendiff.networks import fast
 from gendiff.networks.layers import initializers
 
@@ -29,14 +30,14 @@ class Compute:
         late: touch the kernel of a layer only when its input is there, so that devices that share it gather it late.
     """
 
-    dtype: Any = jnp.float32
+    dtype: DType = jnp.float32
     precision: str | None = None
     convolution: str = "direct"
     attention: str = "auto"
     late: bool = False
 
 
-def dtype_of(dtype: Any, x: Any) -> Any:
+def dtype_of(dtype: DType | None, x: ArrayLike | jax.ShapeDtypeStruct | packed.PackedKernel) -> np.dtype:
     """Return the dtype to compute in: the one given, else that of x raised to at least float32.
 
     Raises:
@@ -49,7 +50,9 @@ def dtype_of(dtype: Any, x: Any) -> Any:
     return jnp.dtype(dtype)
 
 
-def parameter(module: nn.Module, name: str, start: Any, shape: tuple[int, ...]) -> Any:
+def parameter(
+    module: nn.Module, name: str, start: Callable[..., PyTree], shape: tuple[int, ...]
+) -> Any:  # the layer knows which of the two it takes
     """Return a parameter of the module: an array, or the packed kernel that stands in its place (see core/packed.py).
 
     Args:
@@ -61,7 +64,7 @@ def parameter(module: nn.Module, name: str, start: Any, shape: tuple[int, ...]) 
     Raises:
         ValueError: for a packed kernel of another shape; Flax has an error of its own for an array.
     """
-    value: Any = module.get_variable("params", name)
+    value: PyTree = module.get_variable("params", name)
     if isinstance(value, jax.Array | np.ndarray | packed.PackedKernel) and value.shape == shape:
         return value  # Flax would trace the initialiser each time to learn the shape
     if not isinstance(value, packed.PackedKernel):

@@ -47,7 +47,7 @@ class Convolution(nn.Module):
         """Convolve, then add the bias."""
         start = initializers.zeros if self.zero else initializers.kernel(self.gain)
         kernel = parameter(self, "kernel", start, (self.size, self.size, x.shape[-1], self.features))
-        bias = parameter(self, "bias", initializers.zeros, (self.features,))
+        bias: jax.Array = parameter(self, "bias", initializers.zeros, (self.features,))
         dtype = self.compute.dtype
         # or a loop over steps would unpack all kernels before it, and hold them
         if self.compute.late or packed.is_packed(kernel):
@@ -95,7 +95,7 @@ class GroupedConvolution(nn.Module):
                 "that does"
             )
         kernel = parameter(self, "kernel", initializers.kernel(self.gain), (3, 3, self.group_width, channels))
-        bias = parameter(self, "bias", initializers.zeros, (channels,))
+        bias: jax.Array = parameter(self, "bias", initializers.zeros, (channels,))
         how = self.compute.convolution, self.compute.precision
         y = convolve_groups(x.astype(dtype), packed.as_array(kernel, dtype), implementation=how[0], precision=how[1])
         return y + bias.astype(dtype).reshape(1, 1, 1, -1)

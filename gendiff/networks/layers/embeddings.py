@@ -1,7 +1,6 @@
 """Embeddings of the time, the label, the tokens and their positions."""
 
 import math
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -10,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
 from gendiff.core import arrays, checks, packed
-from gendiff.core.types import NO_LABEL, ArrayLike
+from gendiff.core.types import NO_LABEL, ArrayLike, DType
 from gendiff.networks import fast
 from gendiff.networks.layers import initializers
 from gendiff.networks.layers.compute import Compute, dense, parameter
@@ -64,7 +63,7 @@ def grid_positions(height: int, width: int, size: int) -> np.ndarray:
     return np.concatenate([wave(angle) for angle in angles for wave in (np.sin, np.cos)], -1)
 
 
-def grid_table(key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> Float[Array, "s size"]:
+def grid_table(key: jax.Array, shape: tuple[int, int], dtype: DType = jnp.float32) -> Float[Array, "s size"]:
     """Initialise learned positions of a square, (side², size), as those of `grid_positions`. The key is not used.
 
     Raises:

@@ -1,15 +1,14 @@
 """Checks of the inputs of networks of images."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gendiff.core import arrays, checks
+from gendiff.core.types import ArrayLike, Scalar
 
 
-def check(x: Any, t: Any, factor: int, what: str) -> None:
+def check(x: ArrayLike, t: ArrayLike, factor: int, what: str) -> None:
     """Refuse what is no batch of images with one time per sample.
 
     Args:
@@ -27,7 +26,7 @@ def check(x: Any, t: Any, factor: int, what: str) -> None:
         raise ValueError(f"t has shape {np.shape(t)}: one time per sample, {x.shape[:1]}, is needed")
 
 
-def number_per_sample(name: str, value: Any, batch: int) -> jax.Array:
+def number_per_sample(name: str, value: Scalar, batch: int) -> jax.Array:
     """Return a number of each sample (b,), in float32 at least.
 
     Args:
@@ -47,7 +46,7 @@ def number_per_sample(name: str, value: Any, batch: int) -> jax.Array:
     return jnp.broadcast_to(jnp.asarray(value, jnp.promote_types(dtype, jnp.float32)), (batch,))
 
 
-def check_images(x: Any, factor: int, what: str) -> None:
+def check_images(x: ArrayLike, factor: int, what: str) -> None:
     """Refuse what is no batch of images. Arguments and errors are those of `check`, without the times."""
     checks.floating("x", x)
     if x.ndim != 4:
@@ -60,7 +59,7 @@ def check_images(x: Any, factor: int, what: str) -> None:
         raise ValueError(f"x has shape {x.shape}, read as (batch, height, width, channels): {rule}{hint}")
 
 
-def check_size(size: Any) -> None:
+def check_size(size: int) -> None:
     """Refuse a side that no number of doublings of 4 pixels gives.
 
     Raises:
@@ -75,7 +74,7 @@ def check_size(size: Any) -> None:
         )
 
 
-def check_square(x: Any, size: int, channels: int) -> None:
+def check_square(x: ArrayLike, size: int, channels: int) -> None:
     """Refuse what is no batch of square images of one size: (b, size, size, channels).
 
     Raises:
@@ -90,7 +89,7 @@ def check_square(x: Any, size: int, channels: int) -> None:
         )
 
 
-def check_noise(noise: Any) -> None:
+def check_noise(noise: ArrayLike) -> None:
     """Refuse what is no batch of vectors of noise (b, d).
 
     Raises:
@@ -107,7 +106,7 @@ def check_noise(noise: Any) -> None:
         raise ValueError(f"noise has shape {noise.shape}: one vector per sample, (batch, size), is needed")
 
 
-def check_finite(name: str, x: Any) -> None:
+def check_finite(name: str, x: ArrayLike) -> None:
     """Refuse concrete samples (b, …) with a NaN or an infinity, and say which.
 
     Raises:

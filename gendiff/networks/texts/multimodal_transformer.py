@@ -4,7 +4,7 @@ Tokens of texts and patches of images are one sequence of one transformer.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -13,8 +13,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
 from gendiff.core import checks
+from gendiff.core.packed import PackedKernel
 from gendiff.core.records import record
-from gendiff.core.types import ArrayLike
+from gendiff.core.types import ArrayLike, Cache, Numeric, PyTree
+from gendiff.networks.blocks.routing import Routing
 from gendiff.networks.images import dit
 from gendiff.networks.layers import Compute, dense, image_inputs
 from gendiff.networks.layers.embeddings import Embedding, grid_positions, token_rows
@@ -31,8 +33,8 @@ class Picture:
         t: (b,) the time of that level.
     """
 
-    x: Any
-    t: Any
+    x: Numeric
+    t: Numeric
 
 
 class MixedAnswer(NamedTuple):
@@ -45,9 +47,9 @@ class MixedAnswer(NamedTuple):
         routing: a `Routing` per block; () without experts.
     """
 
-    outputs: tuple[Any, ...]
-    cache: Any
-    routing: tuple[Any, ...] = ()
+    outputs: tuple[jax.Array, ...]
+    cache: Cache
+    routing: tuple[Routing, ...] = ()
 
 
 class MultimodalTransformer(LanguageModel):
@@ -82,7 +84,7 @@ class MultimodalTransformer(LanguageModel):
         cache: ModelCache | None = None,
         every: bool = True,
         segments: Int[ArrayLike, "b s"] | None = None,
-    ) -> Any:
+    ) -> PyTree:
         """Predict the token after each one, and from each picture what a denoiser predicts.
 
         Args:
@@ -125,7 +127,8 @@ class MultimodalTransformer(LanguageModel):
             ValueError: as a call does.
             TypeError: as a call does.
         """
-        return self((Picture(x, t),), cache).outputs[0]
+        output: jax.Array = self((Picture(x, t),), cache).outputs[0]
+        return output
 
     def places(self, part: ArrayLike | Picture) -> int:
         """How many places a part takes at most: those of its tokens, or of its patches."""
@@ -138,7 +141,7 @@ class MultimodalTransformer(LanguageModel):
         _, height, width, _ = picture.x.shape
         return height // self.patch, width // self.patch
 
-    def _mixed(self, parts: tuple[Any, ...], cache: ModelCache | None) -> MixedAnswer:
+    def _mixed(self, parts: tuple[ArrayLike | Picture, ...], cache: ModelCache | None) -> MixedAnswer:
         table, compute = self._table()
         is_image = [isinstance(part, Picture) for part in parts]
         texts = [jnp.asarray(part) for part in parts if not isinstance(part, Picture)]
@@ -162,7 +165,7 @@ class MultimodalTransformer(LanguageModel):
         return MixedAnswer(tuple(outputs), None if cache is None else cache.advanced(layers, count), routing)
 
     def _positions(
-        self, parts: Sequence[Any], start: Int[Array, " b"]
+        self, parts: tuple[ArrayLike | Picture, ...], start: Int[Array, " b"]
     ) -> tuple[Int[Array, "b s axes"], Int[Array, " b"]]:
         """Place, row and column of each token, and how many places are taken.
 
@@ -198,7 +201,9 @@ class MultimodalTransformer(LanguageModel):
         grids = [jnp.asarray(grid_positions(*self._grid(picture), self.width), compute.dtype) for picture in pictures]
         return [y + time[:, None] + grid[None] for (y, time, _), grid in zip(vectors, grids, strict=True)]
 
-    def _text_outputs(self, pieces: list[jax.Array], table: Any, compute: Compute) -> list[jax.Array]:
+    def _text_outputs(
+        self, pieces: list[jax.Array], table: jax.Array | PackedKernel, compute: Compute
+    ) -> list[jax.Array]:
         if not pieces:
             return []
         x = jnp.concatenate(pieces, 1)
@@ -228,7 +233,7 @@ class MultimodalTransformer(LanguageModel):
         if self.window is not None:
             raise ValueError(f"window = {self.window} would cut pictures: use None")
 
-    def _check_parts(self, parts: tuple[Any, ...], cache: ModelCache | None) -> None:
+    def _check_parts(self, parts: tuple[ArrayLike | Picture, ...], cache: ModelCache | None) -> None:
         if not parts:
             raise ValueError("there is no part: pass a tuple of texts (b, s) and pictures")
         for number, part in enumerate(parts):
@@ -261,7 +266,7 @@ class MultimodalTransformer(LanguageModel):
             )
 
 
-def _batch(part: Any) -> int:
+def _batch(part: ArrayLike | Picture) -> int:
     return (part.x if isinstance(part, Picture) else part).shape[0]
 
 
@@ -270,7 +275,7 @@ def _cut(x: jax.Array, lengths: Sequence[int]) -> list[jax.Array]:
     return jnp.split(x, np.cumsum(lengths)[:-1], 1)
 
 
-def _in_order(is_picture: Sequence[bool], texts: Sequence[Any], pictures: Sequence[Any]) -> list[Any]:
+def _in_order(is_picture: Sequence[bool], texts: Sequence[jax.Array], pictures: Sequence[jax.Array]) -> list[jax.Array]:
     """What belongs to texts and to pictures, in the order of the parts."""
     left = {False: iter(texts), True: iter(pictures)}
     return [next(left[kind]) for kind in is_picture]

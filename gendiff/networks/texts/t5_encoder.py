@@ -1,7 +1,6 @@
 """The encoder of T5 (Raffel et al., 2020), in its version 1.1: ids of tokens in, a vector per token out."""
 
 import math
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -10,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from gendiff.core import checks, packed
 from gendiff.core.condition_records import Text
-from gendiff.core.types import ArrayLike
+from gendiff.core.types import ArrayLike, DType
 from gendiff.networks import fast
 from gendiff.networks.blocks.transformer import TransformerBlock
 from gendiff.networks.layers import Compute, RMSNorm, dtype_of, initializers, parameter
@@ -58,7 +57,7 @@ class T5Encoder(nn.Module):
     distances: int = 32
     farthest: int = 128
     epsilon: float = 1e-6
-    dtype: Any = None
+    dtype: DType | None = None
     precision: str | None = None
     attention_implementation: str = "auto"
     remat: bool | str = False
@@ -92,17 +91,21 @@ class T5Encoder(nn.Module):
 
         x, score_bias = token_rows(table, ids).astype(compute.dtype), self._score_bias(ids.shape[1], compute)
         build = fast.remat(TransformerBlock, self.remat)
-        fields: dict[str, Any] = {
-            "mlp_epsilon": self.epsilon,
-            "epsilon": self.epsilon,
-            "activation": self.activation,
-            "norm": "rms",
-        }
-        fields |= {"head_size": self.head_size, "mlp_width": self.mlp_width, "gated": True, "bias": False}
         for number in range(self.depth):
-            x, _ = build(self.heads, compute=compute, name=f"block_{number}", **fields)(
-                x, None, None, visible, None, None, None, score_bias
+            block = build(
+                self.heads,
+                compute=compute,
+                mlp_epsilon=self.epsilon,
+                epsilon=self.epsilon,
+                activation=self.activation,
+                norm="rms",
+                head_size=self.head_size,
+                mlp_width=self.mlp_width,
+                gated=True,
+                bias=False,
+                name=f"block_{number}",
             )
+            x, _ = block(x, None, None, visible, None, None, None, score_bias)
         return Text(RMSNorm(compute, self.epsilon, name="output_norm")(x), present)
 
     def _score_bias(self, length: int, compute: Compute) -> Float[Array, "1 heads s s"]:
@@ -142,4 +145,6 @@ def distance_classes(length: int, distances: int, farthest: int) -> Int[np.ndarr
     share = np.log(np.maximum(distance, short) / short) / math.log(farthest / short)
     # a distance at the edge of a class is in it, whatever rounding says
     long = short + np.floor(short * share + 1e-6).astype(int)
-    return np.where(distance < short, distance, np.minimum(long, 2 * short - 1)) + 2 * short * (ahead > 0)
+    classes: np.ndarray = np.where(distance < short, distance, np.minimum(long, 2 * short - 1))
+    classes += 2 * short * (ahead > 0)
+    return classes

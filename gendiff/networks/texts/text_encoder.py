@@ -3,7 +3,8 @@
 CLIP's towers and BERT are settings of one network.
 """
 
-from typing import Any
+import functools
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -13,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from gendiff.core import arrays, checks, packed
 from gendiff.core.condition_records import Text
-from gendiff.core.types import ArrayLike
+from gendiff.core.types import ArrayLike, DType
 from gendiff.networks import fast
 from gendiff.networks.blocks.transformer import TransformerBlock
 from gendiff.networks.layers import Compute, LayerNorm, attention, dense, dtype_of, initializers, parameter
@@ -79,7 +80,7 @@ class TextEncoder(nn.Module):
     normalize: bool = False
     skip_last: int = 0
     norm_tokens: bool = True
-    dtype: Any = None
+    dtype: DType | None = None
     precision: str | None = None
     attention_implementation: str = "auto"
     remat: bool | str = False
@@ -165,7 +166,7 @@ class TextEncoder(nn.Module):
         first = tokens[jnp.arange(tokens.shape[0]), jnp.argmax(is_end, -1)]
         return jnp.where(is_end.any(-1, keepdims=True), first, jnp.nan)
 
-    def _check(self, ids: Any, mask: Any, types: Any) -> None:
+    def _check(self, ids: ArrayLike, mask: ArrayLike | None, types: ArrayLike | None) -> None:
         for name in ("vocabulary", "positions", "width", "depth", "heads", "expansion"):
             checks.integer(name, getattr(self, name), 1)
         for name in ("token_types", "projection"):
@@ -183,7 +184,7 @@ class TextEncoder(nn.Module):
             checks.ids("types", types, self.token_types)
         self._check_pooled(ids, mask)
 
-    def _check_pooled(self, ids: Any, mask: Any) -> None:
+    def _check_pooled(self, ids: ArrayLike, mask: ArrayLike | None) -> None:
         if not all(arrays.is_concrete(value) for value in (ids, mask)):
             return
         present = np.ones(ids.shape, bool) if mask is None else np.asarray(mask)
@@ -197,7 +198,7 @@ class TextEncoder(nn.Module):
             raise ValueError(f"text {int(np.argmin(pooled.any(-1)))} {lacks}: its pooled vector would mean nothing")
 
 
-def check_tokens(ids: Any, mask: Any, vocabulary: int, most: int | None) -> None:
+def check_tokens(ids: ArrayLike, mask: ArrayLike | None, vocabulary: int, most: int | None) -> None:
     """Refuse what is no batch of texts.
 
     Args:
@@ -220,7 +221,7 @@ def check_tokens(ids: Any, mask: Any, vocabulary: int, most: int | None) -> None
             raise TypeError(f"mask must be boolean, true where a token counts, got {mask.dtype}: use mask > 0")
 
 
-def clip_vit_l_14(**options: Any) -> TextEncoder:
+def clip_vit_l_14(**options: object) -> TextEncoder:
     """The text tower of OpenAI's CLIP ViT-L/14, the text encoder of Stable Diffusion 1.
 
     `projection=768` adds CLIP's projection.
@@ -231,11 +232,13 @@ def clip_vit_l_14(**options: Any) -> TextEncoder:
     References:
         Radford et al., 2021, section 2.4 and Table 19 (from memory).
     """
-    settings: dict[str, Any] = {"width": 768, "depth": 12, "heads": 12, "activation": "quick_gelu"}
-    return TextEncoder(**(settings | options))
+    build: Callable[..., TextEncoder] = functools.partial(
+        TextEncoder, width=768, depth=12, heads=12, activation="quick_gelu"
+    )
+    return build(**options)
 
 
-def open_clip_vit_h_14(**options: Any) -> TextEncoder:
+def open_clip_vit_h_14(**options: object) -> TextEncoder:
     """The text tower of OpenCLIP's ViT-H/14, the text encoder of Stable Diffusion 2.
 
     `skip_last=1` gives Stable Diffusion's tokens, and `projection=1024` adds the model's projection.
@@ -246,11 +249,11 @@ def open_clip_vit_h_14(**options: Any) -> TextEncoder:
     References:
         Cherti et al., 2023 (from memory).
     """
-    settings: dict[str, Any] = {"width": 1024, "depth": 24, "heads": 16}
-    return TextEncoder(**(settings | options))
+    build: Callable[..., TextEncoder] = functools.partial(TextEncoder, width=1024, depth=24, heads=16)
+    return build(**options)
 
 
-def open_clip_vit_bigg_14(**options: Any) -> TextEncoder:
+def open_clip_vit_bigg_14(**options: object) -> TextEncoder:
     """The text tower of OpenCLIP's ViT-bigG/14, the second text encoder of Stable Diffusion XL and 3.
 
     They read its tokens before the last block.
@@ -261,11 +264,11 @@ def open_clip_vit_bigg_14(**options: Any) -> TextEncoder:
     References:
         Cherti et al., 2023 (from memory).
     """
-    settings: dict[str, Any] = {"width": 1280, "depth": 32, "heads": 20, "projection": 1280}
-    return TextEncoder(**(settings | options))
+    build: Callable[..., TextEncoder] = functools.partial(TextEncoder, width=1280, depth=32, heads=20, projection=1280)
+    return build(**options)
 
 
-def mini_lm_l6(**options: Any) -> TextEncoder:
+def mini_lm_l6(**options: object) -> TextEncoder:
     """The encoder of sentences all-MiniLM-L6-v2: a BERT of 6 layers, whose mean over tokens gets the length 1.
 
     Args:
@@ -274,16 +277,21 @@ def mini_lm_l6(**options: Any) -> TextEncoder:
     References:
         Wang et al., 2020; Reimers & Gurevych, 2019 (from memory).
     """
-    bert: dict[str, Any] = {
-        "vocabulary": 30522,
-        "positions": 512,
-        "causal": False,
-        "norm_first": False,
-        "epsilon": 1e-12,
-        "token_types": 2,
-    }
-    settings: dict[str, Any] = {"width": 384, "depth": 6, "heads": 12, "pooling": "mean", "normalize": True}
-    return TextEncoder(**(bert | settings | options))
+    build: Callable[..., TextEncoder] = functools.partial(
+        TextEncoder,
+        vocabulary=30522,
+        positions=512,
+        width=384,
+        depth=6,
+        heads=12,
+        causal=False,
+        norm_first=False,
+        epsilon=1e-12,
+        token_types=2,
+        pooling="mean",
+        normalize=True,
+    )
+    return build(**options)
 
 
 def _mean(tokens: Float[Array, "b s d"], present: Bool[Array, "b s"]) -> Float[Array, "b d"]:

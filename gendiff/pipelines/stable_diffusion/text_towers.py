@@ -64,7 +64,8 @@ def _tower(
     ids, weights, empty = jnp.asarray(ids), jnp.asarray(weights), jnp.asarray(empty)
     texts, rows, length = ids.shape
     read = encode(params, jnp.concatenate([ids.reshape(texts * rows, length), empty]))
-    words, nothing = read.tokens[:-1], read.tokens[-1:]
+    tokens, pooled = jnp.asarray(read.tokens), jnp.asarray(read.pooled)
+    words, nothing = tokens[:-1], tokens[-1:]
     strength = weights.reshape(texts * rows, length, 1).astype(words.dtype)
     words = words + (strength - 1) * (words - nothing)
-    return words.reshape(texts, rows * length, -1), read.pooled[:-1].reshape(texts, rows, -1)[:, 0]
+    return words.reshape(texts, rows * length, -1), pooled[:-1].reshape(texts, rows, -1)[:, 0]
