@@ -25,7 +25,17 @@ from gendiff.weights.diffusers import (
     single_file,
 )
 from gendiff.weights.lora import lora_files, lora_layers, lora_names, lora_settings, low_rank_factors
-from gendiff.weights.quantised import gguf, gguf_blocks, gguf_llama, integer_products, packed_kernels, packed_reading
+from gendiff.weights.quantised import (
+    calibration,
+    gguf,
+    gguf_blocks,
+    gguf_llama,
+    gptq,
+    integer_products,
+    packed_kernels,
+    packed_reading,
+    scale_search,
+)
 from gendiff.weights.transformers import (
     language_models,
     mini_lm,
@@ -41,6 +51,7 @@ from gendiff.weights.transformers import (
 )
 
 __all__ = [
+    "calibration",
     "diffusers_autoencoder",
     "diffusers_blocks",
     "diffusers_controlnet",
@@ -55,6 +66,7 @@ __all__ = [
     "gguf",
     "gguf_blocks",
     "gguf_llama",
+    "gptq",
     "integer_products",
     "language_models",
     "latent_diffusion",
@@ -70,6 +82,7 @@ __all__ = [
     "packed_reading",
     "quantised",
     "rules",
+    "scale_search",
     "settings",
     "single_file",
     "smollm2",

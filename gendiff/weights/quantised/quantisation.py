@@ -12,7 +12,7 @@ import abc
 import dataclasses
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -20,7 +20,9 @@ import jax.numpy as jnp
 
 from gendiff.core import checks, packed, trees
 from gendiff.core.types import Params
+from gendiff.weights.quantised import scale_search
 from gendiff.weights.quantised.packed_kernels import GroupedKernel, NibbleKernel, ScaledKernel, pack
+from gendiff.weights.quantised.scale_search import nonzero
 
 
 class Kind(abc.ABC):
@@ -48,7 +50,7 @@ class Scaled(Kind):
         grouped = weights.reshape(outputs, 1 if self.group is None else -1, self.group or inputs)
         scale = jnp.max(jnp.abs(grouped), -1) if self.per_output else jnp.max(jnp.abs(grouped)).reshape(1, 1)
         scale = scale / self.largest
-        values = grouped / _nonzero(scale)[..., None]
+        values = grouped / nonzero(scale)[..., None]
         if self.dtype == "int8":
             values = jnp.round(values)
         values = jnp.clip(values, -self.largest, self.largest).astype(self.dtype)
@@ -67,23 +69,60 @@ class Nibbles(Kind):
     group: int | None = 32
     symmetric: bool = True
     scale_dtype: str = "bfloat16"
+    search: bool = False
 
     def pack(self, weights: jax.Array, sizes: tuple[int, ...], table: bool) -> NibbleKernel:
         """Pack weights (out, in). A last group that is not full is filled up with its last input."""
-        outputs, inputs = weights.shape
-        group = self.group or inputs + inputs % 2
-        filled = jnp.pad(weights, ((0, 0), (0, -inputs % group)), mode="edge").reshape(outputs, -1, group)
-        if self.symmetric:
-            scale, minimum = self._rounded(jnp.max(jnp.abs(filled), -1) / 7), None
-            nibbles = jnp.clip(jnp.round(filled / _nonzero(scale)[..., None]), -7, 7) + 8
-        else:
-            minimum = self._rounded(jnp.min(filled, -1))
-            scale = self._rounded((jnp.max(filled, -1) - minimum) / 15)
-            nibbles = jnp.clip(jnp.round((filled - minimum[..., None]) / _nonzero(scale)[..., None]), 0, 15)
-            minimum = minimum.astype(self.scale_dtype).T
-        return NibbleKernel(pack(nibbles.transpose(1, 2, 0)), scale.astype(self.scale_dtype).T, minimum, sizes, table)
+        filled = self._in_groups(weights)
+        scale, minimum = self.grid(weights)
+        least = None if minimum is None else minimum[..., None]
+        return self._kernel(self.rounded(filled, scale[..., None], least), scale, minimum, sizes, table)
 
-    def _rounded(self, value: jax.Array) -> jax.Array:
+    def grid(self, weights: jax.Array, importance: jax.Array | None = None) -> tuple[jax.Array, jax.Array | None]:
+        """Return the scale and the minimum of each group, (out, groups), rounded as they are stored.
+
+        Args:
+            weights: (out, in).
+            importance: (in,) of the error of each input, which a search weighs. None: all are equal.
+        """
+        filled = self._in_groups(weights)
+        if self.search:
+            groups = None if importance is None else self._in_groups(importance[None])[0]
+            return scale_search.searched_scale(filled, self.scale_dtype, groups), None
+        if self.symmetric:
+            return self._stored(jnp.max(jnp.abs(filled), -1) / 7), None
+        minimum = self._stored(jnp.min(filled, -1))
+        return self._stored((jnp.max(filled, -1) - minimum) / 15), minimum
+
+    def rounded(self, weights: jax.Array, scale: jax.Array, minimum: jax.Array | None) -> jax.Array:
+        """Return the nearest numbers 0 … 15 of weights, given scales and minima that broadcast."""
+        if minimum is not None:
+            return jnp.clip(jnp.round((weights - minimum) / nonzero(scale)), 0, 15)
+        return jnp.clip(jnp.round(weights / nonzero(scale)), -8 if self.search else -7, 7) + 8
+
+    def kernel(
+        self, nibbles: jax.Array, scale: jax.Array, minimum: jax.Array | None, sizes: tuple[int, ...], table: bool
+    ) -> NibbleKernel:
+        """Return the packed kernel of numbers 0 … 15 (out, in), and the scales and minima of `grid`."""
+        return self._kernel(self._in_groups(nibbles), scale, minimum, sizes, table)
+
+    def by_input(self, numbers: jax.Array, inputs: int) -> jax.Array:
+        """Repeat numbers (out, groups) for each input: (out, inputs)."""
+        return jnp.repeat(numbers, self.group or inputs, -1)[:, :inputs]
+
+    def _in_groups(self, weights: jax.Array) -> jax.Array:
+        """(out, groups, size of a group)."""
+        inputs = weights.shape[1]
+        group = self.group or inputs + inputs % 2
+        return jnp.pad(weights, ((0, 0), (0, -inputs % group)), mode="edge").reshape(len(weights), -1, group)
+
+    def _kernel(
+        self, nibbles: jax.Array, scale: jax.Array, minimum: jax.Array | None, sizes: tuple[int, ...], table: bool
+    ) -> NibbleKernel:
+        least = None if minimum is None else minimum.astype(self.scale_dtype).T
+        return NibbleKernel(pack(nibbles.transpose(1, 2, 0)), scale.astype(self.scale_dtype).T, least, sizes, table)
+
+    def _stored(self, value: jax.Array) -> jax.Array:
         return value.astype(self.scale_dtype).astype(value.dtype)
 
 
@@ -117,7 +156,9 @@ def float8() -> Scaled:
     return Scaled("float8_e4m3fn", 448.0)
 
 
-def int4(group: int | None = 32, *, symmetric: bool = True, scale_dtype: str = "bfloat16") -> Nibbles:
+def int4(
+    group: int | None = 32, *, symmetric: bool = True, scale_dtype: str = "bfloat16", search: bool = False
+) -> Nibbles:
     """Half a byte per weight, with a scale per output and group of inputs: 4.5 bits per weight as it stands here.
 
     Also known as: 4-bit quantisation, group-wise quantisation.
@@ -126,16 +167,20 @@ def int4(group: int | None = 32, *, symmetric: bool = True, scale_dtype: str = "
         group: how many inputs share a scale, even; None: all. Usual are 32, 64 and 128.
         symmetric: weights in [−7, 7] times the scale. False: in [0, 15] times the scale, plus a minimum.
         scale_dtype: of scales and minima: "float32", "bfloat16" or "float16". A minimum is rounded to it too.
+        search: weights in [−8, 7] times the scale with the least squared error (see `scale_search`), in place of
+            max |w| / 7. Symmetric alone. It takes as many passes over the weights as there are candidates, about 30.
 
     Raises:
-        ValueError: for an odd group, or another dtype.
+        ValueError: for an odd group, or another dtype, or a search of what is asymmetric.
     """
     checks.choice("scale_dtype", scale_dtype, ("float32", "bfloat16", "float16"))
     if group is not None:
         checks.integer("group", group, 2)
         if group % 2:
             raise ValueError(f"group = {group} must be even: two weights share a byte")
-    return Nibbles(group, symmetric, scale_dtype)
+    if search and not symmetric:
+        raise ValueError("search = True is for symmetric = True: a minimum has no search")
+    return Nibbles(group, symmetric, scale_dtype, search)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,22 +229,31 @@ def quantise(params: Params, rules: Sequence[Packing] = LINEAR) -> Params:
         ValueError: for a rule that fits nothing.
         TypeError: for an array to pack that is not floating.
     """
-    used: set[int] = set()
-    result = []
-    for path, leaf in trees.paths(params, is_leaf=packed.is_packed).items():
-        number = next(
-            (i for i, rule in enumerate(rules) if re.search(rule.paths, path) and len(leaf.shape) in rule.axes), None
-        )
-        if number is not None:
-            used.add(number)
-        kind = None if number is None or packed.is_packed(leaf) else rules[number].kind
-        result.append(leaf if kind is None or number is None else packed_array(leaf, kind, table=rules[number].table))
-    idle = [rule.paths for number, rule in enumerate(rules) if number not in used]
-    if idle:
-        raise ValueError(
-            f"no array of the parameters fits the rules {idle}: paths are such as {list(trees.paths(params))[:3]}"
-        )
+    return by_rules(params, rules, lambda path, leaf, kind, table: packed_array(leaf, kind, table=table))
+
+
+def by_rules(params: Params, rules: Sequence[Packing], pack_one: Callable[[str, Any, Kind, bool], Any]) -> Params:
+    """Replace what the rules pack by `pack_one(path, array, kind, table)`. All else, and what is packed already, stays.
+
+    Raises:
+        ValueError: for a rule that fits nothing.
+    """
+    leaves = trees.paths(params, is_leaf=packed.is_packed)
+    chosen = {path: rule_of(path, leaf, rules) for path, leaf in leaves.items()}
+    if idle := [rule.paths for rule in rules if not any(rule is each for each in chosen.values())]:
+        raise ValueError(f"no array of the parameters fits the rules {idle}: paths are such as {list(leaves)[:3]}")
+    result = [
+        leaf
+        if (rule := chosen[path]) is None or rule.kind is None or packed.is_packed(leaf)
+        else pack_one(path, leaf, rule.kind, rule.table)
+        for path, leaf in leaves.items()
+    ]
     return jax.tree.unflatten(jax.tree.structure(params, is_leaf=packed.is_packed), result)
+
+
+def rule_of(path: str, leaf: Any, rules: Sequence[Packing]) -> Packing | None:
+    """Return the first rule that fits an array of this path, or None."""
+    return next((rule for rule in rules if re.search(rule.paths, path) and len(leaf.shape) in rule.axes), None)
 
 
 def packed_array(array: Any, kind: Kind, *, table: bool = False) -> packed.PackedKernel:
@@ -231,8 +285,3 @@ def dequantise(params: Params, dtype: Any = jnp.float32) -> Params:
 def nbytes(params: Params) -> int:
     """Return how many bytes the parameters take, their scales among them. Shapes and dtypes are enough."""
     return sum(leaf.size * jnp.dtype(leaf.dtype).itemsize for leaf in jax.tree.leaves(params))
-
-
-def _nonzero(scale: jax.Array) -> jax.Array:
-    """The scale to divide by: that of zeros alone, which is 0, becomes 1."""
-    return jnp.where(scale == 0, jnp.ones_like(scale), scale)
