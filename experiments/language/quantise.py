@@ -2,8 +2,10 @@
 
     python -m experiments run quantise
 
-reads the weights of SmolLM2 in six formats: bytes, likelihood of real text, answers to a hundred questions, time of a
-step. A transformer of digits is trained and sampled in three of them. About 25 minutes on 2 cores.
+reads the weights of SmolLM2 in ten formats: bytes, likelihood of real text, answers to a hundred questions, time of a
+step. Four bits are rounded to nearest, with searched scales, and by GPTQ, beside the blocks of llama.cpp where the
+package xllamacpp is installed. A language model of bytes is trained, whose weights never were of 4 bits, and rounded in
+the same ways. A transformer of digits is trained and sampled in three formats. About 45 minutes on 2 cores.
 """
 
 import dataclasses
@@ -18,13 +20,28 @@ import numpy as np
 
 from experiments.diffusion import image_draws
 from experiments.diffusion.image_judge import DigitsJudge
-from experiments.language import questions, real_model
+from experiments.language import byte_model, ggml_blocks, questions, real_model
+from experiments.language.weight_formats import (
+    BFLOAT16,
+    FLOAT32,
+    GPTQ,
+    INT4,
+    INT8,
+    RANDOM,
+    ROW,
+    SEARCHED,
+    SMALL,
+    UNGROUPED,
+    better,
+    calibration_rows,
+    formats,
+)
 from gendiff import networks
 from gendiff.commands.chat import models, steps
 from gendiff.commands.images import image_training
 from gendiff.commands.images.image_model import Model
 from gendiff.commands.images.image_training import JudgedLearning
-from gendiff.core import arrays, trees
+from gendiff.core import arrays
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Params
 from gendiff.data import digits
@@ -40,8 +57,10 @@ from gendiff.runs.run_folder import RunFolder
 from gendiff.runs.study import Measured, Measurements, Study, claim, control
 from gendiff.weights import quantised
 
-FLOAT32, BFLOAT16, INT8 = "float32", "bfloat16", "8 bits"
-INT4, COARSE, UNGROUPED = "4 bits", "4 bits, groups of 64", "4 bits, no groups"
+GGML = {"llama.cpp, Q4_K": ("Q4_K", "Q6_K"), "llama.cpp, Q4_0": ("Q4_0", "Q6_K")}
+"""Blocks of kernels and of the table of tokens, as llama.cpp chooses them for a table that is the last layer too."""
+BYTES = "bytes, "
+"""Before the formats of the language model of bytes."""
 IMAGES = (FLOAT32, INT8, INT4)
 """Formats of the transformer of digits."""
 
@@ -64,6 +83,12 @@ class Config(JudgedLearning):
     """Tokens of real text whose likelihood is measured."""
     piece: Annotated[int, msgspec.Meta(ge=16, le=4096)] = 1000
     """Tokens that are read together; each piece begins anew."""
+    calibration: Annotated[int, msgspec.Meta(ge=1, le=256)] = 32
+    """Rows of 512 tokens of the sources of Python's library, with which GPTQ is calibrated."""
+    bytes_steps: Several = 1000
+    """Optimizer steps of the language model of bytes."""
+    bytes_width: Annotated[int, msgspec.Meta(ge=8, le=1024, multiple_of=8)] = 128
+    """Its channels."""
     questions: Annotated[int, msgspec.Meta(ge=4, le=100)] = 100
     """How many of the hundred questions are asked, from the first on."""
     max_tokens: Count = 32
@@ -83,22 +108,6 @@ def check(config: Config) -> None:
         raise ConfigError(
             f"--tokens {config.tokens} must hold at least two of --piece {config.piece}: intervals are over pieces"
         )
-
-
-def formats(tables: bool) -> dict[str, Callable[[Params], Params]]:
-    """From parameters to parameters in each format. tables: those of tokens are packed too."""
-
-    def packed(kind: quantised.Kind) -> Callable[[Params], Params]:
-        return lambda params: quantised.quantise(params, quantised.linear(kind, tables=tables))
-
-    return {
-        FLOAT32: lambda params: params,
-        BFLOAT16: lambda params: trees.cast(params, jnp.bfloat16),
-        INT8: packed(quantised.int8()),
-        INT4: packed(quantised.int4(32)),
-        COARSE: packed(quantised.int4(64)),
-        UNGROUPED: packed(quantised.int4(None)),
-    }
 
 
 def digits_network(config: Config) -> networks.DiT:
@@ -122,12 +131,14 @@ def _init(network: networks.DiT) -> Callable[[jax.Array], Params]:
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """Of one format. losses: of each token, in nats. best: the likeliest token after each. right: by question."""
+    """Of one format. losses: of each token, in nats. best: the likeliest token after each. right: by question; None
+    where none was asked.
+    """
 
     nbytes: int
     losses: np.ndarray
     best: np.ndarray
-    right: np.ndarray
+    right: np.ndarray | None = None
 
 
 def reader(network: networks.LanguageModel) -> Any:
@@ -154,20 +165,40 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
         dict[str, Any](),
         dict[str, Reading](),
     )
-    for name, form in formats(tables=True).items():
+
+    def judged(params: Params, nbytes: int, right: np.ndarray | None = None) -> Reading:
+        parts = [read(params, piece[None]) for piece in pieces]
+        losses, best = (np.concatenate([np.asarray(part[at]) for part in parts]) for at in range(2))
+        return Reading(nbytes, losses, best, right)
+
+    plain = formats(tables=True)
+    with progress.phase("calibration"):
+        forms = plain | better(chat.network, chat.params, calibration_rows(chat, config.calibration))
+    for name, form in forms.items():
         with progress.phase(name):
             packed = Chat(chat.network, form(chat.params), chat.tokenizer, chat.template)
-            parts = [read(packed.params, piece[None]) for piece in pieces]
-            losses, best = (np.concatenate([np.asarray(part[at]) for part in parts]) for at in range(2))
             replies = models.answers(packed, [question for question, _ in pairs], config.max_tokens)
             right = np.array(
                 [questions.holds(reply.text, each) for reply, (_, each) in zip(replies, pairs, strict=True)]
             )
-            readings[name] = Reading(quantised.nbytes(packed.params), losses, best, right)
-            works[name] = real_model.one_more(step, packed, 1, min(256, chat.network.context), 0)
+            readings[name] = judged(packed.params, quantised.nbytes(packed.params), right)
+            if name in plain:
+                works[name] = real_model.one_more(step, packed, 1, min(256, chat.network.context), 0)
+    with progress.phase(RANDOM):
+        noise = np.random.default_rng(0).integers(0, chat.network.vocabulary, (config.calibration, ROW), np.int32)
+        small = better(chat.network, chat.params, noise)[GPTQ](chat.params)
+        readings[RANDOM] = judged(quantised.dequantise(small), quantised.nbytes(small))
+    with progress.phase("llama.cpp"):
+        if not ggml_blocks.installed():
+            progress.line(f"without {ggml_blocks.PACKAGE} the blocks of llama.cpp are left out: {ggml_blocks.INSTALL}")
+        for name, kinds in GGML.items() if ggml_blocks.installed() and not config.tiny else ():  # blocks of 32 inputs
+            blocks, nbytes = ggml_blocks.quantised(chat.params, *kinds)
+            readings[name] = judged(quantised.dequantise(blocks), nbytes)
     with progress.phase("times"):
         seconds = paired_timing.timed(works, config.rounds)
     yield from judge_text(config, readings, seconds)
+    with progress.phase("bytes"):
+        yield from judge_bytes(config, byte_model.params(config.bytes_width, config.seeds[0], folder))
     with progress.phase("digits"):
         network = model(config)
         judge = DigitsJudge(config.draws, config.draw_size)
@@ -200,13 +231,36 @@ def judge_text(
     for name, each in readings.items():
         measures: dict[str, Any] = {"MB": each.nbytes / 1e6, "nats per token": float(each.losses.mean())}
         measures["same likeliest token"] = float(np.mean(each.best == plain.best))
-        measures["ms per token"] = float(1e3 * np.median(seconds[name]))
-        answers: dict[str, Any] = {"answered": float(each.right.mean())}
+        measures["bits per weight"] = 32 * each.nbytes / plain.nbytes
+        if name in seconds:
+            measures["ms per token"] = float(1e3 * np.median(seconds[name]))
         if name != FLOAT32:
             measures["lost"] = interval(by_piece(each), by_piece(plain))
-            answers["fall"] = interval(plain.right, each.right)
         yield Measured(name, measures, n=each.losses.size, group="text")
-        yield Measured(f"{name}, questions", answers, n=each.right.size, group="answers")
+        if each.right is not None:
+            answers: dict[str, Any] = {"answered": float(each.right.mean())}
+            if name != FLOAT32:
+                answers["fall"] = interval(plain.right, each.right)
+            yield Measured(f"{name}, questions", answers, n=each.right.size, group="answers")
+
+
+def judge_bytes(config: Config, params: Params) -> Iterator[Measured]:
+    """The language model of bytes on held-out documents, in 4 bits. Intervals are over rows of text."""
+    trained, held_out = byte_model.rows()
+    held_out = held_out[: max(2, config.tokens // 16)]
+    network = byte_model.network(config.bytes_width)
+    forms = {FLOAT32: formats(tables=True)[FLOAT32]} | better(network, params, trained[: 2 * config.calibration, :-1])
+    exact = byte_model.losses(network, params, held_out)
+    for name, form in forms.items():
+        packed = form(params)
+        losses = byte_model.losses(network, quantised.dequantise(packed), held_out)
+        bits = 8 * quantised.nbytes(packed) / networks.count(params)
+        measures: dict[str, Any] = {"nats per byte": float(losses.mean()), "bits per weight": bits}
+        if name != FLOAT32:
+            measures["lost"] = intervals.interval(
+                intervals.difference_of_means, losses, exact, paired=True, resamples=config.resamples
+            )
+        yield Measured(f"{BYTES}{name}", measures, config.seeds[0], len(held_out), "bytes")
 
 
 def judge_digits(config: Config, distances: Mapping[str, Sequence[np.ndarray]]) -> Iterator[Measured]:
@@ -232,6 +286,12 @@ def plot(measured: Measurements, folder: RunFolder) -> Figure:
     return figures.bars(bars, folder.figure("likelihood"), caption, x_label="nats per token")
 
 
+def train(config: Config, folder: RunFolder, progress: Progress) -> None:
+    """The transformers of digits, and one language model of bytes."""
+    image_training.per_seed(model)(config, folder, progress)
+    byte_model.train(config.bytes_width, config.bytes_steps, config.seeds[0], folder, progress)
+
+
 _DIGITS: dict[str, Any] = {
     "width": 16,
     "depth": 1,
@@ -242,6 +302,9 @@ _DIGITS: dict[str, Any] = {
     "sampling_steps": 2,
 }
 _TEXT: dict[str, Any] = {
+    "calibration": 2,
+    "bytes_steps": 4,
+    "bytes_width": 16,
     "tokens": 128,
     "piece": 32,
     "questions": 4,
@@ -257,10 +320,11 @@ EXPERIMENT = Study(
     config=Config,
     presets={"full": Config()},
     smoke=Config(seeds=(0,), train_steps=4, warmup=1, batch=16, **_TEXT, **_DIGITS),
-    train=image_training.per_seed(model),
+    train=train,
     measure=measure,
     words={
         "lost": "growth of the negative log-likelihood of real text, nats per token",
+        "bits per weight": "bits per weight",
         "fall": "fall of the share of answered questions",
         "floors": "Fréchet distance, floors",
         "change": "change of the Fréchet distance, over the range of the seeds in float32",
@@ -268,6 +332,8 @@ EXPERIMENT = Study(
     claims=(
         claim(INT8, "lost", "<=", 0.01, role="E36", reason="1 % of the perplexity", id="lost-int8"),
         claim(INT4, "lost", "<=", 0.1, role="E36", reason="10 % of the perplexity", id="lost-int4"),
+        claim(SMALL, "lost", "<=", 0.12, role="aim", reason="a third of what round to nearest loses", id="lost-gptq"),
+        claim(SMALL, "bits per weight", "<=", 4.7, role="aim", reason="4 bits and their scales", id="bits-gptq"),
         claim(f"{INT8}, questions", "fall", "<=", 0.05, role="E36", reason="1 question of 20", id="answers-int8"),
         claim(f"{INT4}, questions", "fall", "<=", 0.1, role="E36", reason="1 question of 10", id="answers-int4"),
         claim(
@@ -283,7 +349,11 @@ EXPERIMENT = Study(
             id="images-int4",
         ),
     ),
-    controls=(control(UNGROUPED, "lost", against=INT4, by=">=", id="ungrouped"),),
+    controls=(
+        control(UNGROUPED, "lost", against=INT4, by=">=", id="ungrouped"),
+        control(RANDOM, "lost", against=GPTQ, by=">=", id="random-tokens"),
+        control(f"{BYTES}{SEARCHED}", "lost", against=f"{BYTES}{GPTQ}", by=">=", id="bytes-nearest"),
+    ),
     figures=(plot,),
     tables={
         "text": (
@@ -292,6 +362,10 @@ EXPERIMENT = Study(
             "has that grid.",
         ),
         "answers": ("Answers in each format.", ""),
+        "bytes": (
+            "A language model of bytes that was trained here, in 4 bits",
+            "Its weights never were of 4 bits. Two of its formats are rounded to nearest, two by GPTQ.",
+        ),
         "digits": ("Digits in each format.", ""),
     },
     answer=Answer(
