@@ -10,6 +10,7 @@ TOOLS = {
     "copies": "gendiff.commands.copies",
     "inspect": "gendiff.commands.inspect_folder",
     "plan": "gendiff.commands.plan",
+    "quantise": "gendiff.commands.quantise_model",
     "scaling-fit": "gendiff.commands.scaling_fit.command",
     "serve": "gendiff.commands.serve.command",
     "serve-load": "gendiff.commands.serve.load",

@@ -52,6 +52,17 @@ def tokenizer(model: str = SMOLLM2) -> LanguageTokenizer:
         raise ConfigError(str(error)) from error
 
 
+def gguf_file(model: str) -> Path:
+    """The .gguf file of a model. ConfigError for a folder; raises as `opened` does."""
+    try:
+        path = weights.smollm2.path() if model == SMOLLM2 else _path(model)
+    except ImportError as error:
+        raise ConfigError(str(error)) from error
+    if path.is_dir():
+        raise ConfigError(f"{model} is a folder: {SMOLLM2} or a {GGUF} file is needed, whose metadata are kept")
+    return path
+
+
 def _path(model: str) -> Path:
     path = Path(model).expanduser()
     if not path.exists():

@@ -8,14 +8,14 @@ import dataclasses
 import mmap
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from gendiff.core import extras
+from gendiff.core import extras, files
 from gendiff.core.errors import DataError
 from gendiff.core.types import Config
 
@@ -239,8 +239,48 @@ class _Reader:
         return self.numbers(code, self.count("values", 1))
 
 
+def save(path: str | os.PathLike[str], like: str | os.PathLike[str], tensors: Mapping[str, Packed]) -> None:
+    """Write a file with the metadata of another one, byte for byte, and these tensors.
+
+    Args:
+        path: the file, which is replaced.
+        like: a file that `load` reads, such as that of the same model with more bits.
+        tensors: by name.
+
+    Raises:
+        DataError: path first, for a file that is not read.
+        OSError: with the path, where it cannot be written.
+    """
+    load(like)
+    with Path(like).open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        reader = _Reader(content)
+        alignment = _metadata(reader)[2]
+        head = content[: reader.at]
+    infos, end = [], 0
+    for name, tensor in tensors.items():
+        raw, axes = name.encode(), len(tensor.shape)
+        start = _aligned(end, alignment)
+        infos.append(struct.pack("<Q", len(raw)) + raw + struct.pack(f"<I{axes}Q", axes, *tensor.shape[::-1]))
+        infos.append(struct.pack("<IQ", KINDS[tensor.kind].code, start))
+        end = start + tensor.blocks.nbytes
+    with files.replacing(path) as target:
+        target.write(head[:8] + struct.pack("<Q", len(tensors)) + head[16:] + b"".join(infos))
+        for tensor in tensors.values():
+            target.write(bytes(-target.tell() % alignment))
+            target.write(np.ascontiguousarray(tensor.blocks).data)
+        target.write(bytes(-target.tell() % alignment))
+
+
 def _header(reader: _Reader) -> tuple[Config, list[_Place], int]:
     """(metadata, tensors, where the first one starts), all of it checked."""
+    metadata, tensors, alignment = _metadata(reader)
+    infos = [_info(reader) for _ in range(tensors)]
+    start = _aligned(reader.at, alignment)
+    return metadata, list(_placed(infos, alignment, reader.size - start)), start
+
+
+def _metadata(reader: _Reader) -> tuple[Config, int, int]:
+    """(metadata, number of tensors, alignment)."""
     if reader.bytes(4) != b"GGUF":
         raise _Damage("it does not begin with GGUF")
     version = reader.integer("<I")
@@ -259,9 +299,7 @@ def _header(reader: _Reader) -> tuple[Config, list[_Place], int]:
     alignment = metadata.get("general.alignment", ALIGNMENT)
     if isinstance(alignment, bool) or not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
         raise _Damage(f"general.alignment = {alignment!r} is no power of two")
-    infos = [_info(reader) for _ in range(tensors)]
-    start = _aligned(reader.at, alignment)
-    return metadata, list(_placed(infos, alignment, reader.size - start)), start
+    return metadata, tensors, alignment
 
 
 def _info(reader: _Reader) -> tuple[str, str, tuple[int, ...], int]:

@@ -53,20 +53,42 @@ def kernel(kind: str, raw: np.ndarray, shape: Sequence[int], *, table: bool = Fa
         TypeError: for anything but bytes.
     """
     checks.choice("kind", kind, KINDS)
-    blocks = _blocks(kind, raw, shape, table)
+    content = _blocks(kind, raw, shape, table)
     if kind in ("Q4_K", "Q5_K"):
-        return _of_parts(kind, blocks, tuple(shape), table)
+        return _of_parts(kind, content, tuple(shape), table)
     if kind == "Q6_K":
-        return _q6_k(blocks, tuple(shape), table)
+        return _q6_k(content, tuple(shape), table)
     numbers = 2 if kind in ("Q4_1", "Q5_1") else 1
-    scale, *added = _halves(blocks[..., : 2 * numbers])
+    scale, *added = _halves(content[..., : 2 * numbers])
     minimum = added[0] if added else None
-    values = blocks[..., 2 * numbers :]
+    values = content[..., 2 * numbers :]
     if kind == "Q8_0":
         return _grouped(values.view(np.int8), scale, None, shape, table)
     if kind in ("Q5_0", "Q5_1"):
         return _grouped(_q5(values) - np.int8(16 if minimum is None else 0), scale, minimum, shape, table)
     return _nibbles(values, scale, minimum, shape, table)
+
+
+def blocks(kernel: PackedKernel) -> tuple[str, np.ndarray]:
+    """Write a packed kernel as the blocks of a file, the inverse of `kernel` where scales have 16 bits.
+
+    Args:
+        kernel: in groups of 32 inputs: of `quantised.int4(32)` or `quantised.int8(32)`. Scales become float16.
+
+    Returns:
+        Q4_0 or Q8_0, and uint8 (out, bytes).
+
+    Raises:
+        ValueError: for another kernel, or inputs that 32 does not divide.
+    """
+    size = 16 if isinstance(kernel, NibbleKernel) else 32
+    if not isinstance(kernel, NibbleKernel | GroupedKernel) or kernel.minimum is not None or kernel.inputs % 32:
+        raise ValueError(f"a {type(kernel).__name__} of shape {kernel.shape} is no Q4_0 or Q8_0")
+    values, scale = np.moveaxis(np.asarray(kernel.values), -1, 0), np.asarray(kernel.scale, np.float16).T
+    if values.shape[2] != size:
+        raise ValueError(f"groups of {values.shape[2] * kernel.each} inputs are no Q4_0 or Q8_0, which have 32")
+    parts = [np.ascontiguousarray(each).view(np.uint8) for each in (scale[..., None], values)]
+    return "Q4_0" if size == 16 else "Q8_0", np.concatenate(parts, -1).reshape(len(values), -1)
 
 
 def _grouped(

@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gendiff.core import trees
 from gendiff.core.errors import ConfigError
-from gendiff.core.packed import PackedKernel
+from gendiff.core.packed import PackedKernel, is_packed
 from gendiff.core.types import Config, DType, Params
 from gendiff.weights import layouts, settings
 from gendiff.weights import rules as naming
@@ -154,6 +155,33 @@ def params(file: Gguf, like: Params, *, packed: bool = False) -> Params:
         )
 
     return naming.to_ours(shapes, rules(file), like, maker=make)
+
+
+def tensors(file: Gguf, params: Params) -> dict[str, Packed]:
+    """Write parameters as the tensors of such a file, under its names and in its order: the inverse of `params`.
+
+    Args:
+        file: of the same model; what is no parameter is taken from it.
+        params: arrays, which become float32, and packed kernels that `gguf_blocks.blocks` writes.
+
+    Raises:
+        CheckpointMismatchError: for a parameter without a rule.
+        ValueError: as `gguf_blocks.blocks` does.
+    """
+    ours = trees.paths(params, is_leaf=is_packed)
+    result = {STRETCH: file.tensors[STRETCH]} if STRETCH in file.tensors else {}
+    for path, rule, names in naming.matched(ours, rules(file)):
+        leaf = ours[path]
+        if not is_packed(leaf):
+            for (name,), part in zip(names, rule.parts(np.asarray(leaf, np.float32)), strict=True):
+                raw = np.ascontiguousarray(part).view(np.uint8)
+                result[name] = Packed("F32", part.shape, raw.reshape(*part.shape[:-1], -1))
+            continue
+        kind, raw = gguf_blocks.blocks(leaf)
+        rows = [raw] if path == TOKEN else rule.parts(raw.T)
+        for (name,), part in zip(names, rows, strict=True):
+            result[name] = Packed(kind, (len(part), leaf.inputs), part)
+    return result
 
 
 def _kernel(rows: list[tuple[str, np.ndarray]], parts: list[Packed]) -> PackedKernel:

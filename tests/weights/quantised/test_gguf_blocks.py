@@ -75,6 +75,31 @@ def test_blocks_of_odd_bits_or_of_256_hold_what_the_package_of_llama_cpp_reads(k
     assert 8 * quantised.nbytes(kernel) == bits * weights.size
 
 
+@table(
+    "kind, packing, table",
+    [("Q4_0", quantised.int4(32, search=True, scale_dtype="float16"), False), ("Q8_0", quantised.int8(32), True)],
+)
+def test_packed_kernels_are_written_as_blocks_and_come_back(kind, packing, table):
+    weights = RNG.normal(size=(OUT, 64) if table else (64, OUT)).astype(np.float32)
+    kernel = quantised.packed_array(weights, packing, table=table)
+    name, raw = gguf_blocks.blocks(kernel)
+    again = gguf_blocks.kernel(name, raw, weights.shape, table=table)
+    assert name == kind and raw.shape == (OUT, 64 // 32 * gguf.KINDS[kind].size)
+    np.testing.assert_array_equal(again.values, kernel.values)
+    np.testing.assert_allclose(again.scale, np.asarray(kernel.scale), rtol=2**-11)
+    dense = gguf.Packed(name, (OUT, 64), raw).numbers()
+    np.testing.assert_allclose(dense if table else dense.T, kernel.dense(jnp.float32), rtol=1e-3)
+
+
+ROWS = np.ones((64, 4), np.float32)
+test_what_has_no_blocks_in_a_file_is_refused = refusals(
+    (lambda: gguf_blocks.blocks(quantised.packed_array(ROWS, quantised.int4(64))), "groups of 64 inputs"),
+    (lambda: gguf_blocks.blocks(quantised.packed_array(ROWS, quantised.int4(symmetric=False))), "is no Q4_0 or Q8_0"),
+    (lambda: gguf_blocks.blocks(quantised.packed_array(ROWS[:40], quantised.int4(32))), "is no Q4_0 or Q8_0"),
+    (lambda: gguf_blocks.blocks(quantised.packed_array(ROWS, quantised.int8())), "ScaledKernel of shape"),
+)
+
+
 test_what_are_no_whole_blocks_is_refused = refusals(
     (lambda: gguf_blocks.kernel("Q4_0", np.zeros(107, np.uint8), (64, 3)), "107 bytes are no Q4_0 of shape"),
     (lambda: gguf_blocks.kernel("Q4_0", np.zeros(54, np.uint8), (48, 3)), "not 48"),

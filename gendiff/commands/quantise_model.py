@@ -1,0 +1,92 @@
+"""The command `quantise`: a language model becomes a .gguf file with 4 bits per weight, by GPTQ.
+
+gendiff quantise smollm2 --out small.gguf
+gendiff chat --model small.gguf --weights packed
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+
+from gendiff import networks
+from gendiff.commands.chat import models
+from gendiff.core.errors import ConfigError, DataError
+from gendiff.data import text
+from gendiff.language.tokens import LanguageTokenizer
+from gendiff.runs import run_folder
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Catalogue, Tool
+from gendiff.weights import calibration, gguf, gguf_llama, gptq, quantised
+
+ROW = 512
+"""Tokens of a row of the calibration."""
+LETTERS = 8
+"""Of a text that are read for each token of a row."""
+RULES = (
+    *quantised.linear(quantised.int4(32, search=True, scale_dtype="float16")),
+    quantised.Packing("^token$", quantised.int8(32), table=True),
+)
+"""What blocks of Q4_0 and Q8_0 hold."""
+
+
+@dataclasses.dataclass(frozen=True)
+class QuantiseOptions:
+    """Write a language model as a .gguf file with 4 bits per weight, and 8 of the table of tokens (Q4_0 and Q8_0).
+
+    GPTQ rounds the weights so that outputs on real text change least.
+    """
+
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="smollm2|FILE.gguf")]
+    """smollm2, or a .gguf file of the family of Llama."""
+    out: Annotated[str, tyro.conf.arg(metavar="FILE.gguf")]
+    """The file that is written; `chat --model FILE.gguf --weights packed` reads it, and llama.cpp does."""
+    text: Annotated[str | None, tyro.conf.arg(metavar="FOLDER|FILE")] = None
+    """Texts of the calibration, such as those that the model is for; None takes the sources of Python's library."""
+    rows: int = 32
+    """How many of them are read, the first 512 tokens of each."""
+
+
+def call(options: QuantiseOptions, catalogue: Catalogue, progress: Progress) -> None:
+    """Raises ConfigError for options that do not fit, DataError for texts that are too short."""
+    target = _target(options)
+    chat, source = models.opened(options.model), models.gguf_file(options.model)
+    rows = calibration_rows(chat.tokenizer, options.text, options.rows)
+    with progress.phase("calibration"):
+        inputs = [(row[None, : chat.network.context],) for row in rows]
+        hessians = calibration.hessians(networks.pure(chat.network), chat.params, inputs, RULES)
+    with progress.phase("GPTQ"):
+        tensors = gguf_llama.tensors(gguf.load(source), gptq.quantise(chat.params, hessians, RULES))
+    gguf.save(target, source, tensors)
+    bits = 8 * sum(each.blocks.nbytes for each in tensors.values()) / networks.count(chat.params)
+    progress.line(f"{target}: {target.stat().st_size / 2**20:.1f} MiB, {bits:.2f} bits per weight")
+
+
+COMMAND = Tool(QuantiseOptions, call, "A language model in 4 bits per weight, by GPTQ.")
+
+
+def calibration_rows(tokenizer: LanguageTokenizer, source: str | None, number: int) -> np.ndarray:
+    """Tokens (at most number, ROW) of the beginnings of texts, in a random order. DataError where none is long
+    enough.
+    """
+    texts = (text.python_sources() if source is None else text.read(source)).texts
+    rows = list[np.ndarray]()
+    for at in np.random.default_rng(0).permutation(len(texts)):
+        ids = np.asarray(tokenizer.encode(texts[at][: LETTERS * ROW]), np.int32)[:ROW]
+        if len(ids) == ROW and len(rows) < number:
+            rows.append(ids)
+    if not rows:
+        raise DataError(f"{source}: none of {len(texts)} texts has {ROW} tokens, which a calibration needs")
+    return np.stack(rows)
+
+
+def _target(options: QuantiseOptions) -> Path:
+    if not 1 <= options.rows <= 4096:
+        raise ConfigError(f"--rows {options.rows} is outside [1, 4096]")
+    target = Path(options.out).expanduser()
+    if target.suffix.lower() != models.GGUF or not target.parent.is_dir() or target.exists():
+        raise ConfigError(f"--out {options.out} must be a new {models.GGUF} file in a folder that is there")
+    run_folder.check_writable(target.parent, "choose another --out")
+    return target
