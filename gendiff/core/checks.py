@@ -73,6 +73,12 @@ def integer(name: str, value: Numeric, low: int = 0, high: int | None = None) ->
         raise ValueError(f"{name} = {int(value)} is outside [{low}, {'…' if high is None else high}]")
 
 
+def counts(record: object, *names: str, optional: tuple[str, ...] = ()) -> None:
+    """The fields of these names are integers of at least 1, and optional ones may be None; errors are as above."""
+    for name in (*names, *(name for name in optional if getattr(record, name) is not None)):
+        integer(name, getattr(record, name), 1)
+
+
 def ids(name: str, values: ArrayLike, number: int, also: int | None = None) -> None:
     """Concrete ids are integers from 0 … number − 1.
 

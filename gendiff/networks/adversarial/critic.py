@@ -92,8 +92,7 @@ class DenseCritic(nn.Module):
         checks.floating("x", x)
         if x.ndim != 2:
             raise ValueError(f"x has shape {x.shape}: points are (batch, numbers)")
-        for name in ("width", "depth"):
-            checks.integer(name, getattr(self, name), 1)
+        checks.counts(self, "width", "depth")
         labels = checked_classes(label, self.num_classes, x.shape[0])
         compute = Compute(dtype_of(self.dtype, x), self.precision)
         y = jnp.asarray(x)

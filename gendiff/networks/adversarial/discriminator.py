@@ -127,9 +127,7 @@ class PatchDiscriminator(nn.Module):
             raise ValueError("channels = () has no level: give the channels of each, the finest first")
         for features in self.channels:
             checks.integer("channels", features, 1)
-        checks.integer("in_channels", self.in_channels, 1)
-        if self.groups is not None:
-            checks.integer("groups", self.groups, 1)
+        checks.counts(self, "in_channels", optional=("groups",))
         image_inputs.check_images(x, 1, "discriminator")
         if x.shape[-1] != self.in_channels:
             hint = "; it looks channels-first: use numpy.moveaxis(x, 1, -1)" if x.shape[1] == self.in_channels else ""

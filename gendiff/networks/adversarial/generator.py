@@ -79,8 +79,7 @@ class DenseGenerator(nn.Module):
             TypeError: for inputs of the wrong type.
         """
         image_inputs.check_noise(noise)
-        for name in ("width", "depth", "out"):
-            checks.integer(name, getattr(self, name), 1)
+        checks.counts(self, "width", "depth", "out")
         labels = checked_classes(label, self.num_classes, noise.shape[0])
         compute = Compute(dtype_of(self.dtype, noise), self.precision)
         y = LabelledNoise(self.num_classes, compute, name="noise")(noise, labels)

@@ -92,8 +92,7 @@ class MinibatchDiscrimination(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b a"]) -> Float[Array, "b a2"]:
         """Add the numbers behind those of x."""
-        checks.integer("projections", self.projections, 1)
-        checks.integer("dimensions", self.dimensions, 1)
+        checks.counts(self, "projections", "dimensions")
         shape = (x.shape[-1], self.projections * self.dimensions)
         wide = jnp.promote_types(x.dtype, jnp.float32)
         kernel = packed.as_array(parameter(self, "kernel", initializers.kernel(), shape), wide)

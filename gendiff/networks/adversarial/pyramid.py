@@ -66,8 +66,7 @@ class Pyramid(nn.Module):
 
     def _check(self) -> None:
         image_inputs.check_size(self.size)
-        for name in ("width", "widest", "image_channels"):
-            checks.integer(name, getattr(self, name), 1)
+        checks.counts(self, "width", "widest", "image_channels")
 
 
 class DCGANPyramid(Pyramid):

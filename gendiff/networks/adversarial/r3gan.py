@@ -62,8 +62,7 @@ class R3GANPyramid(Pyramid):
 
     def _check(self) -> None:
         super()._check()
-        for name in ("blocks", "expansion", "group_width"):
-            checks.integer(name, getattr(self, name), 1)
+        checks.counts(self, "blocks", "expansion", "group_width")
 
     def _block(self, side: int, number: int, compute: Compute) -> R3GANBlock:
         total = self.blocks * len(self._sides())

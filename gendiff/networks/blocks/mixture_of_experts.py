@@ -13,7 +13,7 @@ from gendiff.core import checks, packed, trees
 from gendiff.core.types import Params
 from gendiff.networks import fast
 from gendiff.networks.blocks.routing import Routing
-from gendiff.networks.layers import ACTIVATIONS, Compute, initializers, parameter
+from gendiff.networks.layers import Compute, activated, initializers, parameter
 
 ROUTERS = ("top_k", "expert_choice")
 
@@ -148,7 +148,7 @@ class MixtureOfExperts(nn.Module):
             y = jnp.einsum("becd,edf->becf", rows, layer["kernel"], precision=self.compute.precision)
             return y + layer["bias"][None, :, None] if "bias" in layer else y
 
-        y = linear(self._activated(linear(rows, layers[0])), layers[1])
+        y = linear(activated(linear(rows, layers[0]), self.activation, self.gated), layers[1])
         weights = jnp.take_along_axis(routing.weights.swapaxes(1, 2), source, 2)
         y = y * jnp.where(filled, weights, 0).astype(y.dtype)[..., None]
         return jax.vmap(lambda y, places: jnp.zeros(x.shape[1:], y.dtype).at[places].add(y))(y, source)
@@ -168,17 +168,10 @@ class MixtureOfExperts(nn.Module):
             return y + layer["bias"][expert] if "bias" in layer else y
 
         flat_x = x.reshape(-1, x.shape[-1])
-        y = linear(self._activated(linear(flat_x[token], layers[0])), layers[1])
+        y = linear(activated(linear(flat_x[token], layers[0]), self.activation, self.gated), layers[1])
         weights = routing.weights.reshape(-1, last + 1)[token, expert].astype(y.dtype)[:, None]
         y = jnp.where(flat[order][:, None] > last, 0, y * weights)
         return jnp.zeros_like(flat_x, y.dtype).at[token].add(y).reshape(x.shape)
-
-    def _activated(self, x: jax.Array) -> jax.Array:
-        activation = ACTIVATIONS[self.activation]
-        if not self.gated:
-            return activation(x)
-        gate, x = jnp.split(x, 2, -1)
-        return activation(gate) * x
 
 
 class ExpertLayer(nn.Module):

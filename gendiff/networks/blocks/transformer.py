@@ -4,7 +4,7 @@ Positions, mask, condition, cache and context are optional.
 """
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import flax.linen as nn
 import jax
@@ -17,7 +17,7 @@ from gendiff.core.types import ArrayLike, PyTree
 from gendiff.networks import fast
 from gendiff.networks.blocks.mixture_of_experts import Experts, MixtureOfExperts
 from gendiff.networks.blocks.routing import Routing
-from gendiff.networks.layers import ACTIVATIONS, NORMS, Compute, dense, per_token
+from gendiff.networks.layers import ACTIVATIONS, NORMS, Compute, activated, dense, per_token
 from gendiff.networks.layers.attention import attend
 from gendiff.networks.layers.axial import Axial
 from gendiff.networks.layers.rotary import Rotary, rotate
@@ -74,6 +74,15 @@ class LayerCache(Protocol):
             The cache, keys (b, k, heads, size), values (b, k, heads, size), and their positions (b, k), negative where
             empty.
         """
+
+
+class _View(NamedTuple):
+    """What attention is told of the tokens: arguments of `TransformerBlock`."""
+
+    positions: ArrayLike | None = None
+    mask: ArrayLike | Seen | None = None
+    cache: LayerCache | None = None
+    score_bias: jax.Array | None = None
 
 
 class TransformerBlock(nn.Module):
@@ -186,10 +195,11 @@ class TransformerBlock(nn.Module):
         """
         streams = x if isinstance(x, tuple) else (x,)
         width = streams[0].shape[-1]
-        answering = self._checked(streams, condition, positions, mask, cache, score_bias)
+        view = _View(positions, mask, cache, score_bias)
+        answering = self._checked(streams, condition, view)
         if self.parallel:
             self._check_parallel(x, context)
-            return self._in_parallel(streams[0], condition, positions, mask, cache, score_bias)
+            return self._in_parallel(streams[0], condition, view)
         names = ["", *(f"stream_{i}_" for i in range(1, len(streams)))]
         changes = [
             self._modulation(name, self._changes(name, i < answering), width, condition) for i, name in enumerate(names)
@@ -199,7 +209,7 @@ class TransformerBlock(nn.Module):
             for i, (name, stream, change) in enumerate(zip(names, streams, changes, strict=True))
         ]
         query, key, value = (_joined([part[at] for part in parts if len(part) >= -at]) for at in (-3, -2, -1))
-        mixed, cache = self._attended(query, key, value, positions, mask, cache, score_bias)
+        mixed, cache = self._attended(query, key, value, view)
         results, routing = [], None
         for name, stream, change, y in zip(names, streams, changes, _parted(mixed, streams[:answering]), strict=False):
             _, _, gate_0, shift_1, scale_1, gate_1 = change[:6]
@@ -221,16 +231,9 @@ class TransformerBlock(nn.Module):
         answer = tuple(results) if isinstance(x, tuple) else results[0]
         return (answer, cache) if self.experts is None else (answer, cache, routing)
 
-    def _checked(
-        self,
-        streams: tuple[jax.Array, ...],
-        condition: jax.Array | None,
-        positions: ArrayLike | None,
-        mask: ArrayLike | Seen | None,
-        cache: LayerCache | None,
-        score_bias: jax.Array | None,
-    ) -> int:
+    def _checked(self, streams: tuple[jax.Array, ...], condition: jax.Array | None, view: _View) -> int:
         """Return how many streams answer."""
+        positions, mask, cache, score_bias = view
         checks.choice("activation", self.activation, ACTIVATIONS)
         checks.choice("norm", self.norm, NORMS)
         if condition is not None and not self.norm_first:
@@ -329,16 +332,10 @@ class TransformerBlock(nn.Module):
         return parts
 
     def _attended(
-        self,
-        query: jax.Array,
-        key: jax.Array,
-        value: jax.Array,
-        positions: ArrayLike | None,
-        mask: ArrayLike | Seen | None,
-        cache: LayerCache | None,
-        score_bias: jax.Array | None,
+        self, query: jax.Array, key: jax.Array, value: jax.Array, view: _View
     ) -> tuple[jax.Array, LayerCache | None]:
         """The output of attention, (b, s, heads, size), and the cache."""
+        positions, mask, cache, score_bias = view
         if positions is not None and self.rotary is not None:
             query = rotate(query, positions[:, : query.shape[1]], self.rotary)
             key = rotate(key, positions, self.rotary)
@@ -362,24 +359,18 @@ class TransformerBlock(nn.Module):
         shift, scale, gate = change
         at = None if positions is None else positions[:, : x.shape[1]]
         query, key, value = self._heads("own_", True, x, shift, scale)
-        mixed, _ = self._attended(query, key, value, at, None, None, None)
+        mixed, _ = self._attended(query, key, value, _View(at))
         y = dense(x.shape[-1], self.compute, "own_output", bias=self.bias)(mixed.reshape(*x.shape[:2], -1))
         return _gated(y, gate)
 
     def _in_parallel(
-        self,
-        x: jax.Array,
-        condition: jax.Array | None,
-        positions: ArrayLike | None,
-        mask: ArrayLike | Seen | None,
-        cache: LayerCache | None,
-        score_bias: jax.Array | None,
+        self, x: jax.Array, condition: jax.Array | None, view: _View
     ) -> tuple[jax.Array, LayerCache | None]:
         """Attention and MLP of one norm, narrowed by one linear layer."""
         shift, scale, gate = self._modulation("", 3, x.shape[-1], condition)
         projected, wide = fast.recomputed(TransformerBlock._both_projected)(self, x, scale, shift)
         query, key, value = self._split("", True, projected)
-        mixed, cache = self._attended(query, key, value, positions, mask, cache, score_bias)
+        mixed, cache = self._attended(query, key, value, view)
         y = fast.recomputed(TransformerBlock._both_narrowed, (1,))(
             self, x.shape[-1], mixed.reshape(*x.shape[:2], -1), wide
         )
@@ -395,7 +386,9 @@ class TransformerBlock(nn.Module):
         return query_key_value, dense(inner, self.compute, "mlp_0", bias=self._mlp_biased)(y)
 
     def _both_narrowed(self, width: int, mixed: jax.Array, wide: jax.Array) -> jax.Array:
-        return dense(width, self.compute, "output", bias=self.bias)(jnp.concatenate([mixed, self._activated(wide)], -1))
+        return dense(width, self.compute, "output", bias=self.bias)(
+            jnp.concatenate([mixed, activated(wide, self.activation, self.gated)], -1)
+        )
 
     def _projected(
         self, stream: str, answers: bool, features: int, x: jax.Array, scale: jax.Array | None, shift: jax.Array | None
@@ -445,14 +438,9 @@ class TransformerBlock(nn.Module):
         return layer(x, present)
 
     def _narrowed(self, stream: str, width: int, x: jax.Array) -> jax.Array:
-        return dense(width, self.compute, f"{stream}mlp_1", bias=self._mlp_biased)(self._activated(x))
-
-    def _activated(self, x: jax.Array) -> jax.Array:
-        activation = ACTIVATIONS[self.activation]
-        if not self.gated:
-            return activation(x)
-        gate, x = jnp.split(x, 2, -1)
-        return activation(gate) * x
+        return dense(width, self.compute, f"{stream}mlp_1", bias=self._mlp_biased)(
+            activated(x, self.activation, self.gated)
+        )
 
     def _before(
         self, norm: str, x: jax.Array, scale: jax.Array | None = None, shift: jax.Array | None = None

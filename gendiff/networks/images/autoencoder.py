@@ -174,13 +174,7 @@ class LatentAutoencoder(nn.Module):
     def _check(self) -> None:
         if not self.channels:
             raise ValueError("channels = () has no level: give the channels of each, the finest first")
-        for name in (
-            "blocks",
-            "latent_channels",
-            "in_channels",
-            *(() if self.out_channels is None else ("out_channels",)),
-        ):
-            checks.integer(name, getattr(self, name), 1)
+        checks.counts(self, "blocks", "latent_channels", "in_channels", optional=("out_channels",))
         checks.in_range("scale", self.scale, 0.0, math.inf, open_low=True, open_high=True)
         checks.finite("shift", self.shift)
         for name in ("scale", "shift"):

@@ -159,11 +159,8 @@ class DiT(nn.Module):
         return y if change is None else (y, change)
 
     def _check(self) -> None:
-        for name in ("patch", "width", "depth", "heads", "expansion"):
-            checks.integer(name, getattr(self, name), 1)
-        for name in ("num_classes", "out_channels", "position_table", "mlp_width"):
-            if getattr(self, name) is not None:
-                checks.integer(name, getattr(self, name), 1)
+        optional = "num_classes", "out_channels", "position_table", "mlp_width"
+        checks.counts(self, "patch", "width", "depth", "heads", "expansion", optional=optional)
         checks.in_range("mlp_epsilon", self.mlp_epsilon, 0.0, float("inf"))
         checks.choice("text_attention", self.text_attention, ("cross", "joint"))
         check_fields(self.text_channels, self.pooled_channels)

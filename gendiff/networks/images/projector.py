@@ -27,8 +27,7 @@ class Projector(nn.Module):
     @nn.compact
     def __call__(self, tokens: Float[ArrayLike, "b *s w"]) -> Float[Array, "b *s c"]:
         """Project each token, in float32 at least."""
-        for name in ("channels", "width"):
-            checks.integer(name, getattr(self, name), 1)
+        checks.counts(self, "channels", "width")
         compute = Compute(dtype_of(None, tokens))
         y = jnp.asarray(tokens, compute.dtype)
         for number in range(2):

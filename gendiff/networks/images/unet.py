@@ -223,16 +223,13 @@ class UNet(nn.Module):
         checks.choice("resampling", self.resampling, ("convolution", "block"))
         checks.choice("transformer", self.transformer, DESIGNS)
         checks.in_range("dropout", self.dropout, 0.0, 1.0, open_high=True)
-        checks.integer("blocks", self.blocks, 1)
+        checks.counts(self, "blocks", optional=("num_classes", "out_channels"))
         checks.integer("downsample_padding", self.downsample_padding, 0, 1)
         checks.in_range("epsilon", self.epsilon, 0.0, float("inf"))
         if not self.channels:
             raise ValueError("channels = () has no level: give the channels of each, the finest first")
         for level in self.attention_levels or ():
             checks.integer("attention_levels", level, 0, len(self.channels) - 1)
-        for name in ("num_classes", "out_channels"):
-            if getattr(self, name) is not None:
-                checks.integer(name, getattr(self, name), 1)
         for name in ("heads", "transformer_depth"):
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != len(self.channels):

@@ -154,10 +154,7 @@ class VideoTransformer(nn.Module):
         return y if cache is None else (y, cache)
 
     def _check(self) -> None:
-        for name in ("patch", "width", "depth", "heads", "expansion", "block"):
-            checks.integer(name, getattr(self, name), 1)
-        if self.num_classes is not None:
-            checks.integer("num_classes", self.num_classes, 1)
+        checks.counts(self, "patch", "width", "depth", "heads", "expansion", "block", optional=("num_classes",))
         checks.choice("attention", self.attention, ATTENTIONS)
         if self.attention != "causal" and (self.block != 1 or self.window is not None):
             raise ValueError(f"block and window are for attention = 'causal', and here it is {self.attention!r}")

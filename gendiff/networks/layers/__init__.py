@@ -1,6 +1,15 @@
 """The small layers that all networks share."""
 
-from gendiff.networks.layers.compute import ACTIVATIONS, Compute, Dense, dense, dtype_of, parameter, quick_gelu
+from gendiff.networks.layers.compute import (
+    ACTIVATIONS,
+    Compute,
+    Dense,
+    activated,
+    dense,
+    dtype_of,
+    parameter,
+    quick_gelu,
+)
 from gendiff.networks.layers.norms import NORMS, Change, GroupNorm, LayerNorm, RMSNorm, per_token
 
 __all__ = [
@@ -12,6 +21,7 @@ __all__ = [
     "GroupNorm",
     "LayerNorm",
     "RMSNorm",
+    "activated",
     "dense",
     "dtype_of",
     "parameter",

@@ -130,3 +130,11 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "silu": fast.silu,
 }
 """Activations between the two layers of an MLP, by name."""
+
+
+def activated(x: jax.Array, activation: str, gated: bool) -> jax.Array:
+    """Apply an activation to the wide layer of an MLP; with `gated` to its first half, which multiplies the other."""
+    if not gated:
+        return ACTIVATIONS[activation](x)
+    gate, x = jnp.split(x, 2, -1)
+    return ACTIVATIONS[activation](gate) * x

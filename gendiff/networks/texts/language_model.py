@@ -276,11 +276,8 @@ class LanguageModel(nn.Module):
         return dense(1, compute, "scalar")(x)[..., 0].astype(jnp.promote_types(compute.dtype, jnp.float32))
 
     def _check_fields(self) -> None:
-        for name in ("vocabulary", "context", "width", "depth", "heads"):
-            checks.integer(name, getattr(self, name), 1)
-        for name in ("key_value_heads", "head_size", "mlp_width", "window"):
-            if getattr(self, name) is not None:
-                checks.integer(name, getattr(self, name), 1)
+        optional = "key_value_heads", "head_size", "mlp_width", "window"
+        checks.counts(self, "vocabulary", "context", "width", "depth", "heads", optional=optional)
         checks.in_range("epsilon", self.epsilon, 0.0, float("inf"))
         checks.choice("positions", self.positions, ("rotary", "learned"))
         checks.choice("activation", self.activation, ACTIVATIONS)

@@ -115,8 +115,7 @@ class T5Encoder(nn.Module):
         return table[jnp.asarray(classes)].transpose(2, 0, 1)[None]
 
     def _check(self) -> None:
-        for name in ("vocabulary", "width", "depth", "heads", "head_size", "mlp_width"):
-            checks.integer(name, getattr(self, name), 1)
+        checks.counts(self, "vocabulary", "width", "depth", "heads", "head_size", "mlp_width")
         checks.integer("distances", self.distances, 4)
         if self.distances % 4:
             raise ValueError(

@@ -167,11 +167,8 @@ class TextEncoder(nn.Module):
         return jnp.where(is_end.any(-1, keepdims=True), first, jnp.nan)
 
     def _check(self, ids: ArrayLike, mask: ArrayLike | None, types: ArrayLike | None) -> None:
-        for name in ("vocabulary", "positions", "width", "depth", "heads", "expansion"):
-            checks.integer(name, getattr(self, name), 1)
-        for name in ("token_types", "projection"):
-            if getattr(self, name) is not None:
-                checks.integer(name, getattr(self, name), 1)
+        optional = "token_types", "projection"
+        checks.counts(self, "vocabulary", "positions", "width", "depth", "heads", "expansion", optional=optional)
         checks.integer("end", self._end, 0, self.vocabulary - 1)
         checks.integer("skip_last", self.skip_last, 0, self.depth - 1)
         checks.in_range("epsilon", self.epsilon, 0.0, float("inf"))
