@@ -6,7 +6,7 @@ A forward process, a network, a sampler's step and a guidance rule are functions
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gendiff import (
@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """A chapter is loaded on first use, and so is JAX: flax alone takes as long to import as all the rest."""
     if name == "NO_LABEL":
         return importlib.import_module("gendiff.core.types").NO_LABEL

@@ -44,9 +44,8 @@ def frozen(captions: Sequence[str], progress: Progress) -> Encoded:
     # few texts are repeated, so that one program encodes all
     filled = np.arange(max(len(words.ids), _TOGETHER)) % len(words.ids)
     draw, title = functools.partial(_encode(), texts.params()), f"encode {len(words.ids)} captions"
-    encoded = drawing.draw_all(
-        draw, words.ids[filled], words.mask[filled], together=_TOGETHER, title=title, progress=progress
-    )
+    rows = (np.asarray(each)[filled] for each in (words.ids, words.mask))
+    encoded = drawing.draw_all(draw, *rows, together=_TOGETHER, title=title, progress=progress)
     tokens, pooled = (part[: len(words.ids)] for part in encoded)
     return Encoded(networks.Text(tokens, words.mask, pooled), row)
 

@@ -251,10 +251,11 @@ def _run_experiment(experiment: Experiment, arguments: list[str], progress: Prog
     compile_cache.use(options.compile_cache, progress.line)
     shard = None if options.shards is None else sweep.shard(options.shards)
     path = options.out or Path("runs") / (experiment.name + ("-smoke" if options.smoke else ""))
-    named: dict[str, Any] = {"preset": "smoke" if options.smoke else options.preset, "smoke": options.smoke}
+    preset = "smoke" if options.smoke else options.preset
     if shard is not None:  # the processes of a sweep need no connection
         with devices.compiled_quickly(options.smoke):
-            runner.compute_shard(experiment, config, run_folder.create(path, options.resume), progress, shard, **named)
+            folder = run_folder.create(path, options.resume)
+            runner.compute_shard(experiment, config, folder, progress, shard, preset=preset, smoke=options.smoke)
         return errors.DONE
     distributed.join(
         options.distributed, options.coordinator, options.processes, options.process, served=experiment.processes
@@ -264,7 +265,7 @@ def _run_experiment(experiment: Experiment, arguments: list[str], progress: Prog
     else:
         folder, progress = RunFolder(Path(path), options.resume, mesh=axes), Progress(quiet=True)
     with devices.compiled_quickly(options.smoke):
-        outcome = runner.run(experiment, config, folder, progress, **named)
+        outcome = runner.run(experiment, config, folder, progress, preset=preset, smoke=options.smoke)
     if outcome is not None:
         print(f"{report.table_text(outcome)}\nreport: {folder.report}", flush=True)
     return errors.DONE
@@ -281,7 +282,7 @@ def _train(arguments: list[str], catalogue: Catalogue, progress: Progress) -> in
     return _run_experiment(registry.load("images", builtin.EXPERIMENTS), [*data, *arguments], progress)
 
 
-def _parse_run(experiment: Experiment, arguments: list[str]) -> tuple[RunOptions, Any]:
+def _parse_run(experiment: Experiment, arguments: list[str]) -> tuple[RunOptions, configuration.Config]:
     # these two decide the defaults of all the others
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--preset", nargs="?")
@@ -302,7 +303,7 @@ def _parse_run(experiment: Experiment, arguments: list[str]) -> tuple[RunOptions
         RunOptions(preset, mesh=experiment.meshes.get(preset)),
         experiment.smoke if start.smoke else experiment.presets[preset],
     )
-    parsed: Any = _parse(
+    parsed: Any = _parse(  # of a class that is built here
         both, f"{experiment.typed} DATA" if experiment.typed else f"run {experiment.name}", arguments, default=default
     )
     return parsed.runner, parsed.config
@@ -340,7 +341,7 @@ def _sample(arguments: list[str], catalogue: Catalogue, progress: Progress) -> i
     experiment = _experiment(stored.experiment, catalogue)
     if experiment.sample is None:
         raise ConfigError(f"experiment {experiment.name!r} has nothing to sample from")
-    options: Any = _parse(experiment.sample.options, f"sample {arguments[0]}", arguments[1:])
+    options: object = _parse(experiment.sample.options, f"sample {arguments[0]}", arguments[1:])
     config = configuration.restore(stored, experiment.config, folder)
     compile_cache.use(say=progress.line)
     with interruption.watch(at_once=True):
@@ -402,14 +403,16 @@ def _experiment(name: str, catalogue: Catalogue) -> Experiment:
     return registry.load(name, catalogue)
 
 
-def _parse(kind: type[T], command: str, arguments: list[str], **options: Any) -> T:
+def _parse(kind: type[T], command: str, arguments: list[str], default: T | None = None) -> T:
     message = io.StringIO()
     try:
         with contextlib.redirect_stderr(message):
-            return tyro.cli(kind, prog=f"{program()} {command}", args=arguments, **options)
+            parse = functools.partial(tyro.cli, kind, prog=f"{program()} {command}", args=arguments)
+            parsed: T = parse() if default is None else parse(default=default)
+            return parsed
     finally:
         if text := message.getvalue():
-            _complain(usage_errors.line(kind, options.get("default"), arguments, text) or text)
+            _complain(usage_errors.line(kind, default, arguments, text) or text)
 
 
 def _complain(text: str) -> None:

@@ -5,16 +5,17 @@ name.
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Callable, Hashable
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import tyro
 
 from gendiff.commands.images.image_model import Model
+from gendiff.core import records
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import Params
+from gendiff.core.types import Condition, Params, PyTree, Scalar
 from gendiff.diffusion import grids, sampling
 from gendiff.diffusion.samplers import catalogue
 from gendiff.diffusion.sampling import Sampler
@@ -49,7 +50,7 @@ HELP = {
 """How the help of an option begins that many commands have, each with another default."""
 
 
-def option(name: str, rest: str = "") -> Any:
+def option(name: str, rest: str = "") -> object:
     """What tyro shows of an option in HELP. rest: of one command, such as its default in words."""
     return tyro.conf.arg(help=f"{HELP[name]} {rest}".strip())
 
@@ -83,7 +84,7 @@ class RunOptions:
     """Which of the run's training seeds; None takes the first."""
 
 
-def check(options: Any, *, num: int | None = MOST_FILES, steps: int | None = None) -> None:
+def check(options: DrawingOptions, *, num: int | None = MOST_FILES, steps: int | None = None) -> None:
     """ConfigError for a shared option that is out of its range; a command need not have all of them.
 
     Args:
@@ -126,7 +127,7 @@ def levels(
         raise ConfigError(
             f"{named[0]} belongs to {option} {' or '.join(BETWEEN)}, and {option} {grid} finds its own levels"
         )
-    numbers: dict[str, Any] = limits if grid in BETWEEN else {}
+    numbers = limits if grid in BETWEEN else {}
     if grid == "resolved":
         fine = 2 / (model.levels - 1) if resolution is None and model.levels is not None else resolution
         if fine is None:
@@ -145,19 +146,24 @@ def sampler(name: str, eta: float | None, schedule: Schedule) -> Sampler:
     if name not in SAMPLERS:
         raise ConfigError(f"--sampler {name}: no sampler has that name; {errors.hint(name, SAMPLERS)}")
     try:
-        chosen: Any = SAMPLERS[name](schedule)
+        chosen = SAMPLERS[name](schedule)
         if eta is None:
             return chosen
-        if "eta" not in (each.name for each in dataclasses.fields(chosen)):
+        if "eta" not in vars(chosen):
             raise ConfigError(f"--eta {eta:g}: --sampler {name} has no such number")
-        return dataclasses.replace(chosen, eta=eta)
+        return records.replace(chosen, eta=eta)
     except (ValueError, ImportError) as error:
         raise ConfigError(f"--sampler {name}: {error}") from error
 
 
 def draw_program(
-    denoiser: Callable[..., Denoiser], sampler: Sampler, shape: tuple[int, ...], *, libraries: bool = True, **fixed: Any
-) -> Callable[..., Any]:
+    denoiser: Callable[..., Denoiser],
+    sampler: Sampler,
+    shape: tuple[int, ...],
+    *,
+    libraries: bool = True,
+    **fixed: PyTree,
+) -> Callable[..., jax.Array]:
     """A network, its guidance, a sampler and levels as one compiled program.
 
     It is (params, key, scale, temperature, index, *condition, **options) -> samples, and `runs.drawing` calls it in
@@ -172,25 +178,33 @@ def draw_program(
     """
 
     def draw(
-        params: Params, key: Any, scale: Any, temperature: Any, index: Any, *condition: Any, **options: Any
-    ) -> jax.Array:  # fmt: skip
-        numbers: dict[str, Any] = {"shape": shape, "index": index, "temperature": temperature}
-        return sampling.sample(key, denoiser(params, scale, *condition), sampler, **numbers, **fixed, **options)
+        params: Params,
+        key: jax.Array,
+        scale: Scalar,
+        temperature: Scalar,
+        index: jax.Array,
+        *condition: Condition,
+        **options: PyTree,
+    ) -> jax.Array:
+        guided = denoiser(params, scale, *condition)
+        return sampling.sample(
+            key, guided, sampler, shape=shape, index=index, temperature=temperature, **fixed, **options
+        )
 
     return devices.jit(draw, libraries=libraries)
 
 
 @functools.lru_cache(maxsize=8)
 def label_program(
-    model_of: Callable[[Any], Model],
-    described: Any,
+    model_of: Callable[..., Model],
+    described: Hashable,
     steps: int,
     method: str,
     eta: float | None = None,
     guided: bool = False,
     grid: str = DEFAULT_GRID,
     between: tuple[float | None, float | None] = (None, None),
-) -> Callable[..., Any]:
+) -> Callable[..., jax.Array]:
     """The `draw_program` that options name, whose condition is a label, compiled once for equal arguments.
 
     Args:
@@ -212,7 +226,7 @@ def label_program(
     except (ValueError, ImportError) as error:
         raise ConfigError(f"--sampler {method}: {error}") from error
 
-    def denoiser(params: Params, scale: Any, label: Any) -> Denoiser:
+    def denoiser(params: Params, scale: Scalar, label: jax.Array) -> Denoiser:
         if guided:
             return model.guided(params, label, scale)
         return model.denoiser(params, *((label,) if model.num_classes else ()))

@@ -4,14 +4,13 @@ import dataclasses
 import re
 import typing
 from collections.abc import Sequence
-from typing import Any
 
 from gendiff.runs import ranges
 
 _FRAME = re.compile("[╭╮╰╯│─]+")
 
 
-def line(kind: type, default: Any, arguments: Sequence[str], message: str) -> str:
+def line(kind: type, default: object, arguments: Sequence[str], message: str) -> str:
     """The line that takes the place of tyro's message, or "" where that says enough.
 
     kind: the dataclass of the options, whose parts `runner` and `config`, if any, have options without a prefix.
@@ -28,7 +27,7 @@ def line(kind: type, default: Any, arguments: Sequence[str], message: str) -> st
     return ""
 
 
-def _of_value(kind: type, default: Any, option: str, arguments: Sequence[str]) -> str:
+def _of_value(kind: type, default: object, option: str, arguments: Sequence[str]) -> str:
     field = _field(kind, default, option.removeprefix("--").replace("-", "_").split("."))
     if field is None:
         return ""
@@ -41,9 +40,9 @@ def _of_value(kind: type, default: Any, option: str, arguments: Sequence[str]) -
     )
 
 
-def _field(kind: Any, default: Any, names: list[str]) -> tuple[Any, Any] | None:
+def _field(kind: object, default: object, names: list[str]) -> tuple[object, object] | None:
     """(type, default) of the field that an option names."""
-    if not dataclasses.is_dataclass(kind):
+    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
         return None
     types = typing.get_type_hints(kind, include_extras=True)
     for part in ("runner", "config"):
@@ -51,7 +50,7 @@ def _field(kind: Any, default: Any, names: list[str]) -> tuple[Any, Any] | None:
             inner = _field(_bare(types[part]), getattr(default, part, None), names)
             if inner is not None:
                 return inner
-    fields = {field.name: field for field in dataclasses.fields(typing.cast(Any, kind))}
+    fields = {field.name: field for field in dataclasses.fields(kind)}
     if names[0] not in fields:
         return None
     field_default = fields[names[0]].default
@@ -59,6 +58,6 @@ def _field(kind: Any, default: Any, names: list[str]) -> tuple[Any, Any] | None:
     return (types[names[0]], value) if len(names) == 1 else _field(_bare(types[names[0]]), value, names[1:])
 
 
-def _bare(kind: Any) -> Any:
+def _bare(kind: object) -> object:
     """The type without its notes."""
     return typing.get_args(kind)[0] if typing.get_origin(kind) is typing.Annotated else kind

@@ -1,8 +1,10 @@
 """The command `chat`: one answer, or a conversation in the terminal."""
 
 import dataclasses
+import functools
 import sys
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
 import jax
 import tyro
@@ -11,6 +13,7 @@ from gendiff.commands.chat import models
 from gendiff.commands.chat.streaming import Writer
 from gendiff.core.errors import ConfigError
 from gendiff.pipelines import Chat
+from gendiff.pipelines.chat import Memory
 from gendiff.runs import compile_cache
 from gendiff.runs.errors import Preempted
 from gendiff.runs.progress import Progress
@@ -127,27 +130,25 @@ def _turn(
     options: ChatOptions,
     text: str,
     messages: list[dict[str, str]],
-    memory: Any,
+    memory: Memory | None,
     writer: Writer,
     progress: Progress,
-) -> tuple[list[dict[str, str]], Any]:
+) -> tuple[list[dict[str, str]], Memory | None]:
     """One question and its answer, which is shown as it comes. The conversation with both, and what the model has read
     of it.
     """
-    arguments: dict[str, Any] = {
-        "temperature": options.temperature,
-        "top_p": options.top_p,
-        "max_tokens": options.max_tokens,
-    }
     key = jax.random.fold_in(jax.random.key(options.seed), len(messages))
     started = [{"role": "system", "content": options.system}] if options.system and not messages else []
     messages = [*messages, *started, {"role": "user", "content": text}]
     writer.begin()
     try:
         if options.plain:
-            reply = chat.complete(key, text, memory=None, on_token=writer, **arguments)
+            answer = functools.partial(chat.complete, key, text)
         else:
-            reply = chat.answer(key, messages, memory, on_token=writer, **arguments)
+            answer = functools.partial(chat.answer, key, messages, memory)
+        reply = answer(
+            temperature=options.temperature, top_p=options.top_p, max_tokens=options.max_tokens, on_token=writer
+        )
     except ValueError as error:
         raise ConfigError(str(error)) from error
     writer.end()
@@ -158,7 +159,7 @@ def _turn(
     return [*messages, {"role": "assistant", "content": reply.text}], reply.memory
 
 
-def _typed() -> Any:
+def _typed() -> Iterator[str]:
     """The lines that are typed, without empty ones, up to the end of the input."""
     while True:
         if sys.stdin.isatty():

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -82,7 +82,7 @@ def _of(path: Path, packed: bool) -> Chat:
     return Chat(network, stored.params(like), tokenizer, _template(path, stored.config))
 
 
-def _template(path: Path, metadata: Mapping[str, Any]) -> language.chat_template.ChatTemplate | None:
+def _template(path: Path, metadata: Mapping[str, object]) -> language.chat_template.ChatTemplate | None:
     try:
         return language.chat_template.from_gguf(metadata) if path.is_file() else language.chat_template.load(path)
     except ConfigError:  # the model completes texts
@@ -119,13 +119,9 @@ def answers(chat: Chat, texts: Sequence[str], max_tokens: int, *, template: bool
     cache = language.cache.full(chat.network, len(ids), width + max_tokens)
     next_logits = language.from_network(networks.pure(chat.network), chat.params)
     write = steps.jit(language.generate, static_argnames="max_tokens")
-    options: dict[str, Any] = {
-        "max_tokens": max_tokens,
-        "processor": language.processors.temperature(0.0),
-        "stop": chat.ends(),
-    }
-    # nothing is drawn
-    written = jax.device_get(write(jax.random.key(0), next_logits, cache, prompts, np.arange(len(ids)), **options))
+    processor = language.processors.temperature(0.0)  # nothing is drawn
+    inputs = jax.random.key(0), next_logits, cache, prompts, np.arange(len(ids))
+    written = jax.device_get(write(*inputs, max_tokens=max_tokens, processor=processor, stop=chat.ends()))
     return [
         Answer(chat.tokenizer.decode(row[:length]), bool(finished))
         for row, length, finished in zip(written.tokens, written.length, written.finished, strict=True)

@@ -1,23 +1,27 @@
 """How the experiments with SmolLM2 compile, and one more token of texts as a work that can be timed again and again."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 
 from gendiff.core import records
+from gendiff.core.types import Cache, NextLogits
 from gendiff.runs import devices
 
+T = TypeVar("T")
 
-def jit(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+
+def jit(function: Callable[..., T], **options: object) -> Callable[..., T]:
     """`jax.jit` as users of `language` compile: the libraries that serve pictures slow down single rows, bfloat16 and 8
     bits.
     """
-    return devices.jit(function, libraries=False, **options)
+    jitted: Callable[..., T] = devices.jit(function, libraries=False, **options)
+    return jitted
 
 
-def in_place() -> Callable[[Any, Any, Any], Callable[[], jax.Array]]:
+def in_place() -> Callable[[NextLogits, jax.Array, Cache], Callable[[], jax.Array]]:
     """A function of (model, tokens (b, 1), cache) that returns the work, whose answer is the logits.
 
     The cache is written where it lies, as in the loop of `generate`: a step that kept it as it was would copy all of
@@ -25,7 +29,7 @@ def in_place() -> Callable[[Any, Any, Any], Callable[[], jax.Array]]:
     """
     step = jit(_again, donate_argnums=2)
 
-    def bound(next_logits: Any, tokens: Any, cache: Any) -> Callable[[], jax.Array]:
+    def bound(next_logits: NextLogits, tokens: jax.Array, cache: Cache) -> Callable[[], jax.Array]:
         held = [jax.tree.map(jnp.copy, cache)]
 
         def work() -> jax.Array:
@@ -37,6 +41,6 @@ def in_place() -> Callable[[Any, Any, Any], Callable[[], jax.Array]]:
     return bound
 
 
-def _again(next_logits: Any, tokens: jax.Array, cache: Any) -> tuple[jax.Array, Any]:
+def _again(next_logits: NextLogits, tokens: jax.Array, cache: Cache) -> tuple[jax.Array, Cache]:
     logits, after = next_logits(tokens, cache)
     return logits, records.replace(after, length=cache.length)

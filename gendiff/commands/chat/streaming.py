@@ -3,7 +3,7 @@
 import codecs
 import sys
 import time
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
 
@@ -21,7 +21,7 @@ class Writer:
 
     def begin(self) -> None:
         """Before an answer."""
-        self._characters: Any = codecs.getincrementaldecoder("utf-8")("replace")
+        self._characters = codecs.getincrementaldecoder("utf-8")("replace")
         self._started, self._times = time.perf_counter(), list[float]()
 
     def __call__(self, index: np.ndarray, number: np.ndarray, token: np.ndarray) -> None:

@@ -3,13 +3,13 @@ network.
 """
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import numpy as np
 
+from gendiff.commands.copies.findings import Share
 from gendiff.data.images import image_files
 from gendiff.runs.reporting import formatting, json_files, report
 
@@ -19,7 +19,7 @@ SMALL = 128
 """Pixels of a side up to which they are shown as squares."""
 
 
-def write(file: Path, template: str, **content: Any) -> Path:
+def write(file: Path, template: str, **content: object) -> Path:
     """The page. content: what the template takes."""
     templates = [Path(__file__).parent, Path(report.__file__).with_name("templates")]
     environment = jinja2.Environment(
@@ -33,7 +33,7 @@ def write(file: Path, template: str, **content: Any) -> Path:
     return json_files.write_bytes(file, page.encode())
 
 
-def embedded(image: np.ndarray) -> dict[str, Any]:
+def embedded(image: np.ndarray) -> dict[str, object]:
     """A picture (h, w, c) uint8 as the template takes it."""
     from PIL import Image
 
@@ -45,7 +45,7 @@ def embedded(image: np.ndarray) -> dict[str, Any]:
     return {"data": f"data:image/png;base64,{data}", "squares": max(image.shape[:2]) <= SMALL}
 
 
-def shares(rows: Iterable[Any], *, beside: bool) -> dict[str, Any]:
+def shares(rows: Sequence[Share], *, beside: bool) -> dict[str, object]:
     """A table of `findings.Share`, in percent. beside: whether there are held-out rows."""
     columns = ["", "n", "near-copies, %"] + (["held-out, %", "difference"] if beside else [])
     measured = [(each.rate, each.held_out_rate, each.excess) for each in rows]

@@ -18,7 +18,7 @@ from gendiff.commands.train import opened_pictures
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.core.types import NO_LABEL
 from gendiff.data import image_folder, random_access, sources
-from gendiff.data.images.random_access import Look, Source
+from gendiff.data.images.random_access import Example, Look, Source
 from gendiff.metrics import features
 from gendiff.metrics.features import Features
 from gendiff.runs import shards
@@ -66,7 +66,8 @@ class ShardPictures(Source):
 
     def image(self, i: int) -> np.ndarray:
         """Sample i."""
-        return self.examples[i].image
+        example: Example = self.examples[i]
+        return example.image
 
     def name(self, i: int) -> str:
         """The folder and the number of the sample."""

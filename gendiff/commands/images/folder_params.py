@@ -2,8 +2,6 @@
 loses.
 """
 
-from typing import Any
-
 import jax
 
 from gendiff.core.types import Params
@@ -36,6 +34,6 @@ def _into(lost: list[Rounding]) -> OnPacked:
     return lambda _, rounding: lost.append(rounding)
 
 
-def for_pipeline(model: Opened, progress: Progress) -> dict[str, Any]:
+def for_pipeline(model: Opened, progress: Progress) -> dict[str, Params]:
     """As pipelines take them."""
     return stable_diffusion.arranged(by_part(model, progress))

@@ -4,7 +4,7 @@ pictures.
 
 import functools
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from gendiff import networks
 from gendiff.commands.images import image_training
 from gendiff.commands.images.image_training import Learning
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import Loss, Params
+from gendiff.core.types import Loss, Params, PyTree
 from gendiff.diffusion import latent
 from gendiff.diffusion.types import Batch
 from gendiff.networks import Autoencoder
@@ -75,13 +75,20 @@ def autoencoding(coder: Autoencoder, kl_weight: float) -> Loss:
 
 
 def fit(
-    learning: Learning, loss: Loss, start: Any, data: Batch, seed: int, folder: RunFolder, progress: Progress
+    learning: Learning,
+    loss: Loss,
+    start: Callable[[jax.Array], Params],
+    data: Batch,
+    seed: int,
+    folder: RunFolder,
+    progress: Progress,
 ) -> None:
     """Train by any loss with the numbers of a training. start: key -> parameters."""
-    numbers: dict[str, Any] = {"steps": learning.train_steps, "batch": learning.batch}
-    intervals: dict[str, Any] = {"checkpoint_every": learning.checkpoint_every, "log_every": learning.log_every}
     program = training_loop.compile_loss(loss, image_training.optimizer(learning), start, folder, ema=(learning.ema,))
-    training_loop.train(program, data, seed=seed, folder=folder, progress=progress, **numbers, **intervals)
+    run = functools.partial(
+        training_loop.train, checkpoint_every=learning.checkpoint_every, log_every=learning.log_every
+    )
+    run(program, data, seed=seed, steps=learning.train_steps, batch=learning.batch, folder=folder, progress=progress)
 
 
 def restore(learning: Learning, coder: Autoencoder, folder: RunFolder, seed: int) -> Params:
@@ -90,7 +97,7 @@ def restore(learning: Learning, coder: Autoencoder, folder: RunFolder, seed: int
 
 
 @functools.lru_cache
-def _halves(coder: LatentAutoencoder) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def _halves(coder: LatentAutoencoder) -> tuple[Callable[..., tuple[jax.Array, jax.Array]], Callable[..., jax.Array]]:
     """Encode and decode, compiled once per network in this process."""
     encode, decode = (networks.pure(coder, half) for half in ("encode", "decode"))
 
@@ -111,13 +118,16 @@ class Coder:
 
     def encode(self, params: Params, images: np.ndarray) -> Parts:
         """The most likely latents (n, h, w, c), and the nats (n,) of the divergence from N(0, 1)."""
-        return self._whole("encode", functools.partial(self._encode, params), images)
+        parts: Parts = self._coded("encode", functools.partial(self._encode, params), images)
+        return parts
 
     def decode(self, params: Params, latents: np.ndarray) -> np.ndarray:
         """Pictures (n, h, w, 3), clipped to [-1, 1] as a screen would."""
-        return np.clip(self._whole("decode", functools.partial(self._decode, params), latents), -1, 1)
+        pictures = self._coded("decode", functools.partial(self._decode, params), latents)
+        clipped: np.ndarray = np.clip(pictures, -1, 1)
+        return clipped
 
-    def _whole(self, title: str, half: Callable[[Any], Any], values: np.ndarray) -> Any:
+    def _coded(self, title: str, half: Callable[[np.ndarray], PyTree], values: np.ndarray) -> PyTree:
         return drawing.draw_all(half, values, together=self._together, title=title, progress=self._progress)
 
 

@@ -9,7 +9,7 @@ import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -140,8 +140,10 @@ def reference(
                 f"--reference {path}: pictures are read as squares, and the samples have {height} × {width}; give an "
                 ".npz"
             )
-        options: dict[str, Any] = {"background": background, "on_bad": on_bad, "conditional": "none"}
-        images = _batches(sources.open(path, size=height, mode="L" if channels == 1 else "RGB", **options))
+        mode = "L" if channels == 1 else "RGB"
+        images = _batches(
+            sources.open(path, size=height, mode=mode, background=background, on_bad=on_bad, conditional="none")
+        )
     state = summary(measured, images)
     return frechet.finish(state), state.count
 

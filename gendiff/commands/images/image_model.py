@@ -2,12 +2,16 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
-from gendiff.core.types import NO_LABEL, Params, Scalar
+import jax
+
+from gendiff.core.types import NO_LABEL, Condition, Params, Scalar
 from gendiff.diffusion import denoiser, guidance
 from gendiff.diffusion.denoiser import NetworkDenoiser
-from gendiff.diffusion.types import Denoiser
+from gendiff.diffusion.parameterization import Parameterization
+from gendiff.diffusion.schedules import Schedule
+from gendiff.diffusion.types import Denoiser, Predict
+from gendiff.training.sharding import Rules
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,28 +30,28 @@ class Model:
         rules.
     """
 
-    predict: Callable[..., Any]
-    init: Callable[[Any], Any]
-    schedule: Any
-    parameterization: Any
+    predict: Predict
+    init: Callable[[jax.Array], Params]
+    schedule: Schedule
+    parameterization: Parameterization
     shape: tuple[int, ...]
     num_classes: int = 0
     levels: int | None = None
     names: tuple[str, ...] = ()
     ema: float | None = None
     temperature: float = 1.0
-    rules: Any = ()
+    rules: Rules = ()
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The name of each label, or its number where classes have no names."""
         return self.names or tuple(map(str, range(self.num_classes)))
 
-    def denoiser(self, params: Params, *condition: Any) -> NetworkDenoiser:
+    def denoiser(self, params: Params, *condition: Condition) -> NetworkDenoiser:
         """The network with these parameters under a condition."""
         return denoiser.from_network(self.predict, params, self.parameterization, *condition)
 
-    def guided(self, params: Params, condition: Any, scale: Scalar, absent: Any = NO_LABEL) -> Denoiser:
+    def guided(self, params: Params, condition: Condition, scale: Scalar, absent: Condition = NO_LABEL) -> Denoiser:
         """The same, led away from the absent condition: classifier-free guidance, both predictions in one call."""
         conditional = self.denoiser(params, condition)
         return guidance.classifier_free(conditional, conditional.with_condition(absent), scale, batched=True)

@@ -3,7 +3,6 @@
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +28,7 @@ from gendiff.training import compatibility, digests
 from gendiff.training.checkpoints import Checkpoints
 
 
-def command(model: Callable[[Any], Model], described: Callable[[Any, RunFolder], Any] | None = None) -> SampleCommand:
+def command(model: Callable[..., Model], described: Callable[..., object] | None = None) -> SampleCommand:
     """How `sample RUN` draws images.
 
     model: from the configuration of the run to its network; with `described` from what that makes of the configuration
@@ -40,8 +39,8 @@ def command(model: Callable[[Any], Model], described: Callable[[Any, RunFolder],
 
 
 def _sample(
-    model_of: Callable[[Any], Model],
-    described: Callable[[Any, RunFolder], Any] | None,
+    model_of: Callable[..., Model],
+    described: Callable[..., object] | None,
     config: Config,
     folder: RunFolder,
     options: SampleOptions,
@@ -74,7 +73,7 @@ def _sample(
         )
     make = functools.partial(drawer, model_of, description, folder, resolved, trained, say=progress.line)
     if sampling_options.sharded(options):
-        _fill_shards(model, make, folder, resolved, settings, progress)
+        _fill_shards(model, make, folder, resolved, trained, settings, progress)
         return
     if distributed.share(options.distributed, options.processes, options.process)[1] > 1:
         raise ConfigError("several processes would draw the same samples: give --shard-size, or --distributed off")
@@ -103,14 +102,14 @@ def _sample(
 
 
 def drawer(
-    model_of: Callable[[Any], Model],
-    description: Any,
+    model_of: Callable[..., Model],
+    description: object,
     folder: RunFolder,
     options: SampleOptions,
     trained: int,
     *,
-    say: Callable[[str], Any] | None = None,
-) -> Callable[..., Any]:
+    say: Callable[[str], None] | None = None,
+) -> Callable[..., jax.Array]:
     """(index, label) -> images, compiled once. Raises as `_sample` does.
 
     description: what `model_of` takes. trained: the seed of the network.
@@ -141,7 +140,9 @@ def _check_belongs(model: Model, folder: RunFolder, trained: int) -> None:
         compatibility.compare_config(source, stored, now, ())
 
 
-def _params(model: Model, folder: RunFolder, options: SampleOptions, trained: int, say: Callable[[str], Any]) -> Params:
+def _params(
+    model: Model, folder: RunFolder, options: SampleOptions, trained: int, say: Callable[[str], None]
+) -> Params:
     """The average that is drawn from: the run's own, or one of the length that is asked for."""
     if options.ema is None:
         return training_loop.restore_ema(model.init, folder, seed=trained, decay=model.ema)
@@ -155,19 +156,21 @@ def _params(model: Model, folder: RunFolder, options: SampleOptions, trained: in
 
 def _fill_shards(
     model: Model,
-    draw: Callable[[], Callable[..., Any]],
+    draw: Callable[[], Callable[..., jax.Array]],
     folder: RunFolder,
     options: ResolvedOptions,
-    settings: dict[str, Any],
+    trained: int,
+    settings: dict[str, object],
     progress: Progress,
 ) -> None:
     """Draws the shards that are not complete, of those that this process shall draw.
 
-    draw: makes (index, label) -> images. settings: what a sample depends on beside its index.
+    draw: makes (index, label) -> images. trained: the seed of the network.
+    settings: what a sample depends on beside its index.
     """
     if len(model.shape) != 3:
         raise ConfigError(f"--shard-size: samples of shape {model.shape} are no images (h, w, c)")
-    archive, notes = shards.create(options.out or "", _manifest(model, folder, options, settings))
+    archive, notes = shards.create(options.out or "", _manifest(model, folder, options, trained, settings))
     for note in notes:
         progress.line(note)
     if options.verify:
@@ -207,13 +210,15 @@ def as_bytes(images: np.ndarray, levels: int | None) -> np.ndarray:
     return np.asarray(scaling.from_unit(np.asarray(rounded), 256))
 
 
-def _manifest(model: Model, folder: RunFolder, options: ResolvedOptions, settings: dict[str, Any]) -> Manifest:
+def _manifest(
+    model: Model, folder: RunFolder, options: ResolvedOptions, trained: int, settings: dict[str, object]
+) -> Manifest:
     known = drawing_options.sampler(options.sampler, options.eta, model.schedule)
     about = {
         "label": "in turn" if options.label is None else options.label,
         "ema": model.ema if options.ema is None else f"length {options.ema:g}",
         "evaluations": known.evaluations(options.steps),
-        "digest": digests.folder_digest(folder.checkpoints(settings["trained_seed"]) / str(settings["checkpoint"])),
+        "digest": digests.folder_digest(folder.checkpoints(trained) / str(settings["checkpoint"])),
     }
     return Manifest(
         experiment=configuration.read(folder).experiment,

@@ -16,7 +16,7 @@ import optax
 from gendiff import networks
 from gendiff.commands.images.image_model import Model
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import NO_LABEL, Config, Loss, Params
+from gendiff.core.types import NO_LABEL, Condition, Config, Loss, Params
 from gendiff.data import digits
 from gendiff.diffusion import objectives, weighting
 from gendiff.diffusion.distillation import Pairs
@@ -134,7 +134,7 @@ def check_side(config: Recipe, within: str, side: int) -> None:
         )
 
 
-SMOKE: dict[str, Any] = {"train_steps": 4, "warmup": 1, "batch": 16, "channels": (8,)}
+SMOKE: dict[str, Any] = {"train_steps": 4, "warmup": 1, "batch": 16, "channels": (8,)}  # fields of several records
 """Of a training that only has to run."""
 
 
@@ -143,38 +143,40 @@ def unet(
     schedule: Schedule,
     parameterization: Parameterization,
     *,
+    shape: tuple[int, ...] = (8, 8, 1),
+    num_classes: int = digits.CLASSES,
+    levels: int | None = digits.LEVELS,
+    temperature: float = 1.0,
     convolution: str = "direct",
     dtype: str = "float32",
     second_time: bool = False,
-    **fields: Any,
 ) -> Model:
     """A class-conditional U-Net of config's `channels` and `blocks`, by default for digits. Its average is the one of
     config's `ema`.
 
     convolution: "fast_backward" where samplers take gradients through the network (see
         gendiff/networks/layers/convolution.py).
-    dtype: that it computes in. second_time: whether it is told one. fields: of Model.
+    dtype: that it computes in. second_time: whether it is told one. Others: of Model.
     """
-    settings: dict[str, Any] = {"shape": (8, 8, 1), "num_classes": digits.CLASSES, "levels": digits.LEVELS} | fields
-    classes, names = settings["num_classes"], tuple(map(str, range(settings["num_classes"])))
     network = networks.UNet(
         channels=config.channels,
         blocks=config.blocks,
         attention=(),
         heads=2,
         groups=8,
-        num_classes=classes,
+        num_classes=num_classes,
         convolution=convolution,
         dtype=dtypes.of_network(dtype),
         second_time=second_time,
     )
-    init = _init(network, (1, *settings["shape"]))
-    return Model(networks.pure(network), init, schedule, parameterization, names=names, ema=config.ema, **settings)
+    init, names = _init(network, (1, *shape)), tuple(map(str, range(num_classes)))
+    what = networks.pure(network), init, schedule, parameterization
+    return Model(*what, shape, num_classes, levels, names, config.ema, temperature)
 
 
 @functools.lru_cache  # one object, so that all trainings of a network share a compiled start
 def _init(network: networks.UNet, shape: tuple[int, ...]) -> Callable[[jax.Array], Params]:
-    condition: list[Any] = [
+    condition: list[Condition] = [
         jnp.zeros((1,), jnp.int32),
         *([networks.EndTime(jnp.zeros((1,)))] if network.second_time else []),
     ]
@@ -187,21 +189,23 @@ _adamw, _muon = functools.lru_cache(optimizers.adamw), functools.lru_cache(optim
 
 def optimizer(config: Learning) -> optax.GradientTransformation:
     """By config's numbers."""
-    return _optimizer(config, total=config.train_steps)
+    return _optimizer(config, config.train_steps)
 
 
 def steady_optimizer(config: Recipe) -> optax.GradientTransformation:
     """By config's numbers; the learning rate stays at its peak, so that a short training is the beginning of a longer
     one.
     """
-    return _optimizer(config, total=config.warmup + 1, decay="constant")
+    return _optimizer(config, config.warmup + 1, decay="constant")
 
 
-def _optimizer(config: Recipe, **numbers: Any) -> optax.GradientTransformation:
-    numbers |= {"warmup": config.warmup, "weight_decay": config.weight_decay, "clip": config.clip}
+def _optimizer(config: Recipe, total: int, decay: str = "cosine") -> optax.GradientTransformation:
+    rate = config.learning_rate
     if config.optimizer == "muon":
-        return _muon(config.muon_learning_rate, adam_learning_rate=config.learning_rate, **numbers)
-    return _adamw(config.learning_rate, **numbers)
+        build = functools.partial(_muon, config.muon_learning_rate, adam_learning_rate=rate)
+    else:
+        build = functools.partial(_adamw, rate)
+    return build(total=total, decay=decay, warmup=config.warmup, weight_decay=config.weight_decay, clip=config.clip)
 
 
 def digits_batch(split: digits.Split, shuffled: int | None = None) -> Batch:
@@ -213,12 +217,12 @@ def digits_batch(split: digits.Split, shuffled: int | None = None) -> Batch:
 
 
 @functools.lru_cache  # one object, so that all trainings of a network share a compiled step
-def loss(model: Model, drop_condition: float = 0.0, null: Any = NO_LABEL) -> Loss:
+def loss(model: Model, drop_condition: float = 0.0, null: Condition = NO_LABEL) -> Loss:
     """The squared error of the network's own target with a uniform weight, at levels spread evenly in u. null: of a
     dropped condition.
     """
-    options: Any = {"levels": weighting.stratified_levels(), "drop_condition": drop_condition, "null": null}
-    return objectives.denoising(model.predict, model.schedule, model.parameterization, **options)
+    denoising = functools.partial(objectives.denoising, levels=weighting.stratified_levels(), null=null)
+    return denoising(model.predict, model.schedule, model.parameterization, drop_condition=drop_condition)
 
 
 def train(
@@ -229,7 +233,7 @@ def train(
     progress: Progress,
     *,
     seeds: Iterable[int],
-    **options: Any,
+    **options: Any,  # each is checked by the function that takes it
 ) -> None:
     """Trains the model once per seed by config's numbers. data: all of it, or a function of the step, which goes with
     `batch=None`. Pairs need a loss of their own.
@@ -237,7 +241,7 @@ def train(
     The loss is `loss`, the optimizer `optimizer`.
     options: of `training_loop.train` and `compile_loss`, in place of these.
     """
-    chosen: dict[str, Any] = {
+    chosen: dict[str, Any] = {  # as `options`
         "loss": loss(model, config.drop_condition),
         "optimizer": optimizer(config),
         "steps": config.train_steps,
@@ -257,12 +261,11 @@ def train(
 
 def description(model: Model) -> Config | None:
     """What `pipelines.open_run` reads from a checkpoint."""
-    what = model.predict, model.schedule, model.parameterization
-    about: dict[str, Any] = {"data_levels": model.levels, "temperature": model.temperature, "ema": model.ema}
-    return trained_run.describe(*what, shape=model.shape, classes=model.classes, **about)
+    facts = functools.partial(trained_run.describe, shape=model.shape, classes=model.classes, data_levels=model.levels)
+    return facts(model.predict, model.schedule, model.parameterization, temperature=model.temperature, ema=model.ema)
 
 
-def per_seed(model: Callable[[Any], Model]) -> Callable[..., None]:
+def per_seed(model: Callable[..., Model]) -> Callable[..., None]:
     """The `train` of an experiment that trains one network of digits per seed. model: from its configuration to its
     network.
     """

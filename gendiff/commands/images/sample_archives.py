@@ -54,7 +54,7 @@ class Examples(Sequence[Example]):
     def __len__(self) -> int:
         return self._shards.manifest.num
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: Any) -> Any:  # a slice is asked of no `Examples`, and would need two overloads
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
         number, row = divmod(index, self._shards.manifest.shard_size)

@@ -7,7 +7,6 @@ import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -30,7 +29,7 @@ class SampleFiles:
     """
 
     def __init__(
-        self, out: Path, shape: tuple[int, ...], settings: dict[str, Any], force: bool, classes: Sequence[str] = ()
+        self, out: Path, shape: tuple[int, ...], settings: dict[str, object], force: bool, classes: Sequence[str] = ()
     ) -> None:
         """settings: what a sample depends on beside its index and label; samples of other settings are never mixed with
         these.
@@ -84,7 +83,7 @@ class SampleFiles:
         """Lets samples of the same settings stay, and removes others where that is allowed."""
         known, rows = self._folder / SETTINGS, []
         if known.exists():
-            rows = compatibility.in_config(json_files.read(known, dict[str, Any]), json_files.encode(self._settings))
+            rows = compatibility.in_config(json_files.read(known, dict), json_files.encode(self._settings))
             if not (rows or force):
                 return
         if not (force or self._single) and any(self._folder.iterdir()):

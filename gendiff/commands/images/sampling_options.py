@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import tyro
@@ -12,19 +12,19 @@ from gendiff.commands import drawing_options
 from gendiff.commands.drawing_options import GRIDS, MOST_FILES, RunOptions, SteppedOptions, option
 from gendiff.commands.images.image_model import Model
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import NO_LABEL
+from gendiff.core.types import NO_LABEL, Config
 from gendiff.runs import cluster, errors
 from gendiff.runs.dtypes import Dtype
 
 DEFAULT_NUM = 16
 LARGEST_INDEX = 2**31 - 1
-FEW: dict[str, Any] = {"sampler": "unipc-2", "grid": "resolved", "steps": 8, "temperature": 1.0}
+FEW: Config = {"sampler": "unipc-2", "grid": "resolved", "steps": 8, "temperature": 1.0}
 """How pictures whose values are known are drawn unless options say otherwise: `few-step` and `few-step-text` hold it
 against `MANY`.
 """
 LEAST_FEW = 4
 """Steps below which `MANY` is better: the levels of `FEW` are too far apart, as the curves of `few-step` show."""
-MANY: dict[str, Any] = {"sampler": "ddim", "grid": drawing_options.DEFAULT_GRID, "steps": 50}
+MANY: Config = {"sampler": "ddim", "grid": drawing_options.DEFAULT_GRID, "steps": 50}
 """How all else is drawn; the temperature is the model's own."""
 _ELSE = f"in fewer than {LEAST_FEW} steps, or where the values of pixels are not known, ddim on trailing"
 _STEPS = "At most the length of the schedule's table; None is 8 of the default sampler, and 50 of others."
@@ -186,7 +186,7 @@ def resolve(options: SampleOptions, model: Model) -> "ResolvedOptions":
     return ResolvedOptions(**values | {name: value for name, value in default.items() if values[name] is None})
 
 
-def settings(options: ResolvedOptions) -> dict[str, Any]:
+def settings(options: ResolvedOptions) -> dict[str, object]:
     """What a sample depends on beside its index and label. Those of grid and average are left out where nothing was
     chosen.
     """

@@ -3,18 +3,20 @@ for this CPU.
 """
 
 import dataclasses
+import functools
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from gendiff import training
+from gendiff.commands.images import image_training
 from gendiff.commands.images.image_model import Model
 from gendiff.commands.plan.plan_options import Devices, PlanOptions
 from gendiff.commands.train import facts, named_networks, plan
 from gendiff.commands.train.config import Config
 from gendiff.commands.train.facts import Data, Described
+from gendiff.core.types import Lowered, PyTree
 from gendiff.diffusion.types import Batch
 from gendiff.runs import devices, program_costs
 from gendiff.scaling import accounting
@@ -95,24 +97,24 @@ def planned(options: PlanOptions, machine: Devices) -> Planned:
 def compiled_step(job: Planned) -> Compiled:
     """The training step of one device, with AdamW and one average."""
     mesh = sharding.mesh(devices=jax.local_devices()[:1])
-    options: dict[str, Any] = {"ema": (job.config.ema,), "compiler_options": devices.compiler_options(libraries=False)}
     optimizer = optimizers.adamw(1e-4, warmup=1, total=2)
-    run = training.compile_loss(plan.loss(job.config, job.model), optimizer, job.model.init, mesh, **options)
-    inputs: Any = _inputs(job.model, job.step.batch)
-    step: Any = run.step  # jitted
+    loss = image_training.loss(job.model, job.config.drop_condition)
+    compile_loss = functools.partial(training.compile_loss, loss, optimizer, job.model.init, mesh)
+    run = compile_loss(ema=(job.config.ema,), compiler_options=devices.compiler_options(libraries=False))
+    inputs: PyTree = _inputs(job.model, job.step.batch)
     return _compiled(
-        step.lower(jax.eval_shape(run.fresh, jax.random.key(0)), Batch(clean=inputs[0], condition=inputs[2:]))
+        run.step.lower(jax.eval_shape(run.fresh, jax.random.key(0)), Batch(clean=inputs[0], condition=inputs[2:]))
     )
 
 
 def compiled_evaluation(job: Planned, guided: bool) -> Compiled:
     """The network on the samples of one device."""
     params = jax.eval_shape(job.model.init, jax.random.key(0))
-    predict: Any = devices.jit(job.model.predict, libraries=False)
+    predict = devices.jit(job.model.predict, libraries=False)
     return _compiled(predict.lower(params, *_inputs(job.model, job.evaluation.batch * (2 if guided else 1))))
 
 
-def _compiled(lowered: Any) -> Compiled:
+def _compiled(lowered: Lowered) -> Compiled:
     program = lowered.compile()
     return Compiled(program_costs.peak_bytes(program), program_costs.moved_bytes(program))
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from typing import Any
 
 from gendiff.commands.plan import device_work, plan_options
 from gendiff.commands.plan.device_work import Compiled, Planned, Work
@@ -12,15 +11,7 @@ from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Catalogue
 from gendiff.runs.reporting import formatting
 from gendiff.scaling import Accelerator, roofline
-
-SMOKE: dict[str, Any] = {
-    "network": "dit-tiny/2",
-    "shape": (8, 8, 3),
-    "classes": 2,
-    "batch": 8,
-    "mesh": "data=1",
-    "compiled": True,
-}
+from gendiff.scaling.quantities import Number
 
 
 def call(options: PlanOptions, catalogue: Catalogue, progress: Progress) -> None:
@@ -28,7 +19,9 @@ def call(options: PlanOptions, catalogue: Catalogue, progress: Progress) -> None
     is traced.
     """
     if options.smoke:
-        options = dataclasses.replace(options, **SMOKE)
+        options = dataclasses.replace(
+            options, network="dit-tiny/2", shape=(8, 8, 3), classes=2, batch=8, mesh="data=1", compiled=True
+        )
     ranges.check(options)
     devices.only_cpu()
     compile_cache.use(say=progress.line)
@@ -124,5 +117,5 @@ def _notes(machine: Devices, planned: Planned) -> list[str]:
     return [f"note: {note}" for note in notes]
 
 
-def _seconds(value: Any) -> str:
+def _seconds(value: Number) -> str:
     return f"{value:.3g} s" if value >= 1 else f"{1e3 * value:.3g} ms" if value >= 1e-3 else f"{1e6 * value:.3g} µs"

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +26,7 @@ def measured(dtype: str, size: int) -> Accelerator:
     return Accelerator("this CPU", flops, bandwidth, environment.memory(), source)
 
 
-def _seconds(function: Callable[[Any], Any], x: jax.Array) -> float:
+def _seconds(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> float:
     """Of the fastest of several calls."""
     jitted, spent = devices.jit(function), []
     jitted(x).block_until_ready()

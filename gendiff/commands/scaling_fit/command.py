@@ -17,6 +17,7 @@ from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Catalogue, Tool
 from gendiff.runs.reporting import json_files, report
 from gendiff.runs.reporting.results import Figure
+from gendiff.scaling.laws import Chinchilla, Frontier
 
 JSON = "fits.json"
 NAMED = 6
@@ -112,7 +113,9 @@ def _plots(read: Read, fitted: Found, out: Path) -> list[Figure]:
         plots.append(loss_plots.isoflop(read.points, fitted.isoflop, out / "isoflop.png", caption))
     if fitted.parametric is not None:
         law = fitted.parametric.law
-        laws = {"best sizes": law} if fitted.isoflop is None else {"approach 3": law, "approach 2": fitted.isoflop}
+        laws: dict[str, Chinchilla | Frontier] = {"best sizes": law}
+        if fitted.isoflop is not None:
+            laws = {"approach 3": law, "approach 2": fitted.isoflop}
         caption = "Loss as approach 3 predicts it, the trainings of the table, and the best sizes."
         plots.append(loss_plots.surface(law, out / "surface.png", caption, optima=laws, points=read.points))
     return plots

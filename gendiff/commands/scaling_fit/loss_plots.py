@@ -2,9 +2,9 @@
 and runs.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from gendiff.runs.reporting import contours, families
 from gendiff.runs.reporting.families import Member
 from gendiff.runs.reporting.plots import Curve
 from gendiff.runs.reporting.results import Figure
+from gendiff.scaling import laws
 from gendiff.scaling.fits import IsoFlopFit, Points
 
 LEVELS = 9
@@ -19,11 +20,11 @@ LEVELS = 9
 
 
 def surface(
-    law: Any,
+    law: laws.Law,
     path: Path,
     caption: str,
     *,
-    optima: Mapping[str, Any] | None = None,
+    optima: Mapping[str, laws.Chinchilla | laws.Kaplan | laws.Frontier] | None = None,
     places: Mapping[str, tuple[float, float]] | None = None,
     points: Points | None = None,
 ) -> Figure:
@@ -70,7 +71,9 @@ def isoflop(points: Points, fit: IsoFlopFit, path: Path, caption: str) -> Figure
         profile_points = points.take(profile.rows)
         mark = (float(fit.minima[number]), float(fit.losses[number])) if fit.interior[number] else None
         dense = np.geomspace(profile_points.parameters.min(), profile_points.parameters.max(), 60)
-        curve: tuple[Any, Any] = (dense, profile.loss(dense)) if np.isfinite(profile.parabola).all() else ((), ())
+        curve: tuple[Sequence[float] | np.ndarray, Sequence[float] | np.ndarray] = (
+            (dense, profile.loss(dense)) if np.isfinite(profile.parabola).all() else ((), ())
+        )
         members.append(
             Member(float(fit.budgets[number]), profile_points.parameters, profile_points.loss, *curve, mark=mark)
         )
@@ -87,7 +90,7 @@ def isoflop(points: Points, fit: IsoFlopFit, path: Path, caption: str) -> Figure
 
 def _every(flops: np.ndarray) -> int:
     """Decades between two dashed lines, so that there are about five."""
-    return max(1, round(np.log10(flops[-1] / flops[0]) / 6))
+    return max(1, round(math.log10(flops[-1] / flops[0]) / 6))
 
 
 def _rounded(levels: np.ndarray) -> list[float]:
@@ -96,4 +99,4 @@ def _rounded(levels: np.ndarray) -> list[float]:
         rounded = np.unique(np.round(levels, digits))
         if len(rounded) == len(levels):
             break
-    return rounded.tolist()
+    return list(map(float, rounded))

@@ -5,7 +5,7 @@ says why.
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import SupportsFloat, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,10 @@ from gendiff.runs.reporting.verdicts import Number
 from gendiff.scaling import fits
 from gendiff.scaling.fits import EnvelopeFit, Finding, IsoFlopFit, ParametricFit, Points, SurfaceFit
 
+T = TypeVar("T")
+AnyFit = EnvelopeFit | IsoFlopFit | SurfaceFit
+Way = ParametricFit | Callable[[Points], AnyFit]
+"""What `fits.bootstrap` fits again."""
 LABELS = {
     "envelope": "approach 1, envelope",
     "isoflop": "approach 2, parabolas",
@@ -102,7 +106,7 @@ def fit_all(
     remaining = points.without_largest(dropped)
     isoflop, reason = _tried(fits.fit_isoflop, remaining)
     parametric, parametric_reason = _tried(lambda table: fits.fit_parametric(table, drop_largest=dropped), points)
-    ways: dict[str, tuple[Any, str, Points, Any]] = {
+    ways: dict[str, tuple[AnyFit | None, str, Points, Way | None]] = {
         "envelope": (*_tried(fits.fit_envelope, remaining), remaining, fits.fit_envelope),
         "isoflop": (isoflop, reason, remaining, fits.fit_isoflop),
         "parametric": (parametric, parametric_reason, points, parametric),
@@ -157,7 +161,7 @@ def reach(values: np.ndarray) -> tuple[float, float]:
     return float(values.min()), float(values.max())
 
 
-def _tried(fit: Callable[[Points], Any], table: Points) -> tuple[Any, str]:
+def _tried(fit: Callable[[Points], T], table: Points) -> tuple[T | None, str]:
     """(the fit, "") or (None, why not)."""
     try:
         return fit(table), ""
@@ -166,9 +170,16 @@ def _tried(fit: Callable[[Points], Any], table: Points) -> tuple[Any, str]:
 
 
 def _side(
-    name: str, fitted: Any, refused: str, table: Points, way: Any, budgets: tuple[float, ...], resamples: int, seed: int
+    name: str,
+    fitted: AnyFit | None,
+    refused: str,
+    table: Points,
+    way: Way | None,
+    budgets: tuple[float, ...],
+    resamples: int,
+    seed: int,
 ) -> Fit:
-    if refused:
+    if fitted is None or way is None:
         return Fit(name, refused, {}, (), None, 0)
     converged = bool(fitted.converged) if isinstance(fitted, SurfaceFit) else None
     try:
@@ -195,7 +206,7 @@ def _side(
     )
 
 
-def _without(value: Any) -> Number:
+def _without(value: SupportsFloat) -> Number:
     """A number without an interval."""
     return float(value), math.nan, math.nan
 

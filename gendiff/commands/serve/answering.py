@@ -11,7 +11,6 @@ import contextlib
 import io
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -62,14 +61,14 @@ class PictureAnswer:
         except Closed as closed:
             raise ApiError(str(closed), status=503, kind=FAILED, code=STOPPED) from closed
 
-    async def events(self, gone: Callable[[], Awaitable[object]]) -> AsyncGenerator[Event, None]:
+    async def events(self, gone: Callable[[], Awaitable[object]]) -> AsyncGenerator[Preview | Finished, None]:
         """Events of the request. gone: ends when the client has left; then there are no more events, and nothing more
         is drawn.
 
         Raises ApiError where drawing fails.
         """
         leaving, left = asyncio.ensure_future(gone()), self.request.n
-        tasks: set[asyncio.Future[Any]] = {leaving}
+        tasks: set[asyncio.Task[object]] = {leaving}
         try:
             while left:
                 coming = asyncio.ensure_future(self._events.get())
@@ -91,7 +90,7 @@ class PictureAnswer:
         """Nothing more is drawn. It changes nothing where all is drawn, and may be called twice."""
         self.left |= self._scheduler.cancel(self._ticket)
 
-    async def json_body(self, gone: Callable[[], Awaitable[object]]) -> dict[str, Any] | None:
+    async def json_body(self, gone: Callable[[], Awaitable[object]]) -> dict[str, object] | None:
         """The body of the answer once all pictures are there; None where the client has left."""
         pictures: dict[int, str] = {}
         async with contextlib.aclosing(self.events(gone)) as events:
@@ -111,7 +110,7 @@ class PictureAnswer:
                     body = self._about() | {"b64_json": await self._encoded(event)}
                     if isinstance(event, Finished):
                         yield sent(COMPLETED, body)
-                    elif isinstance(event, Preview):
+                    else:
                         yield sent(PARTIAL, body | {"partial_image_index": sent_previews, "step": event.step})
                         sent_previews += 1
         except ApiError as refused:
@@ -122,7 +121,7 @@ class PictureAnswer:
         with contextlib.suppress(RuntimeError):  # the loop has ended with the server
             self._loop.call_soon_threadsafe(self._events.put_nowait, event)
 
-    async def _encoded(self, event: Any) -> str:
+    async def _encoded(self, event: Preview | Finished) -> str:
         """The picture of an event in base64, made beside the event loop."""
         request = self.request
         settings = {
@@ -134,7 +133,7 @@ class PictureAnswer:
         settings |= {"seed": request.seed, "steps": request.steps, "guidance": request.guidance}
         return base64.b64encode(await asyncio.to_thread(png, event.picture, settings)).decode()
 
-    def _about(self) -> dict[str, Any]:
+    def _about(self) -> dict[str, object]:
         request = self.request
         return {
             "created": int(time.time()),
@@ -148,7 +147,7 @@ class PictureAnswer:
         }
 
 
-def png(picture: np.ndarray, settings: Mapping[str, Any]) -> bytes:
+def png(picture: np.ndarray, settings: Mapping[str, object]) -> bytes:
     """A picture (h, w, 3) in about [-1, 1] as a file that says its settings."""
     information, file = PngInfo(), io.BytesIO()
     for name, text in metadata.entries(settings).items():
@@ -157,7 +156,7 @@ def png(picture: np.ndarray, settings: Mapping[str, Any]) -> bytes:
     return file.getvalue()
 
 
-def sent(name: str, body: Mapping[str, Any]) -> bytes:
+def sent(name: str, body: Mapping[str, object]) -> bytes:
     """One server-sent event."""
     return b"event: " + name.encode() + b"\ndata: " + msgspec.json.encode({"type": name, **body}) + b"\n\n"
 

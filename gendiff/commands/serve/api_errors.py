@@ -1,7 +1,6 @@
 """Errors that the server answers with, in the form of OpenAI's API."""
 
 from collections.abc import Mapping
-from typing import Any
 
 INVALID, NOT_FOUND, BUSY, FAILED = "invalid_request_error", "not_found_error", "rate_limit_error", "server_error"
 
@@ -26,6 +25,6 @@ class ApiError(Exception):
         self.status, self.field, self.kind, self.code, self.headers = status, field, kind, code, dict(headers or {})
 
     @property
-    def body(self) -> dict[str, Any]:
+    def body(self) -> dict[str, object]:
         """What JSON says."""
         return {"error": {"message": str(self), "type": self.kind, "param": self.field, "code": self.code}}

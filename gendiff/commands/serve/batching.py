@@ -11,9 +11,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
 
 from gendiff.commands.serve.image_requests import ImageRequest
+
+if TYPE_CHECKING:
+    from gendiff.commands.serve.served_network import ReadTexts
 
 RECENT = 0.1
 """Weight of the newest turn in the mean time of a turn."""
@@ -28,13 +33,13 @@ class StepProgram(Protocol):
 
     slots: int
 
-    def enter(self, slot: int, request: ImageRequest, words: Any, index: int) -> None:
+    def enter(self, slot: int, request: ImageRequest, words: "ReadTexts", index: int) -> None:
         """Put picture `index` of a request into a slot. words: the texts of the request as this program reads them."""
 
     def step(self, slots: Sequence[int], done: Sequence[int]) -> Sequence[bool]:
         """Take one step in each of these slots, after so many in each; whether what is there is finite."""
 
-    def picture(self, slot: int) -> Any:
+    def picture(self, slot: int) -> np.ndarray:
         """What a slot shows now."""
 
     def restart(self) -> None:
@@ -47,7 +52,7 @@ class Preview:
 
     index: int
     step: int
-    picture: Any
+    picture: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +60,7 @@ class Finished:
     """Picture `index` at its end."""
 
     index: int
-    picture: Any
+    picture: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +91,7 @@ class Ticket:
     """One request on its way. left: pictures to come. over: nothing more is told of it."""
 
     request: ImageRequest
-    words: Any
+    words: "ReadTexts"
     tell: Callable[[Event], None]
     left: int
     over: bool = False
@@ -120,7 +125,7 @@ class _Row:
 
 
 class Batcher:
-    """The scheduler of continuous batching. Any thread may call `submit` and `cancel`, one thread calls `turn`.
+    """The scheduler of continuous batching. All threads may call `submit` and `cancel`, one thread calls `turn`.
 
     No lock is held while the program computes.
 
@@ -148,7 +153,7 @@ class Batcher:
         with self._lock:
             return sum(row is not None for row in self._slots)
 
-    def submit(self, request: ImageRequest, words: Any, tell: Callable[[Event], None]) -> Ticket:
+    def submit(self, request: ImageRequest, words: "ReadTexts", tell: Callable[[Event], None]) -> Ticket:
         """Queue all pictures of a request, or none. tell: hears every event of it, from the thread of the turns.
 
         Raises Full where they do not fit, and Closed after `close`. Free slots count as room.

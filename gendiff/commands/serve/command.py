@@ -7,10 +7,11 @@ import importlib.util
 import ipaddress
 import socket
 from collections.abc import Collection
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from gendiff.commands.drawing_options import option
 from gendiff.commands.serve import folder_networks, native_networks
+from gendiff.commands.serve.batching import Batcher
 from gendiff.commands.serve.image_requests import Limits
 from gendiff.commands.serve.served_network import ServedNetwork
 from gendiff.commands.text_to_image import published
@@ -21,6 +22,8 @@ from gendiff.runs import compile_cache, devices
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Tool
 
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 NEEDED = ("fastapi", "uvicorn", "prometheus_client")
 MOST_PICTURES = 10
 """Of one request, as in OpenAI's API."""
@@ -128,10 +131,9 @@ def _served(options: ServeOptions, progress: Progress) -> ServedNetwork:
     return native_networks.read(published.file_of(options.model), options.sampler)
 
 
-def _app(options: ServeOptions, address: str, progress: Progress) -> tuple[Any, Any]:
+def _app(options: ServeOptions, address: str, progress: Progress) -> tuple["FastAPI", Batcher]:
     """(application, batcher), all of whose programs are compiled."""
     from gendiff.commands.serve import compiled_slots, web_app
-    from gendiff.commands.serve.batching import Batcher
 
     served = _served(options, progress)
     progress.line(f"{served.name}: {served.about}, {served.width} × {served.height} pixels")

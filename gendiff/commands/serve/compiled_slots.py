@@ -8,7 +8,6 @@ of two up to the number of slots, so that few pictures cost little.
 
 import functools
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +17,7 @@ from gendiff.commands.serve.image_requests import ImageRequest
 from gendiff.commands.serve.served_network import ReadTexts, ServedNetwork
 from gendiff.core import records, sample_keys
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import Params
+from gendiff.core.types import Condition, Keys, Numeric, Params
 from gendiff.diffusion import sampling
 from gendiff.diffusion.sampling import State
 from gendiff.diffusion.types import Level
@@ -32,14 +31,14 @@ EXAMPLE = "a"
 class SlotNumbers:
     """scale (), levels (most + 1,) whose last is repeated, steps (), seed () and index () of one picture."""
 
-    scale: Any
+    scale: Numeric
     levels: Level
-    steps: Any
-    seed: Any
-    index: Any
+    steps: Numeric
+    seed: Numeric
+    index: Numeric
 
     @property
-    def keys(self) -> Any:
+    def keys(self) -> Keys:
         """(1,) the key of the picture."""
         return sample_keys.keys_of(jax.random.key(self.seed), self.index[None])
 
@@ -48,8 +47,8 @@ class SlotNumbers:
 class Fixed:
     """What stays while a picture is drawn. told, away: what the network is told of the prompts, arrays (1, …)."""
 
-    told: Any
-    away: Any
+    told: Condition
+    away: Condition
     numbers: SlotNumbers
 
 
@@ -62,8 +61,8 @@ class CompiledSlots:
         self.slots, self.sizes = slots, batch_sizes(slots)
         self._served, self._levels = served, [_grid(served, steps, most_steps) for steps in range(1, most_steps + 1)]
         self._params = jax.device_put(served.params)
-        self._fixed: Any
-        self._states: Any
+        self._fixed: Fixed
+        self._states: State
         jit = functools.partial(devices.jit, libraries=served.libraries)
         self._enter = jit(functools.partial(_entered, served), donate_argnums=(1, 2))
         self._step = jit(functools.partial(_stepped, served), donate_argnums=(2,))
@@ -80,7 +79,8 @@ class CompiledSlots:
         size = next(size for size in self.sizes if size >= len(slots))
         rows, counts = (np.array([*each, *[each[-1]] * (size - len(each))], np.int32) for each in (slots, done))
         self._states, finite = self._step(self._params, self._fixed, self._states, rows, counts)
-        return np.asarray(finite)[: len(slots)].tolist()
+        answers: list[bool] = np.asarray(finite)[: len(slots)].tolist()
+        return answers
 
     def picture(self, slot: int) -> np.ndarray:
         """As `batching.StepProgram`: (h, w, 3) in about [-1, 1]."""
@@ -124,11 +124,12 @@ def _grid(served: ServedNetwork, steps: int, most: int) -> Level:
             f"{served.name} takes {len(levels) - 1} steps where {steps} are asked for, as its scheduler counts "
             "otherwise"
         )
-    return jax.tree.map(lambda field: np.pad(field, (0, most - steps), mode="edge"), levels)
+    padded: Level = jax.tree.map(lambda field: np.pad(field, (0, most - steps), mode="edge"), levels)
+    return padded
 
 
 def _row(
-    served: ServedNetwork, params: Params, prompt: Any, negative: Any, numbers: SlotNumbers
+    served: ServedNetwork, params: Params, prompt: Condition, negative: Condition, numbers: SlotNumbers
 ) -> tuple[Fixed, State]:
     """One picture before its first step, as `diffusion.sample` begins."""
     condition, away = served.encode(params, prompt, negative)
@@ -142,21 +143,22 @@ def _entered(
     params: Params,
     fixed: Fixed,
     states: State,
-    slot: Any,
-    prompt: Any,
-    negative: Any,
+    slot: jax.Array,
+    prompt: Condition,
+    negative: Condition,
     numbers: SlotNumbers,
 ) -> tuple[Fixed, State]:
     row = _row(served, params, prompt, negative, numbers)
-    return jax.tree.map(lambda rows, one: rows.at[slot].set(one), (fixed, states), row)
+    rows: tuple[Fixed, State] = jax.tree.map(lambda rows, one: rows.at[slot].set(one), (fixed, states), row)
+    return rows
 
 
 def _stepped(
-    served: ServedNetwork, params: Params, fixed: Fixed, states: State, rows: Any, done: Any
-) -> tuple[State, Any]:
+    served: ServedNetwork, params: Params, fixed: Fixed, states: State, rows: jax.Array, done: jax.Array
+) -> tuple[State, jax.Array]:
     """(states, whether each row is finite). A row that stands twice in `rows` is the same twice."""
 
-    def one(fixed: Fixed, state: State, j: Any) -> State:
+    def one(fixed: Fixed, state: State, j: jax.Array) -> State:
         numbers = fixed.numbers
         level, cleaner = numbers.levels[j], numbers.levels[j + 1]
         noise = served.sampler.noise_for_step(numbers.keys, j, level, cleaner)
@@ -169,5 +171,5 @@ def _stepped(
     return jax.tree.map(lambda old, new: old.at[rows].set(new), states, after), finite
 
 
-def _shown(served: ServedNetwork, params: Params, states: State, slot: Any) -> Any:
+def _shown(served: ServedNetwork, params: Params, states: State, slot: jax.Array) -> jax.Array:
     return served.decode(params, states.x[slot])[0]

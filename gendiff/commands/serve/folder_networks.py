@@ -1,8 +1,8 @@
 """A folder of diffusers as what a server draws with: its networks, its tokenizers and its scheduler."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from gendiff.commands import drawing_options
 from gendiff.commands.images import folder_params
@@ -12,7 +12,7 @@ from gendiff.commands.serve.served_network import ReadTexts, ServedNetwork
 from gendiff.commands.text_to_image import folder as folders
 from gendiff.commands.text_to_image.options import EDITED, ModelOptions
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import Params
+from gendiff.core.types import Condition, Params
 from gendiff.pipelines.stable_diffusion import Opened, Prompt, PromptPipeline, model_index
 from gendiff.runs import devices
 from gendiff.runs.progress import Progress
@@ -47,7 +47,7 @@ def served(model: Opened, pipeline: PromptPipeline) -> ServedNetwork:
     def texts(prompt: str, negative: str) -> ReadTexts:
         return ReadTexts(_read("prompt", model.prompt, prompt), _read("negative_prompt", model.negative, negative))
 
-    def encode(params: Params, prompt: Prompt, negative: Prompt) -> tuple[Any, Any]:
+    def encode(params: Params, prompt: Prompt, negative: Prompt) -> tuple[Condition, Condition]:
         condition, away = pipeline.conditions(params, prompt, negative)
         return condition, away
 
@@ -72,7 +72,7 @@ def served(model: Opened, pipeline: PromptPipeline) -> ServedNetwork:
     )
 
 
-def _read(field: str, encode: Any, text: str) -> Prompt:
+def _read(field: str, encode: Callable[..., Prompt], text: str) -> Prompt:
     """A text of one row of tokens, so that one program serves every request. One that needs more is refused."""
     try:
         return encode(text, too_long="error")

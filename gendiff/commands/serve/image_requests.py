@@ -6,7 +6,6 @@ No field names a file or an address, and nothing of a request is ever opened.
 import dataclasses
 import secrets
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import msgspec
 
@@ -113,7 +112,7 @@ def read(
     )
 
 
-def _fields(body: bytes) -> Mapping[str, Any]:
+def _fields(body: bytes) -> Mapping[str, object]:
     try:
         fields = msgspec.json.decode(body)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
@@ -123,7 +122,7 @@ def _fields(body: bytes) -> Mapping[str, Any]:
     return fields
 
 
-def _check_names(fields: Mapping[str, Any], limits: Limits) -> None:
+def _check_names(fields: Mapping[str, object], limits: Limits) -> None:
     model = fields.get("model", limits.model)
     if model != limits.model:
         message = f"model = {_shown(model)}: this server has {limits.model!r}; leave the field out, or give that"
@@ -141,21 +140,21 @@ def _check_names(fields: Mapping[str, Any], limits: Limits) -> None:
         raise ApiError(message, field="response_format")
 
 
-def _integer(fields: Mapping[str, Any], name: str, low: int, high: int, usual: int | None) -> Any:
+def _integer(fields: Mapping[str, object], name: str, low: int, high: int, usual: int | None) -> int:
     value = fields.get(name, usual)
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ApiError(f"{name} = {_shown(value)} must be an integer from {low} to {high}", field=name)
     return value
 
 
-def _guidance(fields: Mapping[str, Any]) -> float:
+def _guidance(fields: Mapping[str, object]) -> float:
     value = fields.get("guidance", GUIDANCE)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LARGEST_GUIDANCE:
         raise ApiError(f"guidance = {_shown(value)} must be a number from 0 to {LARGEST_GUIDANCE:g}", field="guidance")
     return float(value)
 
 
-def _text(fields: Mapping[str, Any], name: str, needed: bool = False) -> str:
+def _text(fields: Mapping[str, object], name: str, needed: bool = False) -> str:
     value = fields.get(name, "")
     if not isinstance(value, str):
         raise ApiError(f"{name} = {_shown(value)} must be a text", field=name)
@@ -168,6 +167,6 @@ def _text(fields: Mapping[str, Any], name: str, needed: bool = False) -> str:
     return value
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     text = repr(value) if not isinstance(value, int) or abs(value) < 10**SHOWN else "a number of many digits"
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"

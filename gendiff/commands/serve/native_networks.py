@@ -4,9 +4,10 @@ import dataclasses
 import functools
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
-from gendiff import pipelines
+import jax
+
+from gendiff import networks, pipelines
 from gendiff.commands import drawing_options
 from gendiff.commands.serve.api_errors import ApiError
 from gendiff.commands.serve.served_network import ReadTexts, ServedNetwork
@@ -38,10 +39,10 @@ def served(trained: Trained, name: str, about: str, known: Collection[str], samp
     def grid(steps: int) -> Level:
         return drawing.visited_levels(trained, dataclasses.replace(usual, steps=steps))
 
-    def encode(params: Any, prompt: Tokens, negative: Tokens) -> tuple[Any, Any]:
+    def encode(params: Params, prompt: Tokens, negative: Tokens) -> tuple[networks.Text, networks.Text]:
         return pipeline.encoded(params, prompt), pipeline.encoded(params, negative)
 
-    def decode(params: Params, latents: Any) -> Any:
+    def decode(params: Params, latents: jax.Array) -> jax.Array:
         return latents if pipeline.decode is None else pipeline.decode(params["decoder"], latents)
 
     return ServedNetwork(

@@ -4,11 +4,13 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from gendiff.commands.serve.batching import Batcher, Event, Ticket
 from gendiff.commands.serve.image_requests import ImageRequest
 
+if TYPE_CHECKING:
+    from gendiff.commands.serve.served_network import ReadTexts
 MOST_ERRORS = 3
 """Turns in a row that may fail before the thread gives up: then the server is not healthy, and a supervisor starts it
 again.
@@ -16,7 +18,7 @@ again.
 
 
 class SchedulerThread:
-    """Runs within `with`. Any thread adds requests by `submit`."""
+    """Runs within `with`. Threads add requests by `submit`."""
 
     def __init__(self, batcher: Batcher) -> None:
         self.batcher = batcher
@@ -37,7 +39,7 @@ class SchedulerThread:
         """Whether requests are being drawn."""
         return self._thread.is_alive()
 
-    def submit(self, request: ImageRequest, words: Any, tell: Callable[[Event], None]) -> Ticket:
+    def submit(self, request: ImageRequest, words: "ReadTexts", tell: Callable[[Event], None]) -> Ticket:
         """As `Batcher.submit`, and the thread begins with it."""
         ticket = self.batcher.submit(request, words, tell)
         self._work.set()

@@ -2,9 +2,10 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from gendiff.core.types import Params, Scalar
+import jax
+
+from gendiff.core.types import Condition, Params, Scalar
 from gendiff.diffusion.sampling import Sampler
 from gendiff.diffusion.types import Denoiser, Level
 
@@ -17,8 +18,8 @@ class ReadTexts:
     notes: what a person should know of them, such as words that the network never read.
     """
 
-    prompt: Any
-    negative: Any
+    prompt: Condition
+    negative: Condition
     notes: Sequence[str] = ()
 
 
@@ -49,8 +50,8 @@ class ServedNetwork:
     most_steps: int
     usual_steps: int
     read: Callable[[str, str], ReadTexts]
-    encode: Callable[[Params, Any, Any], tuple[Any, Any]]
-    guided: Callable[[Params, Any, Any, Scalar], Denoiser]
-    decode: Callable[[Params, Any], Any]
+    encode: Callable[[Params, Condition, Condition], tuple[Condition, Condition]]
+    guided: Callable[[Params, Condition, Condition, Scalar], Denoiser]
+    decode: Callable[[Params, jax.Array], jax.Array]
     temperature: float = 1.0
     libraries: bool = True

@@ -1,9 +1,8 @@
 """What the server has done, in the text form that Prometheus reads."""
 
 from collections.abc import Iterator
-from typing import Any
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from gendiff.commands.serve.batching import Batcher
@@ -18,9 +17,12 @@ class ServiceMetrics:
 
     def __init__(self, batcher: Batcher) -> None:
         self._registry = CollectorRegistry()
-        names: Any = {"registry": self._registry, "buckets": SECONDS}
         self.seconds = Histogram(
-            "gendiff_request_seconds", "From a request for pictures to its whole answer", ["status"], **names
+            "gendiff_request_seconds",
+            "From a request for pictures to its whole answer",
+            ["status"],
+            registry=self._registry,
+            buckets=SECONDS,
         )
         self._registry.register(_Totals(batcher))
 
@@ -34,7 +36,7 @@ class _Totals:
     def __init__(self, batcher: Batcher) -> None:
         self._batcher = batcher
 
-    def collect(self) -> Iterator[Any]:
+    def collect(self) -> Iterator[Metric]:
         batcher, totals = self._batcher, self._batcher.totals
         yield GaugeMetricFamily("gendiff_pictures_waiting", "Pictures in the queue", batcher.waiting)
         yield GaugeMetricFamily("gendiff_pictures_drawing", "Pictures being drawn together now", batcher.drawing)

@@ -6,9 +6,9 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from gendiff.runs import interruption
 from gendiff.runs.errors import Preempted
@@ -50,30 +50,27 @@ class SignalledServer(uvicorn.Server):
         self.ended_by, self.should_exit = signal.Signals(number).name, True
 
 
-def config(app: Any) -> uvicorn.Config:
+def config(app: ASGIApp) -> uvicorn.Config:
     """Of a server that says nothing but warnings, and trusts no header about who asks.
 
     log_config: None, as uvicorn's own closes every handler of the process, whose streams may be others' (absl's closes
         its own).
     """
-    settings: dict[str, Any] = {
-        "loop": "asyncio",
-        "ws": "none",
-        "lifespan": "on",
-        "log_level": "warning",
-        "access_log": False,
-        "log_config": None,
-    }
     return uvicorn.Config(
         app,
+        loop="asyncio",
+        ws="none",
+        lifespan="on",
+        log_level="warning",
+        access_log=False,
+        log_config=None,
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=LAST_SECONDS + SPARE_SECONDS,
-        **settings,
     )
 
 
-def run(app: Any, listener: socket.socket, give_up: Callable[[], None]) -> None:
+def run(app: ASGIApp, listener: socket.socket, give_up: Callable[[], None]) -> None:
     """Serve at a socket that listens, until a signal. SIGINT is the end that a person wants; any other one raises
     Preempted.
 

@@ -4,9 +4,9 @@ Also known as: trusted host middleware, protection against DNS rebinding.
 """
 
 from collections.abc import Collection
-from typing import Any
 
 from fastapi.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gendiff.commands.serve.api_errors import ApiError
 
@@ -27,17 +27,17 @@ class TrustedHosts:
     site's.
     """
 
-    def __init__(self, app: Any, hosts: Collection[str] | None) -> None:
+    def __init__(self, app: ASGIApp, hosts: Collection[str] | None) -> None:
         self._app, self._hosts = app, hosts
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
 
-        async def with_headers(message: Any) -> None:
+        async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = message | {"headers": [*message.get("headers", ()), *HEADERS]}
+                message = {**message, "headers": [*message.get("headers", ()), *HEADERS]}
             await send(message)
 
         name = host_name(dict(scope["headers"]).get(b"host", b"").decode("latin-1"))

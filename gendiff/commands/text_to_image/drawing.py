@@ -5,9 +5,8 @@ picture.
 import dataclasses
 import functools
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +19,7 @@ from gendiff.commands.text_to_image.networks import Trained
 from gendiff.commands.text_to_image.options import CommandOptions, PromptOptions, Sampling
 from gendiff.core import records
 from gendiff.core.errors import ConfigError
+from gendiff.core.types import ArrayLike, Params
 from gendiff.data import scaling
 from gendiff.data.images import image_files
 from gendiff.data.texts.tokenizer import Tokens, TruncationWarning
@@ -59,10 +59,10 @@ class StartLatent:
         begin.
     """
 
-    latent: Any
-    redrawn: Any
-    picture: Any
-    mask: Any
+    latent: ArrayLike
+    redrawn: ArrayLike | None
+    picture: ArrayLike
+    mask: ArrayLike | None
     first: int = records.static()
 
 
@@ -80,7 +80,7 @@ class Program:
     on_level: OnLevel | None = records.static(default=None)
 
     def __call__(
-        self, params: Any, key: jax.Array, scale: jax.Array, index: jax.Array, prompt: Tokens, negative: Tokens
+        self, params: Params, key: jax.Array, scale: jax.Array, index: jax.Array, prompt: Tokens, negative: Tokens
     ) -> jax.Array:
         """(b, h, w, 3) pictures. prompt, negative: of b texts, or of one that holds for all."""
         pipeline, start = self.pipeline, self.start
@@ -108,7 +108,7 @@ def draw(
     known: Collection[str],
     chosen: PromptOptions,
     out: Path,
-    about: Mapping[str, Any],
+    about: Mapping[str, object],
     progress: Progress,
 ) -> None:
     """Write what the options ask for, a file of pictures or an exported pipeline. known: the words of the training
@@ -145,7 +145,7 @@ def draw_sheet(
     known: Collection[str],
     chosen: CommandOptions,
     out: Path,
-    about: Mapping[str, Any],
+    about: Mapping[str, object],
     progress: Progress,
 ) -> None:
     """Write one file with a row for each prompt, above its words: --num pictures, or one for each value of --sheet.
@@ -233,7 +233,7 @@ def fitted(option: str, path: str, pixels: np.ndarray, height: int, width: int, 
         f"note: {option} {path} is {pixels.shape[1]} × {pixels.shape[0]} pixels: its middle is scaled to {width} × "
         f"{height}"
     )
-    image: Any = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     scaled = np.asarray(ImageOps.fit(image, (width, height), method=Image.Resampling.BICUBIC))
     return scaled.reshape(height, width, pixels.shape[2])
 
@@ -242,8 +242,9 @@ def visited_levels(trained: Trained, how: Sampling) -> Level:
     """The levels (steps + 1,) that are visited. ConfigError for levels or a number of steps that the network does not
     have.
     """
-    fields: dict[str, Any] = {"resolution": trained.resolution, "option": "--levels"}
-    return drawing_options.levels(how.levels, (None, None), how.steps, trained.model, **fields)
+    return drawing_options.levels(
+        how.levels, (None, None), how.steps, trained.model, resolution=trained.resolution, option="--levels"
+    )
 
 
 def make_program(trained: Trained, how: Sampling, start: Start | None = None, strength: float = 1.0) -> Program:
@@ -280,7 +281,7 @@ def make_program(trained: Trained, how: Sampling, start: Start | None = None, st
 
 
 def run(
-    program: Program, params: Any, chosen: PromptOptions, prompt: Tokens, negative: Tokens, progress: Progress
+    program: Program, params: Params, chosen: PromptOptions, prompt: Tokens, negative: Tokens, progress: Progress
 ) -> np.ndarray:
     """(n, h, w, 3) pictures in about [-1, 1]: --num of the prompt, or one for each prompt where there are several,
     --num of each in turn.
@@ -294,7 +295,7 @@ def run(
     index = np.tile(np.arange(chosen.num, dtype=np.int32), len(prompt.ids) // chosen.num if several else 1)
     together, done = min(chosen.together or 16, len(index)), [0]
 
-    def count(step: Any, x: Any) -> None:
+    def count(step: object, x: object) -> None:
         done[0] += 1
         task.update(done[0])
 
@@ -316,12 +317,12 @@ def run(
         return parts.pictures(drawn_parts, index, task, program.steps, counted=counted)
 
 
-def bare(tokens: Tokens) -> Any:
+def bare(tokens: Tokens) -> Tokens:
     """Texts without what is told of them, whose length differs."""
     return tokens._replace(truncated=np.zeros(0, bool), unknown=np.zeros(0, np.int32))
 
 
-def write(pictures: np.ndarray, out: Path, settings: Mapping[str, Any]) -> None:
+def write(pictures: np.ndarray, out: Path, settings: Mapping[str, object]) -> None:
     """Pictures (n, h, w, 3) in one file, in rows of four and enlarged where they are small, or as they are in a file
     each of a folder.
     """
@@ -337,9 +338,10 @@ def write(pictures: np.ndarray, out: Path, settings: Mapping[str, Any]) -> None:
 
 
 def _scale(pictures: np.ndarray) -> int:
-    return -(-LEAST_SIDE // pictures.shape[1])
+    height: int = pictures.shape[1]
+    return -(-LEAST_SIDE // height)
 
 
 @functools.cache
-def _compiled() -> Any:
+def _compiled() -> Callable[..., jax.Array]:
     return devices.jit(lambda program, *arguments: program(*arguments))

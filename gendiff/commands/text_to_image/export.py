@@ -9,7 +9,6 @@ place draw another prompt of as many rows. All else is fixed.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.export
@@ -19,6 +18,7 @@ import safetensors.numpy
 from gendiff.commands.text_to_image.options import PromptOptions
 from gendiff.core import files, trees
 from gendiff.core.errors import ConfigError
+from gendiff.core.types import Condition, Params, PyTree
 from gendiff.data.texts.tokenizer import Tokens
 from gendiff.runs.progress import Progress
 
@@ -43,7 +43,7 @@ pictures = jax.jit(pipeline.call)(arrays, seed, guidance, index)  # in about [-1
 numpy.save({saved!r}, pictures)"""
 
 
-def lowered(pipeline: Callable[..., jax.Array], *inputs: Any) -> jax.export.Exported:
+def lowered(pipeline: Callable[..., jax.Array], *inputs: PyTree) -> jax.export.Exported:
     """The program for every platform. inputs: the shapes of what the pipeline takes before (seed, guidance, index)."""
     (count,) = jax.export.symbolic_shape("b")
     numbers = (
@@ -54,13 +54,12 @@ def lowered(pipeline: Callable[..., jax.Array], *inputs: Any) -> jax.export.Expo
     return jax.export.export(jax.jit(pipeline), platforms=PLATFORMS)(*inputs, *numbers)
 
 
-def network(program: Callable[..., jax.Array], params: Any, length: int) -> jax.export.Exported:
+def network(program: Callable[..., jax.Array], params: Params, length: int) -> jax.export.Exported:
     """A `drawing.Program` with its parameters. length: tokens of a text."""
 
-    def pipeline(
-        ids: Any, mask: Any, negative: Any, negative_mask: Any, seed: Any, guidance: Any, index: Any
-    ) -> jax.Array:
-        none: Any = Tokens(np.zeros((0, 0), np.int32), np.zeros((0, 0), bool), np.zeros(0, bool), np.zeros(0, np.int32))
+    def pipeline(*inputs: jax.Array) -> jax.Array:
+        ids, mask, negative, negative_mask, seed, guidance, index = inputs
+        none = Tokens(np.zeros((0, 0), np.int32), np.zeros((0, 0), bool), np.zeros(0, bool), np.zeros(0, np.int32))
         prompt, away = (none._replace(ids=i, mask=there) for i, there in ((ids, mask), (negative, negative_mask)))
         return program(params, jax.random.key(seed), guidance, index, prompt, away)
 
@@ -102,14 +101,19 @@ def file_of_arrays(options: PromptOptions, path: Path) -> Path:
 
 
 def write_folder(
-    draw: Callable[..., jax.Array], params: Any, words: Any, options: PromptOptions, path: Path, progress: Progress
+    draw: Callable[..., jax.Array],
+    params: Params,
+    words: Condition,
+    options: PromptOptions,
+    path: Path,
+    progress: Progress,
 ) -> None:
     """Write both files, and say how they are loaded. draw: (params, words, key, guidance, index) -> pictures."""
     beside, trees_of = file_of_arrays(options, path), {"params": params, "words": words}
     arrays = {f"{name}/{path}": leaf for name, tree in trees_of.items() for path, leaf in trees.paths(tree).items()}
     names = tuple(arrays)
 
-    def pipeline(arrays: dict[str, Any], seed: Any, guidance: Any, index: Any) -> jax.Array:
+    def pipeline(arrays: dict[str, jax.Array], seed: jax.Array, guidance: jax.Array, index: jax.Array) -> jax.Array:
         both = (
             jax.tree.unflatten(
                 jax.tree.structure(tree), [arrays[path] for path in names if path.startswith(f"{name}/")]

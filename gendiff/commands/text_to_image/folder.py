@@ -4,10 +4,9 @@ its time.
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,13 +19,21 @@ from gendiff.commands.text_to_image import drawing, export, options
 from gendiff.commands.text_to_image.drawing import Start
 from gendiff.commands.text_to_image.options import EDITED, CommandOptions, ModelOptions
 from gendiff.core.errors import ConfigError, DataError
-from gendiff.core.types import NO_LABEL
+from gendiff.core.types import NO_LABEL, Condition, Params, PyTree
 from gendiff.data.images import image_files
 from gendiff.data.texts.tokenizer import TruncationWarning
 from gendiff.diffusion import editing, inpainting
-from gendiff.diffusion.sampling import Sampler
+from gendiff.diffusion.sampling import OnLevel, Sampler
 from gendiff.pipelines import stable_diffusion
-from gendiff.pipelines.stable_diffusion import Edit, LatentPipeline, Opened, Prompt, adapters, model_index
+from gendiff.pipelines.stable_diffusion import (
+    Edit,
+    LatentPipeline,
+    Opened,
+    Prompt,
+    PromptPipeline,
+    adapters,
+    model_index,
+)
 from gendiff.pipelines.stable_diffusion.model_parts import Part
 from gendiff.runs import compile_cache, devices, errors
 from gendiff.runs import drawing as parts
@@ -44,8 +51,8 @@ class Job:
     """
 
     draw: Callable[..., jax.Array]
-    pipelines: tuple[Any, ...]
-    words: Any
+    pipelines: tuple[PromptPipeline | LatentPipeline, ...]
+    words: Condition
     change: Edit | None
     steps: int
 
@@ -78,7 +85,9 @@ def draw(chosen: CommandOptions, folder: Path, progress: Progress) -> None:
     )
     if chosen.export is not None:
 
-        def lean(params: Any, words: Any, key: Any, scale: Any, index: Any) -> jax.Array:
+        def lean(
+            params: tuple[Params, ...], words: Condition, key: jax.Array, scale: jax.Array, index: jax.Array
+        ) -> jax.Array:
             return job.draw(job.pipelines, params, words, job.change, key, scale, index, None)
 
         export.write_folder(lean, params, job.words, chosen, out, progress)
@@ -111,15 +120,15 @@ def opened(
     """The folder without its parameters; lines say what of it is left out or taken in another way. weights: a single
     file of them.
     """
-    fields: dict[str, Any] = {
-        "variant": chosen.variant,
-        "dtype": chosen.dtype,
-        "storage": chosen.storage,
-        "like_diffusers": like_diffusers,
-    }
-    file = None if weights is None else Path(weights).expanduser()
     try:
-        model = stable_diffusion.open_model(Path(folder).expanduser(), weights=file, **fields)
+        model = stable_diffusion.open_model(
+            Path(folder).expanduser(),
+            weights=None if weights is None else Path(weights).expanduser(),
+            variant=chosen.variant,
+            dtype=chosen.dtype,
+            storage=chosen.storage,
+            like_diffusers=like_diffusers,
+        )
     except ImportError as error:
         raise ConfigError(str(error)) from error
     progress.line(f"{folder}: {model.index.kind.name} ({model.index.pipeline})")
@@ -141,7 +150,7 @@ def prepare(
             )
         pipeline = model.pipeline(count, height, width, sampler=_sampler(chosen, model))
         size = height or (model.size or (0, 0))[0], width or (model.size or (0, 0))[1]
-        words: tuple[Any, ...] = _prompts(chosen, model, progress)
+        words: tuple[Condition, ...] = _prompts(chosen, model, progress)
         if control is not None and chosen.hint is not None:
             pixels = image_files.read(chosen.hint, mode="RGB", background=(0, 0, 0))
             hint = drawing.fitted("--hint", chosen.hint, pixels, *size, progress)[None].astype(np.float32) / 255
@@ -168,22 +177,42 @@ def prepare(
 
 
 def _of_prompts(
-    pipelines: Any, params: Any, words: Any, change: Any, key: Any, scale: Any, index: Any, on_level: Any
+    pipelines: tuple[PromptPipeline],
+    params: tuple[Params],
+    words: Sequence[Condition],
+    change: Edit | None,
+    key: jax.Array,
+    scale: jax.Array,
+    index: jax.Array,
+    on_level: OnLevel | None,
 ) -> jax.Array:
-    prompt, negative, *hint = words
-    more: dict[str, Any] = {"hint": hint[0]} if hint else {}
-    return pipelines[0](params[0], key, prompt, negative, scale, index, change=change, on_level=on_level, **more)
+    prompt, negative, hint = (*words, None)[:3]
+    return pipelines[0](params[0], key, prompt, negative, scale, index, hint=hint, change=change, on_level=on_level)
 
 
 def _of_classes(
-    pipelines: Any, params: Any, words: Any, change: Any, key: Any, scale: Any, index: Any, on_level: Any
+    pipelines: tuple[LatentPipeline],
+    params: tuple[Params],
+    words: jax.Array,
+    change: None,
+    key: jax.Array,
+    scale: jax.Array,
+    index: jax.Array,
+    on_level: OnLevel | None,
 ) -> jax.Array:
     return pipelines[0](params[0], key, (words,), (jnp.full_like(words, NO_LABEL),), scale, index, on_level=on_level)
 
 
 def _refined(entry: int) -> Callable[..., jax.Array]:
     def draw(
-        pipelines: Any, params: Any, words: Any, change: Any, key: Any, scale: Any, index: Any, on_level: Any
+        pipelines: tuple[PromptPipeline, PromptPipeline],
+        params: tuple[Params, Params],
+        words: Condition,
+        change: None,
+        key: jax.Array,
+        scale: jax.Array,
+        index: jax.Array,
+        on_level: OnLevel | None,
     ) -> jax.Array:
         (base, refiner), (prompts, negatives) = pipelines, words
         away = None if negatives[0] is None else negatives
@@ -197,7 +226,10 @@ def _refined(entry: int) -> Callable[..., jax.Array]:
 def _prompts(chosen: CommandOptions, model: Opened, progress: Progress) -> tuple[Prompt, Prompt | None]:
     """(prompt, negative); no negative where guidance changes nothing, which halves the work."""
     read: list[Prompt] = []
-    texts: Any = (("--prompt", model.prompt, chosen.prompt), ("--negative", model.negative, chosen.negative))
+    texts: tuple[tuple[str, Callable[..., Prompt], str], ...] = (
+        ("--prompt", model.prompt, chosen.prompt),
+        ("--negative", model.negative, chosen.negative),
+    )
     for option, encode, text in texts if chosen.guidance != 1 else texts[:1]:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", TruncationWarning)
@@ -252,7 +284,7 @@ def _change(chosen: CommandOptions, model: Opened, latent: LatentPipeline, start
     return stable_diffusion.edit(start.picture[None], mask, first=first, paste=not chosen.like_diffusers)
 
 
-def _read(model: Opened, chosen: CommandOptions, control: Part | None, progress: Progress) -> dict[str, Any]:
+def _read(model: Opened, chosen: CommandOptions, control: Part | None, progress: Progress) -> dict[str, Params]:
     """The parameters, part by part, with what --lora changes of them, and those of the ControlNet."""
     by_part = folder_params.by_part(model, progress)
     for file, strength in options.lora_files(chosen):
@@ -265,23 +297,23 @@ def _read(model: Opened, chosen: CommandOptions, control: Part | None, progress:
         return adapters.with_control(params, jax.block_until_ready(control.params(jnp.dtype(model.dtype))))
 
 
-def _run(job: Job, params: tuple[Any, ...], chosen: CommandOptions, progress: Progress) -> np.ndarray:
+def _run(job: Job, params: tuple[Params, ...], chosen: CommandOptions, progress: Progress) -> np.ndarray:
     """(n, h, w, 3) pictures in about [-1, 1]. Picture i is the same whatever is drawn beside it."""
     index = np.arange(chosen.num, dtype=np.int32)
     together = min(chosen.together or 1, chosen.num)
     counted = not compile_cache.keeps_all()  # a program that calls the host cannot be kept for the next process
     done = [0]
 
-    def program(pipelines: Any, params: Any, words: Any, change: Any, key: Any, scale: Any, index: Any) -> jax.Array:
-        return job.draw(pipelines, params, words, change, key, scale, index, count if counted else None)
+    def program(*inputs: PyTree) -> jax.Array:
+        return job.draw(*inputs, count if counted else None)
 
-    def count(step: Any, x: Any) -> None:
+    def count(step: object, x: object) -> None:
         done[0] += 1
         task.update(done[0])
 
     fixed = (job.pipelines, params, job.words, job.change, jax.random.key(chosen.seed), jnp.float32(chosen.guidance))
     with progress.phase("compile"):
-        jitted: Any = devices.jit(program, libraries=devices.libraries_suit(chosen.dtype, chosen.storage))
+        jitted = devices.jit(program, libraries=devices.libraries_suit(chosen.dtype, chosen.storage))
         compiled = jitted.lower(*fixed, jnp.asarray(index[:together])).compile()
         devices.give_back_memory()
     with progress.phase("draw"), progress.task("draw", -(-chosen.num // together) * job.steps) as task:

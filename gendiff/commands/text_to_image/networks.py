@@ -6,8 +6,7 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +17,10 @@ from gendiff.commands.images import image_coding
 from gendiff.commands.images.image_model import Model
 from gendiff.commands.text_to_image import texts
 from gendiff.commands.text_to_image.config import Config, Drawings
-from gendiff.core.types import Params
+from gendiff.core.types import ArrayLike, Condition, Params, PyTree
 from gendiff.diffusion import parameterization, schedules
 from gendiff.diffusion.sampling import Sampler
+from gendiff.diffusion.types import Predict
 from gendiff.networks import Autoencoder, dit
 from gendiff.pipelines import TextToImage
 
@@ -43,9 +43,9 @@ class Folded:
     first level.
     """
 
-    predict: Callable[..., Any]
+    predict: Callable[..., PyTree]
 
-    def __call__(self, params: Params, x: Any, t: Any, *condition: Any) -> Any:
+    def __call__(self, params: Params, x: ArrayLike, t: ArrayLike, *condition: Condition) -> PyTree:
         """(b, h, w, c) -> (b, h, w, c), both even; with `DeepFeatures` the network answers them too, and so does
         this.
         """
@@ -63,14 +63,14 @@ class WithEncoder:
     "mask"}.
     """
 
-    encoder: Callable[..., Any]
-    predict: Callable[..., Any]
+    encoder: Callable[..., networks.Text]
+    predict: Predict
 
-    def __call__(self, params: Params, x: Any, t: Any, words: dict[str, Any]) -> jax.Array:
+    def __call__(self, params: Params, x: ArrayLike, t: ArrayLike, words: Mapping[str, ArrayLike]) -> jax.Array:
         """(b, h, w, c) -> (b, h, w, c)."""
         return self.predict(params["network"], x, t, self.encode(params["text"], words["ids"], words["mask"]))
 
-    def encode(self, params: Params, ids: Any, mask: Any) -> networks.Text:
+    def encode(self, params: Params, ids: ArrayLike, mask: ArrayLike) -> networks.Text:
         """The tokens of the texts, without their mean, which is NaN for a text that is dropped."""
         return networks.Text(self.encoder(params, ids, mask).tokens, mask)
 
@@ -167,13 +167,15 @@ def model(config: Config, name: str = FROZEN, *, convolution: str = "direct", se
 
 def scratch_encoder(config: Config) -> networks.TextEncoder:
     """The small text encoder that is trained from scratch."""
-    fields: dict[str, Any] = {
-        "vocabulary": texts.VOCABULARY,
-        "positions": texts.LENGTH,
-        "causal": False,
-        "pooling": "mean",
-    }
-    return networks.TextEncoder(width=config.scratch_width, depth=config.scratch_depth, heads=2, **fields)
+    return networks.TextEncoder(
+        vocabulary=texts.VOCABULARY,
+        positions=texts.LENGTH,
+        width=config.scratch_width,
+        depth=config.scratch_depth,
+        heads=2,
+        causal=False,
+        pooling="mean",
+    )
 
 
 def autoencoder(config: Drawings, normalisation: Normalisation | None = None) -> Autoencoder:
@@ -198,16 +200,18 @@ def _model(
     """A folded U-Net that reads tokens of `width` channels. pooled: MiniLM's encoding of the whole text joins the
     time.
     """
-    levels = (len(channels) - 1,) if reading == "coarsest" else ()
-    fields: dict[str, Any] = {
-        "attention": (),
-        "attention_levels": levels,
-        "heads": 2,
-        "groups": 8,
-        "text_channels": width,
-    }
-    fields |= {"pooled_channels": width if pooled else None, "convolution": convolution, "second_time": second_time}
-    network = networks.UNet(channels=channels, blocks=blocks, **fields)
+    network = networks.UNet(
+        channels=channels,
+        blocks=blocks,
+        attention=(),
+        attention_levels=(len(channels) - 1,) if reading == "coarsest" else (),
+        heads=2,
+        groups=8,
+        text_channels=width,
+        pooled_channels=width if pooled else None,
+        convolution=convolution,
+        second_time=second_time,
+    )
     x = np.zeros((1, shape[0] // FOLD, shape[1] // FOLD, FOLD * FOLD * shape[2]), np.float32)
     words, one = np.zeros((1, texts.LENGTH), np.int32), np.zeros(1, np.float32)
     text = networks.Text(np.zeros((1, texts.LENGTH, width), np.float32), words > -1, np.zeros((1, width), np.float32))
@@ -219,12 +223,12 @@ def _model(
         return params if encoder is None else {"text": networks.init(encoder, second, words), "network": params}
 
     folded = Folded(networks.pure(network))
-    predict: Any = folded if encoder is None else WithEncoder(networks.pure(encoder), folded)
+    predict: Predict = folded if encoder is None else WithEncoder(networks.pure(encoder), folded)
     return Model(predict, init, schedules.flow(), parameterization.flow(), shape, ema=ema)
 
 
 @functools.lru_cache
-def _decoder(coder: Autoencoder) -> Callable[[Params, Any], jax.Array]:
+def _decoder(coder: Autoencoder) -> Callable[[Params, jax.Array], jax.Array]:
     """Latents to pictures, of which each corner is the pixel diagonally inside of it. One function per network:
     programs are shared.
 
@@ -234,8 +238,9 @@ def _decoder(coder: Autoencoder) -> Callable[[Params, Any], jax.Array]:
     """
     decode = networks.pure(coder, "decode")
 
-    def decoded(params: Params, latents: Any) -> jax.Array:
-        pictures, inside = decode(params, latents), {0: 1, -1: -2}
+    def decoded(params: Params, latents: jax.Array) -> jax.Array:
+        pictures: jax.Array = decode(params, latents)
+        inside = {0: 1, -1: -2}
         for row, column in itertools.product(inside, repeat=2):
             pictures = pictures.at[:, row, column].set(pictures[:, inside[row], inside[column]])
         return pictures

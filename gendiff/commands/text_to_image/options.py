@@ -4,14 +4,15 @@ import dataclasses
 import importlib.util
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import tyro
 
 from gendiff.commands import drawing_options
 from gendiff.commands.drawing_options import SteppedOptions, option
-from gendiff.core import extras
+from gendiff.core import extras, records
 from gendiff.core.errors import ConfigError
 from gendiff.pipelines.stable_diffusion import model_index
 from gendiff.runs import errors
@@ -191,7 +192,7 @@ _OF_FOLDERS = {field.name for field in dataclasses.fields(CommandOptions)} - {
 
 NOT_KEPT = ("out", "export", "force", "together", "compile_cache", "grid")
 """Options that do not change pictures."""
-SHEETS = {"guidance": float, "steps": int, "seed": int, "sampler": str, "levels": str}
+SHEETS: Mapping[str, type] = {"guidance": float, "steps": int, "seed": int, "sampler": str, "levels": str}
 """What the columns of a sheet may differ in, and of which type it is."""
 Prompting = TypeVar("Prompting", bound=PromptOptions)
 
@@ -217,12 +218,12 @@ def columns(options: CommandOptions) -> list[CommandOptions]:
             f"{', '.join(SHEETS)}"
         )
     try:
-        changes: list[Any] = [{name: SHEETS[name](value)} for value in values.split(",")]
+        read = [SHEETS[name](value) for value in values.split(",")]
     except ValueError as error:
         raise ConfigError(
             f"--sheet {options.sheet}: {error}: the values of {name} are numbers, as in {name}=1,3,8"
         ) from error
-    return [dataclasses.replace(options, num=1, **change) for change in changes]
+    return [records.replace(options, num=1, **{name: value}) for value in read]
 
 
 def check(options: PromptOptions, folder: Path) -> Path:
@@ -350,7 +351,7 @@ def strength(options: PromptOptions) -> float:
     return options.strength if options.strength is not None else 0.7 if options.mask is None else 1.0
 
 
-def settings(options: PromptOptions, **about: Any) -> dict[str, Any]:
+def settings(options: PromptOptions, **about: object) -> dict[str, object]:
     """What the file of pictures says of how they were drawn: all but the options that do not change pictures."""
     everything = dataclasses.asdict(options) | about | {"experiment": "text-to-image"}
     return {name: value for name, value in everything.items() if name not in NOT_KEPT}

@@ -10,7 +10,6 @@ import hashlib
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -19,7 +18,7 @@ from gendiff.commands.text_to_image import networks, texts
 from gendiff.commands.text_to_image.config import Config
 from gendiff.commands.text_to_image.networks import Trained
 from gendiff.commands.trained_networks import FOLDER
-from gendiff.core import trees
+from gendiff.core import trees, types
 from gendiff.core.errors import CheckpointMismatchError, ConfigError
 from gendiff.core.types import Params
 from gendiff.pipelines.stable_diffusion import model_index
@@ -55,8 +54,8 @@ class About:
     format: int
     experiment: str
     name: str
-    config: dict[str, Any]
-    of: dict[str, Any]
+    config: types.Config
+    of: types.Config
     trained_seed: int
     checkpoint: int
     words: tuple[str, ...]
@@ -192,9 +191,9 @@ def encoder_digests(name: str) -> dict[str, str]:
     return {file: hashlib.sha256((mini_lm.folder() / file).read_bytes()).hexdigest() for file in needed}
 
 
-def _shapes(trained: Trained) -> dict[str, Any]:
+def _shapes(trained: Trained) -> dict[str, Params]:
     """The parameters that the file of such a network keeps, as shapes: all but those of MiniLM."""
-    shapes: Any = jax.eval_shape(trained.model.init, jax.random.key(0))
+    shapes: Params = jax.eval_shape(trained.model.init, jax.random.key(0))
     parts = shapes if trained.name == networks.SCRATCH else {"network": shapes}
     return (
         parts

@@ -17,7 +17,6 @@ with it, without it, and, as a control, with captions of other pictures. The cha
 
 import dataclasses
 import itertools
-from typing import Any
 
 from gendiff.commands.images import image_sampling
 from gendiff.commands.train import facts, fine_tuning, judge, prepare, train
@@ -30,9 +29,6 @@ from gendiff.runs.run_folder import RunFolder
 from gendiff.runs.study import Measurements, Study, claim, control
 
 __all__ = ["EXPERIMENT", "Config"]
-
-_FEW: dict[str, Any] = {"samples": 40, "control_samples": 40, "together": 40, "draws": 3, "draw_size": 30}
-_SMALL: dict[str, Any] = {"size": 8, "network": "dit-tiny/2", "level_pictures": 20, "judged": 300, "previews": 4}
 
 ANSWER = Answer(
     text="colours and textures, no things: {emoji-frechet:.1f} (emoji) and {textures-frechet:.1f} (textures) times the "
@@ -60,7 +56,8 @@ ANSWER = Answer(
     ),
 )
 
-_COPIES: dict[str, Any] = {"role": "E1", "reason": "held-out pictures copy nothing, and have such a rate too"}
+_SMALL = Config(size=8, network="dit-tiny/2", steps=4, batch=8, previews=4, judged=300, level_pictures=20)
+_COPIES = "held-out pictures copy nothing, and have such a rate too"
 _DISTANCE = "Fréchet distance to held-out pictures, in floors"
 
 STUDY = Study(
@@ -68,7 +65,9 @@ STUDY = Study(
     question="What does a diffusion model learn from a folder of pictures, judged without labels?",
     config=Config,
     presets=PRESETS,
-    smoke=Config(**_FEW, **_SMALL, steps=4, batch=8, sampling_steps=3),
+    smoke=dataclasses.replace(
+        _SMALL, samples=40, control_samples=40, together=40, draws=3, draw_size=30, sampling_steps=3
+    ),
     train=train.train_config,
     measure=judge.measure,
     words={"frechet": _DISTANCE, "excess": "near-copies above held-out pictures' own rate"},
@@ -77,7 +76,7 @@ STUDY = Study(
             "emoji", "frechet", "<=", 5.0, role="E1", reason="few drawings, each with sharp edges", id="emoji-frechet"
         ),
         claim("textures", "frechet", "<=", 2.5, role="E1", reason="training pictures have 1", id="textures-frechet"),
-        *(claim(name, "excess", "<=", 0.01, id=f"{name}-copies", **_COPIES) for name in SETS),
+        *(claim(name, "excess", "<=", 0.01, role="E1", reason=_COPIES, id=f"{name}-copies") for name in SETS),
     ),
     controls=tuple(
         control(

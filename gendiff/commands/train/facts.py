@@ -6,7 +6,6 @@ With it `sample RUN` needs no pictures.
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -202,6 +201,8 @@ def model(description: Described) -> Model:
 
 
 @functools.lru_cache  # one object for equal networks, so that sets of one kind share a compiled start and step
-def _init(network: Any, shape: tuple[int, ...], conditional: bool) -> Callable[[jax.Array], Params]:
+def _init(
+    network: networks.UNet | networks.DiT, shape: tuple[int, ...], conditional: bool
+) -> Callable[[jax.Array], Params]:
     label = (jnp.zeros((1,), jnp.int32),) if conditional else ()
     return lambda key: networks.init(network, key, jnp.zeros((1, *shape)), jnp.zeros((1,)), *label)

@@ -10,7 +10,6 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -128,7 +127,7 @@ class OneSet:
                 with self.progress.phase("averages of other lengths", seed=seed):
                     figure, table = self._lengths(measures, params, seed)
                 plots, further = [*plots, figure], [table]
-        distances: dict[str, Any] = {self._label(row): row.measures["frechet"] for row in rows}
+        distances = {self._label(row): value for row in rows if isinstance(value := row.measures["frechet"], tuple)}
         caption = (
             f"{self._words}Fréchet distance of every set to held-out pictures; the floor, 1, is training pictures."
         )
@@ -157,7 +156,7 @@ class OneSet:
         facts.check_same(stored, facts.summarize(config, stored.place, pictures), self.folder)
         return pictures
 
-    def _draw(self, params: Params, count: int, title: str, identity: Any, steps: int | None = None) -> np.ndarray:
+    def _draw(self, params: Params, count: int, title: str, identity: object, steps: int | None = None) -> np.ndarray:
         """uint8 samples whose classes are drawn as those of the training pictures are.
 
         They are kept in shards until the judge has ended, so that an interrupted one goes on from there.
@@ -185,9 +184,8 @@ class OneSet:
         if done := count - sum(len(manifest.ids(number)) for number in todo):
             self.progress.line(f"sample {title}: {done} of {count} samples are there already")
         if todo:
-            options: dict[str, Any] = {"together": together, "progress": self.progress, "title": title}
-            options |= {"labels": lambda index: labels[index], "pixels": opened_pictures.as_bytes}
-            drawing.into_shards(draw, archive, todo, **options)
+            fill = functools.partial(drawing.into_shards, draw, archive, todo, pixels=opened_pictures.as_bytes)
+            fill(labels=lambda index: labels[index], together=together, progress=self.progress, title=title)
         return np.concatenate([images for images, _ in archive])
 
     def _labels(self, count: int) -> np.ndarray:
@@ -362,23 +360,18 @@ def error_curves(
     """A curve for each side, (uint8 pictures, labels): the mean squared error of the noise over log-SNR, with its 95 %
     interval.
     """
-    program = devices.jit(functools.partial(_errors, model))
-    return [_curve(name, program, params, images, labels, together) for name, (images, labels) in sides.items()]
+    program, curves = devices.jit(functools.partial(_errors, model)), []
+    for name, (images, labels) in sides.items():
+        aligned = np.arange(len(images), dtype=np.int32), np.asarray(scaling.to_unit(images, 256)), labels
 
+        def errors_at(log_snr: float, aligned: tuple[np.ndarray, ...] = aligned) -> np.ndarray:
+            draw = functools.partial(program, params, jnp.float32(log_snr))
+            return np.concatenate([part for *_, part in drawing.stream(draw, [(None, aligned)], together=together)])
 
-def _curve(name: str, program: Any, params: Params, images: np.ndarray, labels: np.ndarray, together: int) -> Curve:
-    errors = np.stack([_all(program, params, images, labels, together, value) for value in LOG_SNR])
-    mean, spread = errors.mean(axis=1), 1.96 * errors.std(axis=1) / np.sqrt(errors.shape[1])
-    return Curve(name, LOG_SNR, mean, mean - spread, mean + spread)
-
-
-def _all(
-    program: Any, params: Params, images: np.ndarray, labels: np.ndarray, together: int, log_snr: float
-) -> np.ndarray:
-    draw = functools.partial(program, params, jnp.float32(log_snr))
-    clean = np.asarray(scaling.to_unit(images, 256))
-    parts = drawing.stream(draw, [(None, (np.arange(len(images), dtype=np.int32), clean, labels))], together=together)
-    return np.concatenate([errors for *_, errors in parts])
+        errors = np.stack([errors_at(value) for value in LOG_SNR])
+        mean, spread = errors.mean(axis=1), 1.96 * errors.std(axis=1) / np.sqrt(errors.shape[1])
+        curves.append(Curve(name, LOG_SNR, mean, mean - spread, mean + spread))
+    return curves
 
 
 def _errors(

@@ -2,8 +2,6 @@
 near-copies.
 """
 
-from typing import Any
-
 import numpy as np
 
 from gendiff.commands.images import image_features
@@ -78,7 +76,7 @@ class Measures:
     def _rows(self, images: np.ndarray) -> np.ndarray:
         return features.extract(self._features, images, batch=image_features.TOGETHER)
 
-    def _draws(self) -> dict[str, Any]:
+    def _draws(self) -> dict[str, int]:
         """Draws of one size for all sets, so that their distances have one bias; below each set, or all draws would be
         the set itself.
         """

@@ -1,7 +1,5 @@
 """The networks that `--network` names, each built for the size and the classes of the data."""
 
-from typing import Any
-
 from gendiff import networks
 from gendiff.core.errors import ConfigError
 from gendiff.runs import dtypes, ranges
@@ -24,23 +22,29 @@ REMAT: dict[str, bool | str] = {"none": False, "products": "products", "all": Tr
 """What --remat says -> the field of a network."""
 
 
-def build(name: str, shape: tuple[int, ...], classes: int, dtype: str = "float32", remat: str = "none") -> Any:
+def build(
+    name: str, shape: tuple[int, ...], classes: int, dtype: str = "float32", remat: str = "none"
+) -> networks.UNet | networks.DiT:
     """The network for pictures of this shape (h, w, c). classes: 0 for none. ConfigError where the shape does not fit
     it.
     """
     ranges.known("network", [name], NAMES)
-    settings: dict[str, Any] = {
-        "num_classes": classes or None,
-        "dtype": dtypes.of_network(dtype),
-        "remat": REMAT[remat],
-    }
+    num_classes, computed = classes or None, dtypes.of_network(dtype)
     if name in UNETS:
         listed, blocks = UNETS[name]
         count = _levels(shape[:2])
         channels = (listed + listed[-1:] * count)[:count]
         head_size = min(32, channels[-1])
         return networks.UNet(
-            channels, blocks, (), head_size=head_size, groups=8, attention_levels=(count - 1,), **settings
+            channels,
+            blocks,
+            (),
+            head_size=head_size,
+            groups=8,
+            attention_levels=(count - 1,),
+            num_classes=num_classes,
+            dtype=computed,
+            remat=REMAT[remat],
         )
     kind, _, size_and_patch = name.rpartition("-")
     size, patch = size_and_patch.split("/")
@@ -49,9 +53,8 @@ def build(name: str, shape: tuple[int, ...], classes: int, dtype: str = "float32
             f"--network {name}: patches of {patch} pixels do not divide pictures of {shape[0]} × {shape[1]}"
         )
     width, depth, heads = WIDTHS[size]
-    if kind == LIGHTNING:
-        settings |= _lightning(width, heads)
-    return networks.DiT(int(patch), width, depth, heads, **settings)
+    network = networks.DiT(int(patch), width, depth, heads, num_classes=num_classes, dtype=computed, remat=REMAT[remat])
+    return _lightning(network) if kind == LIGHTNING else network
 
 
 def remark(name: str, shape: tuple[int, ...]) -> str:
@@ -68,13 +71,18 @@ def remark(name: str, shape: tuple[int, ...]) -> str:
     )
 
 
-def _lightning(width: int, heads: int) -> dict[str, Any]:
-    """The blocks of LightningDiT (Yao et al., 2025). An MLP has as many parameters as a plain one of four times the
-    width.
+def _lightning(network: networks.DiT) -> networks.DiT:
+    """The same with the blocks of LightningDiT (Yao et al., 2025). An MLP has as many parameters as a plain one of four
+    times the width.
     """
-    turned = (width // heads // 2,) * 2
-    gated = {"gated": True, "activation": "silu", "mlp_width": 8 * width // 3}
-    return {"norm": "rms", "norm_heads": True, "rotary_channels": turned, **gated}
+    return network.clone(
+        norm="rms",
+        norm_heads=True,
+        rotary_channels=(network.width // network.heads // 2,) * 2,
+        gated=True,
+        activation="silu",
+        mlp_width=8 * network.width // 3,
+    )
 
 
 def _levels(sides: tuple[int, ...]) -> int:

@@ -8,22 +8,22 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from gendiff import networks
 from gendiff.commands import drawing_options
-from gendiff.commands.images import image_features
+from gendiff.commands.images import image_features, image_training
 from gendiff.commands.images.image_model import Model
 from gendiff.commands.train import facts, named_networks, opened_pictures
 from gendiff.commands.train.config import SETS, Config
 from gendiff.commands.train.facts import Data, Described, Numbers
 from gendiff.commands.train.opened_pictures import Pictures
 from gendiff.core.errors import ConfigError, DataError
+from gendiff.core.types import Condition, Params, PyTree
 from gendiff.data import random_access, sources
-from gendiff.diffusion import objectives, schedules, weighting
+from gendiff.diffusion import schedules
 from gendiff.diffusion.types import Batch
 from gendiff.runs import distributed, ranges
 from gendiff.runs.progress import Progress
@@ -74,35 +74,27 @@ class Cost:
     kept: int
 
 
-def loss(config: Config, network: Model) -> Any:
-    """The squared error of the network's own target with a uniform weight, at levels spread evenly in u."""
-    levels, drop = weighting.stratified_levels(), config.drop_condition
-    return objectives.denoising(
-        network.predict, network.schedule, network.parameterization, levels=levels, drop_condition=drop
-    )
-
-
 def cost(config: Config, network: Model) -> Cost:
     """From shapes alone: nothing is computed. ConfigError for a network that refuses the pictures."""
     key = jax.ShapeDtypeStruct((), jax.random.key(0).dtype)
-    loss_fn = loss(config, at_once(network))
+    loss = image_training.loss(at_once(network), config.drop_condition)
 
     def batch(size: int) -> Batch:
-        pictures: Any = jax.ShapeDtypeStruct((size, *network.shape), jnp.float32)
-        condition: Any = (jax.ShapeDtypeStruct((size,), jnp.int32),) if network.num_classes else ()
+        pictures: PyTree = jax.ShapeDtypeStruct((size, *network.shape), jnp.float32)
+        condition: Condition = (jax.ShapeDtypeStruct((size,), jnp.int32),) if network.num_classes else ()
         return Batch(clean=pictures, condition=condition)
 
-    def backward(params: Any, key: Any, batch: Batch) -> Any:
-        return jax.vjp(lambda free: loss_fn(free, key, batch)[0], params)[1]
+    def backward(params: Params, key: jax.Array, batch: Batch) -> PyTree:
+        return jax.vjp(lambda free: loss(free, key, batch)[0], params)[1]
 
     try:
         params = jax.eval_shape(network.init, key)
-        gradient = jax.jit(jax.grad(lambda *arguments: loss_fn(*arguments)[0])).lower(params, key, batch(1))
+        gradient = jax.jit(jax.grad(lambda *arguments: loss(*arguments)[0])).lower(params, key, batch(1))
         # parameters are in both
         one, two = (_bytes(jax.eval_shape(backward, params, key, batch(size))) for size in (1, 2))
     except (ValueError, TypeError) as error:
         raise ConfigError(f"--network {config.network}: {error}") from error
-    counted: Any = gradient.cost_analysis() or {}
+    counted = gradient.cost_analysis() or {}
     return Cost(float(counted.get("flops", 0.0)), sum(leaf.size for leaf in jax.tree.leaves(params)), two - one)
 
 
@@ -110,7 +102,7 @@ def at_once(network: Model) -> Model:
     """The same network with attention in no loop, whose body XLA would count once and whose chunks would not grow with
     the batch.
     """
-    module: Any = network.predict.module  # type: ignore[attr-defined]  # of `networks.pure`
+    module = network.predict.module  # type: ignore[attr-defined]  # of `networks.pure`
     return dataclasses.replace(network, predict=networks.pure(module.clone(attention_implementation="heads_first")))
 
 
@@ -149,7 +141,7 @@ def numbers(config: Config, data: Data, cost: Cost, platform: str, devices: int 
     return Numbers(steps, batch, rate, config.preview_every or max(1, steps // 20))
 
 
-def _bytes(tree: Any) -> int:
+def _bytes(tree: PyTree) -> int:
     return sum(
         leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.number)
     )
@@ -247,13 +239,13 @@ def dry_run(config: Config, progress: Progress) -> None:
             progress.line(line)
 
 
-def pace(steps: int, progress: Progress) -> Callable[[int, Mapping[str, Any]], None]:
+def pace(steps: int, progress: Progress) -> Callable[[int, Mapping[str, object]], None]:
     """An `on_step` that says once, after the first ten steps of this process, how long a step takes and how much time
     is left.
     """
     seconds: list[float] = []
 
-    def on_step(step: int, metrics: Mapping[str, Any]) -> None:
+    def on_step(step: int, metrics: Mapping[str, object]) -> None:
         if len(seconds) > 10:
             return
         seconds.append(time.monotonic())

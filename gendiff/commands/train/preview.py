@@ -10,7 +10,6 @@ import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +21,7 @@ from gendiff.commands.train import facts, opened_pictures
 from gendiff.commands.train.config import Config
 from gendiff.commands.train.facts import Described, Numbers
 from gendiff.commands.train.opened_pictures import Pictures
+from gendiff.core.types import Params
 from gendiff.metrics import neighbours
 from gendiff.runs.reporting import figures, formatting, json_files, report
 from gendiff.runs.reporting.plots import COLOURS
@@ -51,7 +51,7 @@ class Previews:
         self._first: int | None = None
         (folder.path / FOLDER).mkdir(exist_ok=True)
 
-    def on_step(self, step: int, metrics: Mapping[str, Any]) -> None:
+    def on_step(self, step: int, metrics: Mapping[str, object]) -> None:
         """Writes the page again now and then."""
         now = time.monotonic()
         if self._first is None:
@@ -79,7 +79,7 @@ class Previews:
         each = (self._written - self._began) / (step - first) if step > first else 0.0
         write_page(self._folder, self._of, self._numbers, self._seed, step, each)
 
-    def _draw(self, params: Any) -> np.ndarray:
+    def _draw(self, params: Params) -> np.ndarray:
         config, count = self._config, self._config.previews
         program = drawing_options.label_program(facts.model, self._of, config.sampling_steps, config.sampler)
         draw = functools.partial(program, params, jax.random.key(0), jnp.float32(1.0), jnp.float32(1.0))

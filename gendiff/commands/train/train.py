@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from gendiff.commands.images import image_training
 from gendiff.commands.images.image_training import Learning
@@ -11,6 +10,7 @@ from gendiff.commands.train.config import Config
 from gendiff.commands.train.facts import Data, Described, Facts, Numbers
 from gendiff.commands.train.opened_pictures import Pictures
 from gendiff.commands.train.preview import Previews
+from gendiff.data.images.image_set import Images
 from gendiff.diffusion.types import Batch
 from gendiff.networks import transformer
 from gendiff.runs import meshes
@@ -89,18 +89,21 @@ def _one_set(config: Config, planned: Planned, progress: Progress) -> None:
     for seed in config.seeds:
         with opened_pictures.batches(planned.pictures, planned.numbers.batch, seed, config.flip, share) as batches:
             previews = Previews(config, described, planned.numbers, planned.pictures, planned.place, seed)
-            options: dict[str, Any] = {
-                "batch": None,
-                "fingerprint": planned.pictures.fingerprint,
-                "loss": plan.loss(config, network),
-                "ema_warm_up": True,
-                "on_step": _both(plan.pace(planned.numbers.steps, progress), previews.on_step),
-                "on_state": previews.on_state,
-                "rules": rules,
-            } | _snapshots(config, planned.numbers)
-            data_of = _as_batch(batches, planned.data.classes)
             image_training.train(
-                _learning(config, planned.numbers), network, data_of, planned.place, progress, seeds=[seed], **options
+                _learning(config, planned.numbers),
+                network,
+                _as_batch(batches, planned.data.classes),
+                planned.place,
+                progress,
+                seeds=[seed],
+                batch=None,
+                fingerprint=planned.pictures.fingerprint,
+                ema=(config.ema, *map(post_hoc_ema.power, SNAPSHOT_LENGTHS if config.ema_snapshots else ())),
+                ema_warm_up=True,
+                on_step=_both(plan.pace(planned.numbers.steps, progress), previews.on_step),
+                on_state=previews.on_state,
+                rules=rules,
+                snapshot_every=_snapshot_every(config, planned.numbers),
             )
 
 
@@ -121,23 +124,19 @@ def _learning(config: Config, numbers: Numbers) -> Learning:
     )
 
 
-def _snapshots(config: Config, numbers: Numbers) -> dict[str, Any]:
-    """Options of the training that keeps snapshots, if it does."""
-    if not config.ema_snapshots:
-        return {}
-    lengths = [post_hoc_ema.power(length) for length in SNAPSHOT_LENGTHS]
-    return {"ema": (config.ema, *lengths), "snapshot_every": max(1, numbers.steps // config.ema_snapshots)}
+def _snapshot_every(config: Config, numbers: Numbers) -> int | None:
+    return max(1, numbers.steps // config.ema_snapshots) if config.ema_snapshots else None
 
 
 def _both(first: OnStep, second: OnStep) -> OnStep:
-    def on_step(step: int, metrics: Mapping[str, Any]) -> None:
+    def on_step(step: int, metrics: Mapping[str, object]) -> None:
         first(step, metrics)
         second(step, metrics)
 
     return on_step
 
 
-def _as_batch(batches: Callable[[int], Any], classes: tuple[str, ...]) -> Callable[[int], Batch]:
+def _as_batch(batches: Callable[[int], Images], classes: tuple[str, ...]) -> Callable[[int], Batch]:
     def batch(step: int) -> Batch:
         images = batches(step)
         return Batch(clean=images.clean, condition=(images.labels,) if classes else ())

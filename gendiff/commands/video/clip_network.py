@@ -5,14 +5,13 @@ when it is read.
 import dataclasses
 import functools
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 
 from gendiff.commands.video import networks
 from gendiff.commands.video.config import CAUSAL, Config
-from gendiff.core import trees
+from gendiff.core import trees, types
 from gendiff.core.types import Params
 from gendiff.runs import network_files, training_loop
 from gendiff.runs.progress import Progress
@@ -35,7 +34,7 @@ class AboutClips:
 
     format: int
     experiment: str
-    config: dict[str, Any]
+    config: types.Config
     trained_seed: int
     checkpoint: int
     commit: str | None

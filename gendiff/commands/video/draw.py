@@ -140,7 +140,8 @@ def clips(config: Config, attention: str, params: Params, options: ClipOptions, 
         noise = config.noise if options.noise is None else options.noise
 
         def rolled(params: Params, key: jax.Array, index: jax.Array, label: jax.Array) -> jax.Array:
-            return draws.rollout(config, steps, frames, params, key, index, label, noise).frames
+            clips: jax.Array = draws.rollout(config, steps, frames, params, key, index, label, noise).frames
+            return clips
 
         part = functools.partial(networks.jit(rolled), params, key)
     else:

@@ -3,7 +3,7 @@ cache.
 """
 
 import functools
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ import numpy as np
 from gendiff.commands import drawing_options
 from gendiff.commands.video import networks
 from gendiff.commands.video.config import CAUSAL, Config
-from gendiff.core.types import Params, Scalar
+from gendiff.core.types import ArrayLike, Cache, Params, Scalar
 from gendiff.data import digits, scaling
 from gendiff.diffusion import denoiser, grids, samplers, sampling, video
 from gendiff.diffusion.denoiser import NetworkDenoiser
@@ -30,7 +30,7 @@ def labels(count: int) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=4)
-def clips_at_once(config: Config, attention: str, steps: int) -> Any:
+def clips_at_once(config: Config, attention: str, steps: int) -> Callable[..., jax.Array]:
     """The `draw_program` of clips (b, frames, side, side, 1), all frames of which are drawn together, by their
     labels.
     """
@@ -39,8 +39,9 @@ def clips_at_once(config: Config, attention: str, steps: int) -> Any:
     def denoise(params: Params, scale: Scalar, label: jax.Array) -> NetworkDenoiser:
         return denoiser.from_network(predict, params, networks.FORM, label)
 
-    options: dict[str, Any] = {"levels": levels, "libraries": networks.libraries()}
-    return drawing_options.draw_program(denoise, samplers.ddim(), shape(config), **options)
+    return drawing_options.draw_program(
+        denoise, samplers.ddim(), shape(config), levels=levels, libraries=networks.libraries()
+    )
 
 
 def rollout(
@@ -52,7 +53,7 @@ def rollout(
     index: jax.Array,
     label: jax.Array,
     noise: Scalar,
-    cache: Any = None,
+    cache: Cache = None,
 ) -> video.DrawnClips:
     """Clips (b, frames, side, side, 1), frame by frame, and the cache from which they go on.
 
@@ -76,7 +77,7 @@ def rollout(
     )
 
 
-def empty(config: Config, batch: int) -> Any:
+def empty(config: Config, batch: int) -> Cache:
     """A cache of the causal network without any frame."""
     return frame_cache(networks.network(config, CAUSAL), batch, config.frames, config.side, config.side)
 
@@ -130,7 +131,7 @@ def long_clips(
 
 
 @functools.lru_cache(maxsize=2)
-def rollouts(config: Config) -> Any:
+def rollouts(config: Config) -> Callable[..., video.DrawnClips]:
     """The compiled `rollout` of as many frames as a training clip has: (params, key, index, label, noise, cache) ->
     frames and cache.
     """
@@ -142,7 +143,7 @@ def to_levels(samples: np.ndarray) -> np.ndarray:
     return np.asarray(scaling.round_to_levels(samples, digits.LEVELS))
 
 
-def _drawn(config: Config, draw: Any, count: int, title: str, progress: Progress) -> np.ndarray:
+def _drawn(config: Config, draw: Callable[..., ArrayLike], count: int, title: str, progress: Progress) -> np.ndarray:
     """draw: (index, label) -> clips."""
     index = np.arange(count, dtype=np.int32)
     samples = drawing.draw_all(

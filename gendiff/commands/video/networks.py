@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -10,11 +10,12 @@ import numpy as np
 
 from gendiff import networks
 from gendiff.commands.video.config import CAUSAL, FACTORISED, FULL, PATCH, Config
-from gendiff.core.types import Loss
+from gendiff.core.types import Loss, Params
 from gendiff.data import digits
 from gendiff.diffusion import objectives, parameterization, schedules, video, weighting
 from gendiff.runs import devices
 
+T = TypeVar("T")
 SCHEDULE, FORM = schedules.shifted(schedules.flow(), 2.0), parameterization.flow()
 """The noise path, and what the output of a network means. Frames of a clip tell the same, so that it takes more noise
 to hide it.
@@ -29,7 +30,6 @@ def network(config: Config, attention: str) -> networks.VideoTransformer:
     """The network of an attention. The causal one works frame by frame, and sees as many frames as a training clip
     has.
     """
-    causal: dict[str, Any] = {"block": 1, "window": config.frames} if attention == CAUSAL else {}
     return networks.VideoTransformer(
         patch=PATCH,
         width=config.width,
@@ -40,7 +40,7 @@ def network(config: Config, attention: str) -> networks.VideoTransformer:
         attention=attention,
         rotary_base=ROTARY_BASE,
         added_positions=True,
-        **causal,
+        window=config.frames if attention == CAUSAL else None,
     )
 
 
@@ -52,7 +52,7 @@ def predict(config: Config, attention: str) -> networks.module.PureFunction:
 
 def example(
     config: Config, attention: str, clips: int = 1, *, frames: int | None = None, side: int | None = None
-) -> tuple[Any, Any, Any]:
+) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
     """Shapes of clips, of what the network is told of their noise in training, and of labels; None takes those of
     training clips.
     """
@@ -62,7 +62,7 @@ def example(
     return x, jax.ShapeDtypeStruct(times, np.float32), jax.ShapeDtypeStruct((clips,), np.int32)
 
 
-def init(config: Config, attention: str, key: jax.Array) -> Any:
+def init(config: Config, attention: str, key: jax.Array) -> Params:
     """Fresh parameters."""
     return networks.init(network(config, attention), key, *example(config, attention))
 
@@ -81,11 +81,10 @@ def libraries() -> bool:
     """Whether libraries do the work (see `devices.compiler_options`): they are faster and take long to compile, so a
     smoke run has none.
     """
-    config: Any = jax.config
-    return not config.read("jax_disable_most_optimizations")
+    return not jax.config.read("jax_disable_most_optimizations")
 
 
-def jit(function: Callable[..., Any]) -> Callable[..., Any]:
+def jit(function: Callable[..., T]) -> Callable[..., T]:
     """`devices.jit`, as `libraries` says."""
     return devices.jit(function, libraries=libraries())
 

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Int32
 
 from gendiff.core import checks, tokenizing
+from gendiff.core.arrays import ArrayLike
 from gendiff.core.errors import DataError
 from gendiff.core.types import Config
 
@@ -30,8 +31,8 @@ class Tokens(NamedTuple):
         unknown: number of tokens of each text that stand for what the vocabulary cannot write.
     """
 
-    ids: Int32[np.ndarray, "b s"]
-    mask: Bool[np.ndarray, "b s"]
+    ids: Int32[ArrayLike, "b s"]
+    mask: Bool[ArrayLike, "b s"]
     truncated: Bool[np.ndarray, " b"]
     unknown: Int32[np.ndarray, " b"]
 

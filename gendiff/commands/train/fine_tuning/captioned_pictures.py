@@ -3,10 +3,10 @@ once.
 """
 
 import dataclasses
+import functools
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from gendiff import networks
 from gendiff.commands.images import image_features
 from gendiff.commands.train.config import Config
 from gendiff.core.errors import DataError
-from gendiff.core.types import Params
+from gendiff.core.types import ArrayLike, Params
 from gendiff.data import caption_files, held_out, image_folder, random_access, scaling
 from gendiff.data.images.random_access import Source
 from gendiff.data.texts.tokenizer import TruncationWarning
@@ -52,8 +52,8 @@ def opened(config: Config, size: int, progress: Progress) -> tuple[CaptionedPict
     """
     folder = Path(config.data[0]).expanduser().absolute()
     with image_features.option_errors():
-        options: dict[str, Any] = {"background": config.background, "on_bad": config.on_bad_image}
-        listed = image_folder.source(folder, size=size, mode="RGB", conditional="none", captions=True, **options)
+        read = functools.partial(image_folder.source, background=config.background, on_bad=config.on_bad_image)
+        listed = read(folder, size=size, mode="RGB", conditional="none", captions=True)
         source = random_access.scan(listed)
         for message in source.skipped:
             progress.line(f"left out: {image_features.translated(message)}")
@@ -95,7 +95,7 @@ def encoded(
     encode, several = networks.pure(model.autoencoder, "encode"), min(together, len(part))
 
     @devices.jit
-    def run(params: Any, pictures: np.ndarray, prompt: Prompt) -> dict[str, jax.Array]:
+    def run(params: dict[str, Params], pictures: np.ndarray, prompt: Prompt) -> dict[str, jax.Array]:
         latent, text = encode(params["autoencoder"], pictures), towers(params["text"], prompt)
         return {"mean": latent.mean, "std": latent.std(), "tokens": text.tokens.astype(jnp.float32)}
 
@@ -112,7 +112,8 @@ def encoded(
 
 def nothing(model: Opened, towers: TextTowers, params: dict[str, Params]) -> networks.Text:
     """The empty caption, which stands for every one that training drops."""
-    return jax.block_until_ready(devices.jit(towers)(params["text"], model.negative()))
+    empty: networks.Text = jax.block_until_ready(devices.jit(towers)(params["text"], model.negative()))
+    return empty
 
 
 def prompt_of(model: Opened, captions: Sequence[str], progress: Progress) -> Prompt:
@@ -129,7 +130,7 @@ def prompt_of(model: Opened, captions: Sequence[str], progress: Progress) -> Pro
 
 
 def _of_rows(prompt: Prompt, rows: np.ndarray) -> Prompt:
-    def some(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    def some(values: tuple[ArrayLike, ...]) -> tuple[ArrayLike, ...]:
         return tuple(value[rows] for value in values)
 
     return Prompt(some(prompt.ids), some(prompt.weights), prompt.empty, prompt.blank[rows])

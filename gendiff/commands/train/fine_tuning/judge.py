@@ -5,7 +5,7 @@ The control has the change and the captions of other pictures: what it loses is 
 """
 
 import functools
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,7 @@ from gendiff.data import random_access
 from gendiff.diffusion import denoiser, process
 from gendiff.networks import lora
 from gendiff.pipelines import stable_diffusion
+from gendiff.pipelines.stable_diffusion import Prompt
 from gendiff.runs import devices, drawing
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Outcome
@@ -106,13 +107,15 @@ def _errors(
     return jnp.mean(jax.lax.map(at, jnp.asarray(LOG_SNR)), axis=0)
 
 
-def _measured(error: Any, params: Params, change: Params, data: dict[str, np.ndarray], together: int) -> np.ndarray:
+def _measured(
+    error: Callable[..., jax.Array], params: Params, change: Params, data: dict[str, np.ndarray], together: int
+) -> np.ndarray:
     aligned = (np.arange(len(data["mean"]), dtype=np.int32), data["mean"], data["tokens"])
     parts = drawing.stream(functools.partial(error, params, change), [(None, aligned)], together=together)
     return np.concatenate([np.asarray(part) for *_, part in parts]).astype(np.float64)
 
 
-def _pictures(job: Job, params: dict[str, Any], change: Params, folder: RunFolder, progress: Progress) -> Figure:
+def _pictures(job: Job, params: dict[str, Params], change: Params, folder: RunFolder, progress: Progress) -> Figure:
     """Rows of a held-out picture and what its caption gives before and after, from the same noise."""
     model, count = job.model, min(SHOWN, len(job.held_out))
     captions = job.held_out.captions[:count]
@@ -121,7 +124,7 @@ def _pictures(job: Job, params: dict[str, Any], change: Params, folder: RunFolde
     )
 
     @devices.jit
-    def draw(params: Any, prompt: Any, negative: Any, index: Any) -> jax.Array:
+    def draw(params: dict[str, Params], prompt: Prompt, negative: Prompt, index: jax.Array) -> jax.Array:
         return job.pipeline(params, jax.random.key(SEED), prompt, negative, GUIDANCE, index)
 
     index = jnp.arange(count)

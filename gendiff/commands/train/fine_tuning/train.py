@@ -1,7 +1,7 @@
 """The training: only the change learns, and the parameters of the model are an argument of the step that stays."""
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from gendiff.commands.images.image_training import Learning
 from gendiff.commands.train.config import Config
 from gendiff.commands.train.fine_tuning import captioned_pictures, jobs
 from gendiff.commands.train.fine_tuning.jobs import Job
-from gendiff.core.types import Metrics, Params
+from gendiff.core.types import Jitted, Lowered, Metrics, Params, PyTree
 from gendiff.diffusion import objectives
 from gendiff.diffusion.types import Batch
 from gendiff.networks import lora
@@ -32,13 +32,13 @@ class WithFrozen:
     constant of it.
     """
 
-    step: Any
-    frozen: tuple[Any, ...]
+    step: Jitted
+    frozen: tuple[PyTree, ...]
 
-    def __call__(self, state: Any, batch: Any) -> Any:
+    def __call__(self, state: PyTree, batch: PyTree) -> PyTree:
         return self.step(state, batch, *self.frozen)
 
-    def lower(self, state: Any, batch: Any) -> Any:
+    def lower(self, state: PyTree, batch: PyTree) -> Lowered:
         """As that of `jax.jit`."""
         return self.step.lower(state, batch, *self.frozen)
 
@@ -102,7 +102,7 @@ def programs(job: Job, params: Params, empty: networks.Text, mesh: jax.sharding.
     return run._replace(step=WithFrozen(run.step, (params, empty)))
 
 
-def loss(job: Job) -> Any:
+def loss(job: Job) -> Callable[..., tuple[jax.Array, Metrics]]:
     """(change, key, {"mean", "std", "tokens"}, params, empty) -> (scalar, metrics): the squared error of the network's
     own target.
     """
