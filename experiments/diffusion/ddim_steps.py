@@ -302,7 +302,8 @@ def plots(config: Config, folder: RunFolder, tables: Sequence[Table]) -> list[Fi
                 [reduce(values[method][count]) for count in counts] for reduce in (np.mean, min, max)
             )
             curves.append(figures.Curve(method, counts, means, least, largest))
-        ends = [min(min(curve.x) for curve in curves), max(max(curve.x) for curve in curves)]
+        all_counts = [count for method in methods for count in values[method] if count <= most]
+        ends = [min(all_counts), max(all_counts)]
         curves.append(figures.Curve(name, ends, level, level * (1 - MARGIN), level * (1 + MARGIN), reference=True))
         return figures.curves(curves, folder.figure(file), caption, log_x=True, log_y=True, **labels)
 

@@ -6,7 +6,7 @@ height, w width, c channels, s tokens (sequence). `*shape` is one sample's own a
 
 import abc
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -35,6 +35,8 @@ Condition = PyTree
 Cache = PyTree
 """Keys and values of the tokens before, as a network's `cache` builds them. Also known as: KV cache."""
 Metrics = dict[str, jax.Array]
+Costs = Mapping[str, float]
+"""What XLA counts in a program, by its own names, such as "flops"."""
 
 Loss = Callable[[Params, jax.Array, PyTree], tuple[jax.Array, Metrics]]
 """(params, key, batch) -> (scalar, metrics): the narrow waist between a chapter's objectives and training."""
@@ -50,7 +52,7 @@ class Lowered(Protocol):
         """The compiled program."""
         ...
 
-    def cost_analysis(self) -> object:
+    def cost_analysis(self) -> Costs | list[Costs] | None:
         """What XLA counts in it."""
         ...
 

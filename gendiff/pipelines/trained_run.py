@@ -242,5 +242,5 @@ def _first_seed(path: Path) -> int:
     from gendiff.runs.run_folder import RunFolder
 
     numbers, folder = _seeds(path), RunFolder(path)
-    listed = configuration.read(folder).config.get("seeds", numbers) if folder.config.exists() else numbers
-    return next((number for number in listed if number in numbers), numbers[0])
+    listed = configuration.read(folder).config.get("seeds") if folder.config.exists() else None
+    return next((number for number in (listed if isinstance(listed, list) else ()) if number in numbers), numbers[0])

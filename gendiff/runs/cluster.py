@@ -5,7 +5,7 @@ import importlib.util
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from gendiff.core.errors import ConfigError
 
@@ -41,7 +41,7 @@ def find(environment: Mapping[str, str]) -> Place | None:
     cluster = _cluster(environment)
     if by_hand == Place() and cluster is None:
         return None
-    values: dict[str, Any] = {name: value for name, value in vars(by_hand).items() if value is not None}
+    values = {name: value for name, value in vars(by_hand).items() if value is not None}
     job = dataclasses.replace(cluster or Place(), **values)
     return None if job.processes == 1 else job
 
@@ -54,8 +54,8 @@ def settle(
     connected: the processes must find each other. Raises ConfigError where mode "on" is not told enough, and for
     options that contradict each other.
     """
-    options = {"coordinator": coordinator, "processes": processes, "process": process}
-    values: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    options = Place(coordinator, processes, process)
+    values = {name: value for name, value in vars(options).items() if value is not None}
     if mode == "off":
         if values:
             raise ConfigError(f"--{next(iter(values))} has no meaning with --distributed off: leave one out")

@@ -17,7 +17,7 @@ from typing import Any
 
 import jax
 
-from gendiff.core.types import Jitted, Lowered, PyTree
+from gendiff.core.types import Costs, Jitted, Lowered, PyTree
 from gendiff.runs.reporting import processor
 
 VARIABLE = "GENDIFF_COMPILE_CACHE"
@@ -93,7 +93,7 @@ class UnkeptLowered:
         with _PAUSE:
             return self.lowered.compile()
 
-    def cost_analysis(self) -> object:
+    def cost_analysis(self) -> Costs | list[Costs] | None:
         """What XLA counts in it."""
         return self.lowered.cost_analysis()
 

@@ -2,13 +2,16 @@
 
 import dataclasses
 from collections.abc import Collection
-from typing import Any, ClassVar, Protocol
+from typing import TypeVar
 
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.runs.ranges import LARGEST_SEED
+from gendiff.runs.ranges import Config as Config
 from gendiff.runs.reporting import json_files
 from gendiff.runs.run_folder import RunFolder
 from gendiff.training import compatibility
+
+C = TypeVar("C", bound=Config)
 
 RENAMED = {"compute": "dtype"}
 """Older names of the fields of configurations -> the present ones."""
@@ -26,18 +29,10 @@ class Resolved:
     experiment: str
     preset: str
     smoke: bool
-    config: dict[str, Any]
+    config: dict[str, object]
     commit: str | None = None
     dirty: bool | None = None
     compilation: dict[str, str] = dataclasses.field(default_factory=dict)
-
-
-class Config(Protocol):
-    """The numbers of one experiment: a frozen dataclass of its own. A field `seeds` is known to the framework."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    def __hash__(self) -> int: ...
 
 
 def settle(folder: RunFolder, requested: Resolved) -> Resolved:
@@ -69,13 +64,13 @@ def read(folder: RunFolder) -> Resolved:
     return dataclasses.replace(stored, config=renamed(stored.config))
 
 
-def of_training(folder: RunFolder) -> dict[str, Any] | None:
+def of_training(folder: RunFolder) -> dict[str, object] | None:
     """What the checkpoints of a training hold: the configuration of the run that it belongs to; None outside a run."""
     run = RunFolder(folder.run or folder.path)
     return read(run).config if run.config.exists() else None
 
 
-def renamed(config: dict[str, Any]) -> dict[str, Any]:
+def renamed(config: dict[str, object]) -> dict[str, object]:
     """The configuration with its fields by their present names."""
     return {RENAMED.get(name, name): value for name, value in config.items()}
 
@@ -93,7 +88,7 @@ def other_compilation(stored: Resolved, requested: Resolved) -> str:
     )
 
 
-def restore(resolved: Resolved, kind: type, folder: RunFolder) -> Any:
+def restore(resolved: Resolved, kind: type[C], folder: RunFolder) -> C:
     """The experiment's own frozen dataclass from what config.json holds. DataError, naming the field, where the class
     has changed since.
     """
@@ -130,6 +125,6 @@ def with_seed(config: Config, seed: int) -> Config:
     return dataclasses.replace(config, **{"seeds": (seed,)})
 
 
-def _present(config: dict[str, Any], fields: Collection[str]) -> dict[str, Any]:
+def _present(config: dict[str, object], fields: Collection[str]) -> dict[str, object]:
     """The configuration without thresholds that have left it."""
     return {name: value for name, value in config.items() if name != CLAIMED or name in fields}

@@ -11,7 +11,6 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import jax
 import numpy as np
@@ -47,9 +46,8 @@ def join(
         raise ConfigError(
             f"{count} processes, and this experiment trains on one: start it once, or give --distributed off"
         )
-    config: Any = jax.config
-    config.update("jax_enable_preemption_service", False)
-    config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.config.update("jax_enable_preemption_service", False)
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
     try:
         jax.distributed.initialize(
             coordinator_address=job.coordinator,
@@ -103,7 +101,7 @@ def first() -> bool:
     return not several() or jax.process_index() == 0
 
 
-def check_equal(what: str, settings: Mapping[str, Any]) -> None:
+def check_equal(what: str, settings: Mapping[str, object]) -> None:
     """ConfigError on every process, naming the process and the settings, where one has other ones. Every process must
     call it.
     """
@@ -127,9 +125,9 @@ def leading() -> Iterator["Lead"]:
     try:
         yield lead
     except GendiffError as error:
-        lead.say([errors.exit_code(error) or errors.FAILED, str(error)])
+        lead.say((errors.exit_code(error) or errors.FAILED, str(error)))
         raise
-    lead.say([errors.DONE, ""])
+    lead.say((errors.DONE, ""))
 
 
 class Lead:
@@ -142,7 +140,7 @@ class Lead:
         """The others begin."""
         self.say(None)
 
-    def say(self, end: list[Any] | None) -> None:
+    def say(self, end: tuple[int, str] | None) -> None:
         """end: None to go on, else the exit code and the message of the end."""
         if several() and not self._said:
             _gather(json.dumps(end))

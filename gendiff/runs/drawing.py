@@ -4,24 +4,27 @@ there.
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gendiff.core.errors import NonFiniteError
-from gendiff.runs.progress import Progress
+from gendiff.core.types import ArrayLike, PyTree
+from gendiff.runs.progress import Progress, Task
 from gendiff.runs.shards import Shards
+
+Tag = TypeVar("Tag")
 
 
 def stream(
-    draw: Callable[..., Any],
-    groups: Iterable[tuple[Any, tuple[np.ndarray, ...]]],
+    draw: Callable[..., PyTree],
+    groups: Iterable[tuple[Tag, tuple[np.ndarray, ...]]],
     *,
     together: int,
     padded: bool = False,
-) -> Iterator[tuple[Any, slice, Any]]:
+) -> Iterator[tuple[Tag, slice, PyTree]]:
     """(tag, places within the group, what was drawn there), part by part; a part is copied to the host while the next
     one is computed.
 
@@ -31,7 +34,7 @@ def stream(
     samples; the last of a group repeats sample n - 1, and the repeats are cut off. padded: it has `together` of them in
     any case.
     """
-    waiting: Any = None
+    waiting: tuple[Tag, slice, PyTree] | None = None
     for tag, arrays in groups:
         total = len(arrays[0])
         size = together if padded else min(together, total)
@@ -46,8 +49,8 @@ def stream(
 
 
 def parts(
-    draw: Callable[..., Any], index: np.ndarray, *aligned: np.ndarray, together: int, title: str, progress: Progress
-) -> Iterator[tuple[slice, Any]]:
+    draw: Callable[..., PyTree], index: np.ndarray, *aligned: np.ndarray, together: int, title: str, progress: Progress
+) -> Iterator[tuple[slice, PyTree]]:
     """(places within `index`, what was drawn there) of one group, with progress; see `stream`."""
     with progress.task(title, len(index)) as task:
         for _, rows, samples in stream(draw, [(None, (index, *aligned))], together=together):
@@ -56,15 +59,15 @@ def parts(
 
 
 def draw_all(
-    draw: Callable[..., Any], index: np.ndarray, *aligned: np.ndarray, together: int, title: str, progress: Progress
-) -> Any:
+    draw: Callable[..., PyTree], index: np.ndarray, *aligned: np.ndarray, together: int, title: str, progress: Progress
+) -> PyTree:
     """All parts of `parts` as one: a pytree of arrays (n, …)."""
     samples = [part for _, part in parts(draw, index, *aligned, together=together, title=title, progress=progress)]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *samples)
 
 
 def pictures(
-    parts: Iterable[tuple[Any, slice, Any]], index: np.ndarray, task: Any, steps: int, *, counted: bool
+    parts: Iterable[tuple[object, slice, np.ndarray]], index: np.ndarray, task: Task, steps: int, *, counted: bool
 ) -> np.ndarray:
     """The parts of `stream` as one array (n, …). steps: of one part, told to the task behind it unless the program is
     `counted` itself.
@@ -83,7 +86,7 @@ def pictures(
 
 
 def into_shards(
-    draw: Callable[..., Any],
+    draw: Callable[..., PyTree],
     folder: Shards,
     todo: list[int],
     *,
@@ -122,7 +125,7 @@ def into_shards(
             task.update(done)
 
 
-def finite(output: Any, title: str) -> np.ndarray:
+def finite(output: ArrayLike, title: str) -> np.ndarray:
     """The samples (n, …) on the host. NonFiniteError as `check_finite` raises it, by their places."""
     samples = np.asarray(output)
     check_finite(samples, np.arange(len(samples)), title)
@@ -142,5 +145,5 @@ def check_finite(samples: np.ndarray, index: np.ndarray, title: str = "") -> Non
         )
 
 
-def _on_host(tag: Any, rows: slice, samples: Any) -> tuple[Any, slice, Any]:
+def _on_host(tag: Tag, rows: slice, samples: PyTree) -> tuple[Tag, slice, PyTree]:
     return tag, rows, jax.tree.map(lambda leaf: np.asarray(leaf)[: rows.stop - rows.start], samples)

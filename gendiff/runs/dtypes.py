@@ -1,7 +1,7 @@
 """`--dtype auto|float32|bfloat16`: what a network computes in, and which of the two suits the processor."""
 
 import dataclasses
-from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
 import jax
 
@@ -73,7 +73,7 @@ def resolve(config: C, progress: Progress, requested: Dtype | None = None) -> C:
                 f"--dtype {requested}: the networks of this experiment compute in float32 alone; leave it out"
             )
         return config
-    dtype: Any = config.dtype if requested is None else requested
+    dtype: Dtype = config.dtype if requested is None else requested
     if dtype == AUTO:
         dtype, reason = suited()
         progress.line(f"--dtype auto: {dtype}, because {reason}")

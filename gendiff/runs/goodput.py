@@ -5,7 +5,6 @@ files.
 import json
 import math
 from collections.abc import Iterator
-from typing import Any
 
 from gendiff.runs.progress import stage_seconds
 from gendiff.runs.reporting.results import Table
@@ -50,7 +49,7 @@ def tables(folder: RunFolder) -> tuple[Table, ...]:
     )
 
 
-def _loops(folder: RunFolder) -> Iterator[dict[str, Any]]:
+def _loops(folder: RunFolder) -> Iterator[dict[str, float]]:
     """The lines that loops left; a broken one is left out."""
     for text in folder.timings.read_bytes().split(b"\n") if folder.timings.exists() else ():
         try:

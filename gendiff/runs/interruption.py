@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any
 
 from gendiff.runs.errors import Preempted
 
@@ -55,10 +54,10 @@ def watch(*, at_once: bool = False) -> Iterator[Stop]:
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield Stop()
         return
-    before: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     outer = before[SIGNALS[0]]
-    same = at_once and isinstance(outer, _Handler) and outer.at_once
-    handler = outer if same else _Handler(at_once)
+    handler = outer if at_once and isinstance(outer, _Handler) and outer.at_once else _Handler(at_once)
+    same = handler is outer
     with contextlib.nullcontext() if same else _acknowledged(SOON if at_once else DEFERRED):
         for number in SIGNALS:
             signal.signal(number, handler)

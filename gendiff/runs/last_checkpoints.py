@@ -4,7 +4,6 @@ wrote.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from gendiff.core.errors import DataError
 from gendiff.runs import configuration, resume_command
@@ -67,7 +66,7 @@ def _parts(folder: RunFolder) -> Iterator[RunFolder]:
             yield RunFolder(path)
 
 
-def _check(path: Path, last: int, config: dict[str, Any], file: Path, goes_on: str) -> None:
+def _check(path: Path, last: int, config: dict[str, object], file: Path, goes_on: str) -> None:
     """Raises unless the newest step at `path` is the last, written by this configuration."""
     if not path.is_dir():
         raise DataError(f"{path}: no checkpoint is there, and the training ended at step {last}; {goes_on}")

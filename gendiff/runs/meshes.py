@@ -3,11 +3,11 @@
 import dataclasses
 import functools
 import re
-from typing import Any
 
 import jax
 
 from gendiff.core.errors import ConfigError
+from gendiff.core.types import PyTree
 from gendiff.runs import distributed
 from gendiff.training import sharding
 
@@ -42,7 +42,7 @@ def parse(text: str) -> Axes:
     return dataclasses.replace(Axes(1 if None in sizes.values() else None), **sizes)
 
 
-def placed(tree: Any, like: Any) -> Any:
+def placed(tree: PyTree, like: PyTree) -> PyTree:
     """A tree of arrays on the devices where those of another lie."""
     return jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), tree, like)
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 import numpy as np
@@ -16,20 +16,30 @@ import safetensors.numpy
 
 from gendiff.core import files
 from gendiff.core.errors import CheckpointCorruptError, CheckpointMismatchError, DataError, NonFiniteError
+from gendiff.core.types import Numeric
+from gendiff.runs.ranges import Config
 from gendiff.runs.reporting import json_files
 from gendiff.training import compatibility
 
 ENTRY = "gendiff"
 """The text entry in which a file says what it is."""
-About = TypeVar("About")
+
+
+class Stated(Config, Protocol):
+    """What a file says of itself, with its digest."""
+
+    @property
+    def sha256(self) -> str: ...
+
+
+About = TypeVar("About", bound=Stated)
 """A frozen dataclass of what a file says of itself, with the fields `format` and `sha256`."""
 _HEADINGS = ("parameter", "in the file", "in the network")
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], about: About) -> About:
     """Write a network, and return what the file tells of itself, its digest too."""
-    header: Any = about
-    header = dataclasses.replace(header, sha256=digest(arrays, header))
+    header = dataclasses.replace(about, sha256=digest(arrays, about))
     text = json.dumps(json_files.encode(header), ensure_ascii=False, sort_keys=True)
     # several entries would come in random order
     content = safetensors.numpy.save(dict(sorted(arrays.items())), metadata={ENTRY: text})
@@ -67,7 +77,7 @@ def read_about(path: Path, kind: type[About], number: int, experiment: str) -> A
     return json_files.decode(kind, fields, f"{path}: {ENTRY}")
 
 
-def check_whole(path: Path, arrays: Mapping[str, np.ndarray], about: Any) -> None:
+def check_whole(path: Path, arrays: Mapping[str, np.ndarray], about: Stated) -> None:
     """CheckpointCorruptError for other bytes than were written."""
     if about.sha256 != digest(arrays, about):
         raise CheckpointCorruptError(
@@ -75,7 +85,7 @@ def check_whole(path: Path, arrays: Mapping[str, np.ndarray], about: Any) -> Non
         )
 
 
-def check_parameters(path: Path, arrays: Mapping[str, np.ndarray], expected: Mapping[str, Any]) -> None:
+def check_parameters(path: Path, arrays: Mapping[str, np.ndarray], expected: Mapping[str, Numeric]) -> None:
     """CheckpointMismatchError for other parameters than these, and NonFiniteError for some with NaN."""
     rows = compatibility.in_outline(compatibility.outline(arrays), compatibility.outline(expected))
     compatibility.refuse(
@@ -87,7 +97,7 @@ def check_parameters(path: Path, arrays: Mapping[str, np.ndarray], expected: Map
         )
 
 
-def digest(arrays: Mapping[str, np.ndarray], about: Any) -> str:
+def digest(arrays: Mapping[str, np.ndarray], about: Stated) -> str:
     """SHA-256 of every name, type, shape and byte, and of what the file says of itself."""
     state = hashlib.sha256(
         msgspec.json.encode(json_files.encode(dataclasses.replace(about, sha256="")), order="sorted")

@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
 
@@ -20,7 +19,7 @@ def interleave(calls: Mapping[str, Callable[[], float]], rounds: int) -> dict[st
     return {name: tuple(spent) for name, spent in seconds.items()}
 
 
-def timed(works: Mapping[str, Callable[[], Any]], rounds: int, least: float = 0.1) -> dict[str, tuple[float, ...]]:
+def timed(works: Mapping[str, Callable[[], object]], rounds: int, least: float = 0.1) -> dict[str, tuple[float, ...]]:
     """Seconds of each work done once, in each round; what it answers is waited for.
 
     Each is done twice before, which compiles it and says how often it must be repeated in a round to take `least`
@@ -32,11 +31,11 @@ def timed(works: Mapping[str, Callable[[], Any]], rounds: int, least: float = 0.
     return interleave({name: _call(work, repeats[name]) for name, work in works.items()}, rounds)
 
 
-def _call(work: Callable[[], Any], repeats: int) -> Callable[[], float]:
+def _call(work: Callable[[], object], repeats: int) -> Callable[[], float]:
     return lambda: _seconds(work, repeats)
 
 
-def _seconds(work: Callable[[], Any], repeats: int) -> float:
+def _seconds(work: Callable[[], object], repeats: int) -> float:
     begin = time.perf_counter()
     for _ in range(repeats):
         jax.block_until_ready(work())

@@ -1,9 +1,8 @@
 """Results of a run that has not finished: its loss so far, and the samples drawn from it."""
 
-from typing import Any
-
 import numpy as np
 
+from gendiff.core.types import Numeric
 from gendiff.runs import configuration
 from gendiff.runs.configuration import Resolved
 from gendiff.runs.progress import stage_seconds
@@ -21,7 +20,7 @@ MOST = 64
 
 def outcome(experiment: Experiment, stored: Resolved, folder: RunFolder) -> tuple[Results, str]:
     """(results without claims, a sentence on how far the run is). Draws two figures into the folder."""
-    by_seed: dict[int, list[dict[str, Any]]] = {}
+    by_seed: dict[int, list[dict[str, Numeric]]] = {}
     for line in folder.read_metrics():
         by_seed.setdefault(line["seed"], []).append(line)
     finished = len(list(folder.rows.glob("*.json")))
@@ -65,7 +64,7 @@ def _saved(folder: RunFolder, seed: int) -> str:
     return "" if step is None else f", its newest checkpoint is that of step {step}"
 
 
-def _loss(by_seed: dict[int, list[dict[str, Any]]], folder: RunFolder) -> list[Figure]:
+def _loss(by_seed: dict[int, list[dict[str, Numeric]]], folder: RunFolder) -> list[Figure]:
     curves = [
         figures.Curve(f"seed {seed}", [line["step"] for line in lines], [line["loss"] for line in lines])
         for seed, lines in by_seed.items()

@@ -8,13 +8,14 @@ import itertools
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import jax
 
 from gendiff.core.errors import ConfigError
+from gendiff.core.types import Metrics, PyTree
+from gendiff.training.compile_step import Step, TrainingState
 
-Step: TypeAlias = Callable[[Any, Any], Any]
 Traced: TypeAlias = Callable[[Step, int], Step]
 
 
@@ -65,7 +66,7 @@ def traced(span: Span | None, folder: Path) -> Iterator[Traced]:
 def _around(step: Step, done: int, span: Span, folder: Path, open_trace: contextlib.ExitStack) -> Step:
     numbers = itertools.count(done + 1)
 
-    def call(state: Any, batch: Any) -> Any:
+    def call(state: TrainingState, batch: PyTree) -> tuple[TrainingState, Metrics]:
         number = next(numbers)
         if not span.start <= number <= span.last or done >= span.start:
             return step(state, batch)

@@ -1,10 +1,13 @@
 """What a program costs as XLA states it: operations before it optimises, and memory of what it compiled."""
 
 import math
-from typing import Any
+
+import jax
+
+from gendiff.core.types import Lowered
 
 
-def flops(lowered: Any) -> float:
+def flops(lowered: Lowered) -> float:
     """FLOPs of one call of a lowered program, `jax.jit(f).lower(…)`, whose arguments may be shapes; NaN where the
     backend counts none.
 
@@ -14,14 +17,14 @@ def flops(lowered: Any) -> float:
     return _counted(lowered, "flops")
 
 
-def moved_bytes(compiled: Any) -> float:
+def moved_bytes(compiled: jax.stages.Compiled) -> float:
     """Bytes that the operations of a compiled program read and write, fused ones as one; NaN where the backend counts
     none.
     """
     return _counted(compiled, "bytes accessed")
 
 
-def peak_bytes(compiled: Any) -> int:
+def peak_bytes(compiled: jax.stages.Compiled) -> int:
     """Bytes that one call of a compiled program needs: arguments, results that do not take their place, and what lies
     between.
 
@@ -34,6 +37,6 @@ def peak_bytes(compiled: Any) -> int:
     return int(held + stated.temp_size_in_bytes)
 
 
-def _counted(program: Any, name: str) -> float:
+def _counted(program: Lowered | jax.stages.Compiled, name: str) -> float:
     counted = program.cost_analysis()
     return float((counted[0] if isinstance(counted, list) else counted or {}).get(name, math.nan))

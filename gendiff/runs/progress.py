@@ -10,10 +10,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from gendiff.core import files
 from gendiff.runs.reporting import formatting
+
+if TYPE_CHECKING:
+    import rich.progress
 
 LINE_EVERY = 10.0
 """Seconds between two plain lines of one task."""
@@ -63,7 +66,7 @@ class Progress:
         """Seconds of each outermost stage so far, by name."""
         self._stream = sys.stdout if stream is None else stream
         self._quiet = quiet
-        self._live: Any = None
+        self._live: rich.progress.Progress | None = None
         self._open: list[str] = []
 
     def line(self, text: str) -> None:
@@ -76,7 +79,7 @@ class Progress:
             self._live.console.print(text, markup=False, highlight=False)
 
     @contextlib.contextmanager
-    def phase(self, name: str, **about: Any) -> Iterator[None]:
+    def phase(self, name: str, **about: object) -> Iterator[None]:
         """Times a stage ("sample", "judge", …), an interrupted one as well: shows its seconds, and adds them to
         `seconds`.
 
@@ -123,7 +126,7 @@ class Progress:
             yield Task(self._lines(title, total))
 
     @contextlib.contextmanager
-    def _bar(self) -> Iterator[Any]:
+    def _bar(self) -> Iterator["rich.progress.Progress"]:
         from rich import console, progress
 
         columns = (

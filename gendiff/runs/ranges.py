@@ -7,7 +7,7 @@ import math
 import typing
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -32,7 +32,15 @@ Some = Annotated[tuple[T, ...], msgspec.Meta(min_length=1)]
 Distinct = Annotated[tuple[T, ...], msgspec.Meta(min_length=1), DISTINCT]
 
 
-def check(numbers: Any, within: str = "") -> None:
+class Config(Protocol):
+    """The numbers of one experiment: a frozen dataclass of its own. A field `seeds` is known to the framework."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]  # as Python's own stubs say what a dataclass is
+
+    def __hash__(self) -> int: ...
+
+
+def check(numbers: Config, within: str = "") -> None:
     """ConfigError, with option, value and range, unless every field of the dataclass lies in the range of its type; a
     float is finite.
 
@@ -41,7 +49,8 @@ def check(numbers: Any, within: str = "") -> None:
     types = typing.get_type_hints(type(numbers), include_extras=True)
     for field in dataclasses.fields(numbers):
         value, option = getattr(numbers, field.name), within + field.name.replace("_", "-")
-        if dataclasses.is_dataclass(value):
+        nested = dataclasses.is_dataclass(value)
+        if nested:
             check(value, f"{option}.")
         elif not _fits(value, types[field.name]):
             kind, default = types[field.name], None if field.default is dataclasses.MISSING else field.default
@@ -90,7 +99,7 @@ def among(option: str, value: T, option_of_all: str, choices: Iterable[T]) -> No
         raise ConfigError(f"--{option} {as_typed(value)} is none of --{option_of_all} {as_typed(there)}")
 
 
-def rising(option: str, values: tuple[Any, ...]) -> None:
+def rising(option: str, values: tuple[float, ...]) -> None:
     """ConfigError unless each value is above the one before."""
     if any(later <= earlier for earlier, later in zip(values, values[1:], strict=False)):
         raise ConfigError(f"--{option} {as_typed(values)}: each number must be above the one before")
@@ -102,14 +111,14 @@ def at_most(option: str, value: float, limit_option: str, limit: float) -> None:
         raise ConfigError(f"--{option} {value} is above --{limit_option} {limit}")
 
 
-def as_typed(value: Any) -> str:
+def as_typed(value: object) -> str:
     """The value as it is typed, at most 60 letters of it."""
     words = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
     text = words or "(nothing)"
     return text if len(text) <= 60 else f"{text[:59]}…"
 
 
-def described(kind: Any) -> str:
+def described(kind: object) -> str:
     """The type and range of a field in words."""
     if typing.get_origin(kind) is Annotated:
         base, *notes = typing.get_args(kind)
@@ -121,11 +130,17 @@ def described(kind: Any) -> str:
         return f"{count}values separated by spaces, each {described(entries[0])}"
     if typing.get_origin(kind) is Literal:
         return f"one of {', '.join(map(str, typing.get_args(kind)))}"
-    words = {int: "a whole number", float: "a finite number", str: "text", bool: "True or False", type(None): "None"}
+    words: dict[object, str] = {
+        int: "a whole number",
+        float: "a finite number",
+        str: "text",
+        bool: "True or False",
+        type(None): "None",
+    }
     return words.get(kind) or ", or ".join(map(described, typing.get_args(kind)))
 
 
-def example(kind: Any, default: Any = None) -> str:
+def example(kind: object, default: object = None) -> str:
     """A value of a field as it is typed: the default, or where that is None one within the range."""
     if default not in (None, ()):
         return as_typed(default)
@@ -145,11 +160,11 @@ def example(kind: Any, default: Any = None) -> str:
         return " ".join([example(entries[0])] * (1 if entries[-1] is ... else len(entries)))
     if typing.get_origin(kind) is Literal:
         return str(typing.get_args(kind)[0])
-    words = {int: "1", float: "0.1", str: "NAME", bool: "True"}
+    words: dict[object, str] = {int: "1", float: "0.1", str: "NAME", bool: "True"}
     return words.get(kind) or example(next((each for each in typing.get_args(kind) if each is not type(None)), str))
 
 
-def _fits(value: Any, kind: Any) -> bool:
+def _fits(value: object, kind: object) -> bool:
     try:
         msgspec.convert(value, kind)
     except msgspec.ValidationError:

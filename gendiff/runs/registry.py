@@ -4,10 +4,11 @@ import dataclasses
 import importlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from gendiff.core.errors import ConfigError
 from gendiff.runs import errors
+from gendiff.runs.ranges import Config
 from gendiff.runs.reporting.answers import Answer
 from gendiff.runs.reporting.results import Explorer, Figure, Table
 from gendiff.runs.reporting.verdicts import Claim
@@ -115,9 +116,9 @@ class Experiment:
 
     name: str
     question: str
-    config: type
-    presets: Mapping[str, Any]
-    smoke: Any
+    config: type[Config]
+    presets: Mapping[str, Config]
+    smoke: Config
     train: Callable[..., None] | None
     evaluate: Callable[..., Outcome]
     sample: SampleCommand | None = None
@@ -131,8 +132,8 @@ class Experiment:
     runs: bool = True
     answer: Answer = Answer()
     thresholds: Mapping[str, float] | None = None
-    check: Callable[[Any], None] | None = None
-    plan: Callable[[Any, Any], None] | None = None
+    check: Callable[..., None] | None = None
+    plan: Callable[..., None] | None = None
     meshes: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -2,8 +2,8 @@
 
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from gendiff.runs.configuration import Resolved
 from gendiff.runs.registry import Experiment
@@ -38,12 +38,12 @@ def command(experiment: Experiment, stored: Resolved, folder: RunFolder) -> str:
     return f"{program()} {shlex.join(words)}"
 
 
-def _options(config: dict[str, Any], defaults: dict[str, Any], within: str = "") -> list[str]:
+def _options(config: Mapping[str, object], defaults: Mapping[str, object], within: str = "") -> list[str]:
     words = []
     for name, value in config.items():
         option, before = within + name.replace("_", "-"), defaults.get(name)
         if isinstance(value, dict):
-            words += _options(value, before or {}, f"{option}.")
+            words += _options(value, before if isinstance(before, dict) else {}, f"{option}.")
         elif value != before:
             flag = f"--{within}no-{name.replace('_', '-')}" if value is False else f"--{option}"
             words += (

@@ -5,10 +5,11 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from gendiff.core import files
 from gendiff.core.errors import ConfigError, DataError
+from gendiff.core.types import Numeric
 from gendiff.runs.meshes import Axes
 from gendiff.runs.profiling import Span
 from gendiff.runs.reporting import json_files
@@ -83,7 +84,7 @@ class RunFolder:
             if left.is_file() and inner[:1] != (self.rows.name,) and not any(part.startswith(".") for part in inner):
                 left.unlink(missing_ok=True)
 
-    def append_metrics(self, lines: Iterable[Mapping[str, Any]]) -> None:
+    def append_metrics(self, lines: Iterable[Mapping[str, object]]) -> None:
         """Adds a line of JSON each, on disk when this returns: a checkpoint saved afterwards never knows of steps that
         the file lacks.
         """
@@ -93,7 +94,7 @@ class RunFolder:
             file.flush()
             os.fsync(file.fileno())
 
-    def read_metrics(self, seed: int | None = None) -> list[dict[str, Any]]:
+    def read_metrics(self, seed: int | None = None) -> list[dict[str, Numeric]]:
         """The metrics lines, of one seed or all, in order; numbers that were not finite come back as floats. A torn
         last line is left out.
 
@@ -129,11 +130,11 @@ class RunFolder:
                 f"{self.metrics}: {position}, and the checkpoint is that of step {step}; start again in another folder"
             )
 
-    def _lines(self) -> list[tuple[bytes, dict[str, Any]]]:
+    def _lines(self) -> list[tuple[bytes, dict[str, Numeric]]]:
         content = self.metrics.read_bytes() if self.metrics.exists() else b""
         pieces = content[: content.rfind(b"\n") + 1].splitlines(keepends=True)
-        read: list[tuple[bytes, dict[str, Any]]] = []
-        newest: dict[int, dict[str, Any]] = {}
+        read: list[tuple[bytes, dict[str, Numeric]]] = []
+        newest: dict[int, dict[str, Numeric]] = {}
         for number, raw in enumerate(pieces):
             try:
                 line = _metrics_line(raw)
@@ -157,7 +158,7 @@ class RunFolder:
         return read
 
 
-def _metrics_line(raw: bytes) -> dict[str, Any]:
+def _metrics_line(raw: bytes) -> dict[str, Numeric]:
     """ValueError unless it is an object with a whole seed and step, and numbers."""
     line = json.loads(raw)
     if not isinstance(line, dict):

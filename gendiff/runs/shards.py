@@ -13,7 +13,6 @@ import os
 import zipfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -42,8 +41,8 @@ class Manifest:
     shard_size: int
     shape: tuple[int, ...]
     classes: tuple[str, ...]
-    settings: dict[str, Any]
-    environment: dict[str, Any]
+    settings: dict[str, object]
+    environment: dict[str, object]
 
     def __post_init__(self) -> None:
         if not 1 <= self.num <= LARGEST:

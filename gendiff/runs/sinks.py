@@ -9,13 +9,15 @@ import math
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import TypeAlias, TypeVar
 
 from gendiff.core import extras
 from gendiff.core.errors import ConfigError
 from gendiff.runs import configuration, errors
 from gendiff.runs.reporting import json_files
 from gendiff.runs.run_folder import RunFolder
+
+T = TypeVar("T")
 
 Show: TypeAlias = Callable[[int, Mapping[str, float]], object]
 Note: TypeAlias = Callable[[str], object]
@@ -30,7 +32,7 @@ class Training:
     done: int
 
     @property
-    def about(self) -> tuple[str, dict[str, Any]]:
+    def about(self) -> tuple[str, dict[str, object]]:
         """(project, configuration)."""
         if not self.folder.config.exists():
             return "gendiff", {}
@@ -89,7 +91,7 @@ def _harmless(name: str, training: Training, note: Note) -> Iterator[Show]:
     """The sink `name`, none of whose errors comes through."""
     working = True
 
-    def attempt(action: Callable[[], Any]) -> Any:
+    def attempt(action: Callable[[], T]) -> T | None:
         nonlocal working
         try:
             return action() if working else None
@@ -97,11 +99,12 @@ def _harmless(name: str, training: Training, note: Note) -> Iterator[Show]:
             working = False
             reason = next(iter(str(error).splitlines()), "")
             note(f"note: --log {name} failed, and the run goes on without it: {type(error).__name__} {reason}")
+            return None
 
     sink = contextlib.ExitStack()
     show = attempt(lambda: sink.enter_context(_SINKS[name](training, note)))
     try:
-        yield lambda step, metrics: attempt(lambda: show(step, metrics))
+        yield lambda step, metrics: attempt(lambda: show and show(step, metrics))
     finally:
         attempt(sink.close)
         with contextlib.suppress(Exception):  # of one that failed before

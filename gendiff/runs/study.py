@@ -19,7 +19,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias, cast
 
 from gendiff.core.errors import ConfigError
+from gendiff.core.types import PyTree
 from gendiff.runs.progress import Progress
+from gendiff.runs.ranges import Config
 from gendiff.runs.registry import Experiment, Outcome
 from gendiff.runs.reporting import answers, verdicts
 from gendiff.runs.reporting.answers import Answer
@@ -44,7 +46,7 @@ class Measured:
     seed: int | None = None
     n: int = 1
     group: str = ""
-    arrays: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False)
+    arrays: Mapping[str, PyTree] = dataclasses.field(default_factory=dict, compare=False)
 
 
 class Measurements(tuple[Measured, ...]):
@@ -157,7 +159,7 @@ def control(
     return ControlRow(set, measure, against, by, margin, role, statement, id or _slug(set, measure), figure)
 
 
-Measure: TypeAlias = Callable[[Any, RunFolder, Progress], Iterable[Measured]]
+Measure: TypeAlias = Callable[..., Iterable[Measured]]
 """(config, folder, progress) -> measurements, from what training left in the folder."""
 Draw: TypeAlias = Callable[[Measurements, RunFolder], Figure | Explorer | None]
 """(measurements, folder) -> a figure or an explorer in the folder; None where there is nothing to draw."""
@@ -177,9 +179,9 @@ class Study:
 
     name: str
     question: str
-    config: type
-    presets: Mapping[str, Any]
-    smoke: Any
+    config: type[Config]
+    presets: Mapping[str, Config]
+    smoke: Config
     train: Callable[..., None] | None
     measure: Measure
     words: Mapping[str, str]
@@ -188,7 +190,7 @@ class Study:
     figures: tuple[Draw, ...] = ()
     tables: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
     answer: Answer = Answer()
-    more: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    more: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # each field has its own type
 
     def __post_init__(self) -> None:
         ids = [row.id for row in self.rows]
@@ -217,7 +219,7 @@ class Study:
             **self.more,
         )
 
-    def evaluate(self, config: Any, folder: RunFolder, progress: Progress) -> Outcome:
+    def evaluate(self, config: Any, folder: RunFolder, progress: Progress) -> Outcome:  # of the study's own class
         """Measures, judges the rows, and draws the figures."""
         measured = Measurements(self.measure(config, folder, progress))
         with progress.phase("figures"):
@@ -232,21 +234,28 @@ class Study:
         for row in self.claims:
             for seed, (value, low, high) in measured.seeds(row.set, row.measure).items():
                 words, n = row.statement or f"{row.set}: {self.words[row.measure]}", counts[row.set, seed]
-                more: dict[str, Any] = {"n": n, "seed": seed, "figure": row.figure, "reason": row.reason}
-                judged = verdicts.claim(row.id, words, value, (low, high), row.by, row.threshold, **more)
+                more = {"figure": row.figure, "reason": row.reason}
+                judged = verdicts.claim(
+                    row.id, words, value, (low, high), row.by, row.threshold, n=n, seed=seed, **more
+                )
                 yield from answers.give_roles([judged], {row.id: row.role})
         for control in self.controls:
             treatments = measured.seeds(control.against, control.measure)
             for seed, number in measured.seeds(control.set, control.measure).items() if treatments else ():
                 treatment = treatments.get(seed) or measured.mean(control.against, control.measure)
                 words = control.statement or f"{control.set}, less {control.against}: {self.words[control.measure]}"
-                more = {
-                    "against": control.against,
-                    "n": counts[control.set, seed],
-                    "seed": seed,
-                    "figure": control.figure,
-                }
-                judged = verdicts.control(control.id, words, number, treatment, control.by, control.margin, **more)
+                more = {"against": control.against, "figure": control.figure}
+                judged = verdicts.control(
+                    control.id,
+                    words,
+                    number,
+                    treatment,
+                    control.by,
+                    control.margin,
+                    n=counts[control.set, seed],
+                    seed=seed,
+                    **more,
+                )
                 yield from answers.give_roles([judged], {control.id: control.role})
 
     def show(self, measured: Measurements) -> Iterator[Table]:

@@ -19,9 +19,10 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from gendiff.core.errors import ConfigError, DataError, NonFiniteError
+from gendiff.core.types import Numeric
 from gendiff.runs import run_lock
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import formatting, json_files
@@ -30,7 +31,7 @@ from gendiff.runs.run_folder import RunFolder
 RowT = TypeVar("RowT")
 Line: TypeAlias = Mapping[str, int | float | str | bool]
 """What was measured of a row at one place, such as the end of one seed's training, by name."""
-TrainRow: TypeAlias = Callable[[Any, RunFolder, Progress], Sequence[Line]]
+TrainRow: TypeAlias = Callable[..., Sequence[Line]]
 """(row, its own folder, progress) -> lines. It trains with `training_loop` in that folder, and goes on there after an
 interruption.
 """
@@ -53,8 +54,8 @@ class Finished:
     failed: why there is nothing to measure, as where the loss was not finite; "" where there is.
     """
 
-    config: dict[str, Any]
-    lines: tuple[dict[str, Any], ...]
+    config: dict[str, object]
+    lines: tuple[dict[str, Numeric], ...]
     seconds: float
     failed: str = ""
 
@@ -69,14 +70,14 @@ def shard(text: str) -> Shard:
     raise ConfigError(f"--shards {text}: give I/N with I from 0 to N - 1, such as 0/4 for the first of four")
 
 
-def id_of(row: Any) -> str:
+def id_of(row: object) -> str:
     """Sixteen letters that change with the type of the row and with any of its fields."""
     content = json.dumps([type(row).__name__, json_files.encode(row)], sort_keys=True, allow_nan=False)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def run(
-    rows: Sequence[Any], train_row: TrainRow, folder: RunFolder, progress: Progress, part: Shard | None = None
+    rows: Sequence[object], train_row: TrainRow, folder: RunFolder, progress: Progress, part: Shard | None = None
 ) -> None:
     """Computes the rows that are not finished, in order; equal rows count once.
 
@@ -124,7 +125,7 @@ def results(rows: Sequence[RowT], folder: RunFolder) -> list[tuple[RowT, Finishe
     return completed
 
 
-def write_table(rows: Sequence[Any], folder: RunFolder) -> Path:
+def write_table(rows: Sequence[object], folder: RunFolder) -> Path:
     """Writes rows.csv: a line for each line of each finished row, with its id, the fields of its configuration, and its
     seconds.
     """
@@ -145,7 +146,7 @@ def write_table(rows: Sequence[Any], folder: RunFolder) -> Path:
     return json_files.write_bytes(folder.path / TABLE, text.getvalue().encode())
 
 
-def _done_here(row: Any, train_row: TrainRow, folder: RunFolder, progress: Progress) -> bool:
+def _done_here(row: object, train_row: TrainRow, folder: RunFolder, progress: Progress) -> bool:
     """Whether the row is finished now; False where another process computes it."""
     path = folder.rows / id_of(row)
     with _claimed(path, progress) as mine:
@@ -158,9 +159,10 @@ def _done_here(row: Any, train_row: TrainRow, folder: RunFolder, progress: Progr
     return mine
 
 
-def _compute(row: Any, train_row: TrainRow, folder: RunFolder, progress: Progress) -> None:
+def _compute(row: object, train_row: TrainRow, folder: RunFolder, progress: Progress) -> None:
     """Trains a row that this process owns, and writes what it gave."""
-    name, begin, failed, lines = id_of(row), time.monotonic(), "", tuple[dict[str, Any], ...]()
+    lines: tuple[dict[str, Numeric], ...] = ()
+    name, begin, failed = id_of(row), time.monotonic(), ""
     row_folder = dataclasses.replace(folder, path=folder.rows / name, profile=None, log=(), made=())
     try:
         lines = tuple(dict(line) for line in train_row(row, row_folder, Progress(quiet=True)))
@@ -189,7 +191,7 @@ def _claimed(path: Path, progress: Progress) -> Iterator[bool]:
         yield mine
 
 
-def _finished(row: Any, folder: RunFolder, note: Callable[[str], object] = str) -> Finished | None:
+def _finished(row: object, folder: RunFolder, note: Callable[[str], object] = str) -> Finished | None:
     """What was measured of a row; None where it is not finished, or its file is not as it was written, of which `note`
     is told.
     """
@@ -207,12 +209,12 @@ def _finished(row: Any, folder: RunFolder, note: Callable[[str], object] = str) 
     return dataclasses.replace(stored, lines=tuple(map(_with_numbers, stored.lines)))
 
 
-def _with_numbers(line: Mapping[str, Any]) -> dict[str, Any]:
+def _with_numbers(line: Mapping[str, Numeric]) -> dict[str, Numeric]:
     """The line with the numbers that JSON holds as strings."""
     return {key: float(value) if value in json_files.NON_FINITE else value for key, value in line.items()}
 
 
-def _tell_of_strangers(all_rows: Mapping[str, Any], folder: RunFolder, progress: Progress) -> None:
+def _tell_of_strangers(all_rows: Mapping[str, object], folder: RunFolder, progress: Progress) -> None:
     strange = sorted(path.stem for path in folder.rows.glob("*.json") if path.stem not in all_rows)
     if strange:
         progress.line(
@@ -222,4 +224,5 @@ def _tell_of_strangers(all_rows: Mapping[str, Any], folder: RunFolder, progress:
 
 
 def _file(folder: RunFolder, name: str) -> Path:
-    return folder.rows / f"{name}.json"
+    file: Path = folder.rows / f"{name}.json"
+    return file

@@ -5,13 +5,13 @@ stopped being finite.
 import io
 import json
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import numpy as np
 
 from gendiff.core import files, trees
 from gendiff.core.errors import NonFiniteError
+from gendiff.core.types import Numeric, PyTree
 from gendiff.runs import distributed
 from gendiff.runs.progress import Task
 from gendiff.runs.reporting import json_files
@@ -38,7 +38,7 @@ class TrainingLog:
         """From now on steps are shown."""
         self._task, self._show = task, show
 
-    def add(self, step: int, metrics: Mapping[str, Any]) -> None:
+    def add(self, step: int, metrics: Mapping[str, Numeric]) -> None:
         self.step = step
         if distributed.first() and (step % self._every == 0 or step == self._steps):
             values = {name: value for name, value in metrics.items() if name not in _NOT_WRITTEN}
@@ -54,7 +54,7 @@ class TrainingLog:
             with files.naming(self._folder.timings), open(self._folder.timings, "a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
 
-    def explained(self, error: NonFiniteError, rows: np.ndarray | None, batch: Any) -> NonFiniteError:
+    def explained(self, error: NonFiniteError, rows: np.ndarray | None, batch: PyTree) -> NonFiniteError:
         """The error with its seed, and where the batch and the key of its step are now: of process 0, its part of the
         batch.
         """

@@ -14,7 +14,7 @@ import optax
 from gendiff import training
 from gendiff.core import trees
 from gendiff.core.errors import ConfigError, DataError, NonFiniteError
-from gendiff.core.types import Loss, Params
+from gendiff.core.types import Jitted, Loss, Numeric, Params, PyTree
 from gendiff.data import batches
 from gendiff.runs import (
     compile_cache,
@@ -33,6 +33,7 @@ from gendiff.runs.reporting import formatting
 from gendiff.runs.run_folder import RunFolder
 from gendiff.training import CompiledStep, post_hoc_ema, sharding, snapshots
 from gendiff.training.checkpoints import Checkpoints
+from gendiff.training.compile_step import Step, TrainingState
 from gendiff.training.fit import OnState, OnStep, check_counts
 from gendiff.training.post_hoc_ema import Snapshot, Track
 
@@ -44,7 +45,7 @@ GENERATOR = "generator/"
 
 def train(
     program: CompiledStep,
-    data: Any,
+    data: PyTree,
     *,
     seed: int,
     steps: int,
@@ -59,8 +60,8 @@ def train(
     on_state: OnState | None = None,
     fingerprint: str = "",
     snapshot_every: int | None = None,
-    description: Mapping[str, Any] | None = None,
-) -> Any:
+    description: Mapping[str, object] | None = None,
+) -> TrainingState:
     """The state after `steps` steps of a program in a run folder.
 
     It goes on from the newest checkpoint of `folder.checkpoints(seed)` if there is one.
@@ -125,12 +126,12 @@ def train(
             task = stack.enter_context(progress.task(f"train seed {seed}", steps, done))
             log.open(task, stack.enter_context(sinks.opened(sinks.Training(folder, seed, done), progress.line)))
 
-        def report(step: int, metrics: Mapping[str, Any]) -> None:
+        def report(step: int, metrics: Mapping[str, Numeric]) -> None:
             log.add(step, metrics)
             if on_step is not None and distributed.first():
                 on_step(step, metrics)
 
-        def look(step: int, state: Any) -> None:
+        def look(step: int, state: TrainingState) -> None:
             if on_state is None or not distributed.first():
                 return
             if not distributed.several():
@@ -188,12 +189,13 @@ def compile_loss(
     """
     mesh = meshes.build(folder.mesh, rules)
     rules = rules if mesh.shape["tensor"] > 1 else ()
-    options: dict[str, Any] = {"rules": rules, "ema": tuple(ema), "ema_warm_up": ema_warm_up, "accumulate": accumulate}
-    return _shared(loss, optimizer, init, mesh, **options)
+    return _shared(
+        loss, optimizer, init, mesh, rules=rules, ema=tuple(ema), ema_warm_up=ema_warm_up, accumulate=accumulate
+    )
 
 
 def compile_step(
-    step: Callable[..., Any], fresh: Callable[[jax.Array], Any], mesh: jax.sharding.Mesh, *, libraries: bool = True
+    step: Step, fresh: Callable[[jax.Array], TrainingState], mesh: jax.sharding.Mesh, *, libraries: bool = True
 ) -> CompiledStep:
     """`training.compile_step` with the compiler options of this backend. libraries: as of
     `devices.compiler_options`.
@@ -289,11 +291,11 @@ def steps_done(folder: RunFolder, seed: int) -> int:
 
 
 @functools.lru_cache(maxsize=4)
-def _shared(*parts: Any, **options: Any) -> CompiledStep:
+def _shared(*parts: Any, **options: Any) -> CompiledStep:  # those of training.compile_loss
     return _storable(functools.partial(training.compile_loss, *parts, **options), devices.compiler_options())
 
 
-def _storable(build: Callable[..., CompiledStep], options: dict[str, Any]) -> CompiledStep:
+def _storable(build: Callable[..., CompiledStep], options: dict[str, str | int]) -> CompiledStep:
     program = build(compiler_options=options)
     return program._replace(step=devices.storable(program.step, options))
 
@@ -305,7 +307,7 @@ def _drawn_from(held: Iterable[str]) -> str:
     return GENERATOR if any(path.startswith(GENERATOR) for path in held) else ""
 
 
-def _compiled(step: Any, state: Any, batch: Any, progress: Progress) -> Any:
+def _compiled(step: Jitted, state: TrainingState, batch: PyTree, progress: Progress) -> Jitted:
     """The compiled step; where that took long, a line on how to keep it."""
     begin = time.monotonic()
     compiled = devices.compiled(step, state, batch)
@@ -315,11 +317,11 @@ def _compiled(step: Any, state: Any, batch: Any, progress: Progress) -> Any:
     return compiled
 
 
-Samples: TypeAlias = Callable[[int], tuple[np.ndarray | None, Any]]
+Samples: TypeAlias = Callable[[int], tuple[np.ndarray | None, PyTree]]
 """Of a step: the rows of the data, None without any, and the batch."""
 
 
-def _samples(data: Any, batch: int | None, seed: int, part: int, parts: int) -> Samples:
+def _samples(data: PyTree, batch: int | None, seed: int, part: int, parts: int) -> Samples:
     if callable(data):
         if batch is not None:
             raise ConfigError(f"batch = {batch} has no meaning where the data are a function of the step: leave it out")
@@ -330,14 +332,14 @@ def _samples(data: Any, batch: int | None, seed: int, part: int, parts: int) -> 
 
     share = batch // parts
 
-    def rows_of(step: int) -> tuple[np.ndarray, Any]:
+    def rows_of(step: int) -> tuple[np.ndarray, PyTree]:
         rows = batches.batch_at(size, batch, seed, step)[part * share : (part + 1) * share]
         return rows, jax.tree.map(lambda array: array[rows], data)
 
     return rows_of
 
 
-def _check_same_data(data: Any, fingerprint: str) -> None:
+def _check_same_data(data: PyTree, fingerprint: str) -> None:
     """ConfigError where processes train on other data: arrays of other bytes, or another fingerprint."""
     if distributed.several():
         arrays = {} if callable(data) else trees.paths(data)
@@ -345,7 +347,7 @@ def _check_same_data(data: Any, fingerprint: str) -> None:
         distributed.check_equal("the data", {"fingerprint": fingerprint, **digests})
 
 
-def _size(tree: Any) -> int:
+def _size(tree: PyTree) -> int:
     """The length that the first axis of all arrays has."""
     sizes = {np.shape(leaf)[0] if np.ndim(leaf) else 0 for leaf in jax.tree.leaves(tree)}
     if len(sizes) != 1:

@@ -1,7 +1,6 @@
 """One program that trains all seeds by vmap, each as it would train alone. Also known as: ensemble training."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,19 +9,18 @@ import optax
 
 from gendiff import training
 from gendiff.core import records
-from gendiff.core.types import Metrics, Params
+from gendiff.core.types import Metrics, Params, PyTree
 from gendiff.runs import training_loop
 from gendiff.runs.run_folder import RunFolder
 from gendiff.training import CompiledStep, TrainState
-from gendiff.training.compile_step import INIT
+from gendiff.training.compile_step import INIT, Step, TrainingState
 
-Step = Callable[[Any, Any], tuple[Any, Metrics]]
-Fresh = Callable[..., Any]
+Fresh = Callable[..., TrainingState]
 """(key, *arguments) -> the state before the first step."""
 
 
 def compile_step(
-    step: Step, fresh: Fresh, seeds: Sequence[int], mesh: jax.sharding.Mesh, arguments: tuple[Any, ...] = ()
+    step: Step, fresh: Fresh, seeds: Sequence[int], mesh: jax.sharding.Mesh, arguments: tuple[PyTree, ...] = ()
 ) -> CompiledStep:
     """The compiled step that `training_loop.train` takes, for all seeds at once.
 
@@ -38,12 +36,12 @@ def compile_step(
     rows = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf)[1:], jnp.result_type(leaf)), arguments)
     axes = _axes(jax.eval_shape(fresh, jax.random.key(0), *rows))
 
-    def start(key: jax.Array) -> Any:
+    def start(key: jax.Array) -> TrainingState:
         del key
         keys = jnp.stack([jax.random.key(seed) for seed in seeds])
         return jax.vmap(fresh, out_axes=axes)(keys, *jax.tree.map(jnp.asarray, arguments))
 
-    def advance(states: Any, batch: Any) -> tuple[Any, Metrics]:
+    def advance(states: TrainingState, batch: PyTree) -> tuple[TrainingState, Metrics]:
         following, metrics = jax.vmap(step, in_axes=(axes, 1), out_axes=(axes, 0))(states, batch)
         return following, _merged(metrics)
 
@@ -71,7 +69,7 @@ def restore(
     fresh: Fresh,
     count: int,
     folder: RunFolder,
-    *arguments: Any,
+    *arguments: PyTree,
     seed: int,
     decay: float | None = None,
     averaged: bool = True,
@@ -92,10 +90,10 @@ def restore(
     return training_loop.restore_ema(init, folder, seed=seed, decay=decay)
 
 
-def _axes(state: Any) -> Any:
+def _axes(state: TrainingState) -> PyTree:
     """0 for what each seed has of its own, None for counts of steps."""
 
-    def one(node: Any) -> Any:
+    def one(node: PyTree) -> PyTree:
         return records.replace(jax.tree.map(lambda _: 0, node), step=None) if isinstance(node, TrainState) else 0
 
     return jax.tree.map(one, state, is_leaf=lambda node: isinstance(node, TrainState))

@@ -408,7 +408,7 @@ class Checkpoints:
         return step, self._read(step, "meta", ocp.args.JsonRestore())
 
     def _read_arrays(
-        self, step: int, expected: Mapping[str, Numeric], stored: Mapping[str, compatibility.Entry]
+        self, step: int, expected: Mapping[str, Numeric], stored: Mapping[str, compatibility.LeafOutline]
     ) -> dict[str, Numeric]:
         here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         dtypes = {path: compatibility.dtype_of(path, leaf) for path, leaf in expected.items()}

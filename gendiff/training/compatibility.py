@@ -22,7 +22,7 @@ CONFIG = ("setting", "stored", "wanted")
 _ABSENT = "-"
 
 
-class Entry(TypedDict):
+class LeafOutline(TypedDict):
     """Shape and dtype of a leaf, as JSON."""
 
     shape: list[int]
@@ -41,7 +41,7 @@ def leaves(tree: PyTree) -> dict[str, Numeric]:
     return flat
 
 
-def outline(flat: Mapping[str, Numeric]) -> dict[str, Entry]:
+def outline(flat: Mapping[str, Numeric]) -> dict[str, LeafOutline]:
     """Shape and dtype of each leaf.
 
     Raises:
@@ -89,17 +89,19 @@ def is_numpy(leaf: object) -> bool:
     )
 
 
-def from_outline(outline: Mapping[str, Entry]) -> dict[str, jax.ShapeDtypeStruct]:
+def from_outline(outline: Mapping[str, LeafOutline]) -> dict[str, jax.ShapeDtypeStruct]:
     """The inverse of `outline`, as shapes and dtypes without values."""
     return {
         path: jax.ShapeDtypeStruct(tuple(entry["shape"]), _dtype(entry["dtype"])) for path, entry in outline.items()
     }
 
 
-def in_outline(stored: Mapping[str, Entry], expected: Mapping[str, Entry], *, ignore_float_width: bool = False) -> Rows:
+def in_outline(
+    stored: Mapping[str, LeafOutline], expected: Mapping[str, LeafOutline], *, ignore_float_width: bool = False
+) -> Rows:
     """Paths whose presence, shape or dtype differ; on request not those where only the width of the float does."""
 
-    def show(entry: Entry | None) -> str:
+    def show(entry: LeafOutline | None) -> str:
         return _ABSENT if entry is None else f"{entry['dtype']}({', '.join(map(str, entry['shape']))})"
 
     rows = []

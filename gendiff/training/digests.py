@@ -22,7 +22,7 @@ FORMAT = 1
 _REWRITTEN = ("_CHECKPOINT_METADATA",)
 
 
-class Entry(TypedDict):
+class FileDigest(TypedDict):
     """The size and the SHA-256 of a file."""
 
     size: int
@@ -34,7 +34,7 @@ class Listing(TypedDict):
 
     format: NotRequired[int]
     step: NotRequired[int]
-    files: dict[str, Entry]
+    files: dict[str, FileDigest]
     sha256: NotRequired[str]
 
 
@@ -125,7 +125,7 @@ def _names(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-def _entry(path: Path) -> Entry:
+def _entry(path: Path) -> FileDigest:
     with open(path, "rb") as stream:
         return {"size": path.stat().st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
 

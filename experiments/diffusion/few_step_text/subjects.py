@@ -165,7 +165,7 @@ def _of_drawings(config: Config, trained: Trained, progress: Progress) -> Subjec
 
 def _fresh(name: str) -> Trained:
     """A small network that was never trained."""
-    config, kind = text_to_image.EXPERIMENT.smoke, published.MODELS[name]
+    config, kind = text_to_image.SMOKE, published.MODELS[name]
     normalisation = Normalisation(1.0, 0.0, 0.1) if kind == networks.EMOJI else None
     trained, key = Trained(config, kind, {}, normalisation), jax.random.key(0)
     trained.params["network"] = trained.model.init(key)

@@ -49,7 +49,8 @@ def curves(measured: Measurements, folder: RunFolder) -> Figure:
         seconds = np.array([measured.mean(each, "seconds")[0] for each in parts]) + before
         floors = np.array([[number[0] for number in measured.seeds(each, "floors").values()] for each in parts])
         lines.append(figures.Curve(label, seconds, floors.mean(axis=1), floors.min(axis=1), floors.max(axis=1)))
-    ends = np.array([min(line.x[0] for line in lines), max(line.x[-1] for line in lines)])
+    spans = [np.asarray(line.x) for line in lines]
+    ends = np.array([min(span[0] for span in spans), max(span[-1] for span in spans)])
     lines.append(figures.Curve("training pictures, decoded", ends, np.full(2, measured.mean(DECODED, "floors")[0])))
     caption = (
         "Fréchet distance to held-out pictures against seconds of training; bands reach from the least to the "

@@ -149,13 +149,13 @@ ANSWER = Answer(
 _OF_SCENES: dict[str, Any] = {"figure": "curves.png", "reason": "one of six scales may be out of order"}
 _OF_EMOJI: dict[str, Any] = {"role": "E8", "figure": "emoji_curves.png"}
 _TRAINED = f"emoji, {SEEN}"
-
+SMOKE = Config(**_LEARNED, **_SIZES, **_STEPS, drawings=_DRAWINGS)
 STUDY = Study(
     name="text-to-image",
     question="Does a small network draw what a sentence says, also combinations of attributes that it has never seen?",
     config=Config,
     presets={"full": Config()},
-    smoke=Config(**_LEARNED, **_SIZES, **_STEPS, drawings=_DRAWINGS),
+    smoke=SMOKE,
     train=train.train,
     measure=measure,
     words={

@@ -4,15 +4,17 @@ import dataclasses
 import fnmatch
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Literal, cast, get_args
 
 from gendiff.core.errors import ConfigError
 from gendiff.runs.reporting import formatting, verdicts
+from gendiff.runs.reporting.formatting import CellValue
 from gendiff.runs.reporting.results import Results
 from gendiff.runs.reporting.verdicts import Claim, Number, Role
 
 _NUMBER = re.compile(r"\{([^{}:]+)(?::([^{}]*))?\}")
 _STATEMENT = re.compile(r"E[1-9]\d?")
+_ROLES: Mapping[str, Role | Literal[""]] = {role: role for role in ("", *get_args(Role)) if role != "essay"}
 _SPEC = re.compile(r"(\.\d+[fe%]|\.?%)?( ?interval)?")
 
 
@@ -74,7 +76,8 @@ class Answer:
 
 def give_roles(claims: Iterable[Claim], roles: Mapping[str, str]) -> tuple[Claim, ...]:
     """The claims with the role that each id has. ConfigError for a role that there is not."""
-    return tuple(dataclasses.replace(each, **_role(each.id, roles)) for each in claims)
+    judged = ((each, _role(each.id, roles)) for each in claims)
+    return tuple(dataclasses.replace(each, role=role, essay=essay) for each, (role, essay) in judged)
 
 
 def conclude(outcome: Results, answer: Answer, *, sentences: bool = True) -> Results:
@@ -110,7 +113,7 @@ def fill(text: str, outcome: Results, numbers: Mapping[str, Cell]) -> str:
     def formatted(match: re.Match[str]) -> str:
         name, spec = match[1], match[2] or ""
         if name in numbers:
-            value: Any = _cell(outcome, numbers[name])
+            value: CellValue = _cell(outcome, numbers[name])
         elif name in means:
             value = means[name]
         else:
@@ -121,22 +124,23 @@ def fill(text: str, outcome: Results, numbers: Mapping[str, Cell]) -> str:
     return _NUMBER.sub(formatted, text)
 
 
-def _role(id: str, roles: Mapping[str, str]) -> dict[str, Any]:
+def _role(id: str, roles: Mapping[str, str]) -> tuple[Role | Literal[""], str]:
+    """(the role of a claim, its statement of the essay, if any)."""
     role = next((role for pattern, role in roles.items() if fnmatch.fnmatchcase(id, pattern)), "")
     if _STATEMENT.fullmatch(role):
-        return {"role": "essay", "essay": role}
-    if role not in ("", *Role.__args__[1:]):  # type: ignore[attr-defined]  # of a Literal
+        return "essay", role
+    if role not in _ROLES:
         raise ConfigError(f"claim {id!r} has role {role!r}; a role is promise, aim, check, or a statement such as E5")
-    return {"role": role, "essay": ""}
+    return _ROLES[role], ""
 
 
-def _cell(outcome: Results, cell: Cell) -> Any:
+def _cell(outcome: Results, cell: Cell) -> CellValue:
     for table in outcome.tables:
         if table.title.startswith(cell.table):
             rows = [row for row in table.rows if all(entry in row for entry in cell.row)]
             if cell.column in table.columns and (len(rows) == 1 or (rows and "seed" in table.columns)):
-                cells: list[Any] = [row[table.columns.index(cell.column)] for row in rows]
-                numbers = (each if isinstance(each, tuple) else (float(each),) * 3 for each in cells)
+                cells = [row[table.columns.index(cell.column)] for row in rows]
+                numbers = (each if isinstance(each, tuple) else (float(cast(float, each)),) * 3 for each in cells)
                 return cells[0] if len(cells) == 1 else verdicts.mean_over_seeds(numbers)
             raise NotMeasuredError(
                 f"table {table.title!r} of {outcome.name} has {len(rows)} rows with {cell.row}; columns: "

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from gendiff.runs.reporting import families, plots
 from gendiff.runs.reporting.plots import Curve
@@ -12,9 +12,9 @@ from gendiff.runs.reporting.results import Figure
 
 
 def contours(
-    x: Any,
-    y: Any,
-    heights: Any,
+    x: np.ndarray,
+    y: np.ndarray,
+    heights: np.ndarray,
     path: Path,
     caption: str,
     *,
@@ -24,7 +24,7 @@ def contours(
     paths: Sequence[Curve] = (),
     dashed: Sequence[Curve] = (),
     places: Mapping[str, tuple[float, float]] | None = None,
-    dots: tuple[Any, Any] | None = None,
+    dots: tuple[ArrayLike, ArrayLike] | None = None,
 ) -> Figure:
     """PNG of the contours of heights (len(y), len(x)) at the levels, which rise, with their numbers.
 
@@ -43,17 +43,23 @@ def contours(
     plots.style(axes)
     scale = families.colours(levels)
     lines = axes.contour(
-        x, y, surface, levels=list(levels), colors=[scale.to_rgba(level) for level in levels], linewidths=1.1
+        x,
+        y,
+        surface,
+        levels=list(levels),
+        colors=[scale.to_rgba(np.asarray(level)) for level in levels],
+        linewidths=1.1,
     )
     axes.clabel(lines, fmt="%g", fontsize=7)
     for line in dashed:
         axes.plot(line.x, line.y, **plots.DASHED | {"linewidth": 0.8, "alpha": 0.7})
-        inside = (np.asarray(line.y) <= y[-1]) & (np.asarray(line.y) >= y[0])
+        across, up = np.asarray(line.x), np.asarray(line.y)
+        inside = (up <= y[-1]) & (up >= y[0])
         if inside.any():
-            at = np.flatnonzero(inside)[np.argmax(np.asarray(line.y)[inside])]
+            at = np.flatnonzero(inside)[np.argmax(up[inside])]
             axes.annotate(
                 plots.plain_text(line.label),
-                (line.x[at], line.y[at]),
+                (across[at], up[at]),
                 color=plots.INK,
                 fontsize=7,
                 annotation_clip=True,
@@ -68,11 +74,11 @@ def contours(
         )
     if dots is not None:
         axes.plot(*dots, linestyle="none", marker="o", markersize=2.4, color=plots.INK, alpha=0.8)
-    for name, (across, up) in (places or {}).items():
-        axes.plot([across], [up], marker="o", markersize=4.5, color=plots.INK)
+    for name, position in (places or {}).items():
+        axes.plot(*position, marker="o", markersize=4.5, color=plots.INK)
         axes.annotate(
             plots.plain_text(name),
-            (across, up),
+            position,
             xytext=(5, 4),
             textcoords="offset points",
             color=plots.INK,

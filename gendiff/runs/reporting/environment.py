@@ -20,7 +20,7 @@ class Environment(TypedDict):
     commit: str | None
     dirty: bool | None
     versions: dict[str, str]
-    machine: dict[str, Any]
+    machine: dict[str, object]
 
 
 def environment(project: Path = PROJECT) -> Environment:
@@ -56,7 +56,7 @@ def versions() -> dict[str, str]:
     return installed
 
 
-def machine() -> dict[str, Any]:
+def machine() -> dict[str, object]:
     """Processor, cores this process may use, memory in GiB, platform, JAX's devices and its numerical precision; no
     host name.
     """

@@ -5,12 +5,19 @@ minima.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from gendiff.runs.reporting import plots
+from gendiff.runs.reporting.plots import Look
 from gendiff.runs.reporting.results import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.figure import Figure as Canvas
 
 TONES = ("#3b82c4", "#9b6bd0", "#d1495b", "#e0822b")
 """From the smallest number to the largest; all of them read on white and on black."""
@@ -24,10 +31,10 @@ class Member:
     """
 
     number: float
-    x: Any
-    y: Any
-    fit_x: Any = ()
-    fit_y: Any = ()
+    x: ArrayLike
+    y: ArrayLike
+    fit_x: ArrayLike = ()
+    fit_y: ArrayLike = ()
     mark: tuple[float, float] | None = None
 
 
@@ -56,7 +63,7 @@ def families(
     scale, few = colours([member.number for member in members]), len(members) <= plots.SERIES
     ordered = sorted(members, key=lambda member: member.number)
     for member in ordered:
-        look: dict[str, Any] = {"color": scale.to_rgba(member.number), "linewidth": 1.6}
+        look: Look = {"color": scale.to_rgba(np.asarray(member.number)), "linewidth": 1.6}
         axes.plot(member.x, member.y, linestyle="none", marker="o", markersize=4, **look)
         axes.plot(
             member.fit_x, member.fit_y, label=plots.plain_number(float(f"{member.number:.2g}")) if few else None, **look
@@ -65,7 +72,7 @@ def families(
     if len(marked):
         axes.plot(*marked.T, marker="D", markersize=5, label=plots.plain_text(marks), **plots.DASHED)
     if few:
-        title = {"title": plots.plain_text(number_label), "title_fontsize": 9, "alignment": "left"}
+        title: Look = {"title": plots.plain_text(number_label), "title_fontsize": 9, "alignment": "left"}
         figure.legend(ncols=4, **title, **plots.LEGEND).get_title().set_color(plots.INK)
     elif len(marked):
         figure.legend(**plots.LEGEND)
@@ -79,7 +86,7 @@ def families(
     return plots.save(figure, path, caption)
 
 
-def colours(numbers: Sequence[float]) -> Any:
+def colours(numbers: Sequence[float]) -> "ScalarMappable":
     """Matplotlib's map from numbers above 0 to colours, by their logarithm."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LinearSegmentedColormap, LogNorm
@@ -90,7 +97,7 @@ def colours(numbers: Sequence[float]) -> Any:
     )
 
 
-def colour_bar(figure: Any, axes: Any, scale: Any, label: str) -> None:
+def colour_bar(figure: "Canvas", axes: "Axes", scale: "ScalarMappable", label: str) -> None:
     """Beside the axes, in the look of all plots."""
     bar = figure.colorbar(scale, ax=axes, pad=0.02, aspect=30)
     plots.make_logarithmic(bar.ax, "y")

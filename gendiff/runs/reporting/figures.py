@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from gendiff.runs.reporting.plots import curves as curves
 from gendiff.runs.reporting.plots import framed as framed
 from gendiff.runs.reporting.plots import small_multiples as small_multiples
 from gendiff.runs.reporting.results import Axis, Explorer, Figure
+
+if TYPE_CHECKING:
+    from PIL import ImageFont
 
 WIDE, TALL = 900, 1400
 """Pixels that a sheet is at least wide and at most high, as far as whole factors of its images let it."""
@@ -143,7 +146,7 @@ def explorer(
     return result
 
 
-def letters(size: int) -> Any:
+def letters(size: int) -> "ImageFont.FreeTypeFont":
     """PIL's font of that height in pixels: the one of the plots, which has the letters of most languages."""
     import matplotlib
     from PIL import ImageFont
@@ -151,7 +154,7 @@ def letters(size: int) -> Any:
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
 
 
-def broken(text: str, width: float, font: Any) -> str:
+def broken(text: str, width: float, font: "ImageFont.FreeTypeFont") -> str:
     """The words in lines that are at most `width` pixels long in PIL's font, where a word does not exceed it alone."""
     lines = [""]
     for word in text.split():

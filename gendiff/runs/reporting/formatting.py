@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 CellValue = str | int | float | bool | None | tuple[float, float, float]
 """Of a table: text, a number, nothing, or (value, low, high), a number with its 95 % interval."""
@@ -129,7 +128,7 @@ def _size(row: Sequence[float]) -> float:
     return max((abs(end) for end in row if math.isfinite(end)), default=0.0)
 
 
-def _settled(row: tuple[float, ...]) -> Any:
+def _settled(row: tuple[float, ...]) -> tuple[float, ...]:
     """The numbers, with 0 for those that vanish beside the largest: 0, not 3.469e−18."""
     size = _size(row)
     digits = DIGITS - 1 - math.floor(math.log10(size)) if size else 0

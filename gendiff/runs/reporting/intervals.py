@@ -1,11 +1,12 @@
 """Intervals of measured numbers: what a verdict needs beside a value."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import scipy.stats
+from numpy.typing import ArrayLike
 
+from gendiff.core.types import Numeric
 from gendiff.metrics import bootstrap
 from gendiff.runs.reporting.verdicts import Number
 
@@ -14,8 +15,8 @@ SEED = 0
 
 
 def interval(
-    statistic: Callable[..., Any],
-    *rows: Any,
+    statistic: Callable[..., Numeric],
+    *rows: ArrayLike,
     paired: bool = False,
     rng: np.random.Generator | None = None,
     resamples: int = 1000,
@@ -27,7 +28,7 @@ def interval(
     return bootstrap.interval(rng, statistic, *rows, paired=paired, resamples=resamples).number
 
 
-def over_seeds(statistic: Callable[..., Any], *rows: Any, paired: bool = True) -> Number:
+def over_seeds(statistic: Callable[..., Numeric], *rows: ArrayLike, paired: bool = True) -> Number:
     """The statistic of a row per seed with its 95 % t interval: they are too few for a bootstrap. paired: arrays have
     the same seeds.
     """

@@ -20,7 +20,7 @@ NON_FINITE = ("nan", "inf", "-inf")
 """How JSON, which has no such numbers, holds them: as strings that `float` reads back."""
 
 
-def encode(value: Any) -> Any:
+def encode(value: object) -> Any:  # JSON's own types, nested as the value is
     """The value in JSON's own types: dataclasses become dicts, tuples lists, NumPy scalars numbers, non-finite numbers
     strings.
 
@@ -43,7 +43,7 @@ def encode(value: Any) -> Any:
     )
 
 
-def decode(kind: type[T], data: Any, source: str) -> T:
+def decode(kind: type[T], data: object, source: str) -> T:
     """`data` (as json.loads gives it) as a dataclass, or any type that its annotations may name.
 
     Raises DataError that starts with `source` and names the field, what it needs and what it holds. Every field without
@@ -51,9 +51,9 @@ def decode(kind: type[T], data: Any, source: str) -> T:
     """
     try:
         try:
-            value = msgspec.convert(data, kind, dec_hook=_decode_path)
+            value = msgspec.convert(data, kind, dec_hook=_decode_other)
         except msgspec.ValidationError:
-            value = msgspec.convert(_with_non_finite(data), kind, dec_hook=_decode_path)
+            value = msgspec.convert(_with_non_finite(data), kind, dec_hook=_decode_other)
     except msgspec.ValidationError as error:
         reason, _, field = str(error).partition(" - at `$")
         field = field.rstrip("`").lstrip(".")
@@ -76,7 +76,7 @@ def read(path: str | os.PathLike[str], kind: type[T]) -> T:
     return decode(kind, data, source)
 
 
-def write(path: str | os.PathLike[str], value: Any) -> Path:
+def write(path: str | os.PathLike[str], value: object) -> Path:
     """Writes the value as indented JSON, atomically, and returns the path."""
     return write_bytes(path, (json.dumps(encode(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
@@ -88,13 +88,16 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
     return Path(path)
 
 
-def _decode_path(kind: type, text: Any) -> Any:
-    if kind is Path and isinstance(text, str):
-        return Path(text)
-    raise TypeError(f"Expected `{kind.__name__}`, got `{type(text).__name__}`")
+def _decode_other(kind: type, value: object) -> object:
+    """The value of a type that msgspec does not know."""
+    if kind is object:
+        return value
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise TypeError(f"Expected `{kind.__name__}`, got `{type(value).__name__}`")
 
 
-def _with_non_finite(data: Any) -> Any:
+def _with_non_finite(data: object) -> object:
     """The data with the numbers that `encode` wrote as strings."""
     if isinstance(data, dict):
         return {key: _with_non_finite(entry) for key, entry in data.items()}
@@ -103,7 +106,7 @@ def _with_non_finite(data: Any) -> Any:
     return float(data) if isinstance(data, str) and data in NON_FINITE else data
 
 
-def _refuse_unknown(data: Any, known: Any, source: str, field: str) -> None:
+def _refuse_unknown(data: object, known: Any, source: str, field: str) -> None:  # known: nested as data
     """DataError for an entry that decoding has passed over: what it kept is in `known`."""
     if isinstance(data, list):
         for number, (entry, known_entry) in enumerate(zip(data, known, strict=False)):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import jinja2
 
@@ -10,8 +10,15 @@ from gendiff.runs.reporting import formatting
 from gendiff.runs.reporting.verdicts import Claim
 
 
-def render(template: Path, file: Path, about: Any, claims: Iterable[Claim], **fields: Any) -> str:
-    """A card as Markdown. about: what the file of the network says of itself. claims: those about the network. fields:
+class TrainedFile(Protocol):
+    """What the file of a network says of itself."""
+
+    @property
+    def trained_seed(self) -> int: ...
+
+
+def render(template: Path, file: Path, about: TrainedFile, claims: Iterable[Claim], **fields: object) -> str:
+    """A card as Markdown. claims: those about the network. fields:
     of the template.
     """
     loader = jinja2.FileSystemLoader([template.parent, Path(__file__).with_name("templates")])

@@ -10,19 +10,25 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from gendiff.core import files
 from gendiff.runs.reporting.results import Figure
 from gendiff.runs.reporting.verdicts import Number
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+
 COLOURS = ("#3b82c4", "#e0822b", "#2a9d6f", "#9b6bd0", "#d1495b", "#94714a")
 INK = "#78818f"
-DASHED: Any = {"linewidth": 1.2, "linestyle": (0, (4, 3)), "color": INK}
-OTHERS: Any = {"linewidth": 1.0, "color": INK, "alpha": 0.35}
-LEGEND: Any = {"loc": "outside upper left", "frameon": False, "labelcolor": INK, "fontsize": 9}
+Look = dict[str, Any]  # keywords of Matplotlib, each of its own type
+DASHED: Look = {"linewidth": 1.2, "linestyle": (0, (4, 3)), "color": INK}
+OTHERS: Look = {"linewidth": 1.0, "color": INK, "alpha": 0.35}
+LEGEND: Look = {"loc": "outside upper left", "frameon": False, "labelcolor": INK, "fontsize": 9}
 TALLEST = 7.0
 """Inches of the highest plot, at 200 pixels per inch."""
 SERIES = len(COLOURS)
@@ -42,10 +48,10 @@ class Curve:
     """
 
     label: str
-    x: Any
-    y: Any
-    low: Any = None
-    high: Any = None
+    x: ArrayLike
+    y: ArrayLike
+    low: ArrayLike | None = None
+    high: ArrayLike | None = None
     reference: bool = field(default=False, kw_only=True)
 
     @property
@@ -98,13 +104,16 @@ def framed(
     """(442, 702, 3) uint8 of the plot that `curves` draws, on white below a title, for an explorer. Raises as `curves`
     does.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     figure, axes = _lines(series, title, x_label, y_label, log_x, log_y, thresholds)
     style(axes, title)
     figure.set_size_inches(5.4, 3.4)
     figure.set_dpi(130)
     figure.set_facecolor("white")
-    figure.canvas.draw()
-    return np.array(figure.canvas.buffer_rgba())[..., :3]
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())[..., :3]
 
 
 def small_multiples(
@@ -169,7 +178,7 @@ def bars(
     style(axes)
     for series, name in enumerate(names):
         away = 0.26 * (series - (len(names) - 1) / 2)  # of the middle of the row
-        look: dict[str, Any] = {"color": COLOURS[series % SERIES], "label": plain_text(name) or None}
+        look: Look = {"color": COLOURS[series % SERIES], "label": plain_text(name) or None}
         heights = [index + away for index, row in enumerate(rows) if name in row]
         ends = [
             number if isinstance(number, tuple) else (number,) * 3
@@ -202,7 +211,7 @@ def bars(
     return save(figure, path, caption)
 
 
-def blank(width: float, height: float) -> Any:
+def blank(width: float, height: float) -> "Canvas":
     """A transparent figure of that size in inches."""
     # here, since loading it takes half a second that no other command should wait
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -213,7 +222,7 @@ def blank(width: float, height: float) -> Any:
     return figure
 
 
-def style(axes: Any, title: str = "", size: float = 11, ticks: float = 9) -> None:
+def style(axes: "Axes", title: str = "", size: float = 11, ticks: float = 9) -> None:
     """The look that all plots share. size, ticks: of the title's and the numbers' letters, in points."""
     axes.set_facecolor("none")
     axes.set_axisbelow(True)
@@ -225,7 +234,7 @@ def style(axes: Any, title: str = "", size: float = 11, ticks: float = 9) -> Non
         axes.set_title(plain_text(title), color=INK, loc="left", fontsize=size, fontweight="bold")
 
 
-def save(figure: Any, path: Path, caption: str) -> Figure:
+def save(figure: "Canvas", path: Path, caption: str) -> Figure:
     """Writes the PNG of Matplotlib's figure."""
     # no Software entry: the same numbers give the same bytes under any version
     with files.replacing(path) as file:
@@ -233,7 +242,7 @@ def save(figure: Any, path: Path, caption: str) -> Figure:
     return Figure(path.name, caption)
 
 
-def make_logarithmic(axes: Any, axis: str) -> None:
+def make_logarithmic(axes: "Axes", axis: str) -> None:
     """Makes the x or the y axis of what is drawn already logarithmic, with numbers as people write them: 0.04, 20,
     1e21.
     """
@@ -242,8 +251,8 @@ def make_logarithmic(axes: Any, axis: str) -> None:
     axes.set(**{f"{axis}scale": "log"})
     line = getattr(axes, f"{axis}axis")
     low, high = sorted(line.get_view_interval())
-    shape = axes.get_gridspec()
-    room = axes.figure.get_figwidth() / shape.ncols if axis == "x" else math.inf
+    figure: Any = axes.figure  # never a part of a figure, as Matplotlib's types allow
+    room = figure.get_figwidth() / getattr(axes.get_gridspec(), "ncols", 1) if axis == "x" else math.inf
     line.set_major_locator(
         LogLocator(subs=next(digits for most, digits in DIGITS if _fits(low, high, most, digits, room)))
     )
@@ -263,7 +272,7 @@ def _fits(low: float, high: float, most: float, digits: Sequence[int], room: flo
     return math.log10(high / low) <= most and 0.08 * sum(letters) <= 0.85 * room
 
 
-def plain_number(x: float, _: Any = None) -> str:
+def plain_number(x: float, _: object = None) -> str:
     """The number of a tick as people write it: 1e21, 1e-7 and 2.5e-4, not 1e+21, 1e-07 and 0.00025."""
     text = f"{x:g}"
     if text.startswith(("0.000", "-0.000")):
@@ -278,7 +287,7 @@ def plain_text(text: str) -> str:
 
 def _lines(
     series: Sequence[Curve], name: str, x_label: str, y_label: str, log_x: bool, log_y: bool, thresholds: Limits
-) -> tuple[Any, Any]:
+) -> tuple["Canvas", "Axes"]:
     _check_finite(series, name)
     labels = [curve.label for curve in series] + [label for label, _ in thresholds]
     figure = blank(5.4, 3.4)
@@ -342,28 +351,28 @@ def _check_finite(series: Sequence[Curve], name: str) -> None:
         raise ValueError(f"curves for {name} hold no finite point")
 
 
-def _panels(count: int, columns: int, labels: Sequence[str], *, sharey: bool = False) -> tuple[Any, Any]:
+def _panels(count: int, columns: int, labels: Sequence[str], *, sharey: bool = False) -> tuple["Canvas", list["Axes"]]:
     """A figure and its axes, row by row, of which those beyond the count are hidden. labels: of the legend above."""
     across, down = min(columns, count), math.ceil(count / columns)
     figure = blank({1: 4.6, 2: 6.0}.get(across, 2.5 * across), TALLEST)
     rows = math.ceil(len(labels) / _columns(labels, figure))
     figure.set_figheight(min(TALLEST, 0.5 + 1.5 * down + 0.26 * rows))
-    grid = figure.subplots(down, across, sharex=True, sharey=sharey, squeeze=False).ravel()
+    grid = list(figure.subplots(down, across, sharex=True, sharey=sharey, squeeze=False).flat)
     for axes in grid[count:]:
         axes.set_visible(False)
     return figure, grid
 
 
-def _label_panels(grid: Sequence[Any], x_label: str, log_x: bool) -> None:
+def _label_panels(grid: Sequence["Axes"], x_label: str, log_x: bool) -> None:
     """The x axis, with numbers below the lowest panel of each column, which need not be in the last row."""
     if log_x:
         make_logarithmic(grid[0], "x")
-    for axes in grid[-grid[0].get_gridspec().ncols :]:
+    for axes in grid[-getattr(grid[0].get_gridspec(), "ncols", 1) :]:
         axes.tick_params(labelbottom=True)
     grid[0].figure.supxlabel(plain_text(x_label), color=INK, fontsize=10)
 
 
-def _columns(labels: Sequence[str], figure: Any) -> int:
+def _columns(labels: Sequence[str], figure: "Canvas") -> int:
     """Columns of a legend that the figure has room for; it is filled column by column."""
     for rows in range(1, len(labels) + 1):
         widths = [0.55 + 0.075 * max(map(len, labels[first : first + rows])) for first in range(0, len(labels), rows)]
@@ -372,10 +381,10 @@ def _columns(labels: Sequence[str], figure: Any) -> int:
     return 1
 
 
-def _draw(axes: Any, curve: Curve, number: int) -> None:
+def _draw(axes: "Axes", curve: Curve, number: int) -> None:
     """number: of the curve, which gives its colour; those beyond the colours are dotted, with square marks."""
     again = number >= SERIES
-    look: dict[str, Any] = {"color": COLOURS[number % SERIES], "linewidth": 1.8, "linestyle": ":" if again else "-"}
+    look: Look = {"color": COLOURS[number % SERIES], "linewidth": 1.8, "linestyle": ":" if again else "-"}
     if curve.reference:
         look = DASHED
     elif len(np.atleast_1d(curve.x)) <= 24:

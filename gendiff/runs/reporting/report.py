@@ -11,17 +11,19 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import jinja2
 
 from gendiff.core.errors import DataError
 from gendiff.runs.reporting import formatting, json_files, results, verdicts, words
+from gendiff.runs.reporting.formatting import CellValue
 from gendiff.runs.reporting.results import Explorer, Results, Table
 from gendiff.runs.reporting.verdicts import Claim, Summary
 
 FILE = "report.html"
 SPRITES = "denoising*.png"
+COLUMNS = ("seed", "value", "interval", "samples")
+"""Of the plain table, by the names of `_rows`."""
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 WIDE = 1200
 """Pixels across from which a picture needs more room than a column gives it: small multiples in several columns, not
@@ -95,13 +97,8 @@ def table_text(outcome: Results, notice: str = "") -> str:
     lines.append(", ".join(f"{name} {text}" for name, text in _facts(outcome).items()))
     cells = {
         summary.id: [
-            (
-                f"seed {row['seed']}" if row["seed"].isdigit() else row["seed"],
-                row["value"],
-                row["interval"],
-                row["samples"],
-            )
-            for row in _rows(summary)
+            (f"seed {seed}" if seed.isdigit() else seed, *texts)
+            for seed, *texts in ([str(row[name]) for name in COLUMNS] for row in _rows(summary))
         ]
         for summary in outcome.summaries("claim", "control")
     }
@@ -127,10 +124,9 @@ def table_text(outcome: Results, notice: str = "") -> str:
 
 def table_lines(table: Table) -> Iterator[str]:
     """Title, columns side by side, and the note."""
-    layout = _table(table)
     columns = [
-        [name, *(" ".join(filter(None, cell)) for cell in cells)]
-        for name, *cells in zip(table.columns, *layout["rows"], strict=True)
+        [name, *(" ".join(filter(None, cell)) for cell in formatting.column(cells))]
+        for name, cells in zip(table.columns, _cells(table), strict=True)
     ]
     widths = [max(map(len, column)) for column in columns]
     yield table.title
@@ -144,7 +140,7 @@ def _notice(outcome: Results) -> str:
     return SMOKE if outcome.smoke else "" if outcome.judged else NOT_JUDGED
 
 
-def _figure(path: Path, caption: str, number: int) -> dict[str, Any]:
+def _figure(path: Path, caption: str, number: int) -> dict[str, object]:
     """A picture by itself. Raises DataError for a file that is missing or no PNG."""
     try:
         content = path.read_bytes()
@@ -157,20 +153,22 @@ def _figure(path: Path, caption: str, number: int) -> dict[str, Any]:
     return {"number": number, "caption": caption, "data": data, "wide": wide}
 
 
-def _explorer(path: Path, explorer: Explorer, number: int) -> dict[str, Any]:
+def _explorer(path: Path, explorer: Explorer, number: int) -> dict[str, object]:
     """A picture with a slider per axis. Raises DataError for a sprite without its layout, or of another size than the
     axes.
     """
-    layout = _sprite_layout(path)
+    layout, _ = _sprite_layout(path)
     sizes = [len(axis.values) for axis in explorer.axes]
     if layout["count"] != math.prod(sizes):
         raise DataError(
             f"{path}: holds {layout['count']} pictures for axes of {' × '.join(map(str, sizes))} values; one each is "
             "needed"
         )
-    axes: list[dict[str, Any]] = []
+    axes, first = [], 0
     for position, (axis, start) in enumerate(zip(explorer.axes, explorer.start, strict=True)):
         texts = [value if isinstance(value, str) else formatting.setting(value) for value in axis.values]
+        stride = math.prod(sizes[position + 1 :])
+        first += start * stride
         axes.append(
             {
                 "id": f"figure-{number}-axis-{position}",
@@ -178,31 +176,31 @@ def _explorer(path: Path, explorer: Explorer, number: int) -> dict[str, Any]:
                 "texts": texts,
                 "text": texts[start],
                 "start": start,
-                "stride": math.prod(sizes[position + 1 :]),
+                "stride": stride,
                 "all_fit": len(texts) * 2 + sum(map(len, texts)) <= LONGEST_SCALE,
             }
         )
-    first = sum(axis["start"] * axis["stride"] for axis in axes)
     return _part(layout, first) | _figure(path, explorer.caption, number) | {"axes": axes}
 
 
-def _scrubber(path: Path, number: int) -> dict[str, Any]:
+def _scrubber(path: Path, number: int) -> dict[str, object]:
     """A slider over the frames of a sprite that figures.denoising_sprite made. Raises DataError for a PNG without its
     layout.
     """
-    layout = _sprite_layout(path)
+    layout, labels = _sprite_layout(path)
     last, caption = layout["count"] - 1, "From noise (left) to samples (right). The arrow keys move one step."
-    return _part(layout, last) | _figure(path, caption, number) | {"last": last, "labels": json.dumps(layout["labels"])}
+    return _part(layout, last) | _figure(path, caption, number) | {"last": last, "labels": json.dumps(labels)}
 
 
-def _part(layout: dict[str, Any], value: int) -> dict[str, Any]:
+def _part(layout: dict[str, int], value: int) -> dict[str, int]:
     """The layout, with where in the sheet the part with the number `value` lies."""
     row, column = divmod(value, layout["columns"])
     rows = math.ceil(layout["count"] / layout["columns"])
     return layout | {"left": column * layout["width"], "top": row * layout["height"], "rows": rows}
 
 
-def _sprite_layout(path: Path) -> dict[str, Any]:
+def _sprite_layout(path: Path) -> tuple[dict[str, int], list[str]]:
+    """(where the frames of a sheet lie, their labels)."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -210,13 +208,13 @@ def _sprite_layout(path: Path) -> dict[str, Any]:
             image.load()  # text entries may stand after the pixels
             layout = json.loads(image.text["frames"])  # type: ignore[attr-defined]
             labels = [str(label) for label in layout["labels"]]
-            return {name: int(layout[name]) for name in ("count", "width", "height", "columns")} | {"labels": labels}
+            return {name: int(layout[name]) for name in ("count", "width", "height", "columns")}, labels
     except (OSError, UnidentifiedImageError, KeyError, AttributeError, TypeError, ValueError) as error:
         cure = "make it with figures.denoising_sprite or figures.explorer"
         raise DataError(f"{path}: is no sprite of frames with its layout; {cure} ({error})") from error
 
 
-def _rows(summary: Summary) -> list[dict[str, Any]]:
+def _rows(summary: Summary) -> list[dict[str, object]]:
     """A row per seed; before them the mean, where there are several."""
     means = [summary.mean] if len(summary.claims) > 1 else []
     claims = [*means, *summary.claims]
@@ -238,7 +236,7 @@ def _rows(summary: Summary) -> list[dict[str, Any]]:
     ]
 
 
-def _strip(claim: Claim, seeds: Iterable[Claim]) -> dict[str, Any] | None:
+def _strip(claim: Claim, seeds: Iterable[Claim]) -> dict[str, object] | None:
     """The interval against the threshold, on the scale from 0 to 100 that all seeds of the claim share; None for what
     is not finite.
     """
@@ -253,8 +251,8 @@ def _strip(claim: Claim, seeds: Iterable[Claim]) -> dict[str, Any] | None:
     return {"bound": bound, "allowed": allowed, "left": (left + right - bar) / 2, "width": bar}
 
 
-def _table(table: Table) -> dict[str, Any]:
-    columns = [[row[number] for row in table.rows] for number in range(len(table.columns))]
+def _table(table: Table) -> dict[str, object]:
+    columns = _cells(table)
     return {
         "title": table.title,
         "note": table.note,
@@ -262,6 +260,11 @@ def _table(table: Table) -> dict[str, Any]:
         "numeric": [all(map(formatting.is_number, column)) for column in columns],
         "rows": list(zip(*map(formatting.column, columns), strict=True)),
     }
+
+
+def _cells(table: Table) -> list[list[CellValue]]:
+    """Column by column."""
+    return [[row[number] for row in table.rows] for number in range(len(table.columns))]
 
 
 def _facts(outcome: Results) -> dict[str, str]:
@@ -282,7 +285,7 @@ def _config(outcome: Results) -> list[tuple[str, str]]:
     ]
 
 
-def _flat(entries: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+def _flat(entries: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
     """Names and values, those of nested dicts under dotted names."""
     pairs = []
     for name, value in entries.items():
@@ -292,7 +295,7 @@ def _flat(entries: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]
     return pairs
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(_shown, value)) or "none"
     if isinstance(value, bool):

@@ -4,11 +4,11 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from gendiff.runs.reporting import json_files, verdicts
 from gendiff.runs.reporting.environment import Environment
-from gendiff.runs.reporting.formatting import CellValue
+from gendiff.runs.reporting.formatting import CellValue as CellValue
 from gendiff.runs.reporting.verdicts import Claim, Kind, Summary, Verdict, Word
 
 FILE = "results.json"
@@ -135,10 +135,10 @@ class Results:
     commit: str | None
     dirty: bool | None
     smoke: bool
-    config: dict[str, Any]
+    config: dict[str, object]
     seeds: tuple[int, ...]
     versions: dict[str, str]
-    machine: dict[str, Any]
+    machine: dict[str, object]
     seconds: dict[str, float]
     claims: tuple[Claim, ...]
     figures: tuple[Figure, ...] = ()
@@ -201,7 +201,7 @@ def conclude(
     smoke: bool = False,
     named: bool = True,
     chosen: Mapping[str, str] | None = None,
-    **parts: Any,
+    **parts: Iterable[object],
 ) -> Results:
     """Results with the verdict that their claims give; none unless `named`: `config`, a frozen dataclass or a dict, is
     a named preset.

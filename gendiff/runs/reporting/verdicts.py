@@ -144,7 +144,7 @@ def claim(
     *,
     n: int,
     seed: int | None,
-    **more: Any,
+    **more: Any,  # each field of Claim has its own type
 ) -> Claim:
     """A Claim with the verdict that follows from its numbers; a NaN value is FAIL, whatever its interval. more: other
     fields of Claim.
@@ -157,14 +157,14 @@ def claim(
 
 
 def against(
-    limits: Any,
+    limits: object,
     seed: int | None,
     id: str,
     statement: str,
     number: Number | float,
     relation: Relation,
     threshold: str = "",
-    **more: Any,
+    **more: Any,  # each field of Claim has its own type
 ) -> Claim:
     """`claim` against the field called `threshold` of a configuration's `limits`; by default the field that is named
     like the claim.
@@ -231,7 +231,7 @@ def control(
     margin: float,
     *,
     against: str,
-    **more: Any,
+    **more: Any,  # each field of Claim has its own type
 ) -> Claim:
     """A control that is compared with a treatment: its number `alone` less the treatment's must clear the margin. more:
     n, seed, figure.
