@@ -206,7 +206,11 @@ def _read_pillow(path: str | os.PathLike[str]) -> list[np.ndarray]:
         stored = getattr(opened, "n_frames", 1)
         match = _NOTE.fullmatch(note)
         count, milliseconds = (int(part) for part in match.groups()) if match else (stored, 0)
-        _check_size(path, max(count, stored), opened.height, opened.width)
+        most, height, width = max(count, stored), opened.height, opened.width
+        if most * height * width > MOST_PIXELS:
+            raise DataError(
+                f"{path}: too large: {most} frames of {height} × {width} are more than {MOST_PIXELS} pixels"
+            )
         frames, durations = [], []
         for number in range(stored):
             opened.seek(number)
@@ -227,11 +231,6 @@ def _repeats(path: str | os.PathLike[str], count: int, milliseconds: int, durati
             f"{path}: says that it has {count} frames of {milliseconds} ms, and lasts {sum(durations):g} ms"
         )
     return repeats
-
-
-def _check_size(path: str | os.PathLike[str], frames: int, height: int, width: int) -> None:
-    if frames * height * width > MOST_PIXELS:
-        raise DataError(f"{path}: too large: {frames} frames of {height} × {width} are more than {MOST_PIXELS} pixels")
 
 
 def _ffmpeg(arguments: Sequence[str], stdin: bytes = b"") -> bytes:

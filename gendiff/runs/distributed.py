@@ -60,7 +60,8 @@ def join(
         )
     except (RuntimeError, ValueError) as error:
         where = "" if job.coordinator is None else f" at {job.coordinator}"
-        raise PeerError(f"the processes do not find each other{where}: {_first_line(error)}") from error
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise PeerError(f"the processes do not find each other{where}: {reason}") from error
     devices.local()
 
 
@@ -203,7 +204,3 @@ def _gather(text: str) -> list[str]:
     padded[: len(content)] = content
     rows: Iterable[np.ndarray] = multihost_utils.process_allgather(padded)
     return [row[:size].tobytes().decode() for row, size in zip(rows, sizes, strict=True)]
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -102,10 +102,7 @@ class RunFolder:
         its seed.
         """
         of_seed = (line for _, line in self._lines() if seed is None or line.get("seed") == seed)
-        return [
-            {key: float(value) if value in json_files.NON_FINITE else value for key, value in line.items()}
-            for line in of_seed
-        ]
+        return list(map(json_files.with_non_finite, of_seed))
 
     def truncate_metrics(self, seed: int, step: int) -> None:
         """Leaves out what `seed` logged after `step`, and a torn last line: resuming there writes those lines again."""

@@ -206,12 +206,7 @@ def _finished(row: object, folder: RunFolder, note: Callable[[str], object] = st
     if stored.config != json_files.encode(row):
         note(f"note: {path} holds another row than its name says; the row is computed again")
         return None
-    return dataclasses.replace(stored, lines=tuple(map(_with_numbers, stored.lines)))
-
-
-def _with_numbers(line: Mapping[str, Numeric]) -> dict[str, Numeric]:
-    """The line with the numbers that JSON holds as strings."""
-    return {key: float(value) if value in json_files.NON_FINITE else value for key, value in line.items()}
+    return dataclasses.replace(stored, lines=tuple(map(json_files.with_non_finite, stored.lines)))
 
 
 def _tell_of_strangers(all_rows: Mapping[str, object], folder: RunFolder, progress: Progress) -> None:

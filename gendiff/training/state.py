@@ -89,9 +89,6 @@ def start(
 
 
 def _own(leaf: Numeric) -> jax.Array:
+    is_key = jnp.issubdtype(getattr(leaf, "dtype", jnp.float32), jax.dtypes.prng_key)
     # a weak dtype would become a strong one in the first step, and the second step would compile again
-    return jnp.array(leaf, dtype=None if _is_key(leaf) else jnp.result_type(leaf), copy=True)
-
-
-def _is_key(leaf: object) -> bool:
-    return jnp.issubdtype(getattr(leaf, "dtype", jnp.float32), jax.dtypes.prng_key)
+    return jnp.array(leaf, dtype=None if is_key else jnp.result_type(leaf), copy=True)

@@ -14,9 +14,6 @@ from gendiff.training.optimizers import FiniteUpdates
 from gendiff.training.post_hoc_ema import PowerFunction, Track
 from gendiff.training.state import TrainState
 
-Step = Callable[..., tuple[TrainState, Metrics]]
-"""(state, batch, *frozen) -> (state, metrics)."""
-
 _OWN_METRICS = ("loss", "grad_norm", "finite")
 
 
@@ -29,7 +26,7 @@ def make_step(
     skip_nonfinite: bool = True,
     ema_warm_up: bool = True,
     shardings: TrainState | None = None,
-) -> Step:
+) -> Callable[..., tuple[TrainState, Metrics]]:
     """Build `step(state, batch, *frozen) -> (state, metrics)`. The key of a step is fold_in(state.key, state.step).
 
     What stands behind the batch is frozen: trees that the loss reads, such as a reference policy, a reward model or a
@@ -82,7 +79,9 @@ def make_step(
         key = jax.random.fold_in(state.key, state.step)
         where = None if shardings is None else shardings.params
         value, metrics, gradient = _mean_gradient(loss, state.params, key, batch, frozen, accumulate, where)
-        norm = optax.tree.norm(jax.tree.map(_at_least_float32, gradient))
+        norm = optax.tree.norm(
+            jax.tree.map(lambda leaf: leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)), gradient)
+        )
         if clip is not None:
             gradient = _scaled(gradient, jnp.where(norm > clip, clip / norm, 1.0))
         updates, optimizer_state = optimizer.update(gradient, state.optimizer_state, state.params)
@@ -165,10 +164,6 @@ def _followed(name: Track, track: Params, params: Params, count: jax.Array, warm
     if isinstance(name, PowerFunction):
         return name.update(track, params, count)
     return ema.update(track, params, name, count=count if warm_up else None)
-
-
-def _at_least_float32(leaf: jax.Array) -> jax.Array:
-    return leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
 
 
 def _wide(tree: PyTree) -> bool:

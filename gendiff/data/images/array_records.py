@@ -49,7 +49,8 @@ class ArrayRecordImages(Source):
         name = self.name(i)
         header, payload = _split(name, _read(name, self._reader, i + 1))
         if header["encoding"] == "png":
-            mode = self.mode or ("L" if _is_grey(payload) else "RGB")
+            # colour type 0 in the header of a PNG file is grey without alpha; the decoder refuses other bytes
+            mode = self.mode or ("L" if payload[25:26] == b"\0" else "RGB")
             return image_files.decode(name, payload, mode=mode, size=self.size, background=self.background)
         stored = _array(name, header, payload)
         return image_files.convert_stored(
@@ -263,8 +264,3 @@ def _array(name: str, header: Config, payload: bytes) -> np.ndarray:
     if dtype not in _DTYPES or len(sides) != 3 or len(payload) != math.prod(sides) * np.dtype(dtype).itemsize:
         raise DataError(f"{name}: {len(payload)} bytes are no {dtype} array of shape {shape!r}")
     return np.frombuffer(payload, np.dtype(dtype).newbyteorder("<")).reshape(sides)
-
-
-def _is_grey(png: bytes) -> bool:
-    """Whether the header of a PNG file says colour type 0, grey without alpha; the decoder refuses other bytes."""
-    return png[25:26] == b"\0"

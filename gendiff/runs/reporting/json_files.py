@@ -53,7 +53,7 @@ def decode(kind: type[T], data: object, source: str) -> T:
         try:
             value = msgspec.convert(data, kind, dec_hook=_decode_other)
         except msgspec.ValidationError:
-            value = msgspec.convert(_with_non_finite(data), kind, dec_hook=_decode_other)
+            value = msgspec.convert(with_non_finite(data), kind, dec_hook=_decode_other)
     except msgspec.ValidationError as error:
         reason, _, field = str(error).partition(" - at `$")
         field = field.rstrip("`").lstrip(".")
@@ -97,12 +97,12 @@ def _decode_other(kind: type, value: object) -> object:
     raise TypeError(f"Expected `{kind.__name__}`, got `{type(value).__name__}`")
 
 
-def _with_non_finite(data: object) -> object:
+def with_non_finite(data: object) -> Any:  # nested as the data is
     """The data with the numbers that `encode` wrote as strings."""
     if isinstance(data, dict):
-        return {key: _with_non_finite(entry) for key, entry in data.items()}
+        return {key: with_non_finite(entry) for key, entry in data.items()}
     if isinstance(data, list):
-        return [_with_non_finite(entry) for entry in data]
+        return [with_non_finite(entry) for entry in data]
     return float(data) if isinstance(data, str) and data in NON_FINITE else data
 
 
