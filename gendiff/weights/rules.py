@@ -16,7 +16,7 @@ import numpy as np
 from gendiff.core import trees
 from gendiff.core.errors import CheckpointMismatchError
 from gendiff.core.renamed import renamed_keywords
-from gendiff.core.types import ArrayLike, DType, Params, PyTree
+from gendiff.core.types import ArrayLike, Config, DType, Params, PyTree
 from gendiff.weights import layouts
 from gendiff.weights.streamed import StoredArray
 
@@ -173,6 +173,36 @@ def to_ours(arrays: Arrays, rules: Iterable[Rule], like: Params, *, maker: Maker
         return read(expected[path].dtype) if maker is None else maker(path, rule, names, expected[path], read)
 
     return jax.tree.unflatten(jax.tree.structure(like), [parameter(*each) for each in fitting])
+
+
+@dataclasses.dataclass(frozen=True)
+class Conversion:
+    """The way from a model's arrays to parameters of ours: the `params` of a format.
+
+    Args:
+        rules: config.json -> the rules of that model.
+        used: (config.json, arrays) -> the arrays by the names of the rules. It leaves out what no parameter needs by
+            its name. None: each array is used as it is.
+    """
+
+    rules: Callable[[Config], Iterable[Rule]]
+    used: Callable[[Config, Arrays], Arrays] | None = None
+
+    def __call__(self, config: Config, arrays: Arrays, like: Params, *, maker: Maker | None = None) -> Params:
+        """Return the arrays of a model as the parameters of the network of the format's `network_fields(config)`.
+
+        Args:
+            config: its config.json.
+            arrays: its arrays by name, as files have them.
+            like: parameters of that network, or their shapes.
+            maker: as in `to_ours`.
+
+        Raises:
+            ConfigError: as `network_fields` does.
+            CheckpointMismatchError: as `to_ours` does.
+        """
+        remaining = arrays if self.used is None else self.used(config, arrays)
+        return to_ours(remaining, self.rules(config), like, maker=maker)
 
 
 def to_theirs(params: Params, rules: Iterable[Rule]) -> dict[str, np.ndarray]:

@@ -2,11 +2,11 @@
 
 import math
 
-from gendiff.core.types import Config, Params
+from gendiff.core.types import Config
 from gendiff.weights import layouts, settings
 from gendiff.weights import rules as naming
 from gendiff.weights.diffusers import diffusers_blocks
-from gendiff.weights.rules import Arrays, Maker, Rule, convolution, linear, norm
+from gendiff.weights.rules import Rule, convolution, linear, norm
 
 KIND = "AutoencoderKL"
 DOWN, UP = "DownEncoderBlock2D", "UpDecoderBlock2D"
@@ -95,22 +95,7 @@ def rules(config: Config) -> tuple[Rule, ...]:
     return tuple(result)
 
 
-def params(config: Config, arrays: Arrays, like: Params, *, maker: Maker | None = None) -> Params:
-    """Return the arrays of a model as the parameters of `networks.Autoencoder(**network_fields(config))`.
-
-    Attention layers may have the names of before diffusers 0.13.
-
-    Args:
-        config: its config.json.
-        arrays: its arrays by name.
-        like: parameters of that network, or their shapes.
-        maker: as in `rules.to_ours`.
-
-    Raises:
-        ConfigError: as `network_fields` does.
-        CheckpointMismatchError: as `rules.to_ours` does.
-    """
-    return naming.to_ours(diffusers_blocks.renamed(arrays), rules(config), like, maker=maker)
+params = naming.Conversion(rules, lambda _, arrays: diffusers_blocks.renamed(arrays))
 
 
 def _settings(config: Config) -> Config:

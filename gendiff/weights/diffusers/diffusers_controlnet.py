@@ -1,11 +1,11 @@
 """`ControlNetModel` of diffusers as `networks.ControlNet`: its fields, its rules, and the names of a single file."""
 
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import Config, Params
+from gendiff.core.types import Config
 from gendiff.weights import layouts, settings
 from gendiff.weights import rules as naming
 from gendiff.weights.diffusers import diffusers_text_unet, latent_diffusion
-from gendiff.weights.rules import Arrays, Maker, Rule, convolution, linear
+from gendiff.weights.rules import Arrays, Rule, convolution, linear
 
 KIND = "ControlNetModel"
 SINGLE_FILE = "control_model."
@@ -97,20 +97,7 @@ def rules(config: Config) -> tuple[Rule, ...]:
     )
 
 
-def params(config: Config, arrays: Arrays, like: Params, *, maker: Maker | None = None) -> Params:
-    """Return the arrays of a model as the parameters of `networks.ControlNet(**network_fields(config))`.
-
-    Args:
-        config: its config.json.
-        arrays: its arrays by name. Those of a single file come from `of_single_file`.
-        like: parameters of that network, or their shapes.
-        maker: as for `rules.to_ours`.
-
-    Raises:
-        ConfigError: as `network_fields` does.
-        CheckpointMismatchError: as `rules.to_ours` does.
-    """
-    return naming.to_ours(arrays, rules(config), like, maker=maker)
+params = naming.Conversion(rules)
 
 
 def of_single_file(arrays: Arrays, config: Config) -> Arrays:

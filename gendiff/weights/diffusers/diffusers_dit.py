@@ -1,9 +1,9 @@
 """`DiTTransformer2DModel` of diffusers as `networks.DiT`: its fields, and the rules for its parameters."""
 
-from gendiff.core.types import Config, Params
+from gendiff.core.types import Config
 from gendiff.weights import layouts, settings
 from gendiff.weights import rules as naming
-from gendiff.weights.rules import Arrays, Maker, Rule, linear
+from gendiff.weights.rules import Rule, linear
 
 KINDS = ("DiTTransformer2DModel", "Transformer2DModel")
 DEFAULTS: Config = {
@@ -103,17 +103,4 @@ def rules(config: Config) -> tuple[Rule, ...]:
     )
 
 
-def params(config: Config, arrays: Arrays, like: Params, *, maker: Maker | None = None) -> Params:
-    """Return the arrays of a model as the parameters of `networks.DiT(**network_fields(config))`.
-
-    Args:
-        config: its config.json.
-        arrays: its arrays by name.
-        like: parameters of that network, or their shapes.
-        maker: as in `rules.to_ours`.
-
-    Raises:
-        ConfigError: as `network_fields` does.
-        CheckpointMismatchError: as `rules.to_ours` does.
-    """
-    return naming.to_ours(arrays, rules(config), like, maker=maker)
+params = naming.Conversion(rules)

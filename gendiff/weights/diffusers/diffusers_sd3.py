@@ -6,7 +6,7 @@ from gendiff.core.types import Config, Params
 from gendiff.weights import layouts, settings
 from gendiff.weights import rules as naming
 from gendiff.weights.diffusers import diffusers_joint as joint
-from gendiff.weights.rules import Arrays, Maker, Rule, linear
+from gendiff.weights.rules import Arrays, Rule, linear
 
 KIND = "SD3Transformer2DModel"
 DEFAULTS: Config = {
@@ -106,23 +106,12 @@ def rules(config: Config) -> tuple[Rule, ...]:
     )
 
 
-def params(config: Config, arrays: Arrays, like: Params, *, maker: Maker | None = None) -> Params:
-    """Return the arrays of a model as the parameters of `networks.DiT(**network_fields(config))`.
-
-    Args:
-        config: its config.json.
-        arrays: its arrays by name. Those of `unused` are left out; every other array is used.
-        like: parameters of that network, or their shapes.
-        maker: as in `rules.to_ours`.
-
-    Raises:
-        ConfigError: as `network_fields` does.
-        CheckpointMismatchError: as `rules.to_ours` does.
-    """
+def _used(config: Config, arrays: Arrays) -> Arrays:
     left_out = unused(config)
-    return naming.to_ours(
-        {name: array for name, array in arrays.items() if name not in left_out}, rules(config), like, maker=maker
-    )
+    return {name: array for name, array in arrays.items() if name not in left_out}
+
+
+params = naming.Conversion(rules, _used)
 
 
 def arrays(config: Config, params: Params) -> dict[str, np.ndarray]:

@@ -2,11 +2,11 @@
 
 import functools
 
-from gendiff.core.types import Config, Params
+from gendiff.core.types import Config
 from gendiff.weights import layouts, settings
 from gendiff.weights import rules as naming
 from gendiff.weights.diffusers import diffusers_blocks
-from gendiff.weights.rules import Arrays, Maker, Rule, linear
+from gendiff.weights.rules import Rule, linear
 
 KIND = "UNet2DConditionModel"
 DOWN, UP, MIDDLE = (
@@ -145,20 +145,7 @@ def rules(config: Config) -> tuple[Rule, ...]:
     )
 
 
-def params(config: Config, arrays: Arrays, like: Params, *, maker: Maker | None = None) -> Params:
-    """Return the arrays of a model as the parameters of `networks.UNet(**network_fields(config))`.
-
-    Args:
-        config: its config.json.
-        arrays: its arrays by name. Those of a single file come from `latent_diffusion.unet`.
-        like: parameters of that network, or their shapes.
-        maker: as in `rules.to_ours`.
-
-    Raises:
-        ConfigError: as `network_fields` does.
-        CheckpointMismatchError: as `rules.to_ours` does.
-    """
-    return naming.to_ours(arrays, rules(config), like, maker=maker)
+params = naming.Conversion(rules)
 
 
 def _followed(config: Config) -> tuple[Config, Config]:

@@ -1,10 +1,10 @@
 """`UNet2DModel` of diffusers as `networks.UNet`: the fields of the network, and the rules for its parameters."""
 
-from gendiff.core.types import Config, Params
+from gendiff.core.types import Config
 from gendiff.weights import rules as naming
 from gendiff.weights import settings
 from gendiff.weights.diffusers import diffusers_blocks
-from gendiff.weights.rules import Arrays, Rule
+from gendiff.weights.rules import Rule
 
 KIND = "UNet2DModel"
 DEFAULTS: Config = {
@@ -91,21 +91,7 @@ def rules(config: Config) -> tuple[Rule, ...]:
     return diffusers_blocks.unet(len(fields["channels"]), values["flip_sin_to_cos"], diffusers_blocks.attention)
 
 
-def params(config: Config, arrays: Arrays, like: Params) -> Params:
-    """Return the arrays of a model as the parameters of `networks.UNet(**network_fields(config))`.
-
-    Attention layers may have the names of before diffusers 0.13.
-
-    Args:
-        config: its config.json.
-        arrays: its arrays by name.
-        like: parameters of that network, or their shapes.
-
-    Raises:
-        ConfigError: as `network_fields` does.
-        CheckpointMismatchError: as `rules.to_ours` does.
-    """
-    return naming.to_ours(diffusers_blocks.renamed(arrays), rules(config), like)
+params = naming.Conversion(rules, lambda _, arrays: diffusers_blocks.renamed(arrays))
 
 
 def _followed(config: Config) -> tuple[Config, Config]:

@@ -6,7 +6,7 @@ Their attention keeps queries, keys and values in one array, as ours does.
 from collections.abc import Mapping
 
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import Config, Params
+from gendiff.core.types import Config
 from gendiff.weights import layouts, settings
 from gendiff.weights import rules as naming
 from gendiff.weights.rules import Arrays, Rule, linear, norm
@@ -103,23 +103,10 @@ def rules(config: Config) -> tuple[Rule, ...]:
     )
 
 
-def params(config: Config, arrays: Arrays, like: Params) -> Params:
-    """Return the text tower's arrays as the parameters of `networks.TextEncoder(**network_fields(config))`.
+def _used(config: Config, arrays: Arrays) -> Arrays:
+    """Without the image tower; names may begin with "text.", as in a model whose towers are two modules."""
+    named = {name.removeprefix("text."): array for name, array in arrays.items()}
+    return {name: array for name, array in named.items() if not name.startswith(LEFT_OUT)}
 
-    Args:
-        config: of the whole model.
-        arrays: of the whole model by name. The image tower and what else is no parameter of the text tower are left out
-            by their names (`LEFT_OUT`); every other array is used. Names may begin with "text.", as in a model whose
-            towers stand apart.
-        like: parameters of that network, or their shapes.
 
-    Raises:
-        ConfigError: as `network_fields` does.
-        CheckpointMismatchError: as `rules.to_ours` does.
-    """
-    remaining = {
-        name.removeprefix("text."): array
-        for name, array in arrays.items()
-        if not name.removeprefix("text.").startswith(LEFT_OUT)
-    }
-    return naming.to_ours(remaining, rules(config), like)
+params = naming.Conversion(rules, _used)

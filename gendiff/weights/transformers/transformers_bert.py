@@ -1,6 +1,6 @@
 """`BertModel` of transformers as `networks.TextEncoder`: its fields, and the rules for its parameters."""
 
-from gendiff.core.types import Config, Params
+from gendiff.core.types import Config
 from gendiff.weights import rules as naming
 from gendiff.weights import settings
 from gendiff.weights.rules import Arrays, Rule, linear, norm
@@ -104,18 +104,9 @@ def rules(config: Config) -> tuple[Rule, ...]:
     )
 
 
-def params(config: Config, arrays: Arrays, like: Params) -> Params:
-    """Return the arrays of a model as the parameters of `networks.TextEncoder(**network_fields(config))`.
+def _used(config: Config, arrays: Arrays) -> Arrays:
+    """Left out by their names: the pooler, and the buffer of positions that older files hold."""
+    return {name: array for name, array in arrays.items() if name not in (BUFFER, *POOLER)}
 
-    Args:
-        config: its config.json.
-        arrays: its arrays by name. The pooler, and the buffer of positions that older files hold, are left out by their
-            names; every other array is used.
-        like: parameters of that network, or their shapes.
 
-    Raises:
-        ConfigError: as `network_fields` does.
-        CheckpointMismatchError: as `rules.to_ours` does.
-    """
-    left_out = (BUFFER, *POOLER)
-    return naming.to_ours({name: array for name, array in arrays.items() if name not in left_out}, rules(config), like)
+params = naming.Conversion(rules, _used)

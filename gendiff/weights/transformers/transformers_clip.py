@@ -4,10 +4,10 @@ Stable Diffusion 1 and 2 keep their encoder of prompts in this form, in the fold
 `files.load_folder("text_encoder", stem="model")` reads it.
 """
 
-from gendiff.core.types import Config, Params
+from gendiff.core.types import Config
 from gendiff.weights import layouts, settings
 from gendiff.weights import rules as naming
-from gendiff.weights.rules import Arrays, Maker, Rule, linear, norm
+from gendiff.weights.rules import Arrays, Rule, linear, norm
 
 KIND, PROJECTED = "CLIPTextModel", "CLIPTextModelWithProjection"
 ACTIVATIONS = {"quick_gelu": "quick_gelu", "gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
@@ -103,22 +103,11 @@ def rules(config: Config) -> tuple[Rule, ...]:
     )
 
 
-def params(config: Config, arrays: Arrays, like: Params, *, maker: Maker | None = None) -> Params:
-    """Return the arrays of a model as the parameters of `networks.TextEncoder(**network_fields(config))`.
-
-    Args:
-        config: its config.json.
-        arrays: its arrays by name, as files have them, or all without "text_model.", as a CLIPTextModel in memory may
-            have them. The buffer of positions that older files hold is left out by its name; every other array is used.
-        like: parameters of that network, or their shapes.
-        maker: as in `rules.to_ours`.
-
-    Raises:
-        ConfigError: as `network_fields` does.
-        CheckpointMismatchError: as `rules.to_ours` does.
-    """
+def _used(config: Config, arrays: Arrays) -> Arrays:
+    """All may lack "text_model.", as in a CLIPTextModel in memory; older files' buffer of positions is left out."""
     flat = not any(name.startswith(PREFIX) for name in arrays)
     named = {f"{PREFIX}{name}" if flat else name: array for name, array in arrays.items()}
-    return naming.to_ours(
-        {name: array for name, array in named.items() if name != BUFFER}, rules(config), like, maker=maker
-    )
+    return {name: array for name, array in named.items() if name != BUFFER}
+
+
+params = naming.Conversion(rules, _used)

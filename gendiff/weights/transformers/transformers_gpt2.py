@@ -3,7 +3,7 @@
 Its linear layers are stored as (in, out), as here, and queries, keys and values are one array.
 """
 
-from gendiff.core.types import Config, Params
+from gendiff.core.types import Config
 from gendiff.weights import layouts, settings
 from gendiff.weights import rules as naming
 from gendiff.weights.rules import Arrays, Rule, norm
@@ -123,23 +123,15 @@ def rules(config: Config) -> tuple[Rule, ...]:
     )
 
 
-def params(config: Config, arrays: Arrays, like: Params) -> Params:
-    """Return the arrays of a model as the parameters of `networks.LanguageModel(**network_fields(config))`.
-
-    Args:
-        config: its config.json.
-        arrays: its arrays by name, with or without "transformer." before them. The masks that older files hold are left
-            out by their names, as is the last layer where it is a copy of a tied table; every other array is used.
-        like: parameters of that network, or their shapes.
-
-    Raises:
-        ConfigError: as `network_fields` does.
-        CheckpointMismatchError: as `rules.to_ours` does.
-    """
+def _used(config: Config, arrays: Arrays) -> Arrays:
+    """All may lack "transformer."; the masks of older files and a last layer that copies a tied table are left out."""
     flat = not any(name.startswith(PREFIX) for name in arrays)
     named = {
         f"{PREFIX}{name}" if flat and name != HEAD else name: array
         for name, array in arrays.items()
         if not name.endswith(BUFFERS)
     }
-    return naming.to_ours(transformers_llama.without_copies(network_fields(config), named, TABLE), rules(config), like)
+    return transformers_llama.without_copies(network_fields(config), named, TABLE)
+
+
+params = naming.Conversion(rules, _used)

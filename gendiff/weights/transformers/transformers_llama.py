@@ -6,7 +6,7 @@ folders, also in parts.
 
 import numpy as np
 
-from gendiff.core.types import Config, Params
+from gendiff.core.types import Config
 from gendiff.weights import layouts, settings
 from gendiff.weights import rules as naming
 from gendiff.weights.rules import Arrays, Rule
@@ -91,20 +91,7 @@ def rules(config: Config) -> tuple[Rule, ...]:
     return decoder_rules(network_fields(config))
 
 
-def params(config: Config, arrays: Arrays, like: Params) -> Params:
-    """Return the arrays of a model as the parameters of `networks.LanguageModel(**network_fields(config))`.
-
-    Args:
-        config: its config.json.
-        arrays: its arrays by name. The frequencies that older files hold are left out by their names, as is the last
-            layer where it is a copy of a tied table; every other array is used.
-        like: parameters of that network, or their shapes.
-
-    Raises:
-        ConfigError: as `network_fields` does.
-        CheckpointMismatchError: as `rules.to_ours` does.
-    """
-    return naming.to_ours(without_copies(network_fields(config), arrays), rules(config), like)
+params = naming.Conversion(rules, lambda config, arrays: without_copies(network_fields(config), arrays))
 
 
 def decoder_fields(kind: str, values: Config) -> Config:

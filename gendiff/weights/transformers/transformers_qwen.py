@@ -7,10 +7,10 @@ of each head instead.
 from collections.abc import Mapping
 
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import Config, Params
+from gendiff.core.types import Config
 from gendiff.weights import rules as naming
 from gendiff.weights import settings
-from gendiff.weights.rules import Arrays, Rule
+from gendiff.weights.rules import Rule
 from gendiff.weights.transformers import transformers_llama
 
 SECOND, THIRD = "Qwen2ForCausalLM", "Qwen3ForCausalLM"
@@ -72,19 +72,9 @@ def rules(config: Config) -> tuple[Rule, ...]:
     return transformers_llama.decoder_rules(network_fields(config))
 
 
-def params(config: Config, arrays: Arrays, like: Params) -> Params:
-    """Return the arrays of a model as the parameters of `networks.LanguageModel(**network_fields(config))`.
-
-    Args:
-        config: its config.json.
-        arrays: its arrays by name, of which the same are left out as for Llama.
-        like: parameters of that network, or their shapes.
-
-    Raises:
-        ConfigError: as `network_fields` does.
-        CheckpointMismatchError: as `rules.to_ours` does.
-    """
-    return naming.to_ours(transformers_llama.without_copies(network_fields(config), arrays), rules(config), like)
+params = naming.Conversion(
+    rules, lambda config, arrays: transformers_llama.without_copies(network_fields(config), arrays)
+)
 
 
 def kind_of(config: Config) -> str:

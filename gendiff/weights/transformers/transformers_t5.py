@@ -9,10 +9,10 @@ import math
 import numpy as np
 
 from gendiff.core.errors import CheckpointMismatchError
-from gendiff.core.types import Config, Params
+from gendiff.core.types import Config
 from gendiff.weights import layouts, settings
 from gendiff.weights import rules as naming
-from gendiff.weights.rules import Arrays, Maker, Rule
+from gendiff.weights.rules import Arrays, Rule
 
 KIND, WHOLE = "T5EncoderModel", "T5ForConditionalGeneration"
 GATES = {"gated-gelu": "gelu_tanh", "gated-silu": "silu"}
@@ -145,23 +145,14 @@ def rules(config: Config) -> tuple[Rule, ...]:
     )
 
 
-def params(config: Config, arrays: Arrays, like: Params, *, maker: Maker | None = None) -> Params:
-    """Return the arrays of a model as the parameters of `networks.T5Encoder(**network_fields(config))`.
-
-    Args:
-        config: its config.json.
-        arrays: its arrays by name. The decoder of a whole T5 is left out by its names (`LEFT_OUT`). The table of tokens
-            may stand under either of its two names, or equal under both. Every other array is used.
-        like: parameters of that network, or their shapes.
-        maker: as in `rules.to_ours`.
-
-    Raises:
-        ConfigError: as `network_fields` does.
-        CheckpointMismatchError: as `rules.to_ours` does, and for two tables of tokens that differ.
-    """
+def _used(config: Config, arrays: Arrays) -> Arrays:
+    """Without the decoder of a whole T5; the table of tokens has either of its two names, or is equal under both."""
     remaining = {name: array for name, array in arrays.items() if not name.startswith(LEFT_OUT)}
     if TIED in remaining:
         tied = remaining.pop(TIED)
         if not np.array_equal(remaining.setdefault(TABLE, tied), tied):
             raise CheckpointMismatchError(f"{TIED} differs from {TABLE}, but the network has one table of tokens")
-    return naming.to_ours(remaining, rules(config), like, maker=maker)
+    return remaining
+
+
+params = naming.Conversion(rules, _used)
