@@ -24,6 +24,7 @@ from gendiff.core.types import ArrayLike, Scalar
 
 Criticise = Callable[[jax.Array], jax.Array]
 """Samples (b, …) -> logits (b,)."""
+Samples = Float[ArrayLike, "b *shape"]
 
 
 @record
@@ -37,13 +38,7 @@ class Penalty(abc.ABC):
     weight: Scalar
 
     @abc.abstractmethod
-    def __call__(
-        self,
-        key: jax.Array,
-        criticise: Criticise,
-        real: Float[ArrayLike, "b *shape"],
-        fake: Float[ArrayLike, "b *shape"],
-    ) -> Float[Array, ""]:
+    def __call__(self, key: jax.Array, criticise: Criticise, real: Samples, fake: Samples) -> Float[Array, ""]:
         """The weighted cost.
 
         Args:
@@ -60,13 +55,7 @@ class GradientPenalty(Penalty):
 
     target: Scalar
 
-    def __call__(
-        self,
-        key: jax.Array,
-        criticise: Criticise,
-        real: Float[ArrayLike, "b *shape"],
-        fake: Float[ArrayLike, "b *shape"],
-    ) -> Float[Array, ""]:
+    def __call__(self, key: jax.Array, criticise: Criticise, real: Samples, fake: Samples) -> Float[Array, ""]:
         """The weight times `gradient_penalty`."""
         return _weighted(self.weight, gradient_penalty(key, criticise, real, fake, self.target))
 
@@ -75,13 +64,7 @@ class GradientPenalty(Penalty):
 class R1(Penalty):
     """Built by `r1`."""
 
-    def __call__(
-        self,
-        key: jax.Array,
-        criticise: Criticise,
-        real: Float[ArrayLike, "b *shape"],
-        fake: Float[ArrayLike, "b *shape"],
-    ) -> Float[Array, ""]:
+    def __call__(self, key: jax.Array, criticise: Criticise, real: Samples, fake: Samples) -> Float[Array, ""]:
         """Half of the weight times the `gradient_square` at real samples."""
         return _weighted(self.weight, gradient_square(criticise, real) / 2)
 
@@ -90,13 +73,7 @@ class R1(Penalty):
 class R2(Penalty):
     """Built by `r2`."""
 
-    def __call__(
-        self,
-        key: jax.Array,
-        criticise: Criticise,
-        real: Float[ArrayLike, "b *shape"],
-        fake: Float[ArrayLike, "b *shape"],
-    ) -> Float[Array, ""]:
+    def __call__(self, key: jax.Array, criticise: Criticise, real: Samples, fake: Samples) -> Float[Array, ""]:
         """Half of the weight times the `gradient_square` at generated samples."""
         return _weighted(self.weight, gradient_square(criticise, fake) / 2)
 
@@ -152,11 +129,7 @@ def r2(weight: Scalar) -> Penalty:
 
 
 def gradient_penalty(
-    key: jax.Array,
-    criticise: Criticise,
-    real: Float[ArrayLike, "b *shape"],
-    fake: Float[ArrayLike, "b *shape"],
-    target: Scalar = 1.0,
+    key: jax.Array, criticise: Criticise, real: Samples, fake: Samples, target: Scalar = 1.0
 ) -> Float[Array, ""]:
     """E(|∇D(x̂)| − target)² at x̂ = u x + (1 − u) G(z), u uniform for each row. Also known as: WGAN-GP.
 
@@ -183,7 +156,7 @@ def gradient_penalty(
     return jnp.mean((slopes - jnp.asarray(target, slopes.dtype)) ** 2)
 
 
-def gradient_square(criticise: Criticise, x: Float[ArrayLike, "b *shape"]) -> Float[Array, ""]:
+def gradient_square(criticise: Criticise, x: Samples) -> Float[Array, ""]:
     """E|∇D(x)|²: the mean over the samples of the squared norm of the slope.
 
     Args:
@@ -198,7 +171,7 @@ def gradient_square(criticise: Criticise, x: Float[ArrayLike, "b *shape"]) -> Fl
 
 def _squared_slopes(criticise: Criticise, x: jax.Array) -> Float[Array, "b"]:
     slopes = arrays.flatten_samples(jax.grad(lambda x: jnp.sum(criticise(x)))(x))
-    return jnp.sum(jnp.square(slopes.astype(arrays.at_least_float32(slopes.dtype))), axis=1)
+    return jnp.sum(jnp.square(arrays.widened(slopes)), axis=1)
 
 
 def _weighted(weight: Scalar, cost: jax.Array) -> jax.Array:

@@ -103,6 +103,12 @@ def at_least_float32(dtype: np.dtype) -> np.dtype:
     return dtype if jnp.finfo(dtype).bits >= 32 else jnp.dtype(jnp.float32)
 
 
+def widened(values: ArrayLike) -> jax.Array:
+    """The numbers in their floating dtype, or in float32 for a narrower one."""
+    array = jnp.asarray(values)
+    return array.astype(at_least_float32(array.dtype))
+
+
 def zero_per_sample(x: jax.Array, dtype: DType) -> jax.Array:
     """Zeros (b,) for x (b, …), made from x: inside `shard_map` they vary over the mesh as x does."""
     return jnp.sum(jnp.zeros_like(x), axis=tuple(range(1, x.ndim))).astype(dtype)

@@ -138,12 +138,7 @@ def denoising(
     """
     refuse_lost_signal(parameterization, schedule)
     return DenoisingLoss(
-        predict,
-        parameterization,
-        weight or weighting.uniform(),
-        draws_at_random(predict, stochastic),
-        schedule,
-        levels or weighting.uniform_levels(),
+        *path_fields(predict, schedule, parameterization, weight, levels, stochastic),
         checked_shares(drop_condition, null),
         null,
         noise or immiscible.IndependentNoise(),
@@ -212,6 +207,20 @@ def dropped(
         value if drop is None or null is None else _with_null(drop, value, null)
         for drop, value, null in zip(drops, condition, _nulls_for(condition, null), strict=True)
     )
+
+
+def path_fields(
+    predict: Predict,
+    schedule: Schedule,
+    parameterization: Parameterization,
+    weight: weighting.Weight | None,
+    levels: weighting.LevelSampler | None,
+    stochastic: bool | None,
+) -> tuple[Predict, Parameterization, weighting.Weight, bool, Schedule, weighting.LevelSampler]:
+    """The fields that losses on one noise path begin with, defaults filled in."""
+    chance = draws_at_random(predict, stochastic)
+    path = schedule, levels or weighting.uniform_levels()
+    return predict, parameterization, weight or weighting.uniform(), chance, *path
 
 
 def draws_at_random(predict: Predict, stochastic: bool | None) -> bool:

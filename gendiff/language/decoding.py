@@ -170,7 +170,7 @@ def draw(keys: Keys, logits: Float[Array, "b v"]) -> tuple[Int[Array, " b"], Flo
 
 def processed(processor: Processor | None, logits: Float[Array, "b v"], context: Context) -> Float[Array, "b v"]:
     """The processed logits, in at least float32."""
-    wide = logits.astype(arrays.at_least_float32(logits.dtype))
+    wide = arrays.widened(logits)
     result = wide if processor is None else processor(wide, context)
     if result.shape != logits.shape:
         raise ValueError(

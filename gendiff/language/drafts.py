@@ -18,6 +18,10 @@ DRAWN = 1
 """The number folded into a token's key for its guess."""
 
 
+Active = Bool[Array, " b"]
+"""The texts that go on."""
+
+
 class Proposal(NamedTuple):
     """Guesses of the next tokens.
 
@@ -42,13 +46,7 @@ class Draft(abc.ABC):
 
     @abc.abstractmethod
     def propose(
-        self,
-        keys: Keys,
-        state: PyTree,
-        context: Context,
-        active: Bool[Array, " b"],
-        number: int,
-        processor: Processor | None,
+        self, keys: Keys, state: PyTree, context: Context, active: Active, number: int, processor: Processor | None
     ) -> Proposal:
         """Guess the next `number` tokens of the active texts.
 
@@ -80,13 +78,7 @@ class ModelDraft(Draft):
         return decoding.prefilled(self.next_logits, self.cache, prompt, length, chunk).cache
 
     def propose(
-        self,
-        keys: Keys,
-        state: PyTree,
-        context: Context,
-        active: Bool[Array, " b"],
-        number: int,
-        processor: Processor | None,
+        self, keys: Keys, state: PyTree, context: Context, active: Active, number: int, processor: Processor | None
     ) -> Proposal:
         """Draw one token after the other."""
 
@@ -140,13 +132,7 @@ class PromptLookup(Draft):
     longest: int = records.static()
 
     def propose(
-        self,
-        keys: Keys,
-        state: PyTree,
-        context: Context,
-        active: Bool[Array, " b"],
-        number: int,
-        processor: Processor | None,
+        self, keys: Keys, state: PyTree, context: Context, active: Active, number: int, processor: Processor | None
     ) -> Proposal:
         """Copy what stands behind the latest earlier occurrence."""
         text, length = context.tokens, context.length

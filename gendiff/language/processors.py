@@ -316,7 +316,7 @@ def _largest(logits: Array, weights: Array, needed: Array) -> Array:
 
 def _ordered(values: Array) -> Array:
     """Floats as unsigned integers of the same order."""
-    wide = values.astype(arrays.at_least_float32(values.dtype))
+    wide = arrays.widened(values)
     wide = jnp.where(wide == 0, 0.0, wide)  # one zero, not two
     bits = 8 * wide.dtype.itemsize
     plain = jax.lax.bitcast_convert_type(wide, jnp.uint32 if bits == 32 else jnp.uint64)

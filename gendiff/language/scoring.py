@@ -46,7 +46,7 @@ def log_probs(
 
     def read(cache: Cache, part: tuple[Array, ...]) -> tuple[Cache, Array]:
         logits, cache = next_logits(part[0], cache, True)
-        wide = logits.astype(arrays.at_least_float32(logits.dtype))
+        wide = arrays.widened(logits)
         chosen = jnp.take_along_axis(jax.nn.log_softmax(wide, 2), jnp.maximum(part[1], 0)[..., None], 2)[..., 0]
         return cache, jnp.where(part[1] >= 0, chosen, 0)
 

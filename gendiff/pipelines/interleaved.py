@@ -148,12 +148,7 @@ def next_token_and_denoising(
     checks.in_range("z_loss", z_loss, 0.0, math.inf, open_high=True)
     objectives.refuse_lost_signal(parameterization, schedule)
     return InterleavedLoss(
-        predict,
-        parameterization,
-        weight or weighting.uniform(),
-        objectives.draws_at_random(predict, stochastic),
-        schedule,
-        levels or weighting.uniform_levels(),
+        *objectives.path_fields(predict, schedule, parameterization, weight, levels, stochastic),
         levels_before_text or weighting.uniform_levels((0.0, 0.5)),
         float(image_weight),
         float(drop_text),

@@ -175,7 +175,7 @@ def group_relative(
             raise TypeError(f"groups must hold integers, got {groups.dtype}")
         number = jnp.unique(jnp.asarray(groups), return_inverse=True, size=b)[1].reshape(b)
 
-    wide = jax.lax.stop_gradient(jnp.asarray(scores).astype(arrays.at_least_float32(scores.dtype)))
+    wide = jax.lax.stop_gradient(arrays.widened(scores))
     counts = jax.ops.segment_sum(jnp.ones_like(wide), number, b)
 
     def mean(values: jax.Array, less: int = 0) -> jax.Array:

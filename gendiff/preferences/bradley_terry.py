@@ -40,7 +40,7 @@ def bradley_terry(scores: Float[ArrayLike, "b k"], ranking: Int[ArrayLike, "b k"
         np.sort(np.asarray(ranking), 1), np.broadcast_to(np.arange(k), ranking.shape)
     ):
         raise ValueError(f"ranking must name each of the {k} answers of a row once, the best one first")
-    ordered = jnp.take_along_axis(_wide(scores), jnp.asarray(ranking), 1)
+    ordered = jnp.take_along_axis(arrays.widened(scores), jnp.asarray(ranking), 1)
     better, worse = np.triu_indices(k, 1)
     margins = ordered[:, better] - ordered[:, worse]
     right = (jnp.sign(margins) + 1) / 2
@@ -58,7 +58,7 @@ def preference(first: Float[ArrayLike, "*shape"], second: Float[ArrayLike, "*sha
         ValueError: for another shape.
     """
     checks.same_shape("first", first, "second", second)
-    return jax.nn.sigmoid(_wide(first) - _wide(second))
+    return jax.nn.sigmoid(arrays.widened(first) - arrays.widened(second))
 
 
 @records.record
@@ -75,7 +75,7 @@ class Normaliser:
 
     def __call__(self, scores: Float[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
         """Normalise scores of any shape; all are 0 where the scale is 0."""
-        wide = _wide(scores)
+        wide = arrays.widened(scores)
         return arrays.safe_divide(wide - jnp.asarray(self.shift, wide.dtype), jnp.asarray(self.scale, wide.dtype))
 
 
@@ -97,7 +97,7 @@ def normaliser(scores: Float[ArrayLike, "*shape"]) -> Normaliser:
     checks.finite("scores", scores)
     if scores.size < 2:
         raise ValueError(f"scores has shape {scores.shape}: at least two are needed for a scale")
-    wide = _wide(scores)
+    wide = arrays.widened(scores)
     shift, scale = jnp.mean(wide), jnp.std(wide)
     if arrays.is_concrete(scale) and not np.asarray(scale) > 0:
         raise ValueError(
@@ -123,9 +123,4 @@ def disagreement(predictions: Float[ArrayLike, "members *shape"]) -> Float[Array
         raise ValueError(
             f"predictions has shape {predictions.shape}: at least two members are needed along the first axis"
         )
-    return jnp.var(_wide(predictions), axis=0)
-
-
-def _wide(scores: ArrayLike) -> jax.Array:
-    array = jnp.asarray(scores)
-    return array.astype(arrays.at_least_float32(array.dtype))
+    return jnp.var(arrays.widened(predictions), axis=0)

@@ -44,11 +44,9 @@ def diffusion_dpo(
     checks.in_range("beta", beta, 0.0, float("inf"), open_low=True, open_high=True)
     for name, value in (("loser", loser), ("reference_winner", reference_winner), ("reference_loser", reference_loser)):
         checks.same_shape("winner", winner, name, value)
-    own_winner, own_loser, fixed_winner, fixed_loser = map(_wide, (winner, loser, reference_winner, reference_loser))
+    own_winner, own_loser, fixed_winner, fixed_loser = map(
+        arrays.widened, (winner, loser, reference_winner, reference_loser)
+    )
     margin = jax.lax.stop_gradient(fixed_winner) - own_winner - (jax.lax.stop_gradient(fixed_loser) - own_loser)
     loss = jnp.mean(jax.nn.softplus(-jnp.asarray(beta, margin.dtype) * margin))
     return loss, {"margin": jnp.mean(margin), "accuracy": jnp.mean((margin > 0).astype(margin.dtype))}
-
-
-def _wide(errors: ArrayLike) -> jax.Array:
-    return jnp.asarray(errors).astype(arrays.at_least_float32(errors.dtype))

@@ -126,7 +126,7 @@ def entropy(logits: Float[ArrayLike, "b s v"], mask: Shaped[ArrayLike, "b s"]) -
     if logits.shape[:2] != acted.shape or len(logits.shape) != 3:
         raise ValueError(f"logits has shape {logits.shape}: {(*acted.shape, 'v')} is needed")
     values = jnp.asarray(logits)
-    log_p = jax.nn.log_softmax(jnp.where(acted[..., None], values, 0).astype(arrays.at_least_float32(values.dtype)), 2)
+    log_p = jax.nn.log_softmax(arrays.widened(jnp.where(acted[..., None], values, 0)), 2)
     possible = log_p > -jnp.inf
     safe = jnp.where(possible, log_p, 0)
     return masked.mean(-jnp.sum(jnp.where(possible, jnp.exp(safe) * safe, 0), 2), mask)

@@ -60,7 +60,7 @@ def weighted_vote(key: jax.Array, answers: Int[ArrayLike, "b n"], weights: Float
         raise ValueError(f"answers has shape {answers.shape}: (rows, candidates) with at least one candidate is needed")
     checks.in_range("answers", answers, float(NO_ANSWER), float(2**31 - 1))
     ids, values = jnp.asarray(answers), jnp.asarray(weights)
-    votes = jnp.where((ids >= 0) & ~jnp.isnan(values), values, 0).astype(arrays.at_least_float32(values.dtype))
+    votes = arrays.widened(jnp.where((ids >= 0) & ~jnp.isnan(values), values, 0))
     equal = ids[:, :, None] == ids[:, None, :]
     sums = jnp.sum(jnp.where(equal, votes[:, None, :], 0), 2)
     first = arrays.argmax(equal.astype(jnp.float32)) == jnp.arange(ids.shape[1], dtype=jnp.int32)[None]

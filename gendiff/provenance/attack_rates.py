@@ -60,7 +60,7 @@ def tpr_at_fpr(
         Clopper & Pearson, 1934 (from memory).
     """
     checks.in_range("confidence", confidence, 0.0, 1.0, open_low=True, open_high=True)
-    inner, outer = _scores("members", members), _scores("non_members", non_members)
+    inner, outer = checked_scores("members", members), checked_scores("non_members", non_members)
     check_resolution(fpr, len(outer))
     allowed = int(np.floor(fpr * len(outer) + 1e-9))
     threshold = np.sort(outer)[::-1][allowed]
@@ -93,9 +93,17 @@ def auc(members: Shaped[ArrayLike, "n"], non_members: Shaped[ArrayLike, "m"]) ->
     References:
         Mann & Whitney, 1947 (from memory).
     """
-    inner, outer = _scores("members", members), _scores("non_members", non_members)
+    inner, outer = checked_scores("members", members), checked_scores("non_members", non_members)
     ranks = scipy.stats.rankdata(np.concatenate([inner, outer]))
     return float((ranks[: len(inner)].mean() - (len(inner) + 1) / 2) / len(outer))
+
+
+def checked_scores(name: str, values: ArrayLike, kind: str = "scores") -> np.ndarray:
+    """Return the numbers (n,) in float64; ValueError for none, for another shape and for NaN."""
+    scores = np.asarray(values, np.float64)
+    if scores.ndim != 1 or not scores.size or np.isnan(scores).any():
+        raise ValueError(f"{name} must be (n,) {kind}, at least one and none of them NaN, got shape {scores.shape}")
+    return scores
 
 
 def _clopper_pearson(hits: int, count: int, confidence: float) -> tuple[float, float]:
@@ -104,10 +112,3 @@ def _clopper_pearson(hits: int, count: int, confidence: float) -> tuple[float, f
     low = scipy.stats.beta.ppf(tail, hits, count - hits + 1) if hits else 0.0
     high = scipy.stats.beta.isf(tail, hits + 1, count - hits) if hits < count else 1.0
     return float(low), float(high)
-
-
-def _scores(name: str, values: ArrayLike) -> np.ndarray:
-    scores = np.asarray(values, np.float64)
-    if scores.ndim != 1 or not scores.size or np.isnan(scores).any():
-        raise ValueError(f"{name} must be (n,) scores, at least one and none of them NaN, got shape {scores.shape}")
-    return scores

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float64, Int, Int64, Shaped
 
 from gendiff.core import checks
 from gendiff.core.types import ArrayLike
+from gendiff.provenance import attack_rates
 
 UNSEEN = float(np.log2(np.e))
 """Mean exposure of a canary that was never trained on, in bits, for many candidates: its rank is uniform."""
@@ -44,7 +45,8 @@ def exposure(
     References:
         Carlini et al., 2019, Definitions 4 and 5 (from memory).
     """
-    known, others = (_likelihoods(name, x) for name, x in (("canaries", canaries), ("candidates", candidates)))
+    pairs = ("canaries", canaries), ("candidates", candidates)
+    known, others = (attack_rates.checked_scores(name, values, "log-likelihoods") for name, values in pairs)
     ordered = np.sort(others)
     above = len(others) - np.searchsorted(ordered, known, side="right")
     tied = len(others) - np.searchsorted(ordered, known, side="left") - above
@@ -161,12 +163,3 @@ def extraction_scores(
         for name, each in measured.items()
         if each is not None and name != "nll"
     }
-
-
-def _likelihoods(name: str, values: ArrayLike) -> np.ndarray:
-    likelihoods = np.asarray(values, np.float64)
-    if likelihoods.ndim != 1 or not likelihoods.size or np.isnan(likelihoods).any():
-        raise ValueError(
-            f"{name} must be (n,) log-likelihoods, at least one and none of them NaN, got shape {likelihoods.shape}"
-        )
-    return likelihoods

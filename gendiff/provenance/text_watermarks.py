@@ -165,7 +165,7 @@ class Tournament(TextWatermark):
             lost = jnp.minimum(jnp.sum(probability * favoured, 1, keepdims=True), 1)  # rounding can make it more
             return probability * (1 + favoured - lost)
 
-        wide = logits.astype(arrays.at_least_float32(logits.dtype))
+        wide = arrays.widened(logits)
         won = jnp.log(jax.lax.fori_loop(0, self.layers, layer, jax.nn.softmax(wide, 1))).astype(logits.dtype)
         return jnp.where(enough & ~_repeated(context, self.width), won, logits)
 

@@ -97,12 +97,7 @@ def guidance_distillation(
     checks.in_range("scales[0]", low, 0.0, high)
     objectives.refuse_lost_signal(parameterization, schedule)
     return GuidanceDistillationLoss(
-        predict,
-        parameterization,
-        weight or weighting.uniform(),
-        objectives.draws_at_random(predict, stochastic),
-        schedule,
-        levels or weighting.uniform_levels(),
+        *objectives.path_fields(predict, schedule, parameterization, weight, levels, stochastic),
         (float(low), float(high)),
         rule,
         null,

@@ -91,14 +91,7 @@ def reflow(
     """
     parameterization = parameterization or parameterizations.flow()
     objectives.refuse_lost_signal(parameterization, schedule)
-    return ReflowLoss(
-        predict,
-        parameterization,
-        weight or weighting.uniform(),
-        objectives.draws_at_random(predict, stochastic),
-        schedule,
-        levels or weighting.uniform_levels(),
-    )
+    return ReflowLoss(*objectives.path_fields(predict, schedule, parameterization, weight, levels, stochastic))
 
 
 def draw_pairs(

@@ -102,8 +102,8 @@ def cosine_similarity(tokens: ArrayLike, features: ArrayLike) -> Float[Array, ""
 
 def _places(value: ArrayLike) -> jax.Array:
     """(b, n, c), in float32 at least."""
-    array = jnp.asarray(value)
-    return array.reshape(array.shape[0], -1, array.shape[-1]).astype(arrays.at_least_float32(array.dtype))
+    array = arrays.widened(value)
+    return array.reshape(array.shape[0], -1, array.shape[-1])
 
 
 def _unit(value: jax.Array) -> jax.Array:

@@ -103,12 +103,7 @@ def diffusion_forcing(
     checks.in_range("shared", shared, 0.0, 1.0)
     objectives.refuse_lost_signal(parameterization, schedule)
     return DiffusionForcing(
-        predict,
-        parameterization,
-        weight or weighting.uniform(),
-        objectives.draws_at_random(predict, stochastic),
-        schedule,
-        levels or weighting.uniform_levels(),
+        *objectives.path_fields(predict, schedule, parameterization, weight, levels, stochastic),
         objectives.checked_shares(drop_condition, null),
         null,
         immiscible.IndependentNoise(),

@@ -10,6 +10,7 @@ import jax
 import jax.export
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
+from jaxtyping import Array
 
 from gendiff.core import arrays
 from gendiff.core.types import PyTree
@@ -26,13 +27,8 @@ _MIXED = "mixed values and sums of weights"
 
 
 def heads_first_attention(
-    query: jax.Array,
-    key: jax.Array,
-    value: jax.Array,
-    mask: jax.Array | None,
-    precision: str | None,
-    bias: jax.Array | None,
-) -> jax.Array:
+    query: Array, key: Array, value: Array, mask: Array | None, precision: str | None, bias: Array | None
+) -> Array:
     """Attention of (b, s, heads, size) that puts heads before tokens inside, which is the fastest on a CPU.
 
     `bias` is added to the scores.
@@ -44,13 +40,8 @@ def heads_first_attention(
 
 
 def chunked_attention(
-    query: jax.Array,
-    key: jax.Array,
-    value: jax.Array,
-    mask: jax.Array | None,
-    precision: str | None,
-    bias: jax.Array | None,
-) -> jax.Array:
+    query: Array, key: Array, value: Array, mask: Array | None, precision: str | None, bias: Array | None
+) -> Array:
     """`heads_first_attention` whose derivative computes large weights in chunks.
 
     The processor finds a chunk in its cache. A chunk is some samples, some heads of a sample, or some queries of a
@@ -101,13 +92,8 @@ def one_query_attention(query: jax.Array, key: jax.Array, value: jax.Array, mask
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _chunked(
-    precision: str | None,
-    query: jax.Array,
-    key: jax.Array,
-    value: jax.Array,
-    mask: jax.Array | None,
-    bias: jax.Array | None,
-) -> jax.Array:
+    precision: str | None, query: Array, key: Array, value: Array, mask: Array | None, bias: Array | None
+) -> Array:
     """Attention of (b, heads, s, size) without a derivative."""
     return _formula(query, key, precision)(query, key, value, mask, bias)
 
@@ -115,16 +101,14 @@ def _chunked(
 @_chunked.defjvp
 def _chunked_tangent(
     precision: str | None, primals: tuple[PyTree, ...], tangents: tuple[PyTree, ...]
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[Array, Array]:
     # the rule is the derivative of the same formula in chunks, so that it has all further derivatives too
     policy = jax.checkpoint_policies.save_only_these_names(_MIXED)
     function = jax.checkpoint(_formula(primals[0], primals[1], precision), policy=policy)
     return jax.jvp(functools.partial(_in_chunks, function), primals, tangents)
 
 
-def _in_chunks(
-    function: Callable[..., jax.Array], query: jax.Array, key: jax.Array, *others: jax.Array | None
-) -> jax.Array:
+def _in_chunks(function: Callable[..., Array], query: Array, key: Array, *others: Array | None) -> Array:
     """Call the function on some samples, heads and queries after the others."""
     samples, heads, queries, _ = query.shape
     sizes = chunk_sizes(_known(samples), heads, queries, key.shape[2])
@@ -179,14 +163,8 @@ def _formula(query: jax.Array, key: jax.Array, precision: str | None) -> Callabl
 
 
 def _mixed(
-    query: jax.Array,
-    key: jax.Array,
-    value: jax.Array,
-    mask: jax.Array | None,
-    bias: jax.Array | None,
-    precision: str | None,
-    few: bool,
-) -> jax.Array:
+    query: Array, key: Array, value: Array, mask: Array | None, bias: Array | None, precision: str | None, few: bool
+) -> Array:
     accumulate = jnp.promote_types(query.dtype, jnp.float32)
     query = query * query.shape[-1] ** -0.5
     if few:  # a product with a row per key is the faster one

@@ -173,9 +173,7 @@ class UNet(nn.Module):
         embedding = embed(jnp.asarray(t), *inputs)
         return fast.silu(embedding)  # every block begins with it: once is enough
 
-    def _down(
-        self, y: jax.Array, embedding: jax.Array, text: Text | None, compute: Compute, count: int
-    ) -> list[jax.Array]:
+    def _down(self, y: Array, embedding: Array, text: Text | None, compute: Compute, count: int) -> list[Array]:
         """The first `count` maps that the way down keeps for the way up; the last one of all is where it ends."""
         skips = [y]
         for number in range(count - 1):
@@ -192,14 +190,8 @@ class UNet(nn.Module):
         return skips
 
     def _up(
-        self,
-        y: jax.Array,
-        skips: list[jax.Array],
-        first: int,
-        embedding: jax.Array,
-        text: Text | None,
-        compute: Compute,
-    ) -> jax.Array:
+        self, y: Array, skips: list[Array], first: int, embedding: Array, text: Text | None, compute: Compute
+    ) -> Array:
         """The blocks on the way up that read these maps, the deepest of them first.
 
         The maps are numbered from `first` on.
@@ -256,8 +248,8 @@ class UNet(nn.Module):
         return build(features, self.groups, self.modulation, None, self.dropout, compute, self.epsilon, name=name)
 
     def _attention(
-        self, name: str, y: jax.Array, compute: Compute, level: int, attention: bool, text: Text | None
-    ) -> jax.Array:
+        self, name: str, y: Array, compute: Compute, level: int, attention: bool, text: Text | None
+    ) -> Array:
         if not self.is_initializing() and attention != self.has_variable("params", name):
             raise ValueError(
                 f"the parameters {'lack' if attention else 'have'} {name}, which the network "

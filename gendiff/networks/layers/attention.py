@@ -146,26 +146,16 @@ def _fastest(dtype: jnp.dtype, precision: str | None) -> str:
 
 
 def _xla(
-    query: jax.Array,
-    key: jax.Array,
-    value: jax.Array,
-    mask: jax.Array | None,
-    precision: str | None,
-    bias: jax.Array | None,
-) -> jax.Array:
+    query: Array, key: Array, value: Array, mask: Array | None, precision: str | None, bias: Array | None
+) -> Array:
     with jax.default_matmul_precision(precision or jax.config.jax_default_matmul_precision):
         mixed = jax.nn.dot_product_attention(query, key, value, bias, mask, implementation="xla")
     return _nothing_seen(mixed, mask)
 
 
 def _cudnn(
-    query: jax.Array,
-    key: jax.Array,
-    value: jax.Array,
-    mask: jax.Array | None,
-    precision: str | None,
-    bias: jax.Array | None,
-) -> jax.Array:
+    query: Array, key: Array, value: Array, mask: Array | None, precision: str | None, bias: Array | None
+) -> Array:
     if precision is not None:
         raise ValueError(
             f"precision = {precision!r} means nothing to attention = 'cudnn', which computes in 16 bits; use 'xla' or "
