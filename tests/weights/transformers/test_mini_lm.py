@@ -80,7 +80,7 @@ def test_without_its_package_the_command_that_installs_it_is_named(monkeypatch, 
 
 @table(
     "find, problem",
-    [(mini_lm.folder, "model: has no model.safetensors"), (smollm2.path, f"{smollm2.NAME}: no such file")],
+    [(mini_lm.folder, "model/model.safetensors: no such file"), (smollm2.path, f"{smollm2.NAME}: no such file")],
 )
 def test_a_package_without_its_files_is_refused_by_path(monkeypatch, tmp_path, find, problem):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: SimpleNamespace(origin=str(tmp_path / "__init__.py")))
