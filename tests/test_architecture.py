@@ -74,6 +74,7 @@ TOP_LEVEL = {
     *("gendiff", "experiments", "tests"),
 }
 LONGEST = 500
+MOST_ANY = 250
 REFUSED = frozenset(
     "found told made asked said given drawn shown kept seen wanted own of every whole apart begun settled place".split()
 )
@@ -236,6 +237,17 @@ def test_no_function_takes_a_config_of_any_type():
     folders = [path.relative_to(ROOT).as_posix() for path in (ROOT / "experiments").iterdir() if path.is_dir()]
     # mkdocs names its own so
     assert not nodes_against(allowed, *(folder for folder in folders if not folder.endswith("documentation")))
+
+
+def test_signatures_say_what_goes_in():
+    """A line counts where its code has the name `Any`: imports, comments and texts do not count."""
+    lines = {
+        (path, node.lineno)
+        for path in python_files("gendiff")
+        for node in nodes(path)
+        if isinstance(node, ast.Name) and node.id == "Any"
+    }
+    assert len(lines) <= MOST_ANY
 
 
 def test_every_file_is_named_by_its_idea_and_not_longer_than_the_limit():

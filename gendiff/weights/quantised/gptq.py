@@ -97,7 +97,9 @@ def kernel(
     checks.integer("block", block, 1)
     inputs = array.shape[1 if table else 0]
     factor, order = _factor(hessian, inputs, damping, by_activity)
-    return _packed(array, np.diagonal(hessian), factor, order, kind, table, min(block, inputs))
+    size = min(block, inputs)
+    kernel: NibbleKernel = _packed(array, np.diagonal(hessian), factor, order, kind, table, size)
+    return kernel
 
 
 def output_error(array: Any, packed: NibbleKernel, hessian: Float[np.ndarray, "n n"], *, table: bool = False) -> float:

@@ -266,7 +266,8 @@ def packed_array(array: Any, kind: Kind, *, table: bool = False) -> packed.Packe
     checks.floating("array", array)
     if array.ndim < 2 or (table and array.ndim > 2):
         raise ValueError(f"an array of shape {array.shape} cannot be packed: kernels have at least 2 axes, tables 2")
-    return _packed(array, kind, table)
+    kernel: packed.PackedKernel = _packed(array, kind, table)
+    return kernel
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))  # one program per shape, not one per operation
