@@ -32,8 +32,8 @@ Params = PyTree
 """A nested dict of arrays."""
 Condition = PyTree
 """What a network is conditioned on: an array (b, …), a record of `condition_records`, or a tree of them."""
-Cache = PyTree
-"""Keys and values of the tokens before, as a network's `cache` builds them. Also known as: KV cache."""
+KVCache = PyTree
+"""Keys and values of the tokens or frames before, as a `cache` builds them."""
 Metrics = dict[str, jax.Array]
 Costs = Mapping[str, float]
 """What XLA counts in a program, by its own names, such as "flops"."""
@@ -237,8 +237,8 @@ class NextLogits:
     params: Params = None
 
     def __call__(
-        self, tokens: Int[ArrayLike, "b s"], cache: Cache, every: bool = False
-    ) -> tuple[Float[Array, "b *s v"], Cache]:
+        self, tokens: Int[ArrayLike, "b s"], cache: KVCache, every: bool = False
+    ) -> tuple[Float[Array, "b *s v"], KVCache]:
         """Put tokens behind those of the cache.
 
         Args:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, Integer, Shaped
 from gendiff import diffusion, language, networks
 from gendiff.core import records
 from gendiff.core.renamed import renamed_function
-from gendiff.core.types import ArrayLike, Cache, Count, Params, Scalar
+from gendiff.core.types import ArrayLike, Count, KVCache, Params, Scalar
 from gendiff.diffusion.parameterization import Parameterization
 from gendiff.diffusion.sampling import OnLevel, Sampler
 from gendiff.diffusion.types import Denoiser, Level
@@ -45,7 +45,7 @@ class Multimodal:
     sampler: Sampler
     clean: Level
 
-    def read(self, params: Params, cache: Cache, part: Shaped[ArrayLike, "b ..."]) -> Cache:
+    def read(self, params: Params, cache: KVCache, part: Shaped[ArrayLike, "b ..."]) -> KVCache:
         """The cache with one more part.
 
         Args:
@@ -63,8 +63,8 @@ class Multimodal:
         self,
         key: jax.Array,
         params: Params,
-        cache: Cache,
-        away: Cache,
+        cache: KVCache,
+        away: KVCache,
         scale: Scalar,
         levels: Level,
         shape: tuple[int, int, int],
@@ -96,7 +96,7 @@ class Multimodal:
             key, denoise, self.sampler, levels, shape, index, num_steps=num_steps, start=start, on_level=on_level
         )
 
-    def denoiser(self, params: Params, cache: Cache, away: Cache, scale: Scalar) -> Denoiser:
+    def denoiser(self, params: Params, cache: KVCache, away: KVCache, scale: Scalar) -> Denoiser:
         """The guided denoiser of pictures behind a cache, for `diffusion.editing` and loops of one's own.
 
         Arguments are those of `draw`.
@@ -171,7 +171,7 @@ class Multimodal:
         self,
         key: jax.Array,
         params: Params,
-        cache: Cache,
+        cache: KVCache,
         prompt: Int[ArrayLike, "b p"],
         index: Integer[ArrayLike, "b"],
         **options: Any,  # of `language.generate`, which checks them
@@ -218,7 +218,7 @@ class Multimodal:
     def _next_logits(self, params: Params) -> language.NextLogits:
         return language.from_network(networks.pure(self.network), params)
 
-    def _empty(self, documents: int, room: int) -> Cache:
+    def _empty(self, documents: int, room: int) -> KVCache:
         return language.cache.full(self.network, documents, room, self.network.dtype or jnp.float32)
 
     def _patches(self, shape: tuple[int, ...]) -> int:

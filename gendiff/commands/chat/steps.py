@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from gendiff.core import records
-from gendiff.core.types import Cache, NextLogits
+from gendiff.core.types import KVCache, NextLogits
 from gendiff.runs import devices
 
 T = TypeVar("T")
@@ -21,7 +21,7 @@ def jit(function: Callable[..., T], **options: object) -> Callable[..., T]:
     return jitted
 
 
-def in_place() -> Callable[[NextLogits, jax.Array, Cache], Callable[[], jax.Array]]:
+def in_place() -> Callable[[NextLogits, jax.Array, KVCache], Callable[[], jax.Array]]:
     """A function of (model, tokens (b, 1), cache) that returns the work, whose answer is the logits.
 
     The cache is written where it lies, as in the loop of `generate`: a step that kept it as it was would copy all of
@@ -29,7 +29,7 @@ def in_place() -> Callable[[NextLogits, jax.Array, Cache], Callable[[], jax.Arra
     """
     step = jit(_again, donate_argnums=2)
 
-    def bound(next_logits: NextLogits, tokens: jax.Array, cache: Cache) -> Callable[[], jax.Array]:
+    def bound(next_logits: NextLogits, tokens: jax.Array, cache: KVCache) -> Callable[[], jax.Array]:
         held = [jax.tree.map(jnp.copy, cache)]
 
         def work() -> jax.Array:
@@ -41,6 +41,6 @@ def in_place() -> Callable[[NextLogits, jax.Array, Cache], Callable[[], jax.Arra
     return bound
 
 
-def _again(next_logits: NextLogits, tokens: jax.Array, cache: Cache) -> tuple[jax.Array, Cache]:
+def _again(next_logits: NextLogits, tokens: jax.Array, cache: KVCache) -> tuple[jax.Array, KVCache]:
     logits, after = next_logits(tokens, cache)
     return logits, records.replace(after, length=cache.length)

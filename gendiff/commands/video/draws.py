@@ -12,7 +12,7 @@ import numpy as np
 from gendiff.commands import drawing_options
 from gendiff.commands.video import networks
 from gendiff.commands.video.config import CAUSAL, Config
-from gendiff.core.types import ArrayLike, Cache, Params, Scalar
+from gendiff.core.types import ArrayLike, KVCache, Params, Scalar
 from gendiff.data import digits, scaling
 from gendiff.diffusion import denoiser, grids, samplers, sampling, video
 from gendiff.diffusion.denoiser import NetworkDenoiser
@@ -53,7 +53,7 @@ def rollout(
     index: jax.Array,
     label: jax.Array,
     noise: Scalar,
-    cache: Cache = None,
+    cache: KVCache = None,
 ) -> video.DrawnClips:
     """Clips (b, frames, side, side, 1), frame by frame, and the cache from which they go on.
 
@@ -77,7 +77,7 @@ def rollout(
     )
 
 
-def empty(config: Config, batch: int) -> Cache:
+def empty(config: Config, batch: int) -> KVCache:
     """A cache of the causal network without any frame."""
     return frame_cache(networks.network(config, CAUSAL), batch, config.frames, config.side, config.side)
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Integer
 
 from gendiff.core import arrays, checks, records, sample_keys
-from gendiff.core.types import ArrayLike, Cache, Condition, Count, Params
+from gendiff.core.types import ArrayLike, Condition, Count, KVCache, Params
 from gendiff.diffusion import conditions, denoiser, process, sampling
 from gendiff.diffusion.denoiser import NetworkDenoiser
 from gendiff.diffusion.parameterization import Parameterization
@@ -34,7 +34,7 @@ class DrawnClips(NamedTuple):
     """
 
     frames: Array
-    cache: Cache
+    cache: KVCache
 
 
 @records.record
@@ -124,17 +124,17 @@ def rollout(
     finished = levels[steps] if context is None else jax.tree.map(jnp.asarray, context)
     aligned = conditions.for_each(condition, index.shape[0])
 
-    def written(cache: Cache, clip: Array, block_key: jax.Array) -> Cache:
+    def written(cache: KVCache, clip: Array, block_key: jax.Array) -> KVCache:
         if context is not None:
             keys = sample_keys.keys_of(jax.random.fold_in(block_key, 1), index)
             clip = process.add_noise(clip, arrays.normal(keys, clip), finished)
         return predict(params, parameterization.scale_in(clip, finished), finished.t_for(clip), *aligned, cache)[1]
 
-    def read(cache: Cache, block_and_number: tuple[Array, Array]) -> tuple[Cache, None]:
+    def read(cache: KVCache, block_and_number: tuple[Array, Array]) -> tuple[KVCache, None]:
         clip, n = block_and_number
         return written(cache, clip, jax.random.fold_in(key, n)), None
 
-    def next_block(cache: Cache, n: Array) -> tuple[Cache, Array]:
+    def next_block(cache: KVCache, n: Array) -> tuple[KVCache, Array]:
         block_key = jax.random.fold_in(key, n)
         alone = denoiser.from_network(_Reading(predict), params, parameterization, *condition, cache)
         denoise = alone if guide is None else guide(alone)

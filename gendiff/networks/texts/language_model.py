@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from gendiff.core import checks, packed
 from gendiff.core.records import record, static
-from gendiff.core.types import ArrayLike, Cache, DType
+from gendiff.core.types import ArrayLike, DType, KVCache
 from gendiff.networks import fast
 from gendiff.networks.blocks.mixture_of_experts import Experts
 from gendiff.networks.blocks.routing import Routing
@@ -60,7 +60,7 @@ class Answer(NamedTuple):
     """
 
     logits: jax.Array
-    cache: Cache
+    cache: KVCache
     routing: tuple[Routing, ...] = ()
 
 
@@ -208,7 +208,7 @@ class LanguageModel(nn.Module):
 
     def _blocks(
         self, x: jax.Array, positions: jax.Array, segments: jax.Array | None, cache: ModelCache | None, compute: Compute
-    ) -> tuple[jax.Array, tuple[Cache, ...], tuple[Routing, ...]]:
+    ) -> tuple[jax.Array, tuple[KVCache, ...], tuple[Routing, ...]]:
         """Return the vectors (b, s, d) after all blocks, the layers of the cache, and the routings.
 
         The vectors stand at positions (b, s, axes).

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, Shaped
 from gendiff.core import checks
 from gendiff.core.packed import PackedKernel
 from gendiff.core.records import record
-from gendiff.core.types import ArrayLike, Cache, Numeric, PyTree
+from gendiff.core.types import ArrayLike, KVCache, Numeric, PyTree
 from gendiff.networks.blocks.routing import Routing
 from gendiff.networks.images import dit
 from gendiff.networks.layers import Compute, dense, image_inputs
@@ -48,7 +48,7 @@ class MixedAnswer(NamedTuple):
     """
 
     outputs: tuple[jax.Array, ...]
-    cache: Cache
+    cache: KVCache
     routing: tuple[Routing, ...] = ()
 
 
