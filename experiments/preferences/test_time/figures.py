@@ -21,13 +21,12 @@ def compute(measured: Measurements, folder: RunFolder) -> Figure:
     panels: dict[str, list[Curve]] = {name: [] for name in measured.names("methods")}
     for each in _group(measured, "methods"):
         if each.measures["method"] in METHODS:
-            panels[each.name].append(
-                _curve(str(each.measures["method"]), each.arrays["operations"], each.arrays["shares"])
-            )
+            label = str(each.measures["method"]).removeprefix("best of n, ")  # the legend has no room for it
+            panels[each.name].append(_curve(label, each.arrays["operations"], each.arrays["shares"]))
     caption = (
         "Share of right answers to held-out sums over the operations of 1, 2, 4, … samples: means of seeds, with the "
-        "least and the largest. A verifier's operations count where it is asked; the log-probability is free. "
-        "Best of n by the exact checker is coverage."
+        "least and the largest. A score stands for best of n by it. A verifier's operations count where it is asked; "
+        "the log-probability is free. Best of n by the exact checker is coverage."
     )
     drawn_panels = [Panel(name, curves) for name, curves in panels.items()]
     return figures.small_multiples(drawn_panels, folder.figure("compute"), caption, x_label=OPERATIONS, log_x=True)
