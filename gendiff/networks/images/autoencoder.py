@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from gendiff.core import checks
-from gendiff.core.types import ArrayLike, DType
+from gendiff.core.types import ArrayLike, DType, Scalar
 from gendiff.networks import fast
 from gendiff.networks.blocks.residual_block import Downsample, ResidualBlock, Upsample
 from gendiff.networks.images import diagonal_gaussian
@@ -282,5 +282,5 @@ def normalized(
     return network.clone(scale=_fixed(scale), shift=_fixed(shift))
 
 
-def _fixed(value: ArrayLike) -> PerChannel:
+def _fixed(value: Scalar) -> PerChannel:
     return tuple(np.asarray(value).tolist()) if np.ndim(value) else float(value)
