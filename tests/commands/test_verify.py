@@ -74,7 +74,6 @@ def test_a_manifest_is_reported_with_what_its_state_means(tmp_path, capsys):
 
 def test_a_watermark_in_pixels_is_found_with_its_key_and_not_with_another(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(image_detection, "_ranked", quickly(image_detection._ranked_scores, static_argnames="keys"))
-    monkeypatch.setattr(image_detection, "_votes", quickly(lambda mark, images, nonce: mark.votes(images, nonce)))
     monkeypatch.setattr(picture_evidence, "KEYS", 199)
     shape, grey = (16, 16, 1), PICTURE[::2, ::2, :1]
     for name, key in (("mark", KEY), ("other", OTHER)):
