@@ -13,7 +13,7 @@ CHAPTERS = {
     "weighting",
     "networks.blocks": "residual_block",
     "networks.layers": "attention convolution",
-    "language": "drafts processors scoring speculative",
+    "language": "drafts guess_policy processors scoring speculative",
     "pipelines": "stable_diffusion",
     "preferences": "advantage_rules policy_step rollouts",
     "provenance": "text_watermarks",

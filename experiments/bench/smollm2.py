@@ -18,6 +18,7 @@ from experiments.bench import weights
 from experiments.bench.lazily import (
     cost,
     drafts,
+    guess_policy,
     jax,
     jnp,
     language,
@@ -112,7 +113,8 @@ def ours(workload: Workload, arrays: dict[str, Any], folder: str) -> Way:
             "stop": stop,
         }
         if looks_up:
-            draft = drafts.prompt_lookup()
+            # as in the committed runs; the next ones take the defaults
+            draft, options["policy"] = drafts.prompt_lookup(least=1), guess_policy.always()
             return speculative.generate(key, model, empty, draft, prompt, index, gamma=GUESSES, **options).tokens
         return language.generate(key, model, empty, prompt, index, **options).tokens
 

@@ -20,7 +20,7 @@ from experiments.language import real_model
 from experiments.language.writing_tasks import REPEATING, TASKS
 from gendiff import language, networks
 from gendiff.commands.chat import models, steps
-from gendiff.language import cache, drafts, processors, speculative
+from gendiff.language import cache, drafts, guess_policy, processors, speculative
 from gendiff.pipelines import Chat
 from gendiff.runs import paired_timing
 from gendiff.runs.progress import Progress
@@ -107,10 +107,11 @@ def ways(config: Config, chat: Chat) -> dict[str, Any]:
 
     def drafted(model: Any, draft: Any, prompt: jax.Array, gamma: int) -> Any:
         held = cache.full(chat.network, 1, room)
-        return speculative.generate(key, model, held, draft, prompt, index, gamma=gamma, **options)
+        policy = guess_policy.always()  # as in the committed run; the next run takes the default
+        return speculative.generate(key, model, held, draft, prompt, index, gamma=gamma, policy=policy, **options)
 
     def lookup(model: Any, prompt: jax.Array) -> Any:
-        return drafted(model, drafts.prompt_lookup(), prompt, config.guesses)
+        return drafted(model, drafts.prompt_lookup(least=1), prompt, config.guesses)
 
     def leaving(model: Any, early: Any, prompt: jax.Array) -> Any:
         return drafted(model, drafts.model(early, cache.full(shallow, 1, room)), prompt, config.early_guesses)

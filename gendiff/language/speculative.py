@@ -4,8 +4,14 @@ The text keeps its distribution.
 
 Guess d, drawn from q, is accepted with probability min(1, p(d) / q(d)); at the first one that is not, the token is
 drawn from max(p − q, 0), normalised; after all of them, one more from p. p and q are the distributions that are
-sampled, after all processors.
+sampled, after all processors. Where the guess follows from the text, each token is drawn as without guesses, and a
+guess is right that is the same one: the same law, and the same text.
+
+A call without a guess is one of a single token. When a text guesses is the policy's affair (`guess_policy`).
 """
+
+from collections.abc import Callable
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +20,13 @@ from jaxtyping import Array, Bool, Float, Int, Integer
 
 from gendiff.core import checks, records
 from gendiff.core.types import ArrayLike, Count, DType, Keys, PyTree
-from gendiff.language import decoding, drafts
+from gendiff.language import decoding, drafts, guess_policy
 from gendiff.language.cache import Cache
 from gendiff.language.decoding import Running
 from gendiff.language.next_logits import Model
 from gendiff.language.processors import Context, Ids, Processor
+
+T = TypeVar("T")
 
 ACCEPTED, REPLACED = 2, 3
 """Numbers folded into a token's key to judge its guess, and to draw another one."""
@@ -35,7 +43,8 @@ class Speculated:
         finished: (b,) whether a stop ended the text.
         cache: with the prompt and all tokens but the last one.
         calls: (b,) how often the model was asked while the text went on.
-        accepted: (b,) how many guesses it accepted, those behind a stop or `num_tokens` included.
+        judged: (b,) how many of these calls judged guesses of the text.
+        accepted: (b,) how many guesses it accepted, those behind a stop included.
         rejected: (b,) how many it rejected; guesses behind these were not judged.
     """
 
@@ -45,15 +54,21 @@ class Speculated:
     finished: jax.Array
     cache: Cache
     calls: jax.Array
+    judged: jax.Array
     accepted: jax.Array
     rejected: jax.Array
 
 
+Progress = tuple[Running, PyTree, guess_policy.Pace, "Counts"]
+"""The texts, the draft's state, how guesses fared, and the counts."""
+
+
 @records.record
 class Counts:
-    """Calls of the model, and guesses accepted and rejected (b,)."""
+    """Calls of the model, those with guesses, and guesses accepted and rejected (b,)."""
 
     calls: jax.Array
+    judged: jax.Array
     accepted: jax.Array
     rejected: jax.Array
 
@@ -68,6 +83,7 @@ def generate(
     *,
     max_tokens: int,
     gamma: int = 4,
+    policy: guess_policy.GuessPolicy | None = None,
     processor: Processor | None = None,
     num_tokens: Count | np.ndarray | None = None,
     stop: Ids = (),
@@ -76,26 +92,28 @@ def generate(
     """Generate a text after each prompt, as `language.generate` does, in fewer calls of the model.
 
     Every text is drawn from the model's own distribution, whatever the draft. Greedy texts are those of
-    `language.generate`, token by token; sampled ones are others of the same law, a function of (parameters, draft, key,
-    index, prompt). A call costs little more than one token does, as long as reading the parameters takes the time.
+    `language.generate`, token by token, and so are sampled ones by `prompt_lookup`; sampled by a model's guesses they
+    are others of the same law, a function of (parameters, draft, policy, key, index, prompt).
 
     Args:
         key: one typed key.
         next_logits: the model.
-        cache: of b texts, for p + max_tokens + gamma tokens more.
+        cache: of b texts, for p + max_tokens tokens more.
         draft: what guesses, such as `drafts.prompt_lookup()` or `drafts.model(…)`.
         prompt: (b, p) ids, behind which −1 may stand.
         index: (b,) integers that name the texts.
         max_tokens: the largest number of tokens to generate, ≥ 1.
-        gamma: how many tokens are guessed at once, ≥ 1.
+        gamma: how many tokens are guessed at once, ≥ 1. A call that judges guesses has gamma + 1 tokens.
+        policy: when texts guess, such as `guess_policy.policy(judging=1.2)` where a call with guesses costs as much as
+            1.2 without. None: the draft's.
         processor: (logits, context) -> logits, for the model and the draft.
         num_tokens: () or (b,) how many tokens to generate at most, as data. None: max_tokens.
         stop: (k,) ids, or (b, k), after any of which a text ends.
         chunk: how many tokens of the prompts are read at once.
 
     Raises:
-        TypeError: for a draft that is none, and as `language.generate`.
-        ValueError: for a cache without room for the text and its guesses, and as `language.generate`.
+        TypeError: for a draft or policy that is none, and as `language.generate`.
+        ValueError: for a cache that cannot take back gamma guesses, and as `language.generate`.
 
     References:
         Leviathan et al., 2023, Alg. 1 and Appendix A.1; Chen et al., 2023, Alg. 2 (from memory).
@@ -107,27 +125,51 @@ def generate(
         raise TypeError(
             f"draft must be one of language.drafts, such as drafts.prompt_lookup(), got {type(draft).__name__}"
         )
-    decoding.check_room(cache, prompt.shape, max_tokens + gamma)
+    policy = draft.policy() if policy is None else policy
+    if not isinstance(policy, guess_policy.GuessPolicy):
+        raise TypeError(f"policy must be such as guess_policy.policy() makes, got {type(policy).__name__}")
+    decoding.check_room(cache, prompt.shape, max_tokens)
     drafts.check_reach(cache, gamma)
     limit = decoding.checked_number(num_tokens, max_tokens, prompt.shape[0])
     ends = decoding.checked_stop(stop, prompt.shape[0])
 
-    def body(carry: tuple[Running, PyTree, Counts]) -> tuple[Running, PyTree, Counts]:
-        state, held, counts = carry
+    def body(carry: Progress) -> Progress:
+        state, held, pace, counts = carry
+        allowed = guess_policy.allowed(policy, pace, state.generated, limit - state.generated - 1)
+        allowed = jnp.where(state.active, allowed, 0)
         context = Context(state.text, state.length, state.generated)
-        proposal = draft.propose(keys, held, context, state.active, gamma, processor)
-        after, judged = advance(keys, next_logits, state, proposal, processor, limit, ends)
-        counts = jax.tree.map(jnp.add, counts, judged)
-        return after, draft.rewound(proposal.state, after.length - 1), counts
+        proposal = draft.propose(keys, held, context, allowed, gamma, processor)
+        guesses, guessed = proposal.tokens, allowed
+        if proposal.probs is None:  # else the number would depend on what was drawn
+            guessed = jnp.sum(guesses >= 0, 1, dtype=jnp.int32)
+            guessed = jnp.where(guessed >= guess_policy.fewest(policy), guessed, 0)
+            guesses = jnp.where(guessed[:, None] > 0, guesses, -1)
+
+        def judged(number: int, before: tuple[Running, Counts]) -> tuple[Running, Counts]:
+            probs = None if proposal.probs is None else proposal.probs[:, :number]
+            some = drafts.Proposal(guesses[:, :number], probs, ())
+            return advance(keys, next_logits, before[0], some, processor, limit, ends)
+
+        step = _once(~jnp.any(guessed > 0), lambda before: judged(0, before), (state, none))
+        after, fresh = _once(jnp.any(guessed > 0), lambda before: judged(gamma, before), step)
+        pace = guess_policy.updated(policy, pace, guessed, fresh.accepted, after.generated, gamma)
+        return after, draft.rewound(proposal.state, after.length - 1), pace, jax.tree.map(jnp.add, counts, fresh)
 
     read = decoding.prefilled(next_logits, cache, prompt, length, chunk)
     first = decoding.started(read, prompt, length, limit, max_tokens, spare=gamma + 1)
-    none = jnp.zeros_like(length)
-    begin = (first, draft.start(prompt, length, chunk, gamma), Counts(none, none, none))
-    last, _, counts = jax.lax.while_loop(lambda carry: jnp.any(carry[0].active), body, begin)
+    none = Counts(*[jnp.zeros_like(length)] * 4)
+    pace = guess_policy.started(policy, length.shape[0], gamma)
+    begin = (first, draft.start(prompt, length, chunk, gamma), pace, none)
+    last, _, _, counts = jax.lax.while_loop(lambda carry: jnp.any(carry[0].active), body, begin)
     tokens = decoding.generated_tokens(last, length, max_tokens)
     result = (tokens, last.generated, last.log_probs, last.finished, last.cache)
-    return Speculated(*result, counts.calls, counts.accepted, counts.rejected)
+    return Speculated(*result, counts.calls, counts.judged, counts.accepted, counts.rejected)
+
+
+def _once(condition: Array, step: Callable[[T], T], before: T) -> T:
+    """`step` where the condition holds. `cond` would copy the cache, which a loop writes in place."""
+    result = jax.lax.while_loop(lambda each: each[0], lambda each: (~each[0], step(each[1])), (condition, before))
+    return result[1]
 
 
 def advance(
@@ -140,30 +182,53 @@ def advance(
     ends: Array,
 ) -> tuple[Running, Counts]:
     """Lengthen every active text by its accepted guesses and one token more."""
-    drafted, number = proposal.tokens, proposal.tokens.shape[1]
+    drafted = proposal.tokens
     logits, cache = _draft_logits(next_logits, state, drafted)
     final = _processed(processor, logits, state, drafted)
-    probs = jax.nn.softmax(final, 2)
-    guesses = jax.nn.one_hot(drafted, probs.shape[2], dtype=probs.dtype) if proposal.probs is None else proposal.probs
-    guesses = jnp.pad(guesses, ((0, 0), (0, 1), (0, 0)))  # none behind the last one
-    ahead = jnp.arange(number + 1, dtype=jnp.int32)[None]
-
-    guessed = drafted >= 0
-    at = jnp.maximum(drafted, 0)[..., None]
-    p, q = (jnp.take_along_axis(values[:, :number], at, 2)[..., 0] for values in (probs, guesses))
-    uniform = jax.vmap(lambda i: _uniform(drafts.fold(keys, state.generated + i, ACCEPTED), p.dtype), out_axes=1)(
-        ahead[0, :number]
+    if proposal.probs is None:
+        count, fresh = _drawn(keys, state, drafted, final)
+    else:
+        count, fresh = _corrected(keys, state, drafted, proposal.probs, jax.nn.softmax(final, 2))
+    log_probs = jnp.take_along_axis(jax.nn.log_softmax(final, 2), fresh[..., None], 2)[..., 0]
+    possible = jnp.arange(drafted.shape[1] + 1, dtype=jnp.int32)[None] <= count[:, None]
+    guessed = jnp.sum(drafted >= 0, 1)
+    judged = Counts(
+        *(jnp.where(state.active, each, 0).astype(jnp.int32) for each in (1, guessed > 0, count, count < guessed))
     )
-    count = jnp.sum(jnp.cumprod(guessed & accepts(uniform, p, q), axis=1), 1, dtype=jnp.int32)
+    return _written(state, cache, fresh, log_probs, possible, limit, ends), judged
 
+
+def _drawn(
+    keys: Keys, state: Running, drafted: Int[Array, "b n"], final: Float[Array, "b m v"]
+) -> tuple[Int[Array, " b"], Int[Array, "b m"]]:
+    """How many guesses are the tokens that `language.generate` draws, and these with the one behind them."""
+    expected = jnp.pad(drafted, ((0, 0), (0, 1)), constant_values=-1)
+
+    def draw(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        i, right, fresh = carry
+        token, _ = decoding.draw(decoding.folded(keys, state.generated + i), final[:, i])
+        return i + 1, right & (token == expected[:, i]), fresh.at[:, i].set(jnp.where(right, token, 0))
+
+    start = (jnp.int32(0), state.active, jnp.zeros_like(expected))
+    _, _, fresh = jax.lax.while_loop(lambda carry: jnp.any(carry[1]), draw, start)
+    return jnp.sum(jnp.cumprod(fresh[:, :-1] == drafted, axis=1), 1, dtype=jnp.int32), fresh
+
+
+def _corrected(
+    keys: Keys, state: Running, drafted: Int[Array, "b n"], guesses: Float[Array, "b n v"], probs: Float[Array, "b m v"]
+) -> tuple[Int[Array, " b"], Int[Array, "b m"]]:
+    """How many guesses are accepted, and these with the token drawn behind them."""
+    number = drafted.shape[1]
+    ahead = jnp.arange(number + 1, dtype=jnp.int32)
+    at = jnp.maximum(drafted, 0)[..., None]
+    p, q = (jnp.take_along_axis(values, at, 2)[..., 0] for values in (probs[:, :number], guesses))
+    uniform = [_uniform(drafts.fold(keys, state.generated + i, ACCEPTED), p.dtype) for i in range(number)]
+    right = (drafted >= 0) & accepts(jnp.stack(uniform, 1), p, q) if number else drafted >= 0
+    count = jnp.sum(jnp.cumprod(right, axis=1), 1, dtype=jnp.int32)
+    guesses, drafted = jnp.pad(guesses, ((0, 0), (0, 1), (0, 0))), jnp.pad(drafted, ((0, 0), (0, 1)))  # none behind
     p_next, q_next = (jnp.take_along_axis(values, count[:, None, None], 1)[:, 0] for values in (probs, guesses))
     other, _ = decoding.draw(drafts.fold(keys, state.generated + count, REPLACED), jnp.log(residual(p_next, q_next)))
-    fresh = jnp.where(ahead < count[:, None], jnp.pad(drafted, ((0, 0), (0, 1))), other[:, None])
-    log_probs = jnp.take_along_axis(jax.nn.log_softmax(final, 2), fresh[..., None], 2)[..., 0]
-    judged = Counts(
-        *(jnp.where(state.active, values, 0).astype(jnp.int32) for values in (1, count, count < jnp.sum(guessed, 1)))
-    )
-    return _written(state, cache, fresh, log_probs, ahead <= count[:, None], limit, ends), judged
+    return count, jnp.where(ahead[None] < count[:, None], drafted, other[:, None])
 
 
 def accepts(uniform: Float[Array, "b n"], p: Float[Array, "b n"], q: Float[Array, "b n"]) -> Bool[Array, "b n"]:

@@ -11,7 +11,7 @@ import scipy.stats
 
 from gendiff import language, networks
 from gendiff.core.records import record
-from gendiff.language import drafts, processors, speculative
+from gendiff.language import drafts, guess_policy, processors, speculative
 from tests.language import rig
 from tests.quickly import quickly
 from tests.refusals import refusals
@@ -25,7 +25,13 @@ NEW, GAMMA = 8, 3
 TEXTS = [[3, 1, 4, 1, 5, 3, 1], [9], [2, 6, 5, 2, 6], [3, 5, 8, 9, 7, 9]]
 PROMPT, INDEX = rig.padded(TEXTS, 7), np.arange(4)
 CHAIN = rig.markov(rig.VOCABULARY)
-ROOM = 7 + NEW + GAMMA
+ROOM = 7 + NEW
+ALWAYS = guess_policy.always()
+POLICIES = (
+    guess_policy.policy(judging=2.0, pause=2),
+    guess_policy.policy(judging=1.2, drafting=0.3, pause=3),
+)
+"""One that pauses, and one of fewer guesses where fewer are accepted."""
 
 
 def transformers():
@@ -37,22 +43,24 @@ def transformers():
     return rig.MODEL, held, drafts.model(language.from_network(networks.pure(rig.NETWORK), near), draft_cache)
 
 
-KINDS = {"lookup": lambda: (CHAIN, rig.lengths_only(4, ROOM), drafts.prompt_lookup()), "model": transformers}
+KINDS = {"lookup": lambda: (CHAIN, rig.lengths_only(4, ROOM), drafts.prompt_lookup(least=1)), "model": transformers}
 every_kind = pytest.mark.parametrize("kind", some_slow(KINDS, ("model",)))
 
 
 @functools.cache
 def program(kind):
-    """One compiled program for all prompts, temperatures, numbers of tokens and stops."""
+    """One compiled program for all prompts, temperatures, numbers of tokens, stops and policies."""
     target, held, draft = KINDS[kind]()
 
     @quickly
-    def run(temperature, prompt, index, number, stop):
+    def run(temperature, prompt, index, number, stop, policy):
         options = {"gamma": GAMMA, "processor": processors.temperature(temperature), "num_tokens": number, "stop": stop}
-        return speculative.generate(jax.random.key(SEED), target, held, draft, prompt, index, max_tokens=NEW, **options)
+        options |= {"policy": policy, "max_tokens": NEW}
+        return speculative.generate(jax.random.key(SEED), target, held, draft, prompt, index, **options)
 
-    def call(temperature, prompt=PROMPT, index=INDEX, number=NEW, stop=-1):
-        return rig.on_host(run(temperature, prompt, index, np.broadcast_to(number, 4), np.broadcast_to(stop, (4, 1))))
+    def call(temperature, prompt=PROMPT, index=INDEX, number=NEW, stop=-1, policy=ALWAYS):
+        number, stop = np.broadcast_to(number, 4), np.broadcast_to(stop, (4, 1))
+        return rig.on_host(run(temperature, prompt, index, number, stop, policy))
 
     return call
 
@@ -76,6 +84,8 @@ def test_greedy_texts_are_those_without_speculation(kind):
     np.testing.assert_array_equal(result.log_probs, 0)
     np.testing.assert_array_equal(result.cache.length, [len(text) + NEW - 1 for text in TEXTS])
     assert (result.calls + result.accepted >= NEW).all() and (result.calls <= NEW).all() and result.accepted.any()
+    for policy in POLICIES:
+        np.testing.assert_array_equal(run(0.0, policy=policy).tokens, expected)
     number, stop = np.array([0, 1, 5, 7]), expected[:, 3:4]
     shorter = run(0.0, number=number, stop=stop)
     for row, tokens in enumerate(expected):
@@ -88,11 +98,13 @@ def test_greedy_texts_are_those_without_speculation(kind):
 
 @every_kind
 def test_a_text_does_not_depend_on_its_neighbours(kind):
-    together, order = program(kind)(0.8), np.array([3, 3, 0, 1])
-    other = program(kind)(0.8, PROMPT[order], order)
-    np.testing.assert_array_equal(other.tokens, together.tokens[order])
-    np.testing.assert_array_equal(other.calls, together.calls[order])
-    assert not np.array_equal(together.tokens, greedy(kind)), "they are drawn"
+    order = np.array([3, 3, 0, 1])
+    for policy in (ALWAYS, *POLICIES):
+        together = program(kind)(0.8, policy=policy)
+        other = program(kind)(0.8, PROMPT[order], order, policy=policy)
+        for name in ("tokens", "calls", "judged", "accepted", "rejected"):
+            np.testing.assert_array_equal(getattr(other, name), getattr(together, name)[order], err_msg=name)
+        assert not np.array_equal(together.tokens, greedy(kind)), "they are drawn"
 
 
 # The law of sampled texts, on tiny vocabularies.
@@ -143,8 +155,8 @@ class Guesses(drafts.Draft):
     def start(self, prompt, length, chunk, number):
         return self.right.start(prompt, length, chunk, number)
 
-    def propose(self, keys, state, context, active, number, processor):
-        proposal = self.right.propose(keys, state, context, active, number, processor)
+    def propose(self, keys, state, context, allowed, number, processor):
+        proposal = self.right.propose(keys, state, context, allowed, number, processor)
         last = jnp.take_along_axis(context.tokens, context.length[:, None] - 1, 1)
         before = jnp.concatenate([last, proposal.tokens[:, :-1]], 1)
         wrong = jax.nn.softmax(jnp.asarray(self.table)[before], 2)
@@ -155,9 +167,9 @@ class Guesses(drafts.Draft):
 
 
 @functools.partial(quickly, static_argnames="lookup")
-def _generated(target, guess, bias, penalty, mistake, lookup):
+def _generated(target, guess, bias, penalty, mistake, policy, lookup):
     prompt = jnp.broadcast_to(jnp.array([START]), (DRAWS, 4))
-    draft = drafts.prompt_lookup(2) if lookup else Guesses(guess, mistake)
+    draft = drafts.prompt_lookup(2, 1) if lookup else Guesses(guess, mistake)
     residual, accepts, context = speculative.residual, speculative.accepts, speculative.Context
 
     def other(p, q):
@@ -177,7 +189,7 @@ def _generated(target, guess, bias, penalty, mistake, lookup):
             lambda text, length, number: context(text, length, jnp.where(mistake == 5, 0, number)),
         )
         change = processors.chain(processors.temperature(0.8), Told(bias, penalty), processors.min_p(0.05))
-        options = {"max_tokens": LONG, "gamma": JUDGED, "processor": change}
+        options = {"max_tokens": LONG, "gamma": JUDGED, "processor": change, "policy": policy}
         return speculative.generate(
             jax.random.key(SEED),
             rig.Markov(target),
@@ -189,11 +201,13 @@ def _generated(target, guess, bias, penalty, mistake, lookup):
         )
 
 
-def generated(mistake=0, lookup=False, target=TARGET.table, guess=GUESS.table, bias=BIAS, penalty=PENALTY):
-    """What is generated after each text. Tables and mistakes are data, so that all of them, and none, are one
-    program.
+def generated(
+    mistake=0, lookup=False, target=TARGET.table, guess=GUESS.table, bias=BIAS, penalty=PENALTY, policy=ALWAYS
+):
+    """What is generated after each text. Tables, mistakes and policies are data, so that all of them, and none, are
+    one program.
     """
-    return rig.on_host(_generated(target, guess, bias, np.float32(penalty), mistake, lookup=lookup))
+    return rig.on_host(_generated(target, guess, bias, np.float32(penalty), mistake, policy, lookup=lookup))
 
 
 def changed(logits):
@@ -233,10 +247,12 @@ def _chi_square(tokens, joint):
 
 @pytest.mark.parametrize("lookup", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["model", "lookup"])
 def test_tokens_of_all_places_have_the_law_of_the_model_and_say_it(lookup):
-    result = generated(lookup=lookup)
-    assert result.accepted.max() >= JUDGED and min(chi_square(result.tokens)) > 1e-3 / (2 * LONG)
     assert 0.05 < (law() == 0).mean() < 0.95 and law().sum() == pytest.approx(1)
-    np.testing.assert_allclose(np.exp(result.log_probs.sum(1)), law()[tuple(result.tokens.T)], rtol=1e-4)
+    for policy in (ALWAYS, *POLICIES):
+        result = generated(lookup=lookup, policy=policy)
+        assert result.accepted.any() and min(chi_square(result.tokens)) > 1e-3 / (6 * LONG)
+        np.testing.assert_allclose(np.exp(result.log_probs.sum(1)), law()[tuple(result.tokens.T)], rtol=1e-4)
+    assert (result.judged < result.calls).any() or lookup
 
 
 @table("mistake", MISTAKES[1:])
@@ -253,17 +269,24 @@ def test_acceptance_is_the_overlap_and_tokens_per_call_follow():
     accepted, rejected, calls = result.accepted.sum(), result.rejected.sum(), result.calls.sum()
     error = np.sqrt(overlap * (1 - overlap) / (accepted + rejected))
     assert abs(accepted / (accepted + rejected) - overlap) < 3 * error
-    expected = (1 - overlap ** (JUDGED + 1)) / (1 - overlap)
-    assert abs((accepted + calls) / calls / expected - 1) < 0.03
+    expected = [0.0]  # calls for so many tokens, the last of which is no guess
+    for left in range(1, LONG + 1):
+        most = min(JUDGED, left - 1)
+        chances = [overlap**count * (1 - overlap) for count in range(most)] + [overlap**most]
+        expected.append(1 + sum(chance * expected[left - 1 - count] for count, chance in enumerate(chances)))
+    assert abs(calls / DRAWS / expected[LONG] - 1) < 0.03 and accepted == DRAWS * LONG - calls
 
 
-def looked_up(text, longest, number):
-    for n in range(longest, 0, -1):
+def looked_up(text, longest, number, least=1):
+    for n in range(longest, least - 1, -1):
         for end in range(len(text) - 1, n - 1, -1):
             if text[end - n : end] == text[len(text) - n :] and n <= len(text):
                 following = text[end : end + number]
                 return following + [-1] * (number - len(following))
     return [-1] * number
+
+
+SIZES = ((1, 1), (3, 1), (3, 2), (3, 3))
 
 
 def test_lookup_copies_what_followed_the_longest_latest_n_gram():
@@ -277,14 +300,16 @@ def test_lookup_copies_what_followed_the_longest_latest_n_gram():
     def guesses(context):
         keys = jax.random.split(jax.random.key(0), 60)
         return [
-            drafts.prompt_lookup(longest).propose(keys, (), context, jnp.arange(60) > 0, 4, None).tokens
-            for longest in (1, 3)
+            drafts.prompt_lookup(*sizes).propose(keys, (), context, 4 * (jnp.arange(60) > 0), 4, None).tokens
+            for sizes in SIZES
         ]
 
-    for longest, tokens in zip((1, 3), rig.on_host(guesses(context)), strict=True):
+    for (longest, least), tokens in zip(SIZES, rig.on_host(guesses(context)), strict=True):
         assert (tokens[0] == -1).all()  # it does not go on
         for row in range(1, 60):
-            np.testing.assert_array_equal(tokens[row], looked_up(texts[row], longest, 4), err_msg=str(texts[row]))
+            np.testing.assert_array_equal(
+                tokens[row], looked_up(texts[row], longest, 4, least), err_msg=str(texts[row])
+            )
 
 
 def refused(draft=drafts.prompt_lookup(), held=None, **options):  # noqa: B008
@@ -296,12 +321,20 @@ def refused(draft=drafts.prompt_lookup(), held=None, **options):  # noqa: B008
 
 
 test_what_does_not_fit_is_refused = refusals(
-    (refused(gamma=4), "2 of the prompt and max_tokens = 8 need room for 10, but the cache holds 9"),
+    (refused(max_tokens=8), "2 of the prompt and max_tokens = 8 need room for 10, but the cache holds 9"),
     (refused(gamma=0), "gamma = 0"),
     (refused(draft="lookup"), "draft must be one of language.drafts", TypeError),
     (
         refused(held=language.cache.ring(rig.NETWORK, 2, 9, window=2, slack=2)),
         "gamma = 3 needs a cache that takes 4 tokens at once",
     ),
+    (refused(policy=2.5), r"policy must be such as guess_policy.policy\(\) makes, got float", TypeError),
     (lambda: drafts.prompt_lookup(0), "longest = 0"),
+    (lambda: drafts.prompt_lookup(3, 4), r"least = 4 is outside \[1, 3\]"),
+    (lambda: drafts.model(CHAIN, rig.lengths_only(4), cost=-0.1), "cost = -0.1"),
+    (lambda: guess_policy.policy(judging=-1.0), "judging = -1"),
+    (lambda: guess_policy.policy(drafting=float("nan")), "drafting = nan"),
+    (lambda: guess_policy.policy(patience=float("inf")), "patience = inf"),
+    (lambda: guess_policy.policy(pause=-1), "pause = -1"),
+    (lambda: guess_policy.policy(pause=2.5), "pause must be an integer", TypeError),
 )
