@@ -28,15 +28,14 @@ from experiments.language.weight_formats import (
     INT4,
     INT8,
     RANDOM,
-    ROW,
     SEARCHED,
     SMALL,
     UNGROUPED,
     better,
-    calibration_rows,
     formats,
 )
 from gendiff import networks
+from gendiff.commands import quantise_model
 from gendiff.commands.chat import models, steps
 from gendiff.commands.images import image_training
 from gendiff.commands.images.image_model import Model
@@ -173,7 +172,8 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
 
     plain = formats(tables=True)
     with progress.phase("calibration"):
-        forms = plain | better(chat.network, chat.params, calibration_rows(chat, config.calibration))
+        rows = quantise_model.calibration_rows(chat.tokenizer, None, config.calibration)
+        forms = plain | better(chat.network, chat.params, rows)
     for name, form in forms.items():
         with progress.phase(name):
             packed = Chat(chat.network, form(chat.params), chat.tokenizer, chat.template)
@@ -185,7 +185,8 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
             if name in plain:
                 works[name] = real_model.one_more(step, packed, 1, min(256, chat.network.context), 0)
     with progress.phase(RANDOM):
-        noise = np.random.default_rng(0).integers(0, chat.network.vocabulary, (config.calibration, ROW), np.int32)
+        shape = (config.calibration, quantise_model.ROW)
+        noise = np.random.default_rng(0).integers(0, chat.network.vocabulary, shape, np.int32)
         small = better(chat.network, chat.params, noise)[GPTQ](chat.params)
         readings[RANDOM] = judged(quantised.dequantise(small), quantised.nbytes(small))
     with progress.phase("llama.cpp"):

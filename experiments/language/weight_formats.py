@@ -1,7 +1,6 @@
 """The formats of weights that the study of quantisation compares, from 8 bits to GPTQ."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,16 +8,12 @@ import numpy as np
 from gendiff import networks
 from gendiff.core import trees
 from gendiff.core.types import Params
-from gendiff.data import text
-from gendiff.pipelines import Chat
 from gendiff.weights import calibration, gptq, quantised
 
 FLOAT32, BFLOAT16, INT8 = "float32", "bfloat16", "8 bits"
 INT4, COARSE, UNGROUPED = "4 bits", "4 bits, groups of 64", "4 bits, no groups"
 TABLE8, SEARCHED = "4 bits, table in 8", "4 bits, scales searched"
 GPTQ, SMALL, RANDOM = "4 bits, GPTQ", "4 bits, GPTQ, table in 5", "4 bits, GPTQ, random tokens"
-ROW = 512
-"""Tokens of a row of the calibration."""
 
 
 def formats(tables: bool) -> dict[str, Callable[[Params], Params]]:
@@ -61,13 +56,3 @@ def better(network: networks.LanguageModel, params: Params, rows: np.ndarray) ->
     return {name: nearest(rules) for name, rules in NEAREST.items()} | {
         name: corrected(rules) for name, rules in CORRECTED.items()
     }
-
-
-def calibration_rows(chat: Chat, number: int) -> np.ndarray:
-    """Tokens (number, ROW) of the beginnings of that many sources of Python's library; the manual is what is judged."""
-    sources, rows = text.python_sources().texts, list[Any]()
-    for at in np.random.default_rng(0).permutation(len(sources)):
-        ids = chat.tokenizer.encode(sources[at][: 8 * ROW])[:ROW]
-        if len(ids) == ROW and len(rows) < number:
-            rows.append(ids)
-    return np.asarray(rows, np.int32)

@@ -112,8 +112,11 @@ class ModelDraft(Draft):
 
         # a text that has paused is further behind
         until = jnp.where(allowed > 0, context.length - 2, 0)
-        read = lambda cache: self.next_logits(unread(cache, context.tokens, until, number + 1), cache)[1]  # noqa: E731
-        cache = jax.lax.while_loop(lambda cache: jnp.any(cache.length < until), read, state)
+        cache = jax.lax.while_loop(
+            lambda cache: jnp.any(cache.length < until),
+            lambda cache: self.next_logits(unread(cache, context.tokens, until, number + 1), cache)[1],
+            state,
+        )
         shape = jax.eval_shape(lambda: self.next_logits(context.tokens[:, :2], cache)[0])
         guesses = jnp.full((*allowed.shape, number), -1, jnp.int32)
         probs = jnp.zeros((shape.shape[0], number, shape.shape[1]), arrays.at_least_float32(shape.dtype))

@@ -45,9 +45,9 @@ class SlotNumbers:
 
 @records.record
 class Fixed:
-    """What stays while a picture is drawn. told, away: what the network is told of the prompts, arrays (1, …)."""
+    """What stays while a picture is drawn. condition, away: what the network is told of the prompts, arrays (1, …)."""
 
-    told: Condition
+    condition: Condition
     away: Condition
     numbers: SlotNumbers
 
@@ -162,7 +162,7 @@ def _stepped(
         numbers = fixed.numbers
         level, cleaner = numbers.levels[j], numbers.levels[j + 1]
         noise = served.sampler.noise_for_step(numbers.keys, j, level, cleaner)
-        denoise = served.guided(params, fixed.told, fixed.away, numbers.scale)
+        denoise = served.guided(params, fixed.condition, fixed.away, numbers.scale)
         return served.sampler.step(noise, denoise, state, level, cleaner, numbers.steps - 1 - j)
 
     chosen, before = jax.tree.map(lambda leaf: leaf[rows], (fixed, states))

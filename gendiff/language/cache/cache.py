@@ -115,8 +115,7 @@ class Cache:
 
     def with_row(self: C, text: Count, row: C) -> C:
         """The cache with another one, of one text, in place of a text."""
-        write = lambda leaf, new: jax.lax.dynamic_update_slice_in_dim(leaf, new, text, 0)  # noqa: E731
-        cache: C = jax.tree.map(write, self, row)
+        cache: C = jax.tree.map(lambda leaf, new: jax.lax.dynamic_update_slice_in_dim(leaf, new, text, 0), self, row)
         return cache
 
     def cleared(self) -> "Cache":

@@ -23,6 +23,7 @@ from experiments.language.weight_formats import (
     formats,
 )
 from gendiff import networks
+from gendiff.commands import quantise_model
 from gendiff.commands.chat import models
 from gendiff.core.errors import ConfigError
 from gendiff.data import text
@@ -137,8 +138,8 @@ def test_gptq_has_the_bytes_of_its_format_and_other_weights_than_round_to_neares
 
 def test_a_calibration_reads_sources_and_not_the_manual_that_is_judged():
     chat = models.tiny(1024)
-    rows = weight_formats.calibration_rows(chat, 3)
-    assert rows.shape == (3, weight_formats.ROW) and rows.dtype == np.int32
+    rows = quantise_model.calibration_rows(chat.tokenizer, None, 3)
+    assert rows.shape == (3, quantise_model.ROW) and rows.dtype == np.int32
     manual = "\n".join(text.python_manual().texts)
     assert not any(chat.tokenizer.decode(row) in manual for row in rows)
 
