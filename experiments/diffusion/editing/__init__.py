@@ -305,7 +305,7 @@ ANSWER = Answer(
         ),
         Change(
             "2026-11-30",
-            "8400d631",
+            "80355e3a",
             "An earlier run had DPS at scale 5, AdamW, a fifth of labels dropped, and RePaint of 50 steps with 5 "
             "resamples: the judge read 0.60 of half-size digits by DPS (12.5 dB), 0.65 without a lower half, and 0.72 "
             "of blurred ones (13.5 dB). Now training digits choose the scale, Muon trains nearly without labels, and "
