@@ -156,6 +156,16 @@ ANSWER = Answer(
             "A control is compared with its treatment. The p-value beside the difference of shares stands in the table "
             "alone.",
         ),
+        Change(
+            "2026-11-30",
+            "50e5079b",
+            "Oscillation is also measured as the way of samples between modes; before, as slow swings of the loss "
+            "alone. Thresholds were written before the full run, without a pilot. "
+            "Uniform noise, the exact sampler, losses in "
+            "random order and the spectrum of diffusion have no rows; their numbers stay in the tables. The difference "
+            "of shares is a control.",
+            "The loss of a collapsed GAN says little of its samples. What holds by construction tests nothing.",
+        ),
     ),
 )
 
