@@ -125,11 +125,12 @@ CONTROLS = (
     ),
 )
 ANSWER = Answer(
-    text="diffusion in {diffusion:.0%} of 15 runs, the plain GAN in {plain:.0%}; a collapsed GAN sits still: in half of "
-    "a training its samples move {travelled:.1f} times to other modes, by the hinge loss {hinge:.1f} times",
+    text="diffusion in {diffusion:.0%} of 15 runs, the plain GAN in {plain:.0%}; a collapsed GAN sits still: in half "
+    "of a training its samples move {travelled:.1f} times to other modes, by the hinge loss {hinge:.1f} times",
     statements={
         "E26": "A collapsed GAN sits still: in half of a training its samples move {travelled:.1f interval} times to "
-        "other modes, where 2 were expected, those of a GAN by the hinge loss {hinge:.1f} times; chance is {chance:.1f}",
+        "other modes, where 2 were expected, those of a GAN by the hinge loss {hinge:.1f} times; chance is "
+        "{chance:.1f}",
         "E27": "With a tenth of the operations of gan-modes, WGAN-GP succeeds in {penalised:.2f interval} of 15 runs, "
         "the plain GAN in {plain:.2f}",
         "E30": "Diffusion succeeds in {diffusion:.2f interval} of 15 runs at 3 learning rates, a GAN in {plain:.2f}",
