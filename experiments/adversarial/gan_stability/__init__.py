@@ -87,12 +87,23 @@ SLOW, RATE, MOVED = (
 )
 TURNS = "near its equilibrium the game without a penalty turns in circles (Mescheder et al., 2018)"
 BACK = "to other modes and back again; a straight way from one law to another is at most 1"
-BARS, SPECTRA, TRAVELS = {"figure": "successes.png"}, "spectra.png", {"figure": "travels.png"}
+BARS: Any = {"figure": "successes.png"}
+SPECTRA, TRAVELS = "spectra.png", "travels.png"
 CLAIMS = (
     claim(
         BEST, "share", ">=", 0.5, role="E30", reason="most runs", statement=f"diffusion: {RATE}", id="diffusion", **BARS
     ),
-    claim(PLAIN, "travelled", ">=", 2.0, role="E26", reason=BACK, statement=f"GAN: {MOVED}", id="travelled", **TRAVELS),
+    claim(
+        PLAIN,
+        "travelled",
+        ">=",
+        2.0,
+        role="E26",
+        reason=BACK,
+        statement=f"GAN: {MOVED}",
+        id="travelled",
+        figure=TRAVELS,
+    ),
     claim(
         PLAIN, "slow", ">=", 0.5, role="E26", reason=TURNS, statement=f"GAN: {SLOW}", id="oscillation", figure=SPECTRA
     ),
@@ -111,7 +122,7 @@ CONTROLS = (
         margin=-STRAIGHT,
         statement=f"diffusion, less the plain GAN: {MOVED}",
         id="diffusion-travelled",
-        **TRAVELS,
+        figure=TRAVELS,
     ),
     control(
         WASSERSTEIN,
@@ -121,7 +132,7 @@ CONTROLS = (
         margin=-STRAIGHT,
         statement=f"WGAN-GP, less the plain GAN: {MOVED}",
         id="penalised-travelled",
-        **TRAVELS,
+        figure=TRAVELS,
     ),
 )
 ANSWER = Answer(

@@ -113,7 +113,7 @@ def travels(measured: Measurements, folder: RunFolder) -> Figure:
         "How often all samples have moved to other modes since the middle of the training, at the middle learning "
         "rate: means of the seeds, and the least and the largest."
     )
-    labels = {"x_label": "share of the training", "y_label": "travelled"}
+    labels: Any = {"x_label": "share of the training", "y_label": "travelled"}
     return figures.curves(series, folder.figure("travels"), caption, **labels)
 
 
