@@ -61,8 +61,8 @@ def read(config: Config, folder: RunFolder, method: str, share: float) -> np.nda
 def over_time(config: Config, folder: RunFolder, method: str) -> np.ndarray:
     """Samples (places, paces, seeds, n, 2) of the parameters themselves at `config.followed`. Raises as `read`."""
     where = _followed(_place(folder, method))
-    drawn = [samples_over_training.read(where, share, ["samples"])["samples"] for share in followed(config)]
-    return np.stack(drawn).reshape(len(drawn), len(config.paces), len(config.seeds), *drawn[0].shape[1:])
+    samples = [samples_over_training.read(where, share, ["samples"])["samples"] for share in followed(config)]
+    return np.stack(samples).reshape(len(samples), len(config.paces), len(config.seeds), *samples[0].shape[1:])
 
 
 def losses(config: Config, folder: RunFolder, method: str) -> np.ndarray:
@@ -115,8 +115,8 @@ def _train(config: Config, folder: RunFolder, progress: Progress, method: str) -
     )
 
 
-def _followed(place: RunFolder) -> RunFolder:
-    return place.inside("followed")
+def _followed(folder: RunFolder) -> RunFolder:
+    return folder.inside("followed")
 
 
 def _place(folder: RunFolder, method: str) -> RunFolder:

@@ -37,7 +37,7 @@ def finding(name, modes, losses, turns=0):
     samples = np.broadcast_to(np.resize(CENTRES[:modes], (1000, 2)), (*RUNS, 1000, 2))
     half = modes // 2
     parts = [CENTRES[:half], CENTRES[half : 2 * half]] if turns else [CENTRES[:modes]] * 2
-    over_time = [np.resize(parts[min(place, turns) % 2], (*RUNS, 500, 2)) for place in range(FEW.intervals + 1)]
+    over_time = [np.resize(parts[min(time, turns) % 2], (*RUNS, 500, 2)) for time in range(FEW.intervals + 1)]
     return findings.summed_up(FEW, name, [samples] * len(FEW.shares), losses, np.array(over_time))
 
 
