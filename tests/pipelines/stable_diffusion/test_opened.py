@@ -52,6 +52,11 @@ def test_the_folder_says_what_its_networks_are(tmp_path):
     assert (last.skip_last, last.norm_tokens) == (0, True) and (before.skip_last, before.norm_tokens) == (1, False)
     dit = open_model(folders["dit"])
     assert dit.latent(2).learned_variance and dit.index.labels["other name of 3"] == 3 and not dit.tokenizers
+    flux = open_model(folders["flux"])
+    assert (
+        flux.size == (256, 256) and flux.multiple == 4 and not flux.paints and flux.parts["transformer"].channels == 4
+    )
+    assert [tokenizer.length for tokenizer in flux.tokenizers] == [9, 12] and flux.latent(2, 8, 12).told == 3.5
 
 
 def test_parameters_have_the_dtype_that_is_asked_for_and_the_autoencoder_float32(folders):
@@ -104,7 +109,7 @@ def test_old_settings_of_a_scheduler_are_replaced_as_the_pipeline_does_and_said(
     assert "scheduler: PNDMScheduler does not read clip_sample" in model.notes
 
 
-@table("name", ["xl", "dit"])
+@table("name", ["xl", "dit", "flux"])
 def test_parameters_return_to_a_folder_that_holds_the_same(folders, tmp_path, name):
     model = open_model(folders[name])
     params = model.params()
@@ -288,16 +293,80 @@ BAD = {
         DataError,
     ),
 }
+T5_TABLE, OF_PROMPT = "shared.weight", "context_embedder.weight"
+BAD_FLUX = {
+    "a truncated text encoder": (cut("text_encoder_2/model.safetensors"), "not a whole safetensors file", DataError),
+    "a text encoder without its table": (
+        arrays("text_encoder_2", "model", without(T5_TABLE)),
+        f"text_encoder_2: .* 1 missing: {T5_TABLE}",
+        MISMATCH,
+    ),
+    "a missing array": (arrays("transformer", STEM, without(OF_PROMPT)), f"1 missing: {OF_PROMPT}", MISMATCH),
+    "an array of another name": (
+        arrays("transformer", STEM, lambda a: without(OF_PROMPT)(a) | {"text_in.weight": a[OF_PROMPT]}),
+        "1 left over: text_in.weight",
+        MISMATCH,
+    ),
+    "blocks without end": (
+        changed("transformer", num_single_layers=10**9),
+        "num_single_layers = 1000000000 is more than its",
+        DataError,
+    ),
+    "a text encoder of version 1.0": (changed("text_encoder_2", feed_forward_proj="relu"), "'relu'", DataError),
+    "a tokenizer without pieces": (
+        lambda folder: (folder / "tokenizer_2/tokenizer.json").unlink(),
+        "tokenizer_2/tokenizer.json: no such file",
+        DataError,
+    ),
+    "a tokenizer of another kind": (
+        changed("tokenizer_2", "tokenizer_config.json", tokenizer_class="LlamaTokenizer"),
+        "tokenizer_class = 'LlamaTokenizer' is not supported",
+        DataError,
+    ),
+    "a tokenizer without an end": (
+        changed("tokenizer_2", "tokenizer_config.json", eos_token="<end>"),
+        "eos_token = '<end>' is not in its vocabulary",
+        DataError,
+    ),
+}
 UNFIT = {
-    "a text of other channels": (changed("unet", cross_attention_dim=5), "reads texts of 5 channels"),
-    "latents of other channels": (changed("unet", in_channels=5), "5 channels in and 4 out"),
+    "a text of other channels": ("stable", changed("unet", cross_attention_dim=5), "unet: reads texts of 5 channels"),
+    "latents of other channels": ("stable", changed("unet", in_channels=5), "unet: has 5 channels in and 4 out"),
+    "a text of other channels, of T5": (
+        "flux",
+        changed("transformer", joint_attention_dim=8),
+        "transformer: reads texts of 8 channels, and the text encoders have 12",
+    ),
+    "a pooled text of other channels": (
+        "flux",
+        changed("transformer", pooled_projection_dim=12),
+        "transformer: reads pooled texts of 12 channels, and the text encoders have 8",
+    ),
+    "packed latents of other channels": (
+        "flux",
+        changed("transformer", in_channels=20),
+        "transformer: has 5 channels in",
+    ),
+    "a scheduler of another path": (
+        "flux",
+        lambda folder: (
+            (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(tiny_folders.SCHEDULER)),
+            (folder / "model_index.json").write_text(
+                json.dumps(tiny_folders.index("flux") | {"scheduler": ["diffusers", "DDIMScheduler"]})
+            ),
+        ),
+        "scheduler_config.json: DDIMScheduler does not follow the straight path of FLUX.1",
+    ),
 }
 
 
 @pytest.mark.fault("weights: a folder of diffusers that cannot be followed")
-@table("change, message, error", BAD.values())
-def test_whatever_is_wrong_is_one_error_that_begins_with_a_path(tmp_path, change, message, error):
-    folder = tiny_folders.write(tmp_path / "model", "stable")
+@table(
+    "name, change, message, error",
+    [(name, *row) for name, rows in (("stable", BAD), ("flux", BAD_FLUX)) for row in rows.values()],
+)
+def test_whatever_is_wrong_is_one_error_that_begins_with_a_path(tmp_path, name, change, message, error):
+    folder = tiny_folders.write(tmp_path / "model", name)
     change(folder)
     with pytest.raises(error, match=message) as caught:
         open_model(folder).params()
@@ -307,13 +376,14 @@ def test_whatever_is_wrong_is_one_error_that_begins_with_a_path(tmp_path, change
 
 
 @pytest.mark.fault("weights: a folder of diffusers that cannot be followed")
-@table("change, message", UNFIT.values())
-def test_parts_that_do_not_fit_each_other_are_refused_before_their_weights_are_looked_at(tmp_path, change, message):
-    folder = tiny_folders.write(tmp_path / "model", "stable")
+@table("name, change, message", UNFIT.values())
+def test_parts_that_do_not_fit_each_other_are_refused_before_their_weights_are_looked_at(
+    tmp_path, name, change, message
+):
+    folder = tiny_folders.write(tmp_path / "model", name)
     change(folder)
-    with pytest.raises(DataError, match=message) as caught:
+    with pytest.raises(DataError, match=f"^{folder}.*{message}"):
         open_model(folder)
-    assert str(caught.value).startswith(str(folder / "unet"))
 
 
 def mutations(count):
@@ -333,9 +403,12 @@ def mutated(content, kind, places, piece):
 
 
 @pytest.mark.fault("weights: a folder of diffusers that cannot be followed")
-@pytest.mark.parametrize("count", [10, pytest.param(200, marks=pytest.mark.slow)])
-def test_changed_bytes_of_any_file_are_a_typed_error_or_harmless(tmp_path, count):
-    folder = tiny_folders.write(tmp_path / "model", "stable")
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("stable", 10), *(pytest.param(name, 200, marks=pytest.mark.slow) for name in ("stable", "flux"))],
+)
+def test_changed_bytes_of_any_file_are_a_typed_error_or_harmless(tmp_path, name, count):
+    folder = tiny_folders.write(tmp_path / "model", name)
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     refused = 0
     for choice, kind, places, piece in mutations(count):
