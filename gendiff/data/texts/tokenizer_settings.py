@@ -1,5 +1,6 @@
-"""What a tokenizer_config.json says: the tokens with a meaning, and how many tokens a row has. What it may not say is
-refused by name.
+"""What a tokenizer_config.json says: the tokens with a meaning, and how many tokens a row has.
+
+What it may not say is refused by name.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,4 @@
-"""From prompts to what a network reads: text encoders side by side or one behind the other, rows put together, weights
-applied.
-"""
+"""From prompts to what a network reads: text encoders put together, rows put together, weights applied."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -22,8 +20,8 @@ class TextTowers:
         names: of each tower, under which its parameters are.
         encode: (params, ids) -> `networks.Text` of each, as `networks.pure(text_encoder)`.
         pooled: towers whose pooled encodings go along, side by side: those of the first row of a text.
-        tokens: groups of towers. Tokens of a group stand side by side, and those of the next group follow them; narrower
-            ones end in zeros. None: all towers are one group.
+        tokens: groups of towers. Tokens of a group stand side by side, and those of the next group follow them;
+            narrower ones end in zeros. None: all towers are one group.
 
     References:
         Rombach et al., 2022, section 3.3; Podell et al., 2023, section 2.1, for two towers; Esser et al., 2024, App.
