@@ -51,7 +51,7 @@ def weights(pipe: Any) -> dict[str, dict[str, np.ndarray]]:
         if model is not None:
             named = {key: value for key, value in model.state_dict().items() if not key.endswith("position_ids")}
             result[part] = {
-                _in_file(part, key): np.ascontiguousarray(value.half().numpy()) for key, value in named.items()
+                _in_file(model, key): np.ascontiguousarray(value.half().numpy()) for key, value in named.items()
             }
     return result
 
@@ -111,10 +111,7 @@ def _part(part: str, config: dict[str, Any], seed: int) -> Any:
     return with_random_weights(getattr(diffusers, config["_class_name"])(**settings), seed)
 
 
-def _in_file(part: str, key: str) -> str:
+def _in_file(model: Any, key: str) -> str:
     """A CLIPTextModel in memory may lack the beginning that its names have in files."""
-    return (
-        f"text_model.{key}"
-        if part.startswith("text") and not key.startswith(("text_model.", "text_projection."))
-        else key
-    )
+    clip = type(model).__name__.startswith("CLIP")
+    return f"text_model.{key}" if clip and not key.startswith(("text_model.", "text_projection.")) else key
