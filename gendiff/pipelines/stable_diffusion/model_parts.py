@@ -310,7 +310,7 @@ def unet_example(network: networks.UNet | networks.ControlNet, channels: int) ->
     """Return inputs of a U-Net, for their shapes: x, t, a text, and the size of the picture where it reads one."""
     side = 2 ** (len(network.channels) - 1)
     x = np.zeros((1, side, side, channels), np.float32)
-    text = _text_condition(network.text_channels, network.pooled_channels)
+    text = _text_condition(network)
     if not network.image_size:
         return x, np.zeros(1, np.float32), text
     two, one = np.zeros((1, 2), np.float32), np.zeros(1, np.float32)
@@ -329,17 +329,17 @@ def _dit_example(network: networks.DiT, channels: int) -> tuple[PyTree, ...]:
     if network.text_channels is None:
         return x, t, np.zeros(1, np.int32)
     scale = (networks.GuidanceScale(np.ones(1, np.float32)),) if network.guidance else ()
-    return x, t, _text_condition(network.text_channels, network.pooled_channels), *scale
+    return x, t, _text_condition(network), *scale
 
 
 def _flux(config: Config, context: Config, more: Config) -> networks.DiT:
     return networks.DiT(**diffusers_flux.network_fields(config), **more)
 
 
-def _text_condition(channels: int, pooled: int | None) -> networks.Text:
+def _text_condition(network: networks.UNet | networks.ControlNet | networks.DiT) -> networks.Text:
     """One token, for its shapes."""
-    whole = None if pooled is None else np.zeros((1, pooled), np.float32)
-    return networks.Text(np.zeros((1, 1, channels), np.float32), np.ones((1, 1), bool), whole)
+    pooled = None if network.pooled_channels is None else np.zeros((1, network.pooled_channels), np.float32)
+    return networks.Text(np.zeros((1, 1, network.text_channels or 1), np.float32), np.ones((1, 1), bool), pooled)
 
 
 def _autoencoder(config: Config, context: Config, more: Config) -> networks.Autoencoder:

@@ -59,8 +59,8 @@ class TextTowers:
         width, blank = max(group.shape[-1] for group in groups), jnp.asarray(prompt.blank)
         wide = [jnp.pad(group, ((0, 0), (0, 0), (0, width - group.shape[-1]))) for group in groups]
         tokens = jnp.where(blank[:, None, None], 0, jnp.concatenate(wide, 1))
-        pooled = jnp.concatenate([read[name].pooled for name in self.pooled], -1) if self.pooled else None
-        whole = None if pooled is None else jnp.where(blank[:, None], 0, pooled)
+        pooled = [encoded for name in self.pooled if (encoded := read[name].pooled) is not None]
+        whole = jnp.where(blank[:, None], 0, jnp.concatenate(pooled, -1)) if pooled else None
         return networks.Text(tokens, jnp.ones(tokens.shape[:2], bool), whole)
 
 
