@@ -56,8 +56,8 @@ def served(model: Opened, pipeline: PromptPipeline) -> ServedNetwork:
         condition, away = pipeline.conditions(params, prompt, negative if guided else None)
         return condition, away or ()
 
-    def denoiser(params: Params, told: Condition, away: Condition, scale: Scalar) -> Denoiser:
-        return latent.denoiser(params, told, away or None, scale)
+    def denoiser(params: Params, condition: Condition, away: Condition, scale: Scalar) -> Denoiser:
+        return latent.denoiser(params, condition, away or None, scale)
 
     return ServedNetwork(
         name=model.index.folder.resolve().name,

@@ -77,15 +77,15 @@ def _check_latents(part: Part, autoencoder_part: Part, reads_texts: bool) -> Non
 
 def _check_told(index: ModelIndex, part: Part, reads_texts: bool) -> None:
     """What the network is told of the picture is what its pipeline tells."""
-    told = part.network.image_size
-    if index.kind is model_index.XL and told is False:
+    image_size = part.network.image_size
+    if index.kind is model_index.XL and image_size is False:
         raise DataError(
             f"{part.folder}: addition_embed_type = None: Stable Diffusion XL is told the size of the picture"
         )
     wants_score = bool(index.settings.get("requires_aesthetics_score"))
-    if reads_texts and (told == "score") != wants_score:
+    if reads_texts and (image_size == "score") != wants_score:
         raise DataError(
             f"{index.folder / model_index.NAME}: requires_aesthetics_score = {wants_score} does not fit the U-Net"
         )
-    if index.kind is model_index.STABLE and told is not False:
+    if index.kind is model_index.STABLE and image_size is not False:
         raise DataError(f"{part.folder}: addition_embed_type belongs to Stable Diffusion XL")

@@ -35,7 +35,7 @@ from gendiff.pipelines.stable_diffusion.prompts import Prompt
 from gendiff.pipelines.stable_diffusion.text_towers import TextTowers
 from gendiff.weights.quantised.packed_reading import OnPacked
 
-TOLD = 3.5
+EMBEDDED_SCALE = 3.5
 """The guidance scale that FLUX.1 [dev] is told where a negative prompt leads as well."""
 
 
@@ -216,7 +216,7 @@ class Opened:
             self.scheduler.temperature(levels),
             self.network.out_channels == 2 * self.autoencoder.latent_channels,
             self.paints,
-            TOLD if getattr(self.network, "guidance", False) else None,
+            EMBEDDED_SCALE if getattr(self.network, "guidance", False) else None,
         )
 
     def sides(self, height: int | None = None, width: int | None = None) -> tuple[int, int]:

@@ -60,8 +60,8 @@ class TextTowers:
         wide = [jnp.pad(group, ((0, 0), (0, 0), (0, width - group.shape[-1]))) for group in groups]
         tokens = jnp.where(blank[:, None, None], 0, jnp.concatenate(wide, 1))
         pooled = [encoded for name in self.pooled if (encoded := read[name].pooled) is not None]
-        whole = jnp.where(blank[:, None], 0, jnp.concatenate(pooled, -1)) if pooled else None
-        return networks.Text(tokens, jnp.ones(tokens.shape[:2], bool), whole)
+        summary = jnp.where(blank[:, None], 0, jnp.concatenate(pooled, -1)) if pooled else None
+        return networks.Text(tokens, jnp.ones(tokens.shape[:2], bool), summary)
 
 
 class _Encoded(NamedTuple):

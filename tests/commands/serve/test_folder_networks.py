@@ -91,7 +91,7 @@ def test_a_picture_is_that_of_the_folders_pipeline(lightly, image_size):
 
 
 def test_a_model_without_guidance_is_told_the_scale_and_takes_no_negative_prompt(lightly):
-    pipeline = cheap_parts.pipeline(told=3.5, predict=cheap_parts.predict_of_scale)
+    pipeline = cheap_parts.pipeline(embedded_scale=3.5, predict=cheap_parts.predict_of_scale)
     served = dataclasses.replace(folder_networks.served(opened(model_index.FLUX), pipeline), params=cheap_parts.PARAMS)
     requests = [ImageRequest("cat", steps=MOST, guidance=scale, seed=5) for scale in (3.0, 0.5)]
     pictures = images_of(CompiledSlots(served, 2, MOST), requests, served)

@@ -263,7 +263,7 @@ def test_flux_is_led_away_by_a_negative_prompt_alone(unread, messages):
         options = CommandOptions(prompt="cat", negative=negative, height=16, width=16)
         jobs.append(folder.prepare(options, model, None, Progress(quiet=True)))
     assert jobs[0].words[1] is None and jobs[1].words[1] is not None and not messages
-    assert jobs[0].pipelines[0].latent.told == 3.5
+    assert jobs[0].pipelines[0].latent.embedded_scale == 3.5
 
 
 def test_options_of_folders_are_refused_for_other_models():

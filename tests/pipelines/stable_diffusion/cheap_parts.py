@@ -29,9 +29,9 @@ def predict(params, x, t, text, *size):
     return params * x + moved + t[:, None, None, None] / 1000
 
 
-def predict_of_scale(params, x, t, text, told):
+def predict_of_scale(params, x, t, text, guidance):
     """Moves with the guidance scale that it is told, too."""
-    return predict(params, x, t, text) + jnp.asarray(told.scale)[:, None, None, None] / 10
+    return predict(params, x, t, text) + jnp.asarray(guidance.scale)[:, None, None, None] / 10
 
 
 def predict_of_class(params, x, t, label):

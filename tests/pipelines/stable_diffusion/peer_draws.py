@@ -15,9 +15,9 @@ def ours(folder, case, start, decoded=True):
     prompt, negative = aligned(model.prompt(case.prompts), model.negative([case.negative or ""] * len(case.prompts)))
     scale = case.scale
     if not model.index.kind.guided and case.negative is None:
-        negative, scale = None, case.told or 1.0
-    elif case.told is not None:
-        pipeline = records.replace(pipeline, latent=records.replace(pipeline.latent, told=case.told))
+        negative, scale = None, case.embedded or 1.0
+    elif case.embedded is not None:
+        pipeline = records.replace(pipeline, latent=records.replace(pipeline.latent, embedded_scale=case.embedded))
 
     def draw(params, start):
         condition, away = pipeline.conditions(params, prompt, negative)

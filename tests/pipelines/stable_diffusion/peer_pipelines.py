@@ -73,7 +73,7 @@ def samples(pipe: Any, case: Case, start: np.ndarray) -> tuple[np.ndarray, np.nd
     if case.folder != "stable":
         arguments |= {"height": case.size[0], "width": case.size[1]}
     if case.folder == "flux":
-        arguments |= {"true_cfg_scale": case.scale, "guidance_scale": case.told, "max_sequence_length": 12}
+        arguments |= {"true_cfg_scale": case.scale, "guidance_scale": case.embedded, "max_sequence_length": 12}
     outputs = []
     for kind in ("latent", "pt"):
         first = torch.from_numpy(np.ascontiguousarray(np.moveaxis(start, -1, 1)))

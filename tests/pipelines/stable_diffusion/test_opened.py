@@ -54,7 +54,9 @@ def test_the_folder_says_what_its_networks_are(tmp_path):
     assert (
         flux.size == (256, 256) and flux.multiple == 4 and not flux.paints and flux.parts["transformer"].channels == 4
     )
-    assert [tokenizer.length for tokenizer in flux.tokenizers] == [9, 12] and flux.latent(2, 8, 12).told == 3.5
+    assert [tokenizer.length for tokenizer in flux.tokenizers] == [9, 12] and flux.latent(
+        2, 8, 12
+    ).embedded_scale == 3.5
 
 
 def test_parameters_have_the_dtype_that_is_asked_for_and_the_autoencoder_float32(folders):
