@@ -24,14 +24,18 @@ def train(
     share) -> arrays by name.
     """
     for share in missing(folder, shares):
-        samples = draw(advance(share), share)
-        with files.replacing(_file(folder, share)) as file:
-            np.savez(file, **samples)  # type: ignore[arg-type]  # names, none of which is an option of savez
+        write(folder, share, draw(advance(share), share))
 
 
 def missing(folder: RunFolder, shares: Iterable[float]) -> list[float]:
     """The shares at which nothing has been drawn."""
     return [share for share in shares if not _file(folder, share).exists()]
+
+
+def write(folder: RunFolder, share: float, samples: Mapping[str, np.ndarray]) -> None:
+    """Keeps what was drawn at a share of the training, by name."""
+    with files.replacing(_file(folder, share)) as file:
+        np.savez(file, **samples)  # type: ignore[arg-type]  # names, none of which is an option of savez
 
 
 def read(folder: RunFolder, share: float, names: list[str]) -> dict[str, np.ndarray]:

@@ -39,6 +39,7 @@ GUIDE = [
         "fine_tune.md",
         "training.md",
         "copies.md",
+        "cost.md",
         "from_folder_to_pod.md",
         "hosts.md",
     ),

@@ -10,6 +10,7 @@ TOOLS = {
     "copies": "gendiff.commands.copies",
     "inspect": "gendiff.commands.inspect_folder",
     "plan": "gendiff.commands.plan",
+    "plan --cost": "gendiff.commands.plan.break_even",
     "quantise": "gendiff.commands.quantise_model",
     "scaling-fit": "gendiff.commands.scaling_fit.command",
     "serve": "gendiff.commands.serve.command",
@@ -18,4 +19,7 @@ TOOLS = {
     "verify": "gendiff.commands.verify",
     "video": "gendiff.commands.video.draw",
 }
-"""Name of each command that belongs to no experiment -> the module whose `COMMAND` it is."""
+"""Name of each command that belongs to no experiment -> the module whose `COMMAND` it is.
+
+A name of two words is that of a command with a flag, which has options of its own.
+"""

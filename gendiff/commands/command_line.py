@@ -190,6 +190,8 @@ def _dispatch(arguments: list[str], catalogue: Catalogue, tools: Tools) -> int:
         return errors.DONE if name else errors.USAGE
     if name in commands:
         return commands[name](rest, catalogue, progress) or errors.DONE
+    if flag := next((word for word in rest if f"{name} {word}" in tools), None):
+        name, rest = f"{name} {flag}", [word for word in rest if word != flag]
     if name in tools:
         tool = registry.tool(name, tools)
         tool.call(_parse(tool.options, name, rest), catalogue, progress)

@@ -12,6 +12,7 @@ train
   train PHOTOS                  a network on a folder of images, or a LoRA: --model DIR --lora 8
   prepare images                decode images once, for several trainings
   plan                          time and memory on an accelerator that is not here
+  plan --cost                   when serving a language model has cost as much as training it
   evaluate RUN | SAMPLES        results of a run anew from its checkpoints | measures of such samples
   report RUN [--strict]         report.html anew; --strict exits 1 unless all claims PASS
 talk

@@ -3,6 +3,9 @@
 No price is built in.
 """
 
+import math
+
+from gendiff.core import checks
 from gendiff.scaling.quantities import Number, not_negative, positive
 
 HOUR = 3600.0
@@ -87,3 +90,29 @@ def lifetime_flops(parameters: Number, training_tokens: Number, served_tokens: N
     """
     not_negative(parameters=parameters, training_tokens=training_tokens, served_tokens=served_tokens)
     return 2 * parameters * (3 * training_tokens + served_tokens)
+
+
+def product_interval(*factors: tuple[int | float, int | float, int | float]) -> tuple[float, float, float]:
+    """Multiply numbers that are known within ranges, such as the users and the tokens behind `break_even_days`.
+
+    Each range is taken as the interval of a log-normal number, whose middle is √(low · high). The numbers are
+    independent, so the half widths of their logs add up as squares, and the product has an interval of the same level:
+    middle · exp(± √Σ (power · ln(high / low) / 2)²).
+
+    Args:
+        *factors: (low, high, power), 0 < low ≤ high.
+
+    Returns:
+        (middle, low, high).
+
+    Raises:
+        ValueError: for other numbers.
+    """
+    middle, squares = 0.0, 0.0
+    for low, high, power in factors:
+        positive(low=low)
+        checks.in_range("high", high, low, math.inf)
+        middle += power * (math.log(low) + math.log(high)) / 2
+        squares += (power * math.log(high / low) / 2) ** 2
+    half = math.sqrt(squares)
+    return math.exp(middle), math.exp(middle - half), math.exp(middle + half)

@@ -33,6 +33,23 @@ def test_weeks_are_enough_where_a_fifth_of_the_training_tokens_is_served_per_day
     )
 
 
+def test_a_range_is_its_own_interval_and_independent_ones_add_as_squares():
+    assert price.product_interval((1.0, 4.0, 1)) == pytest.approx((2.0, 1.0, 4.0))
+    assert price.product_interval((1.0, 4.0, -1)) == pytest.approx((0.5, 0.25, 1.0))
+    wide = price.product_interval((1.0, 81.0, 1), (1.0, 256.0, 0.5), (5.0, 5.0, 2))
+    half = np.hypot(np.log(81) / 2, np.log(256) / 4)
+    assert wide == pytest.approx((900.0, 900 / np.exp(half), 900 * np.exp(half)))
+
+
+def test_a_token_of_chinchilla_costs_two_and_a_half_times_less_than_one_of_gpt_3_with_attention_too():
+    """Layers and widths: Brown et al., 2020, Table 2.1; Hoffmann et al., 2022, Table 4 (from memory)."""
+    assert cost.forward_flops(175e9) / cost.forward_flops(70e9) == 2.5
+    attention = [cost.attention_flops(2048, *shape) for shape in ((96, 96, 128), (80, 64, 128))]
+    assert cost.forward_flops(175e9, 1, attention[0]) / cost.forward_flops(70e9, 1, attention[1]) == pytest.approx(
+        2.47, abs=0.005
+    )
+
+
 def test_a_million_tokens_cost_the_seconds_that_they_take():
     assert price.per_million_tokens(1000.0, 3.6) == pytest.approx(1.0)
     np.testing.assert_allclose(price.per_million_tokens(np.array([500.0, 2000.0]), 3.6, busy=0.5), [4.0, 1.0])
@@ -51,4 +68,6 @@ test_mistakes_are_refused = refusals(
     (lambda: price.per_million_tokens(1.0, -1.0), "per_hour = -1"),
     (lambda: price.break_even_tokens(1.0, serving_utilisation=0.0), "serving_utilisation = 0"),
     (lambda: price.break_even_days(1.0, 0.0), "tokens_per_day = 0"),
+    (lambda: price.product_interval((0.0, 1.0, 1)), "low = 0"),
+    (lambda: price.product_interval((2.0, 1.0, 1)), "high = 1"),
 )

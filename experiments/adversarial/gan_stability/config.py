@@ -43,16 +43,24 @@ class Config:
     ema: Decay = 0.99
     """Decay of the average of its parameters that every method draws from."""
     shares: Distinct[Annotated[float, msgspec.Meta(gt=0, le=1)]] = (0.1, 0.25, 0.5, 1.0)
-    """Places of a training, as shares of its steps, at which samples are drawn; the last is 1."""
+    """Places of a training, as shares of its steps, at which averages draw samples; the last is 1."""
     success: Success = Success()
     sampling_steps: Several = 20
     """Steps of the diffusion model's sampler, each of two evaluations."""
     settled: _Part = 0.5
-    """Share of a training after which its losses are looked at."""
+    """Share of a training after which its losses and the modes of its samples are followed."""
+    intervals: Several = 20
+    """Equal parts of the rest, at whose ends the parameters themselves draw samples."""
     slowest: Annotated[int, msgspec.Meta(ge=4, le=65536)] = 128
     """Longest swing of a loss that counts, in steps. Longer ones are a trend."""
     fastest: Annotated[int, msgspec.Meta(ge=3, le=65536)] = 8
     """Shortest swing of a loss that counts, in steps. Shorter ones are the noise of batches."""
+
+
+def followed(config: Config) -> tuple[float, ...]:
+    """Shares of a training at which the modes of samples are counted; the last is 1."""
+    step = (1 - config.settled) / config.intervals
+    return tuple(round(config.settled + step * number, 6) for number in range(config.intervals + 1))
 
 
 def check(config: Config) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from experiments.adversarial import mosaics
-from experiments.adversarial.gan_stability import findings
-from experiments.adversarial.gan_stability.config import EXACT, Config
+from experiments.adversarial.gan_stability import findings, movement
+from experiments.adversarial.gan_stability.config import EXACT, Config, followed
 from experiments.adversarial.gan_stability.findings import Found
 from experiments.adversarial.methods import DIFFUSION, PENALISED, VANILLA, title
 from gendiff.runs.reporting import figures
@@ -98,6 +98,23 @@ def losses(measured: Measurements, folder: RunFolder) -> Figure:
         f"Loss of the critic, or of diffusion, in each of the last {POINTS} steps at most; seed {config.seeds[0]}."
     )
     return figures.small_multiples(panels, folder.figure("losses"), caption, x_label="step", columns=2)
+
+
+def travels(measured: Measurements, folder: RunFolder) -> Figure:
+    """How far samples have travelled between modes, at the middle learning rate."""
+    config, results = _run(measured)
+    middle, series = len(config.paces) // 2, []
+    for name in (*config.methods, EXACT):
+        over_time = results[name].over_time
+        ways = movement.travelled(movement.masses(over_time[:, min(middle, over_time.shape[1] - 1)]))
+        label = f"{EXACT}, other samples each time" if name == EXACT else title(name)
+        series.append(Curve(label, followed(config), ways.mean(1), ways.min(1), ways.max(1), reference=name == EXACT))
+    caption = (
+        "How often all samples have moved to other modes since the middle of the training, at the middle learning "
+        "rate: means of the seeds, and the least and the largest."
+    )
+    labels: Any = {"x_label": "share of the training", "y_label": "travelled"}
+    return figures.curves(series, folder.figure("travels"), caption, **labels)
 
 
 def spectra(measured: Measurements, folder: RunFolder) -> Figure:

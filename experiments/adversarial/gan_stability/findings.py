@@ -7,7 +7,7 @@ import scipy.stats
 
 from experiments.adversarial import targets
 from experiments.adversarial.gan_stability import oscillation, train
-from experiments.adversarial.gan_stability.config import EXACT, NOISE, Config
+from experiments.adversarial.gan_stability.config import EXACT, NOISE, Config, followed
 from experiments.adversarial.gan_stability.oscillation import Spectrum
 from experiments.adversarial.methods import DIFFUSION
 from experiments.adversarial.targets import GRID
@@ -25,7 +25,8 @@ class Found:
     """Of one method, or of a control, which has one pace.
 
     reports: (paces, seeds) of the samples at the end. drawn: of each place of the training, samples (paces, seeds, n,
-    2). losses: (paces, seeds, steps). spectra: of their settled part, one per run.
+    2). losses: (paces, seeds, steps). spectra: of their settled part, one per run. over_time: samples (places, paces,
+    seeds, n, 2) of the parameters themselves; of uniform noise there are none.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Found:
     drawn: tuple[np.ndarray, ...]
     losses: np.ndarray
     spectra: tuple[Spectrum, ...]
+    over_time: np.ndarray
 
     @property
     def modes(self) -> np.ndarray:
@@ -59,24 +61,29 @@ def of_all(config: Config, folder: RunFolder, progress: Progress) -> dict[str, F
     for method in config.methods:
         with progress.phase(f"judge {method}"):
             over_training = [train.read(config, folder, method, share) for share in config.shares]
-            results[method] = summed_up(config, method, over_training, train.losses(config, folder, method))
+            curves, over_time = train.losses(config, folder, method), train.over_time(config, folder, method)
+            results[method] = summed_up(config, method, over_training, curves, over_time)
     return results | {name: control(config, name) for name in (EXACT, NOISE)}
 
 
 def control(config: Config, name: str) -> Found:
-    """Samples of a control, as many as those of a method at its end, for each seed others."""
-    draw = targets.exact if name == EXACT else targets.noise
+    """Samples of a control, as many as those of a method at its end, for each seed and at each place others."""
+    draw, count = targets.exact if name == EXACT else targets.noise, config.points.samples
     samples = np.stack([draw(GRID, config.points.last_samples, seed) for seed in config.seeds])[None]
-    return summed_up(config, name, [samples], np.zeros((1, len(config.seeds), 0)))
+    parts = range(1, 1 + len(followed(config))) if name == EXACT else ()
+    over_time = [[[targets.exact(GRID, count, seed, part) for seed in config.seeds]] for part in parts]
+    return summed_up(config, name, [samples], np.zeros((1, len(config.seeds), 0)), np.array(over_time))
 
 
-def summed_up(config: Config, name: str, over_training: list[np.ndarray], losses: np.ndarray) -> Found:
-    """What samples at each place, the last at the end, and losses show."""
+def summed_up(
+    config: Config, name: str, over_training: list[np.ndarray], losses: np.ndarray, over_time: np.ndarray
+) -> Found:
+    """What samples at each place, the last at the end, losses, and samples over the later part show."""
     reports = np.empty(over_training[-1].shape[:2], object)
     for position in np.ndindex(reports.shape):
         reports[position] = _report(over_training[-1][position])
     spectra = tuple(oscillation.spectrum(curve, config.slowest) for curve in later_part(config, losses))
-    return Found(name, reports, tuple(over_training), losses, spectra)
+    return Found(name, reports, tuple(over_training), losses, spectra, over_time)
 
 
 def later_part(config: Config, losses: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.adversarial import recipes, recipes_together, samples_over_training, targets
-from experiments.adversarial.gan_stability.config import Config
+from experiments.adversarial.gan_stability.config import Config, followed
 from experiments.adversarial.methods import title
 from experiments.adversarial.recipes import Recipe
 from experiments.adversarial.targets import GRID
@@ -58,6 +58,13 @@ def read(config: Config, folder: RunFolder, method: str, share: float) -> np.nda
     return samples.reshape(len(config.paces), len(config.seeds), *samples.shape[1:])
 
 
+def over_time(config: Config, folder: RunFolder, method: str) -> np.ndarray:
+    """Samples (places, paces, seeds, n, 2) of the parameters themselves at `config.followed`. Raises as `read`."""
+    where = _followed(_place(folder, method))
+    samples = [samples_over_training.read(where, share, ["samples"])["samples"] for share in followed(config)]
+    return np.stack(samples).reshape(len(samples), len(config.paces), len(config.seeds), *samples[0].shape[1:])
+
+
 def losses(config: Config, folder: RunFolder, method: str) -> np.ndarray:
     """(paces, seeds, steps) the loss of the critic, or of diffusion, in every step; NaN where it was not finite."""
     lines = _place(folder, method).read_metrics(config.seeds[0])
@@ -81,10 +88,18 @@ def _train(config: Config, folder: RunFolder, progress: Progress, method: str) -
         return
     progress.line(f"{title(method)}: {total} steps for {len(config.seeds)} seeds at {len(config.paces)} learning rates")
     paces, seeds = zip(*all_runs, strict=True)
+    draws = recipes.draws(method_recipe)
+
+    def look(step: int, state: Any) -> None:
+        for share in followed(config):
+            if samples_over_training.steps_at(share, total) == step:
+                samples = bounded(np.asarray(draws(state.params, jnp.arange(config.points.samples))))
+                samples_over_training.write(_followed(where), share, {"samples": samples})
 
     def draw(state: Any, share: float) -> dict[str, np.ndarray]:
+        look(samples_over_training.steps_at(share, total), state)  # a run may be killed between a checkpoint and a look
         count = config.points.last_samples if share == 1 else config.points.samples
-        return {"samples": bounded(np.asarray(recipes.draws(method_recipe)(state.ema, jnp.arange(count))))}
+        return {"samples": bounded(np.asarray(draws(state.ema, jnp.arange(count))))}
 
     recipes_together.train(
         *(method_recipe, seeds, targets.batches(GRID, seeds, method_recipe.rows), draw),
@@ -93,10 +108,15 @@ def _train(config: Config, folder: RunFolder, progress: Progress, method: str) -
         folder=where,
         progress=progress,
         by_seed=(paces,),
-        checkpoint_every=2000,
+        checkpoint_every=total,
         log_every=1,
         most_nonfinite=1000,
+        on_state=look,
     )
+
+
+def _followed(folder: RunFolder) -> RunFolder:
+    return folder.inside("followed")
 
 
 def _place(folder: RunFolder, method: str) -> RunFolder:

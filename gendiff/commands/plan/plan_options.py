@@ -30,6 +30,8 @@ PartOfPeak = Annotated[float, msgspec.Meta(gt=0, le=1)]
 class PlanOptions:
     """Say how long a training step and a draw take at best on an accelerator, by the roofline, and what fits into its
     memory.
+
+    plan --cost, with options of its own, says when serving a language model has cost as much as training it.
     """
 
     accelerator: Literal["h100", "h200", "a100", "tpu-v5e", "tpu-v5p", "tpu-v6e", "cpu"]

@@ -35,7 +35,7 @@ LEAVES = {
     "watermark-text": ("deltas", "attacks", "entropy"),
     "watermark-image": ("pictures", "changed", "changes", "p_values", "strengths"),
     "gan-modes": ("coverage", "samples_ring", "samples_grid", "training", "over_training"),
-    "gan-stability": ("successes", "by_rate", "losses", "spectra", "over_training"),
+    "gan-stability": ("successes", "by_rate", "travels", "losses", "spectra", "over_training"),
     "scaling-train": ("isoflop", "isoflop_fixed", "frontier", "surface", "pictures", "rates"),
     "gan-progressive": ("samples_digits", "frechet", "seconds", "over_training"),
     "emergence": ("metrics", "losses", "carries", "by_metric"),

@@ -1,0 +1,153 @@
+"""What training and serving a language model cost, and after how many days serving has cost as much as training.
+
+    gendiff plan --cost --parameters 70e9 --tokens 1.4e12 --users 1e6 --user-tokens 5000
+
+Training takes 6 operations per parameter and token, serving 2, and both the products of attention. Nothing is measured:
+every number is the reader's. A number of which only a range is known is given by its two ends.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import msgspec
+import tyro
+
+from gendiff.commands.plan import plan_options
+from gendiff.commands.plan.plan_options import PartOfPeak
+from gendiff.core.errors import ConfigError
+from gendiff.runs import ranges
+from gendiff.runs.progress import Progress
+from gendiff.runs.ranges import Count, Positive
+from gendiff.runs.registry import Catalogue, Tool
+from gendiff.runs.reporting import formatting
+from gendiff.scaling import cost, price
+
+Range = Annotated[tuple[Positive, ...], msgspec.Meta(min_length=1, max_length=2)]
+"""A number, or the two ends of the range in which it lies."""
+Shares = Annotated[tuple[PartOfPeak, ...], msgspec.Meta(min_length=1, max_length=2)]
+Power = tuple[tuple[float, ...], int]
+"""A `Range` and the power in which it is a factor."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CostOptions:
+    """Say what training and serving a language model cost, and after how many days serving has cost as much.
+
+    A number that is known within a range takes two values. Ranges are taken as independent and log-normal, and what
+    follows from them has an interval of the same level.
+    """
+
+    parameters: Range = ()
+    """Parameters that each token is multiplied by; of a mixture of experts, the active ones. Such as 70e9."""
+    tokens: Range = ()
+    """Tokens of the training, over all epochs, such as 1.4e12."""
+    users: Range = ()
+    """Users per day, such as 1e8."""
+    user_tokens: Range = ()
+    """Tokens per user and day, read and generated, such as 2000 20000."""
+    attention: Annotated[tuple[Count, Count, Count] | None, tyro.conf.arg(metavar="LAYERS WIDTH CONTEXT")] = None
+    """Counts attention too, 4 · layers · width · context operations per token: blocks, heads times their size, and the
+    tokens of a text, of which a token sees half on average. None leaves it out.
+    """
+    accelerator: Literal["h100", "h200", "a100", "tpu-v5e", "tpu-v5p", "tpu-v6e"] = "h100"
+    """The device, for hours and prices."""
+    utilisation: Shares = (1.0,)
+    """Share of the device's operations that training reaches (MFU), such as 0.3 0.4. At 1 operations alone count."""
+    serving_utilisation: Shares = (1.0,)
+    """The same of serving. Generation at small batches is bounded by memory, such as 0.05 0.2."""
+    per_hour: Range | None = None
+    """Price of an hour of the device, in any currency; None prices nothing."""
+    training_cost: Range | None = None
+    """What the training cost, in the currency of --per-hour, where it is known; None computes it."""
+    smoke: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Plan a model of 1,000 parameters, to see that it runs."""
+
+
+def call(options: CostOptions, catalogue: Catalogue, progress: Progress) -> None:
+    """Prints the costs. Raises ConfigError for numbers that are out of range or do not fit each other."""
+    if options.smoke:
+        options = CostOptions((1e3,), (1e4,), (1.0,), (1e3, 2e3), per_hour=(1.0,))
+    check(options)
+    print(*lines(options), sep="\n", flush=True)
+
+
+def check(options: CostOptions) -> None:
+    """ConfigError for a number that is missing or out of range, and for ranges that do not rise."""
+    if not (options.parameters and options.tokens and options.users and options.user_tokens):
+        raise ConfigError(
+            "plan --cost needs a model and its users, as in --parameters 70e9 --tokens 1.4e12 --users 1e6 "
+            "--user-tokens 5000"
+        )
+    ranges.check(options)
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if isinstance(value, tuple) and field.name != "attention":
+            ranges.rising(field.name.replace("_", "-"), value)
+    if options.training_cost is not None and options.per_hour is None:
+        raise ConfigError("--training-cost is money: give --per-hour, the price of an hour that serves, too")
+    if options.attention is not None and len(options.parameters) == 2:
+        raise ConfigError("--attention belongs to one size: give --parameters one value")
+
+
+def lines(options: CostOptions) -> list[str]:
+    """What the command prints."""
+    device = plan_options.PUBLISHED[options.accelerator]
+    forward = [(options.parameters, 1), ((_per_parameter(options),), 1)]
+    training = [((3.0,), 1), *forward, (options.tokens, 1)]
+    served = [(options.users, 1), (options.user_tokens, 1)]
+    hours = ((1 / device.flops / price.HOUR,), 1)
+    slow, slower = (options.utilisation, -1), (options.serving_utilisation, -1)
+    text = [
+        f"training: {_text(*training)} FLOP, {_text(*training, slow, hours)} hours of {device.name}",
+        f"serving: {_text(*forward)} FLOP per token, {_text(*served)} tokens per day, "
+        f"{_text(*forward, *served, slower, hours)} hours per day",
+    ]
+    if options.per_hour is not None:
+        hour = (options.per_hour, 1)
+        million, daily = [((1e6,), 1), *forward, slower, hours, hour], [*forward, *served, slower, hours, hour]
+        bill = [*training, slow, hours, hour] if options.training_cost is None else [(options.training_cost, 1)]
+        text.append(
+            f"price: training {_text(*bill)}, serving {_text(*daily)} per day, {_text(*million)} per million tokens"
+        )
+    tokens = break_even_tokens(options)
+    days = _text(*tokens, *_inverse(served))
+    text.append(f"serving has cost as much as training after {days} days, which is {_text(*tokens)} tokens")
+    if "[" in days:
+        text.append("in brackets: intervals of the level of the ranges, which are taken as independent and log-normal")
+    return text
+
+
+def break_even_tokens(options: CostOptions) -> list[Power]:
+    """Tokens that are served until serving has cost as much as training, as factors."""
+    slow, slower = (options.utilisation, -1), (options.serving_utilisation, -1)
+    if options.training_cost is None or options.per_hour is None:
+        return [((3.0,), 1), (options.tokens, 1), slow, *_inverse([slower])]
+    hours = ((1 / plan_options.PUBLISHED[options.accelerator].flops / price.HOUR,), 1)
+    token = [(options.parameters, 1), ((_per_parameter(options),), 1), slower, hours, (options.per_hour, 1)]
+    return [(options.training_cost, 1), *_inverse(token)]
+
+
+def _per_parameter(options: CostOptions) -> float:
+    """Operations of a forward pass of one token, over the parameters."""
+    if options.attention is None:
+        return 2.0
+    layers, width, context = options.attention
+    attention = cost.attention_flops(cost.mean_seen(context), layers, 1, width)
+    return float(cost.forward_flops(options.parameters[0], attention=attention)) / options.parameters[0]
+
+
+def _inverse(factors: Sequence[Power]) -> list[Power]:
+    return [(values, -power) for values, power in factors]
+
+
+def _text(*factors: Power) -> str:
+    value, low, high = price.product_interval(*((values[0], values[-1], power) for values, power in factors))
+    return _number(value) + (f" [{_number(low)}, {_number(high)}]" if low < high else "")
+
+
+def _number(value: float) -> str:
+    return formatting.scaled(value, "").strip() if 999.5 <= value < 1e18 else f"{value:.3g}"
+
+
+COMMAND = Tool(CostOptions, call, "When has serving a language model cost as much as training it?")
