@@ -53,8 +53,8 @@ class EditingPrograms:
             restored = self._painted(params, index, target, jnp.asarray(problem.mask), resamples=resamples)
         else:
             operator = jax.tree.map(jnp.asarray, problem.operator)
-            noise_std, scale = jnp.float32(problem.noise_std), jnp.float32(scale)
-            restored = self._guided(params, index, target, operator, noise_std, scale, method=method)
+            numbers = jnp.float32(problem.noise_std), jnp.float32(scale)
+            restored = self._guided(params, index, target, operator, *numbers, method=method)
         return drawing.finite(restored, method)
 
     def round_trips(self, params: Params, images: np.ndarray) -> tuple[dict[int, np.ndarray], np.ndarray]:
