@@ -347,6 +347,13 @@ ANSWER = Answer(
             "count.",
             "The essay says what it says of Kaplan's laws.",
         ),
+        Change(
+            "2026-11-30",
+            "f9c0418",
+            "Days until serving has cost as much as training, with two claims on statement E35, are new; no other "
+            "number changed.",
+            "The statement had no study.",
+        ),
     ),
 )
 STUDY = Study(
