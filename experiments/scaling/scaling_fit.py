@@ -5,7 +5,8 @@
 
 The first command fits trainings that known laws make up: without noise it shows why parabolas (approach 2) miss the
 best size, and with noise it counts how often bootstrap intervals hold the truth. Then it asks the published constants
-for the best model of Chinchilla's budget, for the losses of GPT-3 and Chinchilla, and for what serving them costs.
+for the best model of Chinchilla's budget, for the losses of GPT-3 and Chinchilla, and for what serving them costs; and
+from published numbers of users and tokens, when serving has cost as much as training.
 Nothing is trained. That fits recover the constants of losses without noise is a test (tests/scaling/fits).
 
 The second command fits a table of trainings of one's own, with columns N, D or FLOP, and loss.
@@ -30,7 +31,7 @@ from gendiff.runs.reporting.plots import Curve
 from gendiff.runs.reporting.results import Figure
 from gendiff.runs.run_folder import RunFolder
 from gendiff.runs.study import Measured, Measurements, Study, claim, control
-from gendiff.scaling import cost, fits, laws, published
+from gendiff.scaling import accelerators, cost, fits, laws, price, published
 from gendiff.scaling.fits import Points
 from gendiff.scaling.laws import Chinchilla
 
@@ -54,6 +55,18 @@ SURFACES: Mapping[str, Chinchilla] = {
 SERVED = (0.0, 1.4e12, 1.4e13, 1.4e14)
 """Tokens over the life of a model as good as Chinchilla: none, as many as its training, ten and a hundred times as
 many.
+"""
+GPT_4 = published.Trained("GPT-4", 280e9, 13e12, "reported by Patel and Wong, SemiAnalysis, 2023; active parameters")
+TRAFFIC = ((1e8, 1e8, 1), (3.7, 15.0, 1), (300.0, 1500.0, 1))
+"""Users per day, messages of each, and tokens per message, read and generated.
+
+Messages: 2.6 billion per day of 700 million weekly users (Chatterji et al., 2025), and 15 per daily user (Patel and
+Ahmad, SemiAnalysis, 2023, from memory). Tokens: a question and an answer of 285 (Zheng et al., 2023, from memory), and
+an answer of 500 (You, Epoch AI, 2025) to 1,000 tokens of conversation, which is our guess.
+"""
+TRAINS, SERVES, HOUR = (0.32, 0.36), (0.05, 0.2), (1.0, 2.0)
+"""Utilisation in training (Patel and Wong) and in serving (You: 0.1, or 0.05; twice 0.1 is our guess), and dollars per
+hour of an A100 (Patel and Wong: 1; twice that is our guess).
 """
 BEST, TRAINED, SERVING, PARABOLAS, NOISY = "best", "trained", "serving", "parabolas", "noisy"
 
@@ -119,6 +132,7 @@ def parabola_bias(law: Chinchilla, sizes: int, spread: float) -> float:
 def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[Measured]:
     """Published constants first, then fits of trainings that laws make up."""
     yield from of_published()
+    yield from of_serving()
     with progress.phase("parabolas"):
         for name, law in SURFACES.items():
             yield _parabolas(config, name, law)
@@ -173,6 +187,18 @@ def of_published() -> Iterator[Measured]:
         yield Measured(
             f"{tokens / 1e9:g} billion tokens served", sizes | {"shrunk": size / float(parameters[0])}, group=SERVING
         )
+
+
+def of_serving() -> Iterator[Measured]:
+    """Days of serving until it has cost as much as training, from the ranges of published numbers."""
+    traffic, flops = [(low, high, -power) for low, high, power in TRAFFIC], accelerators.A100.flops
+    for model in (published.GPT_3, GPT_4, published.LLAMA_3_8B):
+        tokens = price.break_even_tokens(model.tokens)
+        days = price.product_interval((tokens, tokens, 1), (*TRAINS, -1), (*SERVES, 1), *traffic)
+        yield Measured(f"{model.name}, by operations", {"days": days}, group="days")
+    hours = cost.forward_flops(GPT_4.parameters) / flops / price.HOUR
+    days = price.product_interval((1e8, 1e8, 1), (hours, hours, -1), (*SERVES, 1), (*HOUR, -1), *traffic)
+    yield Measured("GPT-4, for 100 million dollars", {"days": days}, group="days")
 
 
 def _parabolas(config: Config, name: str, law: Chinchilla) -> Measured:
@@ -298,6 +324,8 @@ ANSWER = Answer(
         "a token costs 175/70 = 2.5 times less",
         "E19": "Where ten times its training tokens are served, the cheapest model as good as Chinchilla has "
         "{shrunk:.2f} of its size",
+        "E35": "At 100 million users per day serving has taken the operations of GPT-4's training after "
+        "{weeks-operations:.0f interval} days, and cost 100 million dollars after {weeks-dollars:.0f interval}",
     },
     numbers={
         "epoch": Cell("The best model", ("approach 3 fitted again",), "parameters, billions"),
@@ -318,6 +346,13 @@ ANSWER = Answer(
             "Kaplan's best size is a claim on statement E16. It was a control, which the page of a statement does not "
             "count.",
             "The essay says what it says of Kaplan's laws.",
+        ),
+        Change(
+            "2026-11-30",
+            "f9c0418",
+            "Days until serving has cost as much as training, with two claims on statement E35, are new; no other "
+            "number changed.",
+            "The statement had no study.",
         ),
     ),
 )
@@ -341,6 +376,7 @@ STUDY = Study(
         "spared": "size over that of the least training",
         "operations": "operations in total",
         "shrunk": "size over that without serving",
+        "days": "days until serving has cost as much as training",
         "alpha": "α",
         "beta": "β",
         "size by approach 2": "approach 2: best size over the truth",
@@ -395,6 +431,13 @@ STUDY = Study(
             reason="half of the size, half of the price",
             id="shrunk",
         ),
+        *(
+            claim(name, "days", "<=", 60.0, role="E35", reason="two months: longer is no matter of weeks", id=id)
+            for name, id in (
+                ("GPT-4, by operations", "weeks-operations"),
+                ("GPT-4, for 100 million dollars", "weeks-dollars"),
+            )
+        ),
         claim(
             "surface uneven",
             "size by approach 2",
@@ -434,6 +477,11 @@ STUDY = Study(
             "Approach 2 without noise",
             "A parabola is symmetric and the profile of unequal exponents is not: the slope is right, and every size "
             "is off by one factor.",
+        ),
+        "days": (
+            "When serving has cost as much as training",
+            "100 million users per day. Intervals follow from the ranges of published numbers, taken as independent "
+            "and log-normal. They are those of the sources, not of a measurement.",
         ),
         "coverage": ("How often intervals hold the truth", "Intervals are percentiles of a bootstrap."),
         NOISY: ("All approaches on one noisy sweep", "Intervals are percentiles of a bootstrap."),
