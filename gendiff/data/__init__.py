@@ -14,7 +14,7 @@ from gendiff.data.images import (
     saved_datasets,
     sources,
 )
-from gendiff.data.texts import clip_tokenizer, text, tokenizer
+from gendiff.data.texts import clip_tokenizer, t5_tokenizer, text, tokenizer
 
 __all__ = [
     "Images",
@@ -36,6 +36,7 @@ __all__ = [
     "saved_datasets",
     "scaling",
     "sources",
+    "t5_tokenizer",
     "text",
     "textures",
     "tokenizer",

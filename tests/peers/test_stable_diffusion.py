@@ -15,7 +15,8 @@ from gendiff.core.types import NO_LABEL
 from gendiff.data import clip_tokenizer
 from gendiff.diffusion import sampling
 from gendiff.pipelines.stable_diffusion import adapters, aligned, edit, handed_over, inspect, open_model, refined, save
-from tests.pipelines.stable_diffusion import tiny_folders
+from tests.pipelines.stable_diffusion import peer_draws, tiny_folders
+from tests.pipelines.stable_diffusion.peer_cases import VARIANTS
 from tests.pipelines.stable_diffusion.tiny_folders import FOLDERS
 from tests.quickly import quickly
 
@@ -36,8 +37,8 @@ def folders(tmp_path_factory):
     """(pipeline of diffusers, the folder that it wrote, by shards of 20 kB where it can) by name."""
     saved = {}
     for name in FOLDERS:
-        # DiTPipeline expects 1000
-        pipe, folder = built(name, transformer={"num_embeds_ada_norm": 1000}), tmp_path_factory.mktemp(name)
+        changes = {"transformer": {"num_embeds_ada_norm": 1000}} if name == "dit" else {}  # DiTPipeline expects 1000
+        pipe, folder = built(name, **changes), tmp_path_factory.mktemp(name)
         pipe.save_pretrained(folder, max_shard_size="20KB")
         saved[name] = pipe, folder
     return saved
@@ -71,18 +72,24 @@ def test_tokens_are_those_of_transformers(tmp_path, padding):
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_guided_run_ends_where_that_of_diffusers_does(folders, name):
-    case, (pipe, folder) = CASES[name], folders[name]
+    run_alike(*folders[name], CASES[name])
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_model_of_other_settings_ends_where_that_of_diffusers_does(tmp_path, name):
+    case = VARIANTS[name]
+    pipe = built(case.folder, **case.changes)
+    pipe.save_pretrained(tmp_path)
+    run_alike(pipe, tmp_path, case)
+
+
+def run_alike(pipe, folder, case):
     start = latents(case)
     expected, pictures = samples(pipe, case, start)
-    model = open_model(folder, like_diffusers=True)
-    pipeline = model.pipeline(case.steps)
-    prompt, negative = aligned(model.prompt(case.prompts), model.negative([case.negative or ""] * len(case.prompts)))
-    index = np.arange(len(case.prompts), dtype=np.int32)
-    ours = quickly(lambda params, start: pipeline(params, KEY, prompt, negative, case.scale, index, start=start))(
-        model.params(), start
-    )
-    assert expected.std() > 0.1
-    np.testing.assert_allclose(arrays_of(ours), pictures, atol=SAME)
+    result, painted = peer_draws.ours(folder, case, start)
+    assert expected.std() > 0.1 and pictures.std() > 0.05
+    np.testing.assert_allclose(result, expected, atol=SAME * np.sqrt(np.mean(expected**2)))
+    np.testing.assert_allclose(painted, pictures, atol=SAME)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -135,21 +142,30 @@ def arrays_of(pictures):
 def ours(folder, change, steps=STEPS):
     """(pictures in [0, 1], first noise, sigma of the grid's first level)."""
     model = open_model(folder, like_diffusers=True)
-    pipeline = model.pipeline(steps)
+    pipeline = model.pipeline(steps, 16, 16)
     prompt, negative = aligned(model.prompt("red cat"), model.negative("dog"))
+    negative = negative if model.index.kind.guided else None
     pictures = quickly(lambda params: pipeline(params, KEY, prompt, negative, 3.0, INDEX, change=change))(
         model.params()
     )
     return arrays_of(pictures), noise_of(pipeline.latent), float(pipeline.latent.levels.sigma[0])
 
 
-def test_a_picture_to_begin_from_ends_where_that_of_diffusers_does(folders):
-    pipe, folder = folders["stable"]
+IMAGE_TO_IMAGE = {"stable": "StableDiffusionImg2ImgPipeline", "flux": "FluxImg2ImgPipeline"}
+
+
+@pytest.mark.parametrize("name", IMAGE_TO_IMAGE)
+def test_a_picture_to_begin_from_ends_where_that_of_diffusers_does(folders, name):
+    pipe, folder = folders[name]
     image, _ = picture()
     result, noise, _ = ours(folder, edit(image, first=STEPS - int(STEPS * 0.6)))
-    kind = diffusers.StableDiffusionImg2ImgPipeline(**pipe.components, requires_safety_checker=False)
+    more = {"requires_safety_checker": False} if name == "stable" else {}
+    kind = getattr(diffusers, IMAGE_TO_IMAGE[name])(**pipe.components, **more)
     with without_chance(kind, noise), torch.inference_mode():
-        options = {"prompt": "red cat", "negative_prompt": "dog", "image": theirs((image + 1) / 2), "strength": 0.6}
+        options = {"prompt": "red cat", "image": theirs((image + 1) / 2), "strength": 0.6}
+        options |= (
+            {"height": 16, "width": 16, "max_sequence_length": 12} if name == "flux" else {"negative_prompt": "dog"}
+        )
         expected = kind(**options, num_inference_steps=STEPS, guidance_scale=3.0, output_type="pt").images
     np.testing.assert_allclose(result, np.moveaxis(expected.numpy(), 1, -1), atol=SAME)
 

@@ -12,7 +12,8 @@ from gendiff.commands.serve.served_network import ReadTexts, ServedNetwork
 from gendiff.commands.text_to_image import folder as folders
 from gendiff.commands.text_to_image.options import EDITED, ModelOptions
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import Condition, Params
+from gendiff.core.types import Condition, Params, Scalar
+from gendiff.diffusion.types import Denoiser
 from gendiff.pipelines.stable_diffusion import Opened, Prompt, PromptPipeline, model_index
 from gendiff.runs import devices
 from gendiff.runs.progress import Progress
@@ -42,30 +43,36 @@ def read(options: ModelOptions, folder: Path, name: str | None, progress: Progre
 
 def served(model: Opened, pipeline: PromptPipeline) -> ServedNetwork:
     """The same without parameters."""
-    latent, table = pipeline.latent, model.scheduler.schedule.table
+    latent, table, guided = pipeline.latent, model.scheduler.schedule.table, model.index.kind.guided
+    rows, columns, _ = latent.shape
+    height, width = rows * pipeline.factor, columns * pipeline.factor
 
     def texts(prompt: str, negative: str) -> ReadTexts:
+        if negative.strip() and not guided:
+            raise ApiError(f"negative_prompt: {model.index.kind.name} is drawn without one", field="negative_prompt")
         return ReadTexts(_read("prompt", model.prompt, prompt), _read("negative_prompt", model.negative, negative))
 
     def encode(params: Params, prompt: Prompt, negative: Prompt) -> tuple[Condition, Condition]:
-        condition, away = pipeline.conditions(params, prompt, negative)
-        return condition, away
+        condition, away = pipeline.conditions(params, prompt, negative if guided else None)
+        return condition, away or ()
 
-    rows, columns, _ = latent.shape
+    def denoiser(params: Params, condition: Condition, away: Condition, scale: Scalar) -> Denoiser:
+        return latent.denoiser(params, condition, away or None, scale)
+
     return ServedNetwork(
         name=model.index.folder.resolve().name,
         about=f"{model.index.kind.name}, {model.index.pipeline}",
-        width=columns * pipeline.factor,
-        height=rows * pipeline.factor,
+        width=width,
+        height=height,
         shape=latent.shape,
         params={},
         sampler=latent.sampler,
-        grid=model.scheduler.grid,
+        grid=lambda steps: model.grid(steps, height, width),
         most_steps=MOST_STEPS if table is None else len(table),
         usual_steps=EDITED.steps,
         read=texts,
         encode=encode,
-        guided=latent.denoiser,
+        guided=denoiser,
         decode=latent.finished,
         temperature=float(latent.temperature),
         libraries=devices.libraries_suit(model.dtype, model.storage),

@@ -224,13 +224,16 @@ def _refined(entry: int) -> Callable[..., jax.Array]:
 
 
 def _prompts(chosen: CommandOptions, model: Opened, progress: Progress) -> tuple[Prompt, Prompt | None]:
-    """(prompt, negative); no negative where guidance changes nothing, which halves the work."""
+    """(prompt, negative); no negative where nothing leads away, which halves the work."""
     read: list[Prompt] = []
     texts: tuple[tuple[str, Callable[..., Prompt], str], ...] = (
         ("--prompt", model.prompt, chosen.prompt),
         ("--negative", model.negative, chosen.negative),
     )
-    for option, encode, text in texts if chosen.guidance != 1 else texts[:1]:
+    leads_away = chosen.guidance != 1 and (model.index.kind.guided or bool(chosen.negative.strip()))
+    if not leads_away and not model.index.kind.guided and not model.network.guidance:
+        progress.line("note: this network is told no --guidance: it counts only with --negative")
+    for option, encode, text in texts if leads_away else texts[:1]:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", TruncationWarning)
             try:
@@ -269,7 +272,8 @@ def _change(chosen: CommandOptions, model: Opened, latent: LatentPipeline, start
     if start is None:
         return None
     share, steps = options.strength(chosen), len(latent.levels) - 1
-    exact = steps - min(int(steps * share), steps)  # diffusers rounds the number of steps down
+    # diffusers rounds the number of steps down, or up on the straight path
+    exact = int(steps - steps * share) if model.index.kind.straight else steps - int(steps * share)
     first = exact if chosen.like_diffusers else int(editing.first_entry(latent.levels, share))
     if start.mask is not None and not model.paints:
         try:

@@ -11,11 +11,11 @@ from gendiff.core import records
 from gendiff.core.errors import CheckpointMismatchError, ConfigError, DataError
 from gendiff.core.types import Config, Params, PyTree, Scalar
 from gendiff.networks import PureFunction, controlnet, lora
-from gendiff.pipelines.stable_diffusion import model_parts, opened
+from gendiff.pipelines.stable_diffusion import model_parts
 from gendiff.pipelines.stable_diffusion.model_parts import Part, Reader
 from gendiff.pipelines.stable_diffusion.opened import Opened
 from gendiff.pipelines.stable_diffusion.prompt_pipeline import PromptPipeline
-from gendiff.weights import diffusers_controlnet, files, lora_files, lora_layers, streamed
+from gendiff.weights import diffusers_controlnet, diffusers_text_unet, files, lora_files, lora_layers, streamed
 from gendiff.weights.lora.lora_layers import Adaptable
 
 UNET = "unet"
@@ -34,7 +34,7 @@ def adaptable(model: Opened) -> dict[str, Adaptable]:
     encoders = {
         name: lora_layers.text_encoder(part.config, part.shapes())
         for name, part in model.parts.items()
-        if name in opened.TOWERS
+        if name in model_parts.TOWERS
     }
     return {UNET: lora_layers.unet(model.parts[UNET].config, model.parts[UNET].shapes())} | encoders
 
@@ -146,11 +146,14 @@ def _network(config: Config, context: Config, more: Config) -> networks.ControlN
     return networks.ControlNet(**diffusers_controlnet.network_fields(config, context.get("pooled_channels")), **more)
 
 
-def _example(network: networks.ControlNet, channels: int | None) -> tuple[PyTree, ...]:
+def _example(network: networks.ControlNet, channels: int) -> tuple[PyTree, ...]:
     x, *rest = model_parts.unet_example(network, channels)
     factor = 2 ** (len(network.hint_channels) - 1)
     return x, *rest, networks.Hint(np.zeros((1, factor * x.shape[1], factor * x.shape[2], HINT_CHANNELS), np.float32))
 
 
-READER = Reader(files.STEM, _network, _example, diffusers_controlnet.params, diffusers_controlnet.rules)
+READER = Reader(
+    *(files.STEM, _network, _example, diffusers_controlnet.params, diffusers_controlnet.rules),
+    diffusers_text_unet.DEFAULTS["in_channels"],
+)
 """How a ControlNet is read."""

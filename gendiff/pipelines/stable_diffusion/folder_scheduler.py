@@ -49,7 +49,9 @@ def read(index: ModelIndex, *, like_diffusers: bool = False) -> tuple[Scheduler,
     for field in ("clip_sample", "thresholding"):
         if fields.get(field):
             raise DataError(f"{folder / NAME}: {field} = true is for pictures, and latents have no bounds")
-    if fields.get("use_dynamic_shifting"):
+    if index.kind.straight and not scheduler.configuration.straight:
+        raise DataError(f"{folder / NAME}: {name} does not follow the straight path of {index.kind.name}")
+    if fields.get("use_dynamic_shifting") and not index.kind.straight:
         raise DataError(f"{folder / NAME}: use_dynamic_shifting = true is not supported for {index.pipeline}")
     if unused := scheduler.configuration.unused:
         notes.append(f"scheduler: {name} does not read {', '.join(unused)}")

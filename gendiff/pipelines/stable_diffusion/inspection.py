@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gendiff.core.errors import CheckpointMismatchError, DataError
-from gendiff.data import clip_tokenizer
 from gendiff.pipelines.stable_diffusion import folder_scheduler, model_index, model_parts, opened
 from gendiff.pipelines.stable_diffusion.model_index import ModelIndex
 from gendiff.pipelines.stable_diffusion.model_parts import Part, SingleFile
@@ -88,7 +87,7 @@ def inspect(
     parts, pooled = [], None
     for name in sorted(index.parts):  # text encoders come before the network that is told of them
         report, part = _part(index, name, variant, single, pooled)
-        pooled = part.network.projection if name == "text_encoder_2" and part is not None else pooled
+        pooled = getattr(part.network, "projection", None) if name == "text_encoder_2" and part is not None else pooled
         parts.append(report)
     skipped = tuple((name, model_index.SKIPPED[name]) for name in index.skipped)
     result = Inspection(
@@ -111,12 +110,12 @@ def _part(
     index: ModelIndex, name: str, variant: str | None, single: SingleFile | None, pooled: int | None
 ) -> tuple[PartReport, Part | None]:
     """(report, the part where it has parameters and can be opened)."""
-    report, folder = PartReport(name, index.parts[name]), index.folder / name
+    report = PartReport(name, index.parts[name])
     if name == "scheduler":
         return _tried(report, lambda: folder_scheduler.read(index)), None
-    if name in opened.TOKENIZERS:
-        return _tried(report, lambda: clip_tokenizer.load(folder)), None
-    context = {"pooled_channels": pooled, "penultimate": index.kind is model_index.XL}
+    if name in model_parts.TOKENIZERS:
+        return _tried(report, lambda: model_parts.tokenizer(index, name)), None
+    context = {"pooled_channels": pooled, "penultimate": index.kind.penultimate}
     try:
         part = model_parts.opened(index, name, variant=variant, context=context, single=single)
     except (DataError, CheckpointMismatchError) as error:

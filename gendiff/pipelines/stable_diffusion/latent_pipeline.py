@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer, Shaped
 
-from gendiff import diffusion
+from gendiff import diffusion, networks
 from gendiff.core import records
 from gendiff.core.types import ArrayLike, Condition, Count, Keys, Noise, Params, Scalar, State
 from gendiff.diffusion import editing, inpainting
@@ -50,6 +50,8 @@ class LatentPipeline:
         temperature: () of the first noise (see `diffusion.sample`).
         learned_variance: whether the network answers twice the channels.
         paints: whether it is a network for inpainting, which reads `Surroundings` beside x.
+        embedded_scale: () the guidance scale that a network distilled from guidance is told where pictures are led away
+            from something as well; without that it is told the scale of the call. None for other networks.
 
     References:
         Rombach et al., 2022, section 3.3.
@@ -66,6 +68,7 @@ class LatentPipeline:
     temperature: Scalar = 1.0
     learned_variance: bool = records.static(default=False)
     paints: bool = records.static(default=False)
+    embedded_scale: Scalar | None = None
 
     __eq__, __hash__ = object.__eq__, object.__hash__  # jit asks for both, and levels are arrays, which have none
 
@@ -152,6 +155,9 @@ class LatentPipeline:
             change: as in a call; only a network for inpainting looks at it.
         """
         predict = self.predict
+        if self.embedded_scale is not None:
+            scales = networks.GuidanceScale(jnp.asarray(scale if away is None else self.embedded_scale, jnp.float32))
+            condition, away = (*condition, scales), None if away is None else (*away, scales)
         if self.paints and change is not None and change.mask is not None:
             predict = edits.Inpainting(self.predict)
             around = edits.surroundings(

@@ -18,11 +18,9 @@ from gendiff.pipelines.diffusers_schedulers import configurations
 NAME = "model_index.json"
 LIBRARIES = ("diffusers", "transformers", "stable_diffusion")
 UNET, DIT, AUTOENCODER = ("UNet2DConditionModel",), ("DiTTransformer2DModel", "Transformer2DModel"), ("AutoencoderKL",)
-TEXT, PROJECTED_TEXT, TOKENIZER = (
-    ("CLIPTextModel",),
-    ("CLIPTextModelWithProjection",),
-    ("CLIPTokenizer", "CLIPTokenizerFast"),
-)
+FLUX_TRANSFORMER = ("FluxTransformer2DModel",)
+TEXT, PROJECTED_TEXT, T5 = ("CLIPTextModel",), ("CLIPTextModelWithProjection",), ("T5EncoderModel",)
+TOKENIZER, T5_TOKENIZER = ("CLIPTokenizer", "CLIPTokenizerFast"), ("T5Tokenizer", "T5TokenizerFast")
 SCHEDULER = tuple(configurations.DEFAULTS)
 SKIPPED: Mapping[str, str] = {
     "safety_checker": "a judge of finished pictures, which changes nothing of how they are drawn",
@@ -41,17 +39,33 @@ class Kind:
         needs: the name of each part -> its classes.
         may_lack: parts that may be null.
         settings: further entries -> the values that can be followed; () for any value of a type that its reader checks.
+        tokens: text encoders whose tokens stand side by side, group behind group.
+        pooled: text encoders whose pooled encodings go along, side by side.
+        penultimate: whether CLIP's tokens are those of the last block but one.
+        guided: whether pictures are led away from the empty text where there is no negative one.
+        straight: whether its network answers the velocity of flow matching.
+        side: of the latents of the training, where no configuration tells.
+        longest: tokens of a row of T5.
     """
 
     name: str
     needs: Mapping[str, tuple[str, ...]]
     may_lack: tuple[str, ...] = ()
     settings: Mapping[str, tuple[object, ...]] = dataclasses.field(default_factory=dict)
+    tokens: tuple[tuple[str, ...], ...] = ()
+    pooled: tuple[str, ...] = ()
+    penultimate: bool = False
+    guided: bool = True
+    straight: bool = False
+    side: int | None = None
+    longest: int = 0
 
 
 _WITH_TEXT = {"scheduler": SCHEDULER, "text_encoder": TEXT, "tokenizer": TOKENIZER, "unet": UNET, "vae": AUTOENCODER}
 _BOOLEANS = (True, False, None)
-STABLE = Kind("Stable Diffusion", _WITH_TEXT, settings={"requires_safety_checker": _BOOLEANS})
+STABLE = Kind(
+    "Stable Diffusion", _WITH_TEXT, settings={"requires_safety_checker": _BOOLEANS}, tokens=(("text_encoder",),)
+)
 XL = Kind(
     "Stable Diffusion XL",
     _WITH_TEXT | {"text_encoder_2": PROJECTED_TEXT, "tokenizer_2": TOKENIZER},
@@ -61,8 +75,27 @@ XL = Kind(
         "add_watermarker": (None, False, True),  # of their own package; provenance.image_watermarks has others
         "requires_aesthetics_score": _BOOLEANS,
     },
+    tokens=(("text_encoder", "text_encoder_2"),),
+    pooled=("text_encoder_2",),
+    penultimate=True,
 )
-CLASSES = Kind("DiT", {"scheduler": SCHEDULER, "transformer": DIT, "vae": AUTOENCODER}, settings={"id2label": ()})
+CLASSES = Kind(
+    "DiT", {"scheduler": SCHEDULER, "transformer": DIT, "vae": AUTOENCODER}, settings={"id2label": ()}, side=32
+)
+FLUX = Kind(
+    "FLUX.1",
+    {
+        **{"scheduler": SCHEDULER, "text_encoder": TEXT, "tokenizer": TOKENIZER},
+        **{"text_encoder_2": T5, "tokenizer_2": T5_TOKENIZER},
+        **{"transformer": FLUX_TRANSFORMER, "vae": AUTOENCODER},
+    },
+    tokens=(("text_encoder_2",),),
+    pooled=("text_encoder",),
+    guided=False,
+    straight=True,
+    side=128,
+    longest=512,
+)
 KINDS: Mapping[str, Kind] = {
     **dict.fromkeys(
         ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline"), STABLE
@@ -71,6 +104,7 @@ KINDS: Mapping[str, Kind] = {
         ("StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline"), XL
     ),
     "DiTPipeline": CLASSES,
+    **dict.fromkeys(("FluxPipeline", "FluxImg2ImgPipeline", "FluxInpaintPipeline"), FLUX),
 }
 """The class of a pipeline -> what is needed of it."""
 

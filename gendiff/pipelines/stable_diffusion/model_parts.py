@@ -16,11 +16,14 @@ from gendiff import networks
 from gendiff.core import trees
 from gendiff.core.errors import CheckpointMismatchError, ConfigError, DataError
 from gendiff.core.types import Config, DType, Params, PyTree
+from gendiff.data import clip_tokenizer, t5_tokenizer
+from gendiff.data.texts.row_tokenizer import RowTokenizer
 from gendiff.pipelines.stable_diffusion import model_index
 from gendiff.pipelines.stable_diffusion.model_index import ModelIndex
 from gendiff.weights import (
     diffusers_autoencoder,
     diffusers_dit,
+    diffusers_flux,
     diffusers_text_unet,
     files,
     packed_reading,
@@ -28,6 +31,7 @@ from gendiff.weights import (
     single_file,
     streamed,
     transformers_clip,
+    transformers_t5,
 )
 from gendiff.weights import rules as naming_rules
 from gendiff.weights.quantised import Packing
@@ -37,9 +41,12 @@ from gendiff.weights.rules import Arrays, Rule
 CONFIG = "config.json"
 DTYPES = ("float32", "bfloat16")
 _TEXTS = (*model_index.TEXT, *model_index.PROJECTED_TEXT)
+TOWERS = ("text_encoder", "text_encoder_2")
+TOKENIZERS = ("tokenizer", "tokenizer_2")
 DEPTHS = (
     "layers_per_block",
     "num_layers",
+    "num_single_layers",
     "num_hidden_layers",
     "transformer_layers_per_block",
     "reverse_transformer_layers_per_block",
@@ -61,9 +68,11 @@ class Reader(NamedTuple):
     Attributes:
         stem: of the names of its files.
         network: (config, what other parts tell, further fields) -> the network.
-        example: (the network, its in_channels where they are told) -> inputs of which shapes matter.
+        example: (the network, its channels of x) -> inputs of which shapes matter.
         params: (config, arrays, like, maker=…) -> its parameters.
         rules: (config) -> the rules between its names and ours.
+        in_channels: those of a configuration that does not tell.
+        packed: how many of them are one channel of x.
     """
 
     stem: str
@@ -71,6 +80,8 @@ class Reader(NamedTuple):
     example: Callable[..., tuple[PyTree, ...]]
     params: Callable[..., Params]
     rules: Callable[[Config], tuple[Rule, ...]]
+    in_channels: int = 0
+    packed: int = 1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -95,6 +106,12 @@ class Part:
     reader: Reader
     single: Path | None = None
 
+    @property
+    def channels(self) -> int:
+        """Those of x, of a network of latents."""
+        count: int = self.config.get("in_channels", self.reader.in_channels) // self.reader.packed
+        return count
+
     def shapes(self, dtype: DType = jnp.float32) -> Params:
         """Shapes of its parameters.
 
@@ -102,7 +119,7 @@ class Part:
             DataError: path first, for settings that contradict each other.
         """
         try:
-            leaves = _shapes(self.network, self.reader.example, self.config.get("in_channels"))
+            leaves = _shapes(self.network, self.reader.example, self.channels)
         except Exception as error:  # numbers that contradict each other end in errors of many kinds
             raise DataError(f"{self.folder / CONFIG}: {type(error).__name__}: {error}") from error
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), leaves)
@@ -189,6 +206,24 @@ def opened(
     return Part(name, folder, config, network, arrays, reader, None if single is None else single.file)
 
 
+def tokenizer(index: ModelIndex, name: str, *, like_transformers: bool = False) -> RowTokenizer:
+    """Read a tokenizer of a folder.
+
+    Args:
+        index: of the folder.
+        name: as in "tokenizer_2".
+        like_transformers: as for `clip_tokenizer.load`.
+
+    Raises:
+        ImportError: without the package of the extra `text`.
+        DataError: path first, as `clip_tokenizer.load` does.
+    """
+    folder = index.folder / name
+    if index.parts[name] in model_index.T5_TOKENIZER:
+        return t5_tokenizer.load(folder, index.kind.longest)
+    return clip_tokenizer.load(folder, like_transformers=like_transformers)
+
+
 def open_single(index: ModelIndex, file: str | os.PathLike[str]) -> SingleFile:
     """Take a single file of Stable Diffusion apart, without reading its arrays.
 
@@ -201,9 +236,9 @@ def open_single(index: ModelIndex, file: str | os.PathLike[str]) -> SingleFile:
         CheckpointMismatchError: path first, for parts that it lacks, and arrays that belong to no part.
     """
     path, arrays = Path(file), streamed.open_file(file)
-    if index.kind is model_index.CLASSES:
+    if "unet" not in index.kind.needs:
         raise DataError(
-            f"{index.folder}: a single file of weights is for Stable Diffusion, and this is a {index.kind.name}"
+            f"{index.folder}: a single file of weights is for Stable Diffusion, and this is {index.kind.name}"
         )
     names = (name for name, kind in index.parts.items() if kind in READERS)
     configs = {name: _checked(index, name, files.load_config(index.folder / name), arrays) for name in names}
@@ -219,7 +254,7 @@ def _checked(index: ModelIndex, name: str, config: Config, arrays: Arrays) -> Co
     kind = index.parts[name]
     with naming(index.folder / name / CONFIG):
         check_depth(config, arrays)
-        return _as_class(config, kind) if kind in _TEXTS else config
+        return _as_class(config, kind) if kind in (*_TEXTS, *model_index.T5) else config
 
 
 def check_depth(config: Config, arrays: Arrays) -> None:
@@ -254,7 +289,7 @@ def naming(file: Path) -> Iterator[None]:
 
 
 @functools.cache
-def _shapes(network: Any, example: Callable[..., tuple[PyTree, ...]], channels: int | None) -> Params:
+def _shapes(network: Any, example: Callable[..., tuple[PyTree, ...]], channels: int) -> Params:
     """Of the parameters of any module."""
     return jax.eval_shape(lambda: networks.init(network, jax.random.key(0), *example(network, channels)))
 
@@ -271,12 +306,11 @@ def _unet(config: Config, context: Config, more: Config) -> networks.UNet:
     return networks.UNet(**diffusers_text_unet.network_fields(config, context.get("pooled_channels")), **more)
 
 
-def unet_example(network: networks.UNet | networks.ControlNet, channels: int | None) -> tuple[PyTree, ...]:
+def unet_example(network: networks.UNet | networks.ControlNet, channels: int) -> tuple[PyTree, ...]:
     """Return inputs of a U-Net, for their shapes: x, t, a text, and the size of the picture where it reads one."""
     side = 2 ** (len(network.channels) - 1)
-    x = np.zeros((1, side, side, channels or diffusers_text_unet.DEFAULTS["in_channels"]), np.float32)
-    pooled = None if network.pooled_channels is None else np.zeros((1, network.pooled_channels), np.float32)
-    text = networks.Text(np.zeros((1, 1, network.text_channels), np.float32), np.ones((1, 1), bool), pooled)
+    x = np.zeros((1, side, side, channels), np.float32)
+    text = _text_condition(network)
     if not network.image_size:
         return x, np.zeros(1, np.float32), text
     two, one = np.zeros((1, 2), np.float32), np.zeros(1, np.float32)
@@ -290,10 +324,22 @@ def _dit(config: Config, context: Config, more: Config) -> networks.DiT:
     return networks.DiT(**diffusers_dit.network_fields(config), **more)
 
 
-def _dit_example(network: networks.DiT, channels: int | None) -> tuple[np.ndarray, ...]:
-    side = network.patch
-    in_channels = channels or diffusers_dit.DEFAULTS["in_channels"]
-    return np.zeros((1, side, side, in_channels), np.float32), np.zeros(1, np.float32), np.zeros(1, np.int32)
+def _dit_example(network: networks.DiT, channels: int) -> tuple[PyTree, ...]:
+    x, t = np.zeros((1, network.patch, network.patch, channels), np.float32), np.zeros(1, np.float32)
+    if network.text_channels is None:
+        return x, t, np.zeros(1, np.int32)
+    scale = (networks.GuidanceScale(np.ones(1, np.float32)),) if network.guidance else ()
+    return x, t, _text_condition(network), *scale
+
+
+def _flux(config: Config, context: Config, more: Config) -> networks.DiT:
+    return networks.DiT(**diffusers_flux.network_fields(config), **more)
+
+
+def _text_condition(network: networks.UNet | networks.ControlNet | networks.DiT) -> networks.Text:
+    """One token, for its shapes."""
+    pooled = None if network.pooled_channels is None else np.zeros((1, network.pooled_channels), np.float32)
+    return networks.Text(np.zeros((1, 1, network.text_channels or 1), np.float32), np.ones((1, 1), bool), pooled)
 
 
 def _autoencoder(config: Config, context: Config, more: Config) -> networks.Autoencoder:
@@ -302,7 +348,7 @@ def _autoencoder(config: Config, context: Config, more: Config) -> networks.Auto
     return networks.Autoencoder(**diffusers_autoencoder.network_fields(config), **fields)
 
 
-def _autoencoder_example(network: networks.Autoencoder, channels: int | None) -> tuple[np.ndarray, ...]:
+def _autoencoder_example(network: networks.Autoencoder, channels: int) -> tuple[np.ndarray, ...]:
     return (np.zeros((1, network.factor, network.factor, network.in_channels), np.float32),)
 
 
@@ -311,24 +357,40 @@ def _text(config: Config, context: Config, more: Config) -> networks.TextEncoder
     if not context.get("penultimate"):
         return networks.TextEncoder(**fields, **more)
     if fields["depth"] < 2:
-        raise ConfigError(f"num_hidden_layers = {fields['depth']}: Stable Diffusion XL reads the last block but one")
+        raise ConfigError(f"num_hidden_layers = {fields['depth']}: the last block but one is read")
     return networks.TextEncoder(**fields, skip_last=1, norm_tokens=False, **more)
 
 
-def _text_example(network: networks.TextEncoder, channels: int | None) -> tuple[np.ndarray, ...]:
+def _t5(config: Config, context: Config, more: Config) -> networks.T5Encoder:
+    return networks.T5Encoder(**transformers_t5.network_fields(config), **more)
+
+
+def _text_example(network: networks.TextEncoder | networks.T5Encoder, channels: int) -> tuple[np.ndarray, ...]:
     return (np.zeros((1, 2), np.int32),)
 
 
-_UNET = Reader(files.STEM, _unet, unet_example, diffusers_text_unet.params, diffusers_text_unet.rules)
+_UNET = Reader(
+    *(files.STEM, _unet, unet_example, diffusers_text_unet.params, diffusers_text_unet.rules),
+    diffusers_text_unet.DEFAULTS["in_channels"],
+)
 _AUTOENCODER = Reader(
     files.STEM, _autoencoder, _autoencoder_example, diffusers_autoencoder.params, diffusers_autoencoder.rules
 )
 _CLIP = Reader("model", _text, _text_example, transformers_clip.params, transformers_clip.rules)
-_DIT = Reader(files.STEM, _dit, _dit_example, diffusers_dit.params, diffusers_dit.rules)
+_T5 = Reader("model", _t5, _text_example, transformers_t5.params, transformers_t5.rules)
+_DIT = Reader(
+    *(files.STEM, _dit, _dit_example, diffusers_dit.params, diffusers_dit.rules), diffusers_dit.DEFAULTS["in_channels"]
+)
+_FLUX = Reader(
+    *(files.STEM, _flux, _dit_example, diffusers_flux.params, diffusers_flux.rules),
+    *(diffusers_flux.DEFAULTS["in_channels"], diffusers_flux.PACKED),
+)
 READERS: Mapping[str, Reader] = {
     **dict.fromkeys(model_index.UNET, _UNET),
     **dict.fromkeys(model_index.AUTOENCODER, _AUTOENCODER),
     **dict.fromkeys(model_index.DIT, _DIT),
+    **dict.fromkeys(model_index.FLUX_TRANSFORMER, _FLUX),
     **dict.fromkeys(_TEXTS, _CLIP),
+    **dict.fromkeys(model_index.T5, _T5),
 }
 """By class. A new class is one line here, and one in `model_index`."""

@@ -9,26 +9,34 @@ import os
 from collections.abc import Mapping, Sequence
 
 import jax.numpy as jnp
+import numpy as np
 
 from gendiff import networks
 from gendiff.core import checks
-from gendiff.core.errors import DataError
 from gendiff.core.types import Params
-from gendiff.data import clip_tokenizer
-from gendiff.data.texts.clip_tokenizer import ClipTokenizer
+from gendiff.data.texts.row_tokenizer import RowTokenizer
 from gendiff.diffusion.sampling import Sampler
+from gendiff.diffusion.types import Level
+from gendiff.pipelines.diffusers_schedulers import configurations
 from gendiff.pipelines.diffusers_schedulers.scheduler import Scheduler
-from gendiff.pipelines.stable_diffusion import folder_scheduler, latent_pipeline, model_index, model_parts, prompts
+from gendiff.pipelines.stable_diffusion import (
+    fitting_parts,
+    folder_scheduler,
+    latent_pipeline,
+    model_index,
+    model_parts,
+    prompts,
+)
 from gendiff.pipelines.stable_diffusion.latent_pipeline import Guide, LatentPipeline
 from gendiff.pipelines.stable_diffusion.model_index import ModelIndex
-from gendiff.pipelines.stable_diffusion.model_parts import Part
+from gendiff.pipelines.stable_diffusion.model_parts import TOKENIZERS, TOWERS, Part
 from gendiff.pipelines.stable_diffusion.prompt_pipeline import PromptPipeline
 from gendiff.pipelines.stable_diffusion.prompts import Prompt
 from gendiff.pipelines.stable_diffusion.text_towers import TextTowers
 from gendiff.weights.quantised.packed_reading import OnPacked
 
-TOWERS = ("text_encoder", "text_encoder_2")
-TOKENIZERS = ("tokenizer", "tokenizer_2")
+EMBEDDED_SCALE = 3.5
+"""The guidance scale that FLUX.1 [dev] is told where a negative prompt leads as well."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,7 +56,7 @@ class Opened:
 
     index: ModelIndex
     parts: Mapping[str, Part]
-    tokenizers: tuple[ClipTokenizer, ...]
+    tokenizers: tuple[RowTokenizer, ...]
     scheduler: Scheduler
     notes: tuple[str, ...]
     dtype: str
@@ -75,14 +83,12 @@ class Opened:
     @property
     def paints(self) -> bool:
         """Whether the network is one for inpainting, which reads a mask and a picture beside the latents."""
-        return _in_channels(self.parts[self.network_name]) == 2 * self.autoencoder.latent_channels + 1
+        return self.parts[self.network_name].channels == 2 * self.autoencoder.latent_channels + 1
 
     @property
     def size(self) -> tuple[int, int] | None:
         """Height and width of the pictures that the network was trained for, if its configuration tells."""
-        side = self.parts[self.network_name].config.get(
-            "sample_size", 32 if isinstance(self.network, networks.DiT) else None
-        )
+        side = self.parts[self.network_name].config.get("sample_size", self.index.kind.side)
         sides = (side, side) if isinstance(side, int) else side
         return None if sides is None else (sides[0] * self.autoencoder.factor, sides[1] * self.autoencoder.factor)
 
@@ -171,9 +177,10 @@ class Opened:
         """
         if not self.tokenizers:
             raise ValueError(f"{self.index.pipeline} draws classes: use latent(steps), whose condition is a label")
-        names = tuple(name for name in TOWERS if name in self.parts)
+        names, kind = tuple(name for name in TOWERS if name in self.parts), self.index.kind
+        tokens = tuple(tuple(name for name in group if name in names) for group in kind.tokens)
         towers = TextTowers(
-            names, tuple(networks.pure(self.parts[name].network) for name in names), self.index.kind is model_index.XL
+            names, tuple(networks.pure(self.parts[name].network) for name in names), kind.pooled, tokens
         )
         latent = self.latent(steps, height, width, sampler=sampler, guide=guide)
         return PromptPipeline(towers, latent, self.autoencoder.factor, self.network.image_size)
@@ -193,10 +200,10 @@ class Opened:
 
         Raises:
             ValueError: for sizes that `multiple` does not divide, none where the folder tells none, for other sizes
-                than that of the training with a DiT, and for steps outside the noise path.
+                than that of the training with a network of fixed positions, and for steps outside the noise path.
         """
-        rows, columns = (self._side(axis, side) for axis, side in enumerate((height, width)))
-        levels, factor = self.scheduler.grid(steps), self.autoencoder.factor
+        rows, columns = self.sides(height, width)
+        levels, factor = self.grid(steps, rows, columns), self.autoencoder.factor
         return LatentPipeline(
             networks.pure(self.network),
             self.scheduler.parameterization,
@@ -209,7 +216,30 @@ class Opened:
             self.scheduler.temperature(levels),
             self.network.out_channels == 2 * self.autoencoder.latent_channels,
             self.paints,
+            EMBEDDED_SCALE if getattr(self.network, "guidance", False) else None,
         )
+
+    def sides(self, height: int | None = None, width: int | None = None) -> tuple[int, int]:
+        """Height and width of a picture; None is that of the training.
+
+        Raises:
+            ValueError: as `latent` does.
+        """
+        return self._side(0, height), self._side(1, width)
+
+    def grid(self, steps: int, height: int, width: int) -> Level:
+        """The levels of so many steps, which depend on the size of the picture where the scheduler says so.
+
+        Raises:
+            ValueError: for steps outside the noise path.
+        """
+        fields, tokens, sigmas = self.scheduler.configuration.fields, None, None
+        if fields.get("use_dynamic_shifting"):
+            tokens = (height // self.multiple) * (width // self.multiple)
+        if self.index.kind is model_index.FLUX and self.scheduler.configuration.name == configurations.FLOW:
+            checks.integer("steps", steps, 1)
+            sigmas = np.linspace(1.0, 1 / steps, steps)
+        return self.scheduler.grid(steps, tokens=tokens, sigmas=sigmas)
 
     def _encoded(
         self, texts: str | Sequence[str], weighted: bool | None, too_long: str | None, zeros: bool = False
@@ -235,7 +265,7 @@ class Opened:
             raise ValueError(
                 f"{name} = {side} must be a multiple of {self.multiple}, as {side // self.multiple * self.multiple} is"
             )
-        if isinstance(self.network, networks.DiT) and side != default:
+        if isinstance(self.network, networks.DiT) and self.network.rotary_channels is None and side != default:
             raise ValueError(f"{name} = {side}: this network draws pictures of its own size only, {name} = {default}")
         return side
 
@@ -284,24 +314,24 @@ def open_model(
     index = model_index.read(path)
     scheduler, notes = folder_scheduler.read(index, like_diffusers=like_diffusers)
     parts: dict[str, Part] = {}
-    context = {"penultimate": index.kind is model_index.XL}
+    context = {"penultimate": index.kind.penultimate}
     single = None if weights is None else model_parts.open_single(index, weights)
     fields = {"dtype": None if dtype == "float32" else dtype, "remat": remat}
     open_part = functools.partial(model_parts.opened, index, variant=variant, single=single, fields=fields)
     for name in TOWERS:
         if name in index.parts:
             parts[name] = open_part(name, context=context)
-    pooled = parts["text_encoder_2"].network.projection if "text_encoder_2" in parts else None
+    pooled = getattr(parts["text_encoder_2"].network, "projection", None) if "text_encoder_2" in parts else None
     for name in ("unet", "transformer", "vae"):
         if name in index.parts:
             parts[name] = open_part(name, context={"pooled_channels": pooled})
     tokenizers = tuple(
-        clip_tokenizer.load(index.folder / name, like_transformers=like_diffusers)
+        model_parts.tokenizer(index, name, like_transformers=like_diffusers)
         for name in TOKENIZERS
         if name in index.parts
     )
     model = Opened(index, parts, tokenizers, scheduler, notes, dtype, like_diffusers, storage)
-    _check_together(model)
+    fitting_parts.check(model.index, parts, tokenizers)
     return model
 
 
@@ -310,54 +340,3 @@ def arranged(parts: Mapping[str, Params]) -> dict[str, Params]:
     text = {name: parts[name] for name in TOWERS if name in parts}
     network = parts["unet"] if "unet" in parts else parts["transformer"]
     return ({"text": text} if text else {}) | {"network": network, "autoencoder": parts["vae"]}
-
-
-def _check_together(model: Opened) -> None:
-    """Parts that do not fit each other are an error of the folder."""
-    folder, parts = model.index.folder, model.parts
-    towers = [parts[name] for name in TOWERS if name in parts]
-    for part, tokenizer in zip(towers, model.tokenizers, strict=True):
-        network = part.network
-        if tokenizer.size > network.vocabulary or tokenizer.length > network.positions or tokenizer.end != network.end:
-            facts = f"{tokenizer.size} ids, {tokenizer.length} tokens, end {tokenizer.end}"
-            needed = f"{network.vocabulary}, {network.positions} and {network.end}"
-            raise DataError(f"{part.folder}: does not fit its tokenizer, which has {facts}: it has {needed}")
-    network, latent = model.network, model.autoencoder.latent_channels
-    network_folder = parts[model.network_name].folder
-    if towers and sum(part.network.width for part in towers) != network.text_channels:
-        widths = " + ".join(str(part.network.width) for part in towers)
-        raise DataError(
-            f"{network_folder}: reads texts of {network.text_channels} channels, and the text encoders have {widths}"
-        )
-    side = parts[model.network_name].config.get("sample_size")
-    sides = [side, side] if isinstance(side, int) else side
-    if sides is not None and (len(sides) != 2 or min(sides) < 1):
-        raise DataError(
-            f"{network_folder / model_parts.CONFIG}: sample_size = {side!r} must be a positive number, or two"
-        )
-    channels, out = _in_channels(parts[model.network_name]), network.out_channels
-    if channels not in ((latent, 2 * latent + 1) if towers else (latent,)) or out not in (
-        (latent,) if towers else (latent, 2 * latent)
-    ):
-        raise DataError(
-            f"{network_folder}: has {channels} channels in and {out} out, "
-            f"which does not fit latents of {latent} channels"
-        )
-    if model.autoencoder.in_channels != 3 or model.autoencoder.out_channels not in (None, 3):
-        raise DataError(f"{parts['vae'].folder}: must read and write pictures of 3 channels")
-    if model.index.kind is model_index.XL and network.image_size is False:
-        raise DataError(
-            f"{network_folder}: addition_embed_type = None: Stable Diffusion XL is told the size of the picture"
-        )
-    wants_score = bool(model.index.settings.get("requires_aesthetics_score"))
-    if towers and (network.image_size == "score") != wants_score:
-        raise DataError(
-            f"{folder / model_index.NAME}: requires_aesthetics_score = {wants_score} does not fit the U-Net"
-        )
-    if model.index.kind is model_index.STABLE and network.image_size is not False:
-        raise DataError(f"{network_folder}: addition_embed_type belongs to Stable Diffusion XL")
-
-
-def _in_channels(part: Part) -> int:
-    channels: int = part.config.get("in_channels", 4)
-    return channels

@@ -7,7 +7,7 @@ import numpy as np
 
 from gendiff.core import checks, records
 from gendiff.core.types import ArrayLike
-from gendiff.data.texts.clip_tokenizer import ClipTokenizer
+from gendiff.data.texts.row_tokenizer import RowTokenizer
 from gendiff.data.texts.tokenizer import SHOWN, TruncationWarning
 from gendiff.pipelines.stable_diffusion import prompt_weights
 
@@ -33,12 +33,12 @@ class Prompt:
 
     @property
     def rows(self) -> int:
-        """How many rows each text has."""
+        """How many rows each text has in the first tower."""
         return self.ids[0].shape[1]
 
 
 def encode(
-    tokenizers: Sequence[ClipTokenizer],
+    tokenizers: Sequence[RowTokenizer],
     texts: Sequence[str],
     *,
     weighted: bool = True,
@@ -49,7 +49,8 @@ def encode(
 
     Args:
         tokenizers: one for each tower.
-        texts: at least one; they get as many rows as the longest of them needs.
+        texts: at least one; they get as many rows as the longest of them needs. Tokenizers of equally long rows give
+            as many.
         weighted: whether "(words:1.3)" are weights (see `prompt_weights.parse`), or letters.
         too_long: what happens to a text with more tokens than one row has room for: "chunks" goes on in further rows,
             "warn" leaves the end out and says so, "error" refuses it.
@@ -70,8 +71,12 @@ def encode(
         raise ValueError(f"{len(texts)} texts for {len(tokenizers)} tokenizers: at least one of each is needed")
     parts = [prompt_weights.parse(text) if weighted else ((text, 1.0),) for text in texts]
     towers = [[_rows(tokenizer, each, too_long) for each in parts] for tokenizer in tokenizers]
-    most = max(len(rows) for tower in towers for rows in tower)
-    filled = [_filled(tokenizer, tower, most) for tokenizer, tower in zip(tokenizers, towers, strict=True)]
+    read = list(zip(tokenizers, towers, strict=True))
+    most = {
+        length: max(len(rows) for tokenizer, tower in read if tokenizer.length == length for rows in tower)
+        for length in {tokenizer.length for tokenizer in tokenizers}
+    }
+    filled = [_filled(tokenizer, tower, most[tokenizer.length]) for tokenizer, tower in read]
     return Prompt(
         tuple(ids for ids, _ in filled),
         tuple(weights for _, weights in filled),
@@ -82,7 +87,7 @@ def encode(
 
 def aligned(*prompts: Prompt) -> tuple[Prompt, ...]:
     """The prompts with as many rows as the longest, as guidance needs: further rows are those of the empty text."""
-    most = max(prompt.rows for prompt in prompts)
+    most = [max(ids.shape[1] for ids in towers) for towers in zip(*(prompt.ids for prompt in prompts), strict=True)]
     return tuple(_longer(prompt, most) for prompt in prompts)
 
 
@@ -96,7 +101,7 @@ def repeated(prompt: Prompt, times: int) -> Prompt:
     return Prompt(each(prompt.ids), each(prompt.weights), prompt.empty, np.repeat(prompt.blank, times))
 
 
-def _rows(tokenizer: ClipTokenizer, parts: Sequence[tuple[str, float]], too_long: str) -> list[list[tuple[int, float]]]:
+def _rows(tokenizer: RowTokenizer, parts: Sequence[tuple[str, float]], too_long: str) -> list[list[tuple[int, float]]]:
     """The tokens of one text with their weights, row by row."""
     tokens = [(token, weight) for words, weight in parts for token in tokenizer.ids(words)]
     room = tokenizer.room
@@ -112,7 +117,7 @@ def _rows(tokenizer: ClipTokenizer, parts: Sequence[tuple[str, float]], too_long
 
 
 def _filled(
-    tokenizer: ClipTokenizer, texts: list[list[list[tuple[int, float]]]], most: int
+    tokenizer: RowTokenizer, texts: list[list[list[tuple[int, float]]]], most: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """(ids, weights), each (b, most, s)."""
     ids = np.broadcast_to(tokenizer.row([]), (len(texts), most, tokenizer.length)).copy()
@@ -120,14 +125,15 @@ def _filled(
     for text, rows in enumerate(texts):
         for number, row in enumerate(rows):
             ids[text, number] = tokenizer.row([token for token, _ in row])
-            weights[text, number, 1 : len(row) + 1] = [weight for _, weight in row]
+            begin = len(tokenizer.before)
+            weights[text, number, begin : begin + len(row)] = [weight for _, weight in row]
     return ids, weights
 
 
-def _longer(prompt: Prompt, most: int) -> Prompt:
+def _longer(prompt: Prompt, most: Sequence[int]) -> Prompt:
     ids, weights = [], []
-    for old, strength, empty in zip(prompt.ids, prompt.weights, prompt.empty, strict=True):
-        more = (old.shape[0], most - old.shape[1], old.shape[2])
+    for old, strength, empty, count in zip(prompt.ids, prompt.weights, prompt.empty, most, strict=True):
+        more = (old.shape[0], count - old.shape[1], old.shape[2])
         ids.append(np.concatenate([old, np.broadcast_to(empty[:, None], more)], 1))
         weights.append(np.concatenate([strength, np.ones(more, np.float32)], 1))
     return Prompt(tuple(ids), tuple(weights), prompt.empty, prompt.blank)

@@ -10,8 +10,8 @@ import safetensors.numpy
 from gendiff.core.errors import DataError
 from gendiff.core.types import Params
 from gendiff.pipelines.stable_diffusion import model_index
-from gendiff.pipelines.stable_diffusion.model_parts import CONFIG
-from gendiff.pipelines.stable_diffusion.opened import TOKENIZERS, TOWERS, Opened
+from gendiff.pipelines.stable_diffusion.model_parts import CONFIG, TOKENIZERS, TOWERS
+from gendiff.pipelines.stable_diffusion.opened import Opened
 
 TEXTS = (".json", ".txt")
 """Files of tokenizers and schedulers."""

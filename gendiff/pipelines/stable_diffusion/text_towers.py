@@ -1,6 +1,7 @@
-"""From prompts to what a network reads: one or two text encoders side by side, rows put together, weights applied."""
+"""From prompts to what a network reads: text encoders put together, rows put together, weights applied."""
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -13,20 +14,24 @@ from gendiff.pipelines.stable_diffusion.prompts import Prompt
 
 @records.record
 class TextTowers:
-    """Text encoders that read the same prompt. Their tokens stand side by side in one encoding.
+    """Text encoders that read the same prompt.
 
     Args:
         names: of each tower, under which its parameters are.
         encode: (params, ids) -> `networks.Text` of each, as `networks.pure(text_encoder)`.
-        pooled: whether the pooled encoding of the last tower goes along: that of the first row of a text.
+        pooled: towers whose pooled encodings go along, side by side: those of the first row of a text.
+        tokens: groups of towers. Tokens of a group stand side by side, and those of the next group follow them;
+            narrower ones end in zeros. None: all towers are one group.
 
     References:
-        Rombach et al., 2022, section 3.3; Podell et al., 2023, section 2.1, for two towers (from memory).
+        Rombach et al., 2022, section 3.3; Podell et al., 2023, section 2.1, for two towers; Esser et al., 2024, App.
+        B.3, for three (from memory).
     """
 
     names: tuple[str, ...] = records.static()
     encode: tuple[Callable[..., networks.Text], ...] = records.static()
-    pooled: bool = records.static(default=False)
+    pooled: tuple[str, ...] = records.static(default=())
+    tokens: tuple[tuple[str, ...], ...] | None = records.static(default=None)
 
     def __call__(self, params: Mapping[str, Params], prompt: Prompt) -> networks.Text:
         """Encode b texts. Every token counts, padding too, as in the training of these models.
@@ -46,26 +51,34 @@ class TextTowers:
             raise ValueError(
                 f"the prompt is of {len(prompt.ids)} tokenizers, and there are {len(self.names)} text encoders"
             )
-        read = [
-            _tower(encode, params[name], prompt.ids[position], prompt.weights[position], prompt.empty[position])
+        read = {
+            name: _tower(encode, params[name], prompt.ids[position], prompt.weights[position], prompt.empty[position])
             for position, (name, encode) in enumerate(zip(self.names, self.encode, strict=True))
-        ]
-        blank = jnp.asarray(prompt.blank)
-        tokens = jnp.where(blank[:, None, None], 0, jnp.concatenate([tokens for tokens, _ in read], -1))
-        last = read[-1][1] if self.pooled else None
-        pooled = None if last is None else jnp.where(blank[:, None], 0, last)
-        return networks.Text(tokens, jnp.ones(tokens.shape[:2], bool), pooled)
+        }
+        groups = [jnp.concatenate([read[name].tokens for name in group], -1) for group in self.tokens or (self.names,)]
+        width, blank = max(group.shape[-1] for group in groups), jnp.asarray(prompt.blank)
+        wide = [jnp.pad(group, ((0, 0), (0, 0), (0, width - group.shape[-1]))) for group in groups]
+        tokens = jnp.where(blank[:, None, None], 0, jnp.concatenate(wide, 1))
+        pooled = [encoded for name in self.pooled if (encoded := read[name].pooled) is not None]
+        summary = jnp.where(blank[:, None], 0, jnp.concatenate(pooled, -1)) if pooled else None
+        return networks.Text(tokens, jnp.ones(tokens.shape[:2], bool), summary)
+
+
+class _Encoded(NamedTuple):
+    tokens: Float[Array, "b s e"]
+    pooled: Float[Array, "b p"] | None
 
 
 def _tower(
     encode: Callable[..., networks.Text], params: Params, ids: ArrayLike, weights: ArrayLike, empty: ArrayLike
-) -> tuple[Float[Array, "b s e"], Float[Array, "b p"]]:
-    """(tokens of all rows, one after the other; pooled encoding of the first row)."""
+) -> _Encoded:
+    """(tokens of all rows, one after the other; pooled encoding of the first row, if there is one)."""
     ids, weights, empty = jnp.asarray(ids), jnp.asarray(weights), jnp.asarray(empty)
     texts, rows, length = ids.shape
     read = encode(params, jnp.concatenate([ids.reshape(texts * rows, length), empty]))
-    tokens, pooled = jnp.asarray(read.tokens), jnp.asarray(read.pooled)
+    tokens = jnp.asarray(read.tokens)
     words, nothing = tokens[:-1], tokens[-1:]
     strength = weights.reshape(texts * rows, length, 1).astype(words.dtype)
     words = words + (strength - 1) * (words - nothing)
-    return words.reshape(texts, rows * length, -1), pooled[:-1].reshape(texts, rows, -1)[:, 0]
+    first = None if read.pooled is None else jnp.asarray(read.pooled)[:-1].reshape(texts, rows, -1)[:, 0]
+    return _Encoded(words.reshape(texts, rows * length, -1), first)

@@ -41,14 +41,17 @@ def lightly(monkeypatch):
     monkeypatch.setattr(devices, "jit", lambda draw, libraries=True, **options: quickly(draw, **options))
 
 
-def opened():
+def opened(kind=model_index.STABLE):
     """What the server asks of an opened folder."""
-    index = SimpleNamespace(
-        folder=Path("/models/tiny"), kind=SimpleNamespace(name="Stable Diffusion"), pipeline="StableDiffusionPipeline"
-    )
-    scheduler = SimpleNamespace(schedule=cheap_parts.SCHEDULE, grid=GRID)
+    index = SimpleNamespace(folder=Path("/models/tiny"), kind=kind, pipeline="StableDiffusionPipeline")
     return SimpleNamespace(
-        index=index, scheduler=scheduler, prompt=read, negative=read, dtype="float32", storage="full"
+        index=index,
+        scheduler=SimpleNamespace(schedule=cheap_parts.SCHEDULE),
+        grid=lambda steps, height, width: GRID(steps),
+        prompt=read,
+        negative=read,
+        dtype="float32",
+        storage="full",
     )
 
 
@@ -85,6 +88,19 @@ def test_a_picture_is_that_of_the_folders_pipeline(lightly, image_size):
             np.arange(1),
         )
         np.testing.assert_allclose(picture, alone[0], atol=1e-5)
+
+
+def test_a_model_without_guidance_is_told_the_scale_and_takes_no_negative_prompt(lightly):
+    pipeline = cheap_parts.pipeline(embedded_scale=3.5, predict=cheap_parts.predict_of_scale)
+    served = dataclasses.replace(folder_networks.served(opened(model_index.FLUX), pipeline), params=cheap_parts.PARAMS)
+    requests = [ImageRequest("cat", steps=MOST, guidance=scale, seed=5) for scale in (3.0, 0.5)]
+    pictures = images_of(CompiledSlots(served, 2, MOST), requests, served)
+    of_grid = records.replace(pipeline, latent=records.replace(pipeline.latent, levels=GRID(MOST)))
+    arguments = cheap_parts.PARAMS, jax.random.key(5), read("cat", ""), None, np.float32([3.0, 0.5]), np.zeros(2, int)
+    np.testing.assert_allclose(pictures, DRAW(of_grid, *arguments), atol=1e-5)
+    assert np.abs(pictures[0] - pictures[1]).max() > 0.1
+    with pytest.raises(ApiError, match=r"negative_prompt: FLUX.1 is drawn without one"):
+        served.read("cat", "dog")
 
 
 def test_a_prompt_of_more_than_one_row_is_refused_with_its_field():

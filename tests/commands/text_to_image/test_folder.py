@@ -223,6 +223,8 @@ MISTAKES = [
     ("xl", {"refiner": "xl"}, "is no refiner of Stable Diffusion XL"),
     ("xl", {"refiner": "refiner", "refine_from": 1.0}, "--refine-from 1 is outside"),
     ("xl", {"refiner": "refiner", "init": "cat"}, "leave out --init"),
+    ("flux", {"lora": (".",)}, "--lora is for Stable Diffusion 1, 2 and XL, and the folder holds FLUX.1"),
+    ("flux", {"height": 18}, "height = 18 must be a multiple of 4"),
     ("dit", {"label": None}, "give --label NAME or --label NUMBER"),
     ("dit", {"label": "zebra", "prompt": ""}, "no class is called so"),
     ("dit", {"label": "10", "prompt": ""}, "--label 10 is outside 0 … 9"),
@@ -253,6 +255,15 @@ def test_a_long_prompt_goes_on_or_loses_its_end_with_a_note(unread, messages):
     assert any(
         "note: --prompt: a prompt has 9 tokens and 7 are read: 'cat cat' does not fit" in line for line in messages
     )
+
+
+def test_flux_is_led_away_by_a_negative_prompt_alone(unread, messages):
+    model, jobs = open_model(unread["flux"]), []
+    for negative in ("", "dog"):
+        options = CommandOptions(prompt="cat", negative=negative, height=16, width=16)
+        jobs.append(folder.prepare(options, model, None, Progress(quiet=True)))
+    assert jobs[0].words[1] is None and jobs[1].words[1] is not None and not messages
+    assert jobs[0].pipelines[0].latent.embedded_scale == 3.5
 
 
 def test_options_of_folders_are_refused_for_other_models():

@@ -29,6 +29,11 @@ def predict(params, x, t, text, *size):
     return params * x + moved + t[:, None, None, None] / 1000
 
 
+def predict_of_scale(params, x, t, text, guidance):
+    """Moves with the guidance scale that it is told, too."""
+    return predict(params, x, t, text) + jnp.asarray(guidance.scale)[:, None, None, None] / 10
+
+
 def predict_of_class(params, x, t, label):
     """Twice the channels of x."""
     return jnp.concatenate([params * x + label[:, None, None, None] / 10, x], -1)

@@ -11,7 +11,7 @@ import transformers
 
 from tests.pipelines.stable_diffusion import tiny_folders
 from tests.pipelines.stable_diffusion.peer_cases import CASES, Case
-from tests.pipelines.stable_diffusion.tiny_folders import CONTROL, FOLDERS, MERGES, VOCABULARY
+from tests.pipelines.stable_diffusion.tiny_folders import CONTROL, FOLDERS, MERGES, T5_VOCABULARY, VOCABULARY
 from tests.weights.diffusers.make_text_unets_fixture import randomized as with_random_weights
 
 __all__ = ["CASES", "built", "latents", "samples", "weights"]
@@ -29,6 +29,8 @@ def built(name: str, **changes: dict[str, Any]) -> Any:
     options = {key: value for key, value in more.items() if key not in lacking}
     if kind.startswith("StableDiffusionPipeline") or kind.startswith("StableDiffusionInpaint"):
         options |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+    elif kind == "FluxPipeline":
+        lacking = {}
     elif "XL" in kind:
         options |= {"add_watermarker": False}
     pipe = getattr(diffusers, kind)(**parts, **lacking, **options)
@@ -49,14 +51,14 @@ def weights(pipe: Any) -> dict[str, dict[str, np.ndarray]]:
         if model is not None:
             named = {key: value for key, value in model.state_dict().items() if not key.endswith("position_ids")}
             result[part] = {
-                _in_file(part, key): np.ascontiguousarray(value.half().numpy()) for key, value in named.items()
+                _in_file(model, key): np.ascontiguousarray(value.half().numpy()) for key, value in named.items()
             }
     return result
 
 
 def latents(case: Case) -> np.ndarray:
     """First latents, channels last."""
-    return np.random.default_rng(0).normal(size=(len(case.prompts), 8, 8, 4)).astype(np.float32)
+    return np.random.default_rng(0).normal(size=(len(case.prompts), *case.latent)).astype(np.float32)
 
 
 def samples(pipe: Any, case: Case, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -68,18 +70,27 @@ def samples(pipe: Any, case: Case, start: np.ndarray) -> tuple[np.ndarray, np.nd
     }
     if case.negative is not None:
         arguments["negative_prompt"] = [case.negative] * len(case.prompts)
-    if case.folder == "xl":
-        arguments |= {"height": 16, "width": 16}
+    if case.folder != "stable":
+        arguments |= {"height": case.size[0], "width": case.size[1]}
+    if case.folder == "flux":
+        arguments |= {"true_cfg_scale": case.scale, "guidance_scale": case.embedded, "max_sequence_length": 12}
     outputs = []
     for kind in ("latent", "pt"):
         first = torch.from_numpy(np.ascontiguousarray(np.moveaxis(start, -1, 1)))
+        if case.folder == "flux":
+            first = pipe._pack_latents(first, *(first.shape[axis] for axis in (0, 1, 2, 3)))
         with torch.inference_mode():
             images = pipe(**arguments, latents=first, output_type=kind).images
+        if case.folder == "flux" and kind == "latent":
+            images = pipe._unpack_latents(images, *case.size, 2)
         outputs.append(np.ascontiguousarray(np.moveaxis(images.float().numpy(), 1, -1)))
     return outputs[0], outputs[1]
 
 
 def _part(part: str, config: dict[str, Any], seed: int) -> Any:
+    if config.get("tokenizer_class") == "T5Tokenizer":
+        settings = {key: config[key] for key in ("model_max_length", "extra_ids", "legacy")}
+        return transformers.T5Tokenizer(vocab=T5_VOCABULARY, **settings)
     if part.startswith("tokenizer"):
         padding = config["pad_token"]
         return transformers.CLIPTokenizer(
@@ -94,15 +105,13 @@ def _part(part: str, config: dict[str, Any], seed: int) -> Any:
     if part.startswith("text"):
         kind = config["architectures"][0]
         settings = {key: value for key, value in config.items() if key not in ("architectures", "model_type")}
-        return with_random_weights(getattr(transformers, kind)(transformers.CLIPTextConfig(**settings)), seed)
+        config_class = transformers.T5Config if kind == "T5EncoderModel" else transformers.CLIPTextConfig
+        return with_random_weights(getattr(transformers, kind)(config_class(**settings)), seed)
     settings = {key: value for key, value in config.items() if not key.startswith("_")}
     return with_random_weights(getattr(diffusers, config["_class_name"])(**settings), seed)
 
 
-def _in_file(part: str, key: str) -> str:
+def _in_file(model: Any, key: str) -> str:
     """A CLIPTextModel in memory may lack the beginning that its names have in files."""
-    return (
-        f"text_model.{key}"
-        if part.startswith("text") and not key.startswith(("text_model.", "text_projection."))
-        else key
-    )
+    clip = type(model).__name__.startswith("CLIP")
+    return f"text_model.{key}" if clip and not key.startswith(("text_model.", "text_projection.")) else key

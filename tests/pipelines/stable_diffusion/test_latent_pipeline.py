@@ -2,11 +2,15 @@
 
 import jax
 import numpy as np
+import pytest
 
 from gendiff import diffusion
+from gendiff.commands import drawing_options
+from gendiff.core import records
 from gendiff.core.types import NO_LABEL
+from gendiff.pipelines import diffusers_schedulers
 from gendiff.pipelines.stable_diffusion import edit, edits
-from tests.pipelines.stable_diffusion import cheap_parts
+from tests.pipelines.stable_diffusion import cheap_parts, tiny_folders
 from tests.pipelines.stable_diffusion.cheap_parts import FACTOR, LEVELS, PARAMS, SHAPE, mask, picture
 from tests.quickly import quickly
 
@@ -68,3 +72,18 @@ def test_a_class_is_drawn_away_from_no_class_and_the_variance_half_is_left_out()
     # u + 2 (c - u), as the output is linear in the label
     alone = draw(PARAMS, KEY, (2 * labels - NO_LABEL,), None, 1.0, INDEX)
     np.testing.assert_allclose(guided, alone, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_every_sampler_draws_on_the_straight_path_and_a_picture_does_not_depend_on_its_neighbours():
+    flow = diffusers_schedulers.from_config(tiny_folders.FLOW | {"use_dynamic_shifting": False})
+    text = cheap_parts.read(PARAMS["text"]["one"], np.arange(5)[None])
+    for name in drawing_options.SAMPLERS:
+        sampler = drawing_options.sampler(name, None, flow.schedule)
+        pipeline = records.replace(
+            cheap_parts.latent(sampler), levels=flow.grid(5), parameterization=flow.parameterization
+        )
+        draw = quickly(lambda index, pipeline=pipeline: pipeline(PARAMS, KEY, (text,), None, 1.0, index))
+        both = np.asarray(draw(np.int32([3, 17])))
+        assert np.isfinite(both).all() and np.abs(both[0] - both[1]).max() > 0.1, name
+        np.testing.assert_allclose(draw(np.int32([17, 5]))[0], both[1], atol=1e-5, err_msg=name)

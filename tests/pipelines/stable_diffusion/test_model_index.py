@@ -32,11 +32,20 @@ XL = VAE | {
     "tokenizer_2": TOKENIZER,
     "unet": ["diffusers", "UNet2DConditionModel"],
 }
-LATER = ("FluxPipeline", "StableDiffusion3Pipeline", "StableDiffusionPipline")
+LATER = ("FluxKontextPipeline", "StableDiffusion3Pipeline", "StableDiffusionPipline")
 REFINER = {
     "_class_name": "StableDiffusionXLImg2ImgPipeline",
     "force_zeros_for_empty_prompt": False,
     "requires_aesthetics_score": True,
+}
+FLUX = {
+    "_class_name": "FluxPipeline",
+    "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "text_encoder_2": ["transformers", "T5EncoderModel"],
+    "tokenizer": TOKENIZER,
+    "tokenizer_2": ["transformers", "T5TokenizerFast"],
+    "transformer": ["diffusers", "FluxTransformer2DModel"],
 }
 LABELS = {"0": "tench, Tinca tinca", "207": "golden retriever"}
 DIT = {
@@ -50,6 +59,7 @@ PUBLISHED = {
     "Stable Diffusion 2.1": ONE_TOWER | NO_CHECKER | {"_diffusers_version": "0.8.0", "scheduler": SCHEDULER},
     "Stable Diffusion XL": XL,
     "the refiner of XL": XL | REFINER | {"text_encoder": [None, None], "tokenizer": [None, None]},
+    "FLUX.1 [dev]": VAE | FLUX | {"image_encoder": [None, None], "feature_extractor": [None, None]},
     "DiT-XL/2": VAE | DIT | {"id2label": LABELS, "scheduler": SCHEDULER},
 }
 """From memory."""

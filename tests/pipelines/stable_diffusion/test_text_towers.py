@@ -26,7 +26,7 @@ def encoder(pooled):
     return encode
 
 
-TOWERS = TextTowers(("one", "two"), (encoder(8), encoder(6)), True)
+TOWERS = TextTowers(("one", "two"), (encoder(8), encoder(6)), ("two",))
 EMPTY = np.array([[0, END, END, END, END]], np.int32)
 IDS = np.array([[[0, 3, 4, END, END], [0, 5, END, END, END]], [[0, 6, 7, 8, END], EMPTY[0]]], np.int32)
 ONES = np.ones(IDS.shape, np.float32)

@@ -10,16 +10,19 @@ import string
 import numpy as np
 import pytest
 import safetensors.numpy
+import tokenizers
 
 from gendiff.pipelines.stable_diffusion import adapters, model_index, model_parts
 from gendiff.weights import (
     diffusers_autoencoder,
     diffusers_controlnet,
     diffusers_dit,
+    diffusers_flux,
     diffusers_text_unet,
     files,
     rules,
     transformers_clip,
+    transformers_t5,
 )
 from tests.networks import rig
 
@@ -59,6 +62,33 @@ TEXT = {
     "pad_token_id": SIZE - 1,
 }
 PROJECTED = TEXT | {"architectures": ["CLIPTextModelWithProjection"], "projection_dim": 6, "hidden_act": "gelu"}
+T5_PIECES = ("▁", "▁cat", "▁red", *(letter for letter in LETTERS), "▁a")
+T5_VOCABULARY = [
+    *((piece, 0.0) for piece in ("<pad>", "</s>", "<unk>")),
+    *((piece, -len(piece) / 9 - 2) for piece in T5_PIECES),
+]
+T5_TOKENIZER = {
+    "model_max_length": 12,
+    "tokenizer_class": "T5Tokenizer",
+    "eos_token": "</s>",
+    "unk_token": "<unk>",
+    "pad_token": "<pad>",
+    "extra_ids": 0,
+    "legacy": True,
+}
+T5 = {
+    "architectures": ["T5EncoderModel"],
+    "model_type": "t5",
+    "vocab_size": len(T5_VOCABULARY),
+    "d_model": 12,
+    "d_kv": 4,
+    "d_ff": 16,
+    "num_layers": 1,
+    "num_heads": 2,
+    "feed_forward_proj": "gated-gelu",
+    "relative_attention_num_buckets": 8,
+    "relative_attention_max_distance": 10,
+}
 UNET = {
     "_class_name": "UNet2DConditionModel",
     "sample_size": 8,
@@ -100,6 +130,19 @@ DIT = {
     "patch_size": 2,
     "num_embeds_ada_norm": 10,
 }
+FLUX = {
+    "_class_name": "FluxTransformer2DModel",
+    "in_channels": 16,
+    "num_layers": 1,
+    "num_single_layers": 1,
+    "attention_head_dim": 8,
+    "num_attention_heads": 2,
+    "joint_attention_dim": 12,
+    "pooled_projection_dim": 8,
+    "guidance_embeds": True,
+    "axes_dims_rope": [2, 2, 4],
+}
+SHIFTED = AUTOENCODER | {"shift_factor": 0.2, "use_quant_conv": False, "use_post_quant_conv": False}
 CONTROL = {name: UNET[name] for name in diffusers_controlnet.SHARED if name in UNET} | {
     "_class_name": "ControlNetModel",
     "conditioning_embedding_out_channels": [2, 3],
@@ -116,6 +159,15 @@ SCHEDULER = {
 EULER = {name: SCHEDULER[name] for name in ("beta_start", "beta_end", "beta_schedule", "steps_offset")} | {
     "_class_name": "EulerDiscreteScheduler",
     "timestep_spacing": "leading",
+}
+FLOW = {
+    "_class_name": "FlowMatchEulerDiscreteScheduler",
+    "use_dynamic_shifting": True,
+    "shift": 3.0,
+    "base_shift": 0.5,
+    "max_shift": 1.15,
+    "base_image_seq_len": 8,
+    "max_image_seq_len": 32,
 }
 
 _TOWER = {"text_encoder": TEXT, "tokenizer": TOKENIZER}
@@ -156,6 +208,13 @@ FOLDERS = {
             "scheduler": SCHEDULER | {"beta_schedule": "linear", "steps_offset": 0},
         },
     ),
+    "flux": (
+        "FluxPipeline",
+        {},
+        _TOWER
+        | {"text_encoder_2": T5, "tokenizer_2": T5_TOKENIZER}
+        | {"transformer": FLUX, "vae": SHIFTED, "scheduler": FLOW},
+    ),
 }
 """Name -> (class of the pipeline, further entries of its model_index.json, settings of its parts)."""
 CHOSEN = [pytest.param(name, marks=pytest.mark.slow) if name in ("inpaint", "refiner") else name for name in FOLDERS]
@@ -164,6 +223,8 @@ RULES = {
     "UNet2DConditionModel": diffusers_text_unet.rules,
     "AutoencoderKL": diffusers_autoencoder.rules,
     "DiTTransformer2DModel": diffusers_dit.rules,
+    "FluxTransformer2DModel": diffusers_flux.rules,
+    "T5EncoderModel": transformers_t5.rules,
     "CLIPTextModel": transformers_clip.rules,
     "CLIPTextModelWithProjection": transformers_clip.rules,
 }
@@ -234,7 +295,16 @@ def without_weights(folder):
 
 
 def write_tokenizer(folder, settings=TOKENIZER):
-    """Write vocab.json, merges.txt and tokenizer_config.json."""
+    """Write vocab.json, merges.txt and tokenizer_config.json, or tokenizer.json for T5."""
+    if settings["tokenizer_class"] == "T5Tokenizer":
+        library = tokenizers.Tokenizer(tokenizers.models.Unigram(T5_VOCABULARY, 2))
+        library.pre_tokenizer = tokenizers.pre_tokenizers.Sequence(
+            [tokenizers.pre_tokenizers.WhitespaceSplit(), tokenizers.pre_tokenizers.Metaspace()]
+        )
+        library.add_special_tokens(["<pad>", "</s>", "<unk>"])
+        library.save(str(folder / "tokenizer.json"))
+        (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+        return folder
     (folder / "vocab.json").write_text(json.dumps(VOCABULARY))
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *(" ".join(pair) for pair in MERGES)]) + "\n")
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
