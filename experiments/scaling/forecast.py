@@ -146,8 +146,8 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     """Abilities by measure, then losses by sweep."""
     tables = adders()
     for name in MEASURES:
-        made = [each for form in FORMATS for each in forecasts(config, name, form, tables[form])]
-        yield scored(name, made, {form: float(np.ptp(tables[form][name])) for form in FORMATS})
+        predicted = [each for form in FORMATS for each in forecasts(config, name, form, tables[form])]
+        yield scored(name, predicted, {form: float(np.ptp(tables[form][name])) for form in FORMATS})
     lines = rows("scaling-train", "Every training")
     for name, arm in SWEEPS.items():
         chosen = [row for row in lines if row["set"] == arm and row["rate factor"] == 1.0]
@@ -156,19 +156,19 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
         yield from extended(config, name, table, flops <= flops.max() / config.horizon)
 
 
-def scored(name: str, made: Sequence[Forecast], spans: Mapping[str, float]) -> Measured:
+def scored(name: str, predicted: Sequence[Forecast], spans: Mapping[str, float]) -> Measured:
     """Errors in shares of what the measure runs through between the smallest and the largest network."""
-    far = np.array([each.times >= FAR for each in made])
+    far = np.array([each.times >= FAR for each in predicted])
     error, still = (
-        np.array([abs(getattr(each, part) - each.truth) / spans[each.format] for each in made])
+        np.array([abs(getattr(each, part) - each.truth) / spans[each.format] for each in predicted])
         for part in ("value", "before")
     )
-    inside = np.array([each.low <= each.truth <= each.high for each in made])
-    width = np.array([min(each.high - each.low, 10 * spans[each.format]) / spans[each.format] for each in made])
+    inside = np.array([each.low <= each.truth <= each.high for each in predicted])
+    width = np.array([min(each.high - each.low, 10 * spans[each.format]) / spans[each.format] for each in predicted])
     mean = functools.partial(intervals.interval, np.mean)
     measures: dict[str, Any] = {"near": mean(error[~far]), "far": mean(error[far]), "no change, far": mean(still[far])}
     measures |= {"inside": intervals.share(inside), "width": float(np.median(width))}
-    return Measured(name, measures, n=len(made), group=ABILITY, arrays={"forecasts": made})
+    return Measured(name, measures, n=len(predicted), group=ABILITY, arrays={"forecasts": predicted})
 
 
 def extended(config: Config, name: str, table: Points, fitted: np.ndarray) -> Iterator[Measured]:
@@ -197,14 +197,14 @@ def _off(value: np.ndarray, truth: np.ndarray) -> Any:
 
 def _abilities(measured: Measurements, folder: RunFolder) -> Figure:
     """Exact match as it came out, and as it was forecast from two numbers of sizes."""
-    made = next(each.arrays["forecasts"] for each in measured if each.name == MATCH)
+    predicted = next(each.arrays["forecasts"] for each in measured if each.name == MATCH)
     columns, panels = adders(), list[Panel]()
-    first = min(each.fitted for each in made)
+    first = min(each.fitted for each in predicted)
     for form in FORMATS:
         sizes, series = columns[form]["parameters"], []
         series.append(Curve("came out", sizes, columns[form][MATCH], reference=True))
         for fitted in (first, first + 2):
-            line = [each for each in made if each.format == form and each.fitted == fitted]
+            line = [each for each in predicted if each.format == form and each.fitted == fitted]
             x, *ends = (np.array([getattr(each, part) for each in line]) for part in ("size", "value", "low", "high"))
             series.append(Curve(f"forecast from {fitted} sizes", x, *ends))
         panels.append(Panel(f"{form}, {MATCH}", series))

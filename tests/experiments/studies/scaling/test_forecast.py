@@ -30,9 +30,9 @@ def test_intervals_hold_what_they_promise_under_normal_noise():
 
 def test_errors_are_shares_of_the_range_and_far_begins_at_four_times_the_size():
     columns = {"parameters": SIZES, MATCH: np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])}
-    made = list(forecast.forecasts(forecast.Config(fitted=3), MATCH, "adders", columns))
-    assert [(each.fitted, each.times) for each in made] == [(3, 2), (3, 4), (3, 8), (4, 2), (4, 4), (5, 2)]
-    result = forecast.scored(MATCH, made, {"adders": 0.5}).measures
+    predicted = list(forecast.forecasts(forecast.Config(fitted=3), MATCH, "adders", columns))
+    assert [(each.fitted, each.times) for each in predicted] == [(3, 2), (3, 4), (3, 8), (4, 2), (4, 4), (5, 2)]
+    result = forecast.scored(MATCH, predicted, {"adders": 0.5}).measures
     assert result["no change, far"][0] == pytest.approx(np.mean([0.2, 0.3, 0.2]) / 0.5)
-    far = [abs(each.value - each.truth) / 0.5 for each in made if each.times >= 4]
+    far = [abs(each.value - each.truth) / 0.5 for each in predicted if each.times >= 4]
     assert result["far"][0] == pytest.approx(np.mean(far))
