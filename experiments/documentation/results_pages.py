@@ -163,6 +163,7 @@ def _row(number: str, text: str, outcomes: Iterable[Results]) -> dict[str, Any]:
         "text": text,
         "word": verdicts.in_words(summaries) if summaries else "",
         "studies": studies,
+        "command": statements.COMMANDS.get(number),
     }
 
 

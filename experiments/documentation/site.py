@@ -39,6 +39,7 @@ GUIDE = [
         "fine_tune.md",
         "training.md",
         "copies.md",
+        "data_report.md",
         "cost.md",
         "from_folder_to_pod.md",
         "hosts.md",

@@ -77,6 +77,11 @@ CHAPTERS: Mapping[str, Mapping[str, str]] = {
 }
 """Statements by chapter, in the order of the essay."""
 
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "E35": ("gendiff plan --cost", "cost.md"),
+    "E43": ("gendiff data-report", "data_report.md"),
+}
+"""Statement -> the command that answers it for what a reader brings, and its page."""
 PROMISES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "Certified samplers: each has the order of convergence that its theory states.": {"certify": ("*",)},
     "A sample is a function of (parameters, key, index).": {

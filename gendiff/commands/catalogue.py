@@ -8,6 +8,7 @@ is.
 TOOLS = {
     "chat": "gendiff.commands.chat.command",
     "copies": "gendiff.commands.copies",
+    "data-report": "gendiff.commands.data_report",
     "inspect": "gendiff.commands.inspect_folder",
     "plan": "gendiff.commands.plan",
     "plan --cost": "gendiff.commands.plan.break_even",

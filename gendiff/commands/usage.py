@@ -20,6 +20,7 @@ talk
   quantise MODEL --out FILE     a language model in 4 bits per weight, by GPTQ
 measure
   copies SAMPLES --train DATA   what samples copy from their training data
+  data-report DATA|RUN          what a model was trained on: licences, AI marks, opt-outs, repeats
   verify FILE                   who made it: metadata, content credentials, watermarks
   scaling-fit --data FILE.csv   scaling laws of a table of trainings
 serve

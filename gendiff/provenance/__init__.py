@@ -3,6 +3,7 @@
 from gendiff.provenance import (
     attack_rates,
     content_credentials,
+    declared_rights,
     extraction,
     image_detection,
     image_watermarks,
@@ -24,6 +25,7 @@ from gendiff.provenance.verbatim_spans import longest_verbatim_span
 __all__ = [
     "attack_rates",
     "content_credentials",
+    "declared_rights",
     "extraction",
     "image_detection",
     "image_watermarks",

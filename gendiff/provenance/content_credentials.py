@@ -6,11 +6,12 @@ only where a list of trusted issuers is consulted. Anybody can make a certificat
 does the work; the extra `c2pa` brings it.
 """
 
+import dataclasses
 import datetime
+import importlib.util
 import io
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -22,10 +23,12 @@ SETTINGS = "org.gendiff.settings"
 """Label of the assertion that holds settings."""
 GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """IPTC's name for what a trained model made."""
+TRAINING = ("cawg.training-mining", "c2pa.training-mining")
+"""Labels of the assertion that says whether a file may be trained on."""
 MEDIA = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Certificate:
     """A chain of certificates and the private key of the first, both in PEM.
 
@@ -38,7 +41,7 @@ class Certificate:
     key: bytes
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Credentials:
     """The newest manifest of a file.
 
@@ -49,6 +52,7 @@ class Credentials:
         generator: the program that made the claim.
         sources: the digital source types of its actions, such as `GENERATED`.
         settings: what gendiff wrote of how the picture was made; None where there is no such assertion.
+        training: by use, such as "cawg.ai_training", whether it is "allowed", "notAllowed" or "constrained".
         problems: codes of what is wrong, such as "assertion.dataHash.mismatch" or "signingCredential.untrusted".
     """
 
@@ -58,6 +62,7 @@ class Credentials:
     sources: tuple[str, ...]
     settings: Config | None
     problems: tuple[str, ...]
+    training: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def sign(
@@ -135,6 +140,11 @@ def read(path: str | os.PathLike[str]) -> Credentials | None:
     ]
     generators = [str(each.get("name", "")) for each in manifest.get("claim_generator_info", [])]
     settings = asserted.get(SETTINGS)
+    training: dict[str, str] = {}
+    for label, data in asserted.items():
+        if label.startswith(TRAINING):
+            entries = (data or {}).get("entries", {})
+            training |= {str(use): str(entry.get("use", "")) for use, entry in entries.items()}
     return Credentials(
         state=str(state or "Invalid"),
         issuer=str(manifest.get("signature_info", {}).get("issuer", "")),
@@ -142,7 +152,13 @@ def read(path: str | os.PathLike[str]) -> Credentials | None:
         sources=tuple(action["digitalSourceType"] for action in actions if "digitalSourceType" in action),
         settings=settings if isinstance(settings, dict) else None,
         problems=tuple(str(each.get("code", "")) for each in status),
+        training=training,
     )
+
+
+def available() -> bool:
+    """Return whether c2pa-python is installed; it is not imported to see."""
+    return importlib.util.find_spec("c2pa") is not None
 
 
 def self_made_certificate(organisation: str, *, days: int = 365) -> Certificate:

@@ -10,14 +10,18 @@ from gendiff.commands.images.image_model import Model
 from gendiff.data.digits import HELD_OUT
 from gendiff.diffusion import parameterization, schedules
 from gendiff.runs import ranges
-from gendiff.runs.ranges import Count, NonNegative, Positive, Share
+from gendiff.runs.ranges import Count, Positive, Share
 
 
 @dataclasses.dataclass(frozen=True)
 class Config(image_training.SeededLearning):
     """Every number of the experiment."""
 
-    drop_condition: Share = 0.2
+    train_steps: Count = 2000
+    """Optimizer steps."""
+    optimizer: image_training.Optimizer = "muon"
+    """adamw, or muon: Muon on matrices and kernels, and AdamW on the rest."""
+    drop_condition: Share = 0.9
     """Share of labels replaced by the null label in training, under which all is restored."""
     digits: Annotated[int, msgspec.Meta(ge=20, le=HELD_OUT)] = 450
     """Held-out digits, from the first."""
@@ -27,13 +31,21 @@ class Config(image_training.SeededLearning):
     """Share of DDPM's noise that the steps of PiGDM draw (the paper's is 1), in [0, 1]."""
     data_std: Positive = 1.0
     """Standard deviation that PiGDM takes digits to have (the paper's is 1), in units of pixels."""
-    dps_scale: NonNegative = 5.0
-    """Scale of DPS, in units of pixels."""
+    dps_scales: Annotated[tuple[Positive, ...], msgspec.Meta(min_length=1), ranges.DISTINCT] = (
+        5.0,
+        10.0,
+        20.0,
+        40.0,
+        80.0,
+    )
+    """Scales of DPS that are tried on training digits, in units of pixels."""
+    scale_digits: Annotated[int, msgspec.Meta(ge=2, le=image_training.IMAGES)] = 100
+    """Training digits, from the first, on which the scale is chosen."""
     posterior_samples: Count = 4
     """Samples of super-resolution and deblurring by PiGDM behind the mean whose error is measured."""
-    repaint_steps: Count = 50
+    repaint_steps: Count = 64
     """Levels of RePaint's grid before it rises."""
-    resamples: Count = 5
+    resamples: Count = 10
     """Times that RePaint walks each stretch."""
     jump: Count = 5
     """Steps of a stretch."""
@@ -56,7 +68,7 @@ class Config(image_training.SeededLearning):
     """Shares of the steps that img2img runs."""
     edit_steps: Count = 50
     """Steps of DDPM that img2img takes its share of."""
-    checkpoint_every: Count = 600
+    checkpoint_every: Count = 1000
     """Steps between checkpoints."""
 
 

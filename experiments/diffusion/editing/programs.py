@@ -2,6 +2,7 @@
 data.
 """
 
+import math
 from typing import Any
 
 import jax
@@ -27,24 +28,33 @@ class EditingPrograms:
         self._config, self._model = config, model
         self._reversible = grids.trailing(model.schedule, config.reversible_steps)
         self._guided = devices.jit(self._guide, static_argnames="method")
-        programs = (self._paint, self._trip, self._invert, self._draw, self._edit)
-        self._painted, self._tripped, self._back, self._forth, self._edited = (
-            devices.jit(program) for program in programs
-        )
+        self._painted = devices.jit(self._paint, static_argnames="resamples")
+        programs = (self._trip, self._invert, self._draw, self._edit)
+        self._tripped, self._back, self._forth, self._edited = (devices.jit(program) for program in programs)
 
     def restore(
-        self, method: str, params: Params, problem: Problem, *, sample: int = 0, measured: np.ndarray | None = None
+        self,
+        method: str,
+        params: Params,
+        problem: Problem,
+        *,
+        sample: int = 0,
+        measured: np.ndarray | None = None,
+        scale: float = math.nan,
     ) -> np.ndarray:
-        """Sample number `sample` (n, 8, 8, 1) of each digit by "PiGDM", "DPS" or "RePaint". measured: in place of the
-        problem's own.
+        """Sample number `sample` (n, 8, 8, 1) of each digit by "PiGDM", "DPS", "RePaint" or "RePaint, walked once".
+
+        measured: in place of the problem's own. scale: of DPS, which needs one.
         """
         target = jnp.asarray(problem.measured if measured is None else measured)
         index = jnp.arange(len(target)) + len(target) * sample
-        if method == "RePaint":
-            restored = self._painted(params, index, target, jnp.asarray(problem.mask))
+        if method.startswith("RePaint"):
+            resamples = self._config.resamples if method == "RePaint" else 1
+            restored = self._painted(params, index, target, jnp.asarray(problem.mask), resamples=resamples)
         else:
             operator = jax.tree.map(jnp.asarray, problem.operator)
-            restored = self._guided(params, index, target, operator, jnp.float32(problem.noise_std), method=method)
+            numbers = jnp.float32(problem.noise_std), jnp.float32(scale)
+            restored = self._guided(params, index, target, operator, *numbers, method=method)
         return drawing.finite(restored, method)
 
     def round_trips(self, params: Params, images: np.ndarray) -> tuple[dict[int, np.ndarray], np.ndarray]:
@@ -83,19 +93,19 @@ class EditingPrograms:
         return sampling.sample(jax.random.key(KEY), denoise, sampler, levels, self._model.shape, index, **options)
 
     def _guide(
-        self, params: Params, index: Any, measured: Any, operator: Any, noise_std: Any, *, method: str
+        self, params: Params, index: Any, measured: Any, operator: Any, noise_std: Any, scale: Any, *, method: str
     ) -> jax.Array:
         config, inputs = self._config, (self._denoise(params), operator, measured)
         levels = grids.trailing(self._model.schedule, config.guided_steps)
         if method == "PiGDM":
             guided = posterior.pigdm(*inputs, noise_std, data_std=config.data_std)
             return self._sample(guided, samplers.ddim(config.pigdm_eta), levels, index)
-        return self._sample(posterior.dps(*inputs, config.dps_scale), samplers.ddim(), levels, index)
+        return self._sample(posterior.dps(*inputs, scale), samplers.ddim(), levels, index)
 
-    def _paint(self, params: Params, index: Any, known: Any, mask: Any) -> jax.Array:
+    def _paint(self, params: Params, index: Any, known: Any, mask: Any, *, resamples: int) -> jax.Array:
         config = self._config
         levels = inpainting.resampled(
-            grids.trailing(self._model.schedule, config.repaint_steps), config.resamples, config.jump
+            grids.trailing(self._model.schedule, config.repaint_steps), resamples, config.jump
         )
         return self._sample(self._denoise(params), inpainting.repaint(samplers.ddim(1.0), known, mask), levels, index)
 

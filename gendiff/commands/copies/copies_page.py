@@ -19,9 +19,9 @@ SMALL = 128
 """Pixels of a side up to which they are shown as squares."""
 
 
-def write(file: Path, template: str, **content: object) -> Path:
-    """The page. content: what the template takes."""
-    templates = [Path(__file__).parent, Path(report.__file__).with_name("templates")]
+def write(file: Path, template: str, *, folder: Path = Path(__file__).parent, **content: object) -> Path:
+    """The page. folder: where the template lies. content: what it takes."""
+    templates = [folder, Path(report.__file__).with_name("templates")]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates),
         autoescape=True,

@@ -89,11 +89,11 @@ def read_samples(location: str, options: CopiesOptions, measured: Features, prog
     if shards.is_folder(path):
         folder = shards.existing(path)
         shards.check_complete(folder, read=False)
-        return _read("samples", str(folder.folder), _of_shards(folder), measured, progress)
+        return read("samples", str(folder.folder), _of_shards(folder), measured, progress)
     with image_features.option_errors():
         listed = path.is_dir() and (path / sample_files.SETTINGS).is_file()
         source = _of_sample_files(path, options) if listed else _opened(path, options, options.size, options.mode)
-    return _read("samples", location, source, measured, progress)
+    return read("samples", location, source, measured, progress)
 
 
 def read_data(
@@ -106,14 +106,14 @@ def read_data(
     size = height if height == width else options.size
     with image_features.option_errors():
         source = _opened(Path(location).expanduser(), options, size, "L" if channels == 1 else "RGB")
-    read = _read(title, location, source, measured, progress)
-    if read.shape != like:
-        sizes = [f"{across} × {down}" for down, across, _ in (read.shape, like)]
+    pictures = read(title, location, source, measured, progress)
+    if pictures.shape != like:
+        sizes = [f"{across} × {down}" for down, across, _ in (pictures.shape, like)]
         raise DataError(
             f"{location}: pictures have {sizes[0]} pixels, and the samples {sizes[1]}: make all of one size with "
             "--size N"
         )
-    return read
+    return pictures
 
 
 def without(held_out: PictureSet, train: PictureSet) -> tuple[PictureSet, int]:
@@ -133,37 +133,7 @@ def without(held_out: PictureSet, train: PictureSet) -> tuple[PictureSet, int]:
     ), equal
 
 
-def _opened(path: Path, options: CopiesOptions, size: int | None, mode: str | None) -> Source:
-    return sources.open(
-        path, size=size, mode=mode, background=options.background, on_bad=options.on_bad_image, scan=False
-    )
-
-
-def _of_sample_files(path: Path, options: CopiesOptions) -> Source:
-    """A folder that `sample` wrote: a picture's label stands in its name, and the file with the settings is no
-    picture.
-    """
-    settings = {"size": options.size, "background": options.background, "on_bad": options.on_bad_image}
-    source = image_folder.source(path, mode=options.mode or "RGB", conditional="none", **settings)  # type: ignore[arg-type]
-    rows = np.array(
-        [row for row, file in enumerate(source.files) if Path(file).name != sample_files.SETTINGS], np.int64
-    )
-    if not rows.size:
-        raise DataError(f"{path}: no samples in it")
-    matches = [re.search(r"_label(\d+)\.png$", source.files[row]) for row in rows]
-    labels = np.array([int(match[1]) if match else NO_LABEL for match in matches], np.int32)
-    return dataclasses.replace(random_access.subset(source, rows), labels=labels)
-
-
-def _of_shards(folder: Shards) -> Source:
-    labels = np.concatenate([classes for _, classes in folder])
-    print_of = random_access.fingerprint("shards", str(folder.folder), folder.manifest.num)
-    return ShardPictures(
-        labels=labels, classes=folder.manifest.classes, fingerprint=print_of, examples=Examples(folder), place=folder
-    )
-
-
-def _read(title: str, location: str, source: Source, measured: Features, progress: Progress) -> PictureSet:
+def read(title: str, location: str, source: Source, measured: Features, progress: Progress) -> PictureSet:
     """Reads every picture once. DataError for pictures that cannot be read, unless they are skipped, and for mixed
     sizes.
     """
@@ -196,3 +166,33 @@ def _read(title: str, location: str, source: Source, measured: Features, progres
     if len(readable.skipped) > 5:
         progress.line(f"left out: {len(readable.skipped)} pictures of {location} in all")
     return PictureSet(location, readable, np.concatenate(parts))
+
+
+def _opened(path: Path, options: CopiesOptions, size: int | None, mode: str | None) -> Source:
+    return sources.open(
+        path, size=size, mode=mode, background=options.background, on_bad=options.on_bad_image, scan=False
+    )
+
+
+def _of_sample_files(path: Path, options: CopiesOptions) -> Source:
+    """A folder that `sample` wrote: a picture's label stands in its name, and the file with the settings is no
+    picture.
+    """
+    settings = {"size": options.size, "background": options.background, "on_bad": options.on_bad_image}
+    source = image_folder.source(path, mode=options.mode or "RGB", conditional="none", **settings)  # type: ignore[arg-type]
+    rows = np.array(
+        [row for row, file in enumerate(source.files) if Path(file).name != sample_files.SETTINGS], np.int64
+    )
+    if not rows.size:
+        raise DataError(f"{path}: no samples in it")
+    matches = [re.search(r"_label(\d+)\.png$", source.files[row]) for row in rows]
+    labels = np.array([int(match[1]) if match else NO_LABEL for match in matches], np.int32)
+    return dataclasses.replace(random_access.subset(source, rows), labels=labels)
+
+
+def _of_shards(folder: Shards) -> Source:
+    labels = np.concatenate([classes for _, classes in folder])
+    print_of = random_access.fingerprint("shards", str(folder.folder), folder.manifest.num)
+    return ShardPictures(
+        labels=labels, classes=folder.manifest.classes, fingerprint=print_of, examples=Examples(folder), place=folder
+    )

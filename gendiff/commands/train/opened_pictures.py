@@ -143,17 +143,58 @@ def batches(
 def prepare(config: Config, path: str, progress: Progress) -> Source:
     """Decodes the pictures at a path of `resolve_path` into `config.cache`. Raises as `open_pictures` does."""
     with image_features.option_errors():
-        source = _listed(config, path)
+        source = listed(config, path)
         with progress.task("pictures", len(source)) as task:
             return _decoded(source, _cache(config, None), lambda done, total: task.update(len(source) * done // total))
+
+
+def listed(config: Config, path: str) -> Source:
+    """The pictures at a path of `resolve_path`, before any is decoded. Raises as `data.sources.open` does."""
+    if path == "emoji":
+        return emoji.source(config.size or COMMITTED_SIZE)
+    size = (
+        config.size
+        if config.size is not None
+        else SIZES.get(Path(path).suffix.lower() if os.path.isfile(path) else "", 64)
+    )
+    return sources.open(
+        path,
+        size=size,
+        mode=config.mode,
+        background=config.background,
+        on_bad=config.on_bad_image,
+        conditional=config.conditional,
+        scan=False,
+    )
+
+
+def split(config: Config, path: str, source: Source) -> Pictures:
+    """Training pictures and held-out ones of decoded pictures. DataError where there are too few."""
+    count = len(source)
+    share = min(0.2, max(0.05, 500 / count)) if config.held_out is None else config.held_out
+    if count < FEWEST:
+        raise DataError(
+            f"{path}: {count} {'picture is' if count == 1 else 'pictures are'} too few: at least {FEWEST} are needed, "
+            "to learn from some and judge by the others"
+        )
+    try:
+        training, kept_out = held_out.split(source, share, seed=SPLIT_SEED)
+    except DataError as error:  # it names what the pictures were decoded into
+        raise DataError(path + str(error).removeprefix(source.name(0))) from error
+    if len(kept_out) < FEWEST_HELD_OUT:
+        raise DataError(
+            f"{path}: --held-out {share:g} of {count} pictures keeps out {len(kept_out)}: at least {FEWEST_HELD_OUT} "
+            "are needed"
+        )
+    return Pictures(training, kept_out, source.skipped)
 
 
 def _opened(config: Config, path: str, folder: RunFolder | None) -> Pictures:
     check_apart(path, folder)
     file = None if folder is None else folder.bad_files
     try:
-        source = _listed(config, path)
-        pictures = _split(config, path, _decoded(source, _cache(config, folder)))
+        source = listed(config, path)
+        pictures = split(config, path, _decoded(source, _cache(config, folder)))
     except BadPicturesError as error:
         _write(tuple(map(image_features.translated, error.messages)), path, file)
         raise DataError(f"{error}\nall of them: {file or NO_LIST}") from error
@@ -185,25 +226,6 @@ def _enlarged(source: Source, pictures: Pictures) -> tuple[int, int]:
     ), side
 
 
-def _listed(config: Config, path: str) -> Source:
-    if path == "emoji":
-        return emoji.source(config.size or COMMITTED_SIZE)
-    size = (
-        config.size
-        if config.size is not None
-        else SIZES.get(Path(path).suffix.lower() if os.path.isfile(path) else "", 64)
-    )
-    return sources.open(
-        path,
-        size=size,
-        mode=config.mode,
-        background=config.background,
-        on_bad=config.on_bad_image,
-        conditional=config.conditional,
-        scan=False,
-    )
-
-
 def _cache(config: Config, folder: RunFolder | None) -> Path | None:
     if config.cache is not None:
         return Path(config.cache).expanduser().absolute()
@@ -215,26 +237,6 @@ def _decoded(source: Source, folder: Path | None, on_shard: Callable[[int, int],
         return random_access.scan(source)
     with distributed.first_alone():
         return cache.build(source, folder, on_shard=on_shard)
-
-
-def _split(config: Config, path: str, source: Source) -> Pictures:
-    count = len(source)
-    share = min(0.2, max(0.05, 500 / count)) if config.held_out is None else config.held_out
-    if count < FEWEST:
-        raise DataError(
-            f"{path}: {count} {'picture is' if count == 1 else 'pictures are'} too few: at least {FEWEST} are needed, "
-            "to learn from some and judge by the others"
-        )
-    try:
-        training, kept_out = held_out.split(source, share, seed=SPLIT_SEED)
-    except DataError as error:  # it names what the pictures were decoded into
-        raise DataError(path + str(error).removeprefix(source.name(0))) from error
-    if len(kept_out) < FEWEST_HELD_OUT:
-        raise DataError(
-            f"{path}: --held-out {share:g} of {count} pictures keeps out {len(kept_out)}: at least {FEWEST_HELD_OUT} "
-            "are needed"
-        )
-    return Pictures(training, kept_out, source.skipped)
 
 
 def small(images: np.ndarray) -> np.ndarray:

@@ -21,6 +21,8 @@ from gendiff.runs.reporting.results import Explorer, Results, Table
 from gendiff.runs.reporting.verdicts import Claim, Summary
 
 FILE = "report.html"
+DATA, DATA_REPORT = "data.json", "data_report.html"
+"""Of a run on pictures: what it knows of them, and what `data-report` says of them."""
 SPRITES = "denoising*.png"
 COLUMNS = ("seed", "value", "interval", "samples")
 """Of the plain table, by the names of `_rows`."""
@@ -74,6 +76,7 @@ def write(folder: str | os.PathLike[str], outcome: Results | None = None, notice
         tone=verdicts.tone,
         RULE=RULE,
         words=words.used_in(outcome),
+        data_reports=_data_reports(folder),
         formatting=formatting,
     )
     return json_files.write_bytes(folder / FILE, page.encode())
@@ -134,6 +137,12 @@ def table_lines(table: Table) -> Iterator[str]:
         yield "  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
     if table.note:
         yield f"  note: {table.note}"
+
+
+def _data_reports(folder: Path) -> list[tuple[str, bool]]:
+    """(path within the run, whether it is there) of the data report of each set of pictures that was trained on."""
+    paths = [file.with_name(DATA_REPORT) for name in (DATA, f"*/{DATA}") for file in sorted(folder.glob(name))]
+    return [(path.relative_to(folder).as_posix(), path.is_file()) for path in paths]
 
 
 def _notice(outcome: Results) -> str:

@@ -3,6 +3,7 @@ they must.
 """
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ import pytest
 import scipy.stats
 
 from experiments.diffusion import editing
-from experiments.diffusion.editing import measures
+from experiments.diffusion.editing import claims, measures, scales
 from experiments.diffusion.editing import problems as editing_problems
 from experiments.diffusion.editing.programs import EditingPrograms
 from gendiff.commands.images.image_model import Model
@@ -98,6 +99,26 @@ def test_numbers_are_those_of_the_errors_given_and_rank_correlation_is_spearmans
     assert measures.rank_correlation(strengths, rows)[0] == pytest.approx(expected)
 
 
+def test_the_scale_of_dps_is_chosen_by_training_digits_alone(programs):
+    """Held-out digits that are no numbers change nothing."""
+    absent = np.full_like(SPLIT.held_out_images, np.nan)
+    truth, exercises = scales.training_problems(SMALL, dataclasses.replace(SPLIT, held_out_images=absent))
+    assert (truth == SPLIT.train_images[: SMALL.scale_digits]).all()
+    draw = functools.partial(programs.restore, "DPS", jnp.float32(0.3))
+    tried = scales.try_scales(SMALL, draw, exercises["super-resolution"], truth)
+    assert tuple(tried) == SMALL.dps_scales and all(np.isfinite(error).all() for error in tried.values())
+    assert len({error.mean() for error in tried.values()}) == len(tried)  # the scale reaches DPS
+
+
+def test_the_chosen_scale_is_the_one_with_the_least_mean_error():
+    assert scales.best({5.0: np.array([0.1, 0.9]), 20.0: np.array([0.4, 0.4]), 40.0: np.array([0.3, 0.5])}) == 20.0
+
+
+def test_repaint_walks_each_stretch_anew_only_where_it_resamples(programs, problems):
+    again, once = (programs.restore(way, jnp.float32(0.3), problems["centre"]) for way in ("RePaint", claims.ONCE))
+    assert np.abs(again - once).max() > 0.01
+
+
 def test_repaint_keeps_what_is_seen_and_samples_differ(programs, problems):
     problem = problems["centre"]
     one, other = (programs.restore("RePaint", jnp.float32(0.3), problem, sample=sample) for sample in (0, 1))
@@ -130,5 +151,5 @@ def test_the_full_run_takes_all_held_out_digits():
 
 
 def test_the_network_is_never_told_a_label(programs, problems):
-    assert np.isfinite(programs.restore("DPS", jnp.float32(0.3), problems["super-resolution"])).all()
+    assert np.isfinite(programs.restore("DPS", jnp.float32(0.3), problems["super-resolution"], scale=5.0)).all()
     assert jax.tree.leaves(problems["super-resolution"].operator) == []

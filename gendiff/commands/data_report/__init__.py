@@ -1,0 +1,18 @@
+"""What is in a set of pictures, for people who ask what a model was trained on: data_report.html and data_report.json.
+
+    gendiff data-report PHOTOS
+    gendiff data-report PHOTOS --held-out OTHERS
+    gendiff data-report runs/images
+
+It says what the files say: sizes, licences, marks of models, reservations of rights, repeats and hashes. Its headings
+are those of the European Commission's template for the public summary of training content, and what no file says is
+left open there for a person. It gives no verdict and claims no compliance.
+"""
+
+from gendiff.commands.data_report import command
+from gendiff.commands.data_report.command import DataReportOptions
+from gendiff.runs.registry import Tool
+
+__all__ = ["COMMAND", "DataReportOptions"]
+
+COMMAND = Tool(DataReportOptions, command.call, "What is in a set of pictures: licences, AI marks, opt-outs, repeats?")

@@ -1,0 +1,121 @@
+"""What a file declares of its rights, in EXIF, XMP and content credentials."""
+
+import importlib.util
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gendiff.core.errors import DataError
+from gendiff.provenance import content_credentials, declared_rights
+from gendiff.provenance.declared_rights import DeclaredRights
+from tests.refusals import refusals
+from tests.tables import table
+
+PICTURE = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
+NAMESPACES = {
+    "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
+    "dc": "http://purl.org/dc/elements/1.1/",
+    "xmpRights": "http://ns.adobe.com/xap/1.0/rights/",
+    "cc": "http://creativecommons.org/ns#",
+    "ext": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
+    "plus": "http://ns.useplus.org/ldf/xmp/1.0/",
+    "tdm": "http://www.w3.org/ns/tdmrep/",
+}
+MODEL = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+CAMERA = "http://cv.iptc.org/newscodes/digitalsourcetype/digitalCapture"
+PROHIBITED = "http://ns.useplus.org/ldf/vocab/DMI-PROHIBITED-AIMLTRAINING"
+
+
+def packet(attributes="", children=""):
+    names = " ".join(f'xmlns:{name}="{address}"' for name, address in NAMESPACES.items())
+    description = f"<rdf:Description {attributes}>{children}</rdf:Description>"
+    return f'<x:xmpmeta xmlns:x="adobe:ns:meta/" {names}><rdf:RDF>{description}</rdf:RDF></x:xmpmeta>'
+
+
+def saved(file, xmp=None, exif=None):
+    options = {name: value for name, value in (("xmp", xmp and xmp.encode()), ("exif", exif)) if value}
+    Image.fromarray(PICTURE).save(file, **options)
+    return file
+
+
+@table(
+    ("attributes", "children", "expected"),
+    [
+        ("", "", DeclaredRights()),
+        (
+            'xmpRights:WebStatement="https://a.example/by"',
+            '<dc:rights><rdf:Alt><rdf:li xml:lang="x-default">© Ada\n  Example</rdf:li></rdf:Alt></dc:rights>'
+            "<dc:creator><rdf:Seq><rdf:li>Ada</rdf:li><rdf:li>Bo</rdf:li><rdf:li>Ada</rdf:li></rdf:Seq></dc:creator>",
+            DeclaredRights(("https://a.example/by", "© Ada Example"), ("Ada", "Bo")),
+        ),
+        ("", '<cc:license rdf:resource="https://a.example/cc0"/>', DeclaredRights(("https://a.example/cc0",))),
+        (f'ext:DigitalSourceType="{MODEL}"', "", DeclaredRights(ai_marks=("IPTC trainedAlgorithmicMedia",))),
+        ("", f"<ext:DigitalSourceType>{CAMERA}</ext:DigitalSourceType>", DeclaredRights()),
+        (
+            f'plus:DataMining="{PROHIBITED}" tdm:reservation="1"',
+            "",
+            DeclaredRights(reservations=("PLUS DMI-PROHIBITED-AIMLTRAINING", "TDMRep reservation")),
+        ),
+        (
+            f'plus:DataMining="{PROHIBITED.replace("PROHIBITED-AIMLTRAINING", "ALLOWED")}" tdm:reservation="0"',
+            "",
+            DeclaredRights(),
+        ),
+    ],
+)
+def test_each_property_is_read_in_every_form_that_xmp_gives_it(attributes, children, expected, tmp_path):
+    for name in ("a.jpg", "a.png"):
+        if name == "a.png":
+            from PIL.PngImagePlugin import PngInfo
+
+            information = PngInfo()
+            information.add_itxt("XML:com.adobe.xmp", packet(attributes, children))
+            Image.fromarray(PICTURE).save(tmp_path / name, pnginfo=information)
+        else:
+            saved(tmp_path / name, packet(attributes, children))
+        assert declared_rights.read(tmp_path / name, credentials=False) == expected
+
+
+def test_exif_and_settings_count_too(tmp_path):
+    exif = Image.Exif()
+    exif[0x8298], exif[0x013B] = "(c) Ada", "Ada"
+    assert declared_rights.read(saved(tmp_path / "a.jpg", exif=exif), credentials=False) == DeclaredRights(
+        ("(c) Ada",), ("Ada",)
+    )
+    from gendiff.provenance import metadata
+
+    metadata.save(tmp_path / "b.png", PICTURE, {"seed": 3})
+    assert declared_rights.read(tmp_path / "b.png", credentials=False).ai_marks == ("settings of gendiff",)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("c2pa") is None, reason="needs the extra c2pa")
+def test_a_manifest_says_who_made_a_picture_and_whether_it_may_be_trained_on(tmp_path):
+    import c2pa
+
+    certificate = content_credentials.self_made_certificate("Toy")
+    content_credentials.sign(saved(tmp_path / "a.png"), tmp_path / "b.png", certificate, {}, program="toy")
+    assert declared_rights.read(tmp_path / "b.png") == DeclaredRights(ai_marks=("IPTC trainedAlgorithmicMedia",))
+    entries = {"cawg.ai_training": {"use": "notAllowed"}, "cawg.data_mining": {"use": "allowed"}}
+    created = {"label": "c2pa.actions", "data": {"actions": [{"action": "c2pa.created", "digitalSourceType": CAMERA}]}}
+    assertions = [created, {"label": "cawg.training-mining", "data": {"entries": entries}}]
+    claim = {"claim_generator_info": [{"name": "toy"}], "format": "image/png", "assertions": assertions}
+    info = c2pa.C2paSignerInfo(c2pa.C2paSigningAlg.ES256, certificate.chain, certificate.key, None)
+    content = io.BytesIO()
+    with open(tmp_path / "a.png", "rb") as file, c2pa.Signer.from_info(info) as signer:
+        with c2pa.Builder(json.dumps(claim)) as builder:
+            builder.sign(signer, "image/png", file, content)
+    (tmp_path / "c.png").write_bytes(content.getvalue())
+    assert declared_rights.read(tmp_path / "c.png").reservations == ("C2PA cawg.ai_training notAllowed",)
+
+
+test_a_packet_that_is_no_xml_or_declares_entities_is_refused = refusals(
+    (lambda: declared_rights.xmp_properties("<x", "a.jpg"), "a.jpg: its XMP is no XML", DataError),
+    (
+        lambda: declared_rights.xmp_properties("<!DOCTYPE a><a/>", "a.jpg"),
+        "a.jpg: its XMP declares entities",
+        DataError,
+    ),
+)
