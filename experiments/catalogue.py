@@ -32,6 +32,7 @@ EXPERIMENTS = {
     "gan-stability": "experiments.adversarial.gan_stability",
     "gan-progressive": "experiments.adversarial.gan_progressive",
     "emergence": "experiments.scaling.emergence",
+    "forecast": "experiments.scaling.forecast",
     "scaling-fit": "experiments.scaling.scaling_fit",
     "percolation": "experiments.scaling.percolation",
     "scaling-train": "experiments.scaling.scaling_train",

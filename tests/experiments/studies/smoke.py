@@ -39,6 +39,7 @@ LEAVES = {
     "scaling-train": ("isoflop", "isoflop_fixed", "frontier", "surface", "pictures", "rates"),
     "gan-progressive": ("samples_digits", "frechet", "seconds", "over_training"),
     "emergence": ("metrics", "losses", "carries", "by_metric"),
+    "forecast": ("exact_match", "errors", "losses"),
     "scaling-fit": ("isoflop", "surface", "optima", "overtraining"),
     "percolation": ("components", "skills", "paths"),
     "ddpo": ("kl_digit", "kl_ink", "kl_scenes", "learning", "samples_digits", "samples_scenes"),
