@@ -193,10 +193,10 @@ def of_serving() -> Iterator[Measured]:
     """Days of serving until it has cost as much as training, from the ranges of published numbers."""
     traffic, flops = [(low, high, -power) for low, high, power in TRAFFIC], accelerators.A100.flops
     for model in (published.GPT_3, GPT_4, published.LLAMA_3_8B):
-        tokens = price.break_even_tokens(model.tokens)
+        tokens = float(price.break_even_tokens(model.tokens))
         days = price.product_interval((tokens, tokens, 1), (*TRAINS, -1), (*SERVES, 1), *traffic)
         yield Measured(f"{model.name}, by operations", {"days": days}, group="days")
-    hours = cost.forward_flops(GPT_4.parameters) / flops / price.HOUR
+    hours = float(cost.forward_flops(GPT_4.parameters)) / flops / price.HOUR
     days = price.product_interval((1e8, 1e8, 1), (hours, hours, -1), (*SERVES, 1), (*HOUR, -1), *traffic)
     yield Measured("GPT-4, for 100 million dollars", {"days": days}, group="days")
 
