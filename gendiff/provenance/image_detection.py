@@ -3,7 +3,11 @@
 A p-value is the chance that a picture which was made without the key fits it as well. It is not the chance that a
 picture is marked, or is not. `detect` finds it by randomisation, for every mark and whatever pictures are. `read_bits`
 counts the bits that agree with the payload, whose number in an unmarked picture is binomial, since the key's signs are
-fair.
+fair. Both take a part of a picture, and search for its offset: fresh keys search as well, and bits are read where votes
+are loudest, whatever they say, so that p-values stay exact.
+
+Votes weigh as much as the noise at hand. Inversion that begins at the noise which a picture gained on its way leaves
+the votes of flat parts small (see `diffusion.inversion`).
 """
 
 from dataclasses import dataclass
@@ -67,7 +71,7 @@ def detect(
         key: one typed key, from which the fresh ones are drawn.
         mark: the record that marked them, or one made of the same key and settings.
         observed: (b, *shape) the recovered noise, in units of its standard deviation; for a `spread_spectrum` the
-            picture.
+            picture. Or a part of it, from any offset.
         index: (b,) names the pictures: results do not depend on their order.
         nonce: (b, 2) of the pictures, where the mark needs one.
         keys: how many fresh keys, at least 1; no p is below 1 / (keys + 1).
@@ -165,7 +169,7 @@ def plug_in_p(mark: TreeRing, noise: Float[ArrayLike, "b *shape"]) -> Float64[np
         Wen et al., 2023, Eqs. 4 and 5 (from memory).
     """
     inside = mark.disc[0]
-    spectrum = np.fft.fft2(np.asarray(mark.checked(noise, None), np.float64)[..., mark.channel])[:, inside]
+    spectrum = np.fft.fft2(np.asarray(mark.checked(noise, None, whole=True), np.float64)[..., mark.channel])[:, inside]
     rings = np.asarray(jax.jit(TreeRing.pattern)(mark), np.complex128)[inside]
     variance = np.mean(np.abs(spectrum) ** 2, 1) / 2
     distance, centre = np.sum(np.abs(spectrum - rings) ** 2, 1) / variance, np.sum(np.abs(rings) ** 2) / variance

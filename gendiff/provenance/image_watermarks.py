@@ -7,6 +7,8 @@ picture, the model and the secret key recovers the noise, as `diffusion.inversio
 
 `tree_ring` writes one pattern into all noises: it survives much, but pictures by one key have something in common.
 `gaussian_shading` writes bits, and its noise is exactly as unmarked noise is, if each picture has a nonce of its own.
+
+What is observed may be a part that was cut out of the picture, at an offset that nobody noted: all offsets are tried.
 """
 
 import abc
@@ -45,21 +47,42 @@ class ImageWatermark(abc.ABC):
     """Whether each picture has a nonce."""
 
     @abc.abstractmethod
+    def fit(self, whole: Float[Array, "b *shape"], nonce: ArrayLike | None) -> Float[Array, "b"]:
+        """The score of what has the mark's shape; 0 stands where nothing is known."""
+
     def score(
-        self, observed: Float[ArrayLike, "b *shape"], nonce: Integer[ArrayLike, "b 2"] | None = None
+        self, observed: Float[ArrayLike, "b *part"], nonce: Integer[ArrayLike, "b 2"] | None = None
     ) -> Float[Array, "b"]:
-        """How well each recovered noise, or picture, fits the key: more is better.
+        """How well each recovered noise, or picture, fits the key: more is better. Of a part the best over all offsets.
+
+        Args:
+            observed: (b, *shape), or a part of that shape, as of a picture that was cropped.
+            nonce: (b, 2) of the pictures, where the mark needs one.
 
         Raises:
             TypeError: for what is not floating, a nonce that is missing, and one that is not taken.
-            ValueError: for another shape.
+            ValueError: for what is no part of the shape.
         """
+        wholes = self.placed(self.checked(observed, nonce))
+        return jnp.max(jax.vmap(lambda whole: self.fit(whole, nonce))(wholes), 0)
 
-    def checked(self, observed: ArrayLike, nonce: ArrayLike | None) -> Array:
-        """The observed noise or pictures, as an array. Raises as `score` does."""
+    def placed(self, part: Float[Array, "b *part"]) -> Float[Array, "offsets b *shape"]:
+        """A part at each offset in the shape, 0 around it."""
+        free = [side - length for side, length in zip(self.shape, part.shape[1:], strict=True)]
+        canvas = jnp.pad(part, [(0, 0), *((room, room) for room in free)])
+        corners = np.array(list(np.ndindex(*(room + 1 for room in free))), np.int32)
+        size = (part.shape[0], *self.shape)
+        return jax.vmap(lambda corner: jax.lax.dynamic_slice(canvas, (0, *corner), size))(corners)
+
+    def checked(self, observed: ArrayLike, nonce: ArrayLike | None, *, whole: bool = False) -> Array:
+        """The observed noise or pictures, as an array. Raises as `score` does. whole: parts are refused, too."""
         checks.floating("observed", observed)
-        if observed.shape[1:] != self.shape:
-            raise ValueError(f"the watermark is for the shape {self.shape}, but observed is {list(observed.shape)}")
+        part, shape = observed.shape[1:], self.shape
+        if len(part) != len(shape) or any(
+            not side >= length >= (side if whole else 1) for length, side in zip(part, shape, strict=True)
+        ):
+            parts = "" if whole else " and its parts"
+            raise ValueError(f"the watermark is for the shape {shape}{parts}, but observed is {list(observed.shape)}")
         self.check_nonce(nonce, observed.shape[0])
         return jnp.asarray(observed)
 
@@ -98,15 +121,11 @@ class TreeRing(ImageWatermark):
         # the spectrum is Hermitian, so nothing is lost
         return noise.at[..., self.channel].set(jnp.fft.ifft2(spectrum).real)
 
-    def score(
-        self, observed: Float[ArrayLike, "b *shape"], nonce: Integer[ArrayLike, "b 2"] | None = None
-    ) -> Float[Array, "b"]:
+    def fit(self, whole: Float[Array, "b *shape"], nonce: ArrayLike | None) -> Float[Array, "b"]:
         """Minus the RMS distance of spectrum and rings in units of the noise: about −√2 without the mark, 0 at best."""
         rings, upper = _geometry(self.shape[:2], self.radius)
         chosen, which = np.nonzero(((rings > 0) & upper).ravel())[0], rings[(rings > 0) & upper] - 1
-        spectrum = jnp.fft.fft2(self.checked(observed, nonce)[..., self.channel]).reshape(observed.shape[0], -1)[
-            :, chosen
-        ]
+        spectrum = jnp.fft.fft2(whole[..., self.channel]).reshape(whole.shape[0], -1)[:, chosen]
         member = np.eye(self.radius, dtype=np.float32)[which]
         centre = spectrum @ (member / member.sum(0))
         # what no key changes, so that many keys cost little
@@ -161,23 +180,32 @@ class BitMark(ImageWatermark):
         """The signs of a marked picture."""
         return self.key_signs(nonce) * (2.0 * jnp.asarray(self.bits, jnp.float32) - 1.0)[None, self.bit_of_place()]
 
-    def score(
-        self, observed: Float[ArrayLike, "b *shape"], nonce: Integer[ArrayLike, "b 2"] | None = None
-    ) -> Float[Array, "b"]:
+    def fit(self, whole: Float[Array, "b *shape"], nonce: ArrayLike | None) -> Float[Array, "b"]:
         """The cosine between the observed noise and the signs, in [−1, 1], about 0 ± places^−0.5 without the mark."""
-        evidence = self.evidence(self.checked(observed, nonce))
+        evidence = self.evidence(whole)
         size = jnp.linalg.norm(evidence, axis=1) * self.places**0.5
-        return arrays.safe_divide(jnp.sum(evidence * self.signs(nonce), 1), size)
+        signs = jnp.broadcast_to(self.signs(nonce), evidence.shape)
+        return arrays.safe_divide(jnp.einsum("bp,bp->b", evidence, signs), size)  # one product for many keys
 
     def votes(
-        self, observed: Float[ArrayLike, "b *shape"], nonce: Integer[ArrayLike, "b 2"] | None = None
+        self, observed: Float[ArrayLike, "b *part"], nonce: Integer[ArrayLike, "b 2"] | None = None
     ) -> Float[Array, "b bits"]:
-        """The sum of each bit's signed evidence, above 0 for a 1.
+        """The sum of each bit's signed evidence, above 0 for a 1. Of a part those at the offset where they are loudest.
 
-        The payload is not looked at. Raises as `score` does.
+        The payload is not looked at, and neither is the side that a vote takes where an offset is chosen. Without the
+        mark each vote is thus as likely on one side as on the other, whatever the number of offsets. Raises as `score`
+        does.
         """
-        says = self.evidence(self.checked(observed, nonce)) * self.key_signs(nonce)
-        return jnp.stack([jnp.sum(says[:, self.bit_of_place() == bit], 1) for bit in range(self.bits.shape[0])], 1)
+        observed, bit_of_place = self.checked(observed, nonce), self.bit_of_place()
+        signs = jnp.broadcast_to(self.key_signs(nonce), (observed.shape[0], self.places))
+
+        def of_one(row: tuple[Array, Array]) -> Array:
+            says = self.evidence(self.placed(row[0][None])[:, 0]) * row[1][None]
+            votes = jnp.stack([jnp.sum(says[:, bit_of_place == bit], 1) for bit in range(self.bits.shape[0])], 1)
+            return votes[jnp.argmax(jnp.sum(jnp.abs(votes), 1))]
+
+        votes: Array = jax.lax.map(of_one, (observed, signs))
+        return votes
 
     def bit_of_place(self) -> np.ndarray:
         """(places,) which bit a sign carries: all as often as can be, scattered over the picture."""

@@ -37,7 +37,7 @@ class SpreadSpectrum(BitMark):
             ValueError: for pixels 0 … 255, and another shape.
         """
         checks.unscaled_pixels("images", images)
-        originals = self.checked(images, None)
+        originals = self.checked(images, None, whole=True)
         scale = jnp.ones_like(originals)
         if self.masked:
             active = _activity(originals)

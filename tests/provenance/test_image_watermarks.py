@@ -89,6 +89,16 @@ def test_rings_without_symmetry_lose_half_of_their_energy_with_the_imaginary_par
     assert abs(np.mean(energies[1]) - 0.5) < 0.05
 
 
+def test_the_score_of_a_part_is_the_best_over_its_offsets():
+    mark, part = MARKS["tree ring"](), np.asarray(marked("tree ring", COUNT))[:4, 1:, 2:]
+    whole = np.zeros((2, 3, 4, *S), np.float32)
+    for down, right in np.ndindex(2, 3):
+        whole[down, right, :, down : down + 15, right : right + 14] = part
+    each = np.asarray(_score(mark, whole.reshape(-1, *S))).reshape(6, 4)
+    np.testing.assert_allclose(_score(mark, part), each.max(0), atol=1e-6)
+    assert np.all(each.argmax(0) == 5)  # that from which it was cut
+
+
 def test_each_bit_has_its_share_of_places_and_is_read_back_from_noise():
     for bits in (BITS, (0, 1, 1), (1,) * 100):
         mark = gaussian_shading(KEY, S, bits)
@@ -145,7 +155,8 @@ test_mistakes_are_refused = refusals(
     (lambda: SHADED.score(noise(2), np.zeros((2, 2), np.float32)), "nonce must hold integers", TypeError),
     (lambda: SHADED.votes(noise(2)), "needs the nonce", TypeError),
     (lambda: RING.score(noise(2), np.zeros((2, 2), np.uint32)), "takes no nonce", TypeError),
-    (lambda: RING.score(noise(2)[:, :8]), r"for the shape \(16, 16, 1\)"),
+    (lambda: RING.score(np.zeros((2, 16, 17, 1), np.float32)), r"for the shape \(16, 16, 1\) and its parts"),
+    (lambda: RING.score(noise(2)[..., 0]), r"for the shape \(16, 16, 1\) and its parts"),
     (lambda: RING.score(np.zeros((2, *S), np.int32)), "must be a floating array", TypeError),
 )
 test_mistakes_are_refused = pytest.mark.fault(

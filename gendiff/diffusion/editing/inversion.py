@@ -5,6 +5,9 @@ has, not at the one it is about to find. The round trip's error is of first orde
 once they resolve the narrowest direction of the data; `refinements` shrink it, at as many more evaluations.
 `reversible_heun` carries a companion of the sample, and each of its steps is undone without solving anything: the round
 trip is exact to rounding at any number of steps.
+
+All of it takes each detail of x for the model's. Where x gained noise since it was drawn, as by JPEG or rounding, let
+the levels end at that much noise, as those of `grids.log_snr(…, sigma_min=std, end="first")` do, and pass alpha x.
 """
 
 import jax
