@@ -29,7 +29,7 @@ _Levels: TypeAlias = Annotated[int, msgspec.Meta(ge=2, le=255)]
 class Config(image_training.SeededLearning):
     """The numbers that are turned."""
 
-    train_steps: Count = 900
+    train_steps: Count = 600
     """Optimizer steps."""
     optimizer: image_training.Optimizer = "muon"
     """adamw, or muon on matrices and kernels."""
