@@ -23,7 +23,7 @@ def stored(images: np.ndarray) -> np.ndarray:
 
 
 def changes(config: Config) -> dict[str, Change]:
-    """Every change by its name, from stored pictures to stored pictures; of each kind the mildest first."""
+    """Every change by its name, from stored pictures to stored pictures or parts; of each kind the mildest first."""
     by_kind: dict[str, Change] = {UNCHANGED: lambda images: images}
     by_kind |= {f"noise {std:g}": functools.partial(_noisy, std) for std in config.noise}
     by_kind |= {f"blur {std:g}": functools.partial(_blurred, std) for std in config.blurs}
@@ -52,23 +52,24 @@ def _blurred(std: float, images: np.ndarray) -> np.ndarray:
     return scipy.ndimage.gaussian_filter(images, (0, std, std, 0), mode="nearest")
 
 
-def _window(share: float, images: np.ndarray) -> tuple[slice, slice, slice]:
-    side = images.shape[1]
-    inner = max(1, round(side * share**0.5))
-    rows = slice((side - inner) // 2, (side - inner) // 2 + inner)
-    return slice(None), rows, rows
+def _inner(share: float, side: int) -> int:
+    """An even number of pixels, since the network halves a side."""
+    return max(2, 2 * round(side * share**0.5 / 2))
 
 
 def _cropped(share: float, images: np.ndarray) -> np.ndarray:
-    grey, window = np.zeros_like(images), _window(share, images)
-    grey[window] = images[window]
-    return grey
+    inner = _inner(share, images.shape[1])
+    corners = np.random.default_rng(SEED).integers(0, images.shape[1] - inner, (len(images), 2), endpoint=True)
+    rows = zip(images, corners, strict=True)
+    return np.stack([image[row : row + inner, column : column + inner] for image, (row, column) in rows])
 
 
 def _enlarged(share: float, images: np.ndarray) -> np.ndarray:
     from PIL import Image
 
-    inner = to_pixels(images[_window(share, images)])[..., 0]
+    edge = (images.shape[1] - _inner(share, images.shape[1])) // 2
+    middle = slice(edge, images.shape[1] - edge)
+    inner = to_pixels(images[:, middle, middle])[..., 0]
     size = images.shape[2], images.shape[1]
     grown = [np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC)) for picture in inner]
     return np.stack(grown)[..., None] / 127.5 - 1

@@ -41,7 +41,7 @@ class Found:
     p-values under keys of their own, of unmarked pictures and of marked ones. one_key: mark -> of unmarked pictures
     under the one key.
     plug_in: Tree-Ring's published p-values of unmarked pictures. pictures: mark -> stored. sets, noises: of the whole
-    sets, without a mark, by Gaussian Shading, and by it with one nonce.
+    sets, without a mark, by Gaussian Shading, by it with one nonce, and by Tree-Ring.
     """
 
     p: dict[str, dict[str, np.ndarray]]
@@ -125,13 +125,13 @@ class Examination:
     def _sets(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Pictures and noises of whole sets."""
         images, noises = {}, {}
-        for number, name in enumerate((PLAIN, SHADING, ALIKE)):
+        for number, name in enumerate((PLAIN, SHADING, ALIKE, RING)):
             index = (
                 np.arange(self._config.set_size, dtype=np.int32)
                 + 3 * self._config.marked
                 + number * self._config.set_size
             )
-            mark = None if name == PLAIN else self._marks[SHADING]
+            mark = None if name == PLAIN else self._marks.get(name, self._marks[SHADING])
             noises[name] = np.asarray(noise_of(mark, self._seed, index, alike=name == ALIKE)[0])
             images[name] = self._programs.draw(self._params, noises[name], index)
         return images, noises
@@ -180,6 +180,6 @@ def permuted(pairs: list[tuple[np.ndarray, np.ndarray]], permutations: int) -> t
 
 
 def _features(images: np.ndarray) -> np.ndarray:
-    """(n, 64) means over 2×2 pixels: few enough for a set to know their covariance."""
+    """(n, 64) means over 4×4 pixels: few enough for a set to know their covariance."""
     n, h, w, _ = images.shape
-    return images.reshape(n, h // 2, 2, w // 2, 2).mean((2, 4)).reshape(n, -1).astype(np.float64)
+    return images.reshape(n, h // 4, 4, w // 4, 4).mean((2, 4)).reshape(n, -1).astype(np.float64)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.provenance.watermark_image.changes import stored
-from experiments.provenance.watermark_image.config import SHAPE, Config
+from experiments.provenance.watermark_image.config import SHAPE, SIDE, Config
 from gendiff.commands.images.image_model import Model
 from gendiff.core.types import NO_LABEL, Params
 from gendiff.diffusion import editing, grids, inversion, samplers, sampling
@@ -46,17 +46,22 @@ class WatermarkPrograms:
 
     def __init__(self, config: Config, model: Model, progress: Progress) -> None:
         self._config, self._model, self._progress = config, model, progress
-        self._levels = grids.trailing(model.schedule, config.sampling_steps)
+        # flat pictures differ by less than the last of even steps, so levels are even in log-SNR down to rounding
+        least, most = grids.resolved_limits(model.schedule, resolution=2 / 255, norm=SIDE)
+        self._levels, self._received = (
+            grids.log_snr(model.schedule, config.sampling_steps, sigma_min=low, sigma_max=most, end=end)
+            for low, end in ((least, "clean"), (config.received, "first"))
+        )
         self._drawn, self._back, self._again = (
             devices.jit(program) for program in (self._draw, self._invert, self._redraw)
         )
 
     def draw(self, params: Params, noise: Any, index: np.ndarray) -> np.ndarray:
-        """Stored pictures (n, 16, 16, 1) from standard normal noise of that shape."""
+        """Stored pictures (n, 32, 32, 1) from standard normal noise of that shape."""
         return stored(self._parts("draw", functools.partial(self._drawn, params), index, np.asarray(noise)))
 
     def invert(self, params: Params, images: np.ndarray) -> np.ndarray:
-        """The noise of pictures, in units of its standard deviation."""
+        """The noise of pictures and of parts of them, in units of its standard deviation."""
         return self._parts("invert", functools.partial(self._back, params), np.arange(len(images)), images)
 
     def redraw(self, params: Params, images: np.ndarray, seed: int, strength: float) -> np.ndarray:
@@ -77,14 +82,15 @@ class WatermarkPrograms:
         return sampling.sample(key, self._denoise(params), samplers.ddim(), self._levels, SHAPE, index, start=start)
 
     def _invert(self, params: Params, index: Any, images: Any) -> jax.Array:
-        return inversion.ddim_invert(self._denoise(params), images, self._levels) / self._levels.sigma[0].astype(
-            np.float32
-        )
+        # what a picture gained on its way is noise of the level where the walk begins
+        levels = self._received
+        noise = inversion.ddim_invert(self._denoise(params), levels.alpha[-1].astype(np.float32) * images, levels)
+        return noise / levels.sigma[0].astype(np.float32)
 
     def _redraw(self, params: Params, key: Any, strength: Any, index: Any, images: Any) -> jax.Array:
-        return editing.image_to_image(
-            key, self._denoise(params), samplers.ddim(1.0), self._levels, images, index, strength=strength
-        )
+        levels = grids.trailing(self._model.schedule, self._config.sampling_steps)
+        options: Any = {"index": index, "strength": strength}
+        return editing.image_to_image(key, self._denoise(params), samplers.ddim(1.0), levels, images, **options)
 
 
 @functools.partial(jax.jit, static_argnames="alike")

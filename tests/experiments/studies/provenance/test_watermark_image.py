@@ -3,7 +3,7 @@
 import numpy as np
 
 from experiments.provenance.watermark_image import changes, measures
-from experiments.provenance.watermark_image.config import SHAPE, Config
+from experiments.provenance.watermark_image.config import SHAPE, SIDE, Config
 from tests.tables import table
 
 CONFIG = Config()
@@ -13,13 +13,19 @@ PICTURES = changes.stored(np.random.default_rng(0).uniform(-1, 1, (20, *SHAPE)))
 @table("name", changes.changes(CONFIG))
 def test_a_changed_picture_is_again_one_of_eight_bits(name):
     changed = changes.changes(CONFIG)[name](PICTURES)
-    assert changed.shape == PICTURES.shape and changed.dtype == np.float32
+    side = {"crop 0.75": 28, "crop 0.5": 22}.get(name, SIDE)
+    assert changed.shape == (len(PICTURES), side, side, 1) and changed.dtype == np.float32
     np.testing.assert_array_equal(changes.stored(changed), changed)
     assert np.array_equal(changed, PICTURES) == (name == changes.UNCHANGED)
 
 
 def test_changes_of_a_kind_grow_and_what_is_claimed_is_the_mildest():
-    error = {name: np.mean((change(PICTURES) - PICTURES) ** 2) for name, change in changes.changes(CONFIG).items()}
+    every = {name: change(PICTURES) for name, change in changes.changes(CONFIG).items()}
+    # what is cut out stays as it was
+    error = {
+        name: PICTURES.size - images.size if "crop" in name else np.mean((images - PICTURES) ** 2)
+        for name, images in every.items()
+    }
     for kind in ("noise", "blur", "crop", "JPEG"):
         of_kind = [value for name, value in error.items() if name.startswith(kind)]
         assert of_kind == sorted(of_kind)
