@@ -78,7 +78,7 @@ class Experiment:
         which `--help` shows.
       Its field `seeds: tuple[int, ...]`, each 0 … 2**32 - 1, is what `--seed N` replaces. Fields are numbers, strings,
       booleans, Literals, None, tuples of these, or such dataclasses, as the optional `thresholds` is. None is named
-      like a field of command_line.RunOptions.
+      like a field of run_options.RunOptions.
     presets: configs by name; "full" is the default, others (such as "demo") are chosen by --preset.
     meshes: what --mesh is by default, by the name of a preset; a preset without one splits batches alone.
     smoke: the config of --smoke: everything in under 30 s. The runner makes the verdicts of such a run INCONCLUSIVE.

@@ -3,7 +3,7 @@
 import dataclasses
 
 from gendiff.commands import catalogue, command_line
-from gendiff.runs import registry, resume_command
+from gendiff.runs import program, registry
 from tests.tables import table
 
 
@@ -49,4 +49,4 @@ def test_a_command_without_an_experiment_is_listed_and_hears_of_every_experiment
 )
 def test_messages_name_what_a_person_typed(started, named, monkeypatch):
     monkeypatch.setattr("sys.argv", [started])
-    assert resume_command.program() == named
+    assert program.program() == named

@@ -19,10 +19,10 @@ from gendiff.core.errors import ConfigError
 from gendiff.core.types import Params
 from gendiff.data import clip_files, digits
 from gendiff.runs import compile_cache, drawing, ranges
+from gendiff.runs.program import STUDIES
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Catalogue, SampleCommand, Tool
 from gendiff.runs.reporting import formatting
-from gendiff.runs.resume_command import STUDIES
 from gendiff.runs.run_folder import RunFolder
 
 MOST, MOST_STEPS, MOST_FRAMES = 1000, 1000, 10_000
