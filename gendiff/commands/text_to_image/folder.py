@@ -18,6 +18,7 @@ from gendiff.commands.images import folder_params
 from gendiff.commands.text_to_image import drawing, export, options
 from gendiff.commands.text_to_image.drawing import Start
 from gendiff.commands.text_to_image.options import EDITED, CommandOptions, ModelOptions
+from gendiff.core import records
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.core.types import NO_LABEL, Condition, Params, PyTree
 from gendiff.data.images import image_files
@@ -149,6 +150,9 @@ def prepare(
                 _of_classes, (latent,), np.array([_label(chosen, model)], np.int32), None, len(latent.levels) - 1
             )
         pipeline = model.pipeline(count, height, width, sampler=_sampler(chosen, model))
+        if chosen.skip_layers:
+            latent = stable_diffusion.skipping(pipeline.latent, chosen.skip_layers)
+            pipeline = records.replace(pipeline, latent=latent)
         size = height or (model.size or (0, 0))[0], width or (model.size or (0, 0))[1]
         words: tuple[Condition, ...] = _prompts(chosen, model, progress)
         if control is not None and chosen.hint is not None:

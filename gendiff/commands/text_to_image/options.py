@@ -170,6 +170,10 @@ class CommandOptions(ModelOptions, PromptOptions):
     """With a folder of Stable Diffusion XL: the folder of its refiner, which draws the last steps."""
     refine_from: float = 0.8
     """With --refiner: share of the noise that is gone when the refiner takes over, in (0, 1)."""
+    skip_layers: Annotated[tuple[int, ...], tyro.conf.arg(metavar="NUMBER …")] = ()
+    """With a folder of Stable Diffusion 3: early steps also lead away from what it answers without these blocks.
+
+    7 8 9 is for 3.5 medium; they count from 0. Also known as skip-layer guidance."""
     label: str | None = None
     """With a folder of a DiT: the class, by its name or its number, in place of --prompt."""
     lora: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE[:STRENGTH] …")] = ()
@@ -299,6 +303,10 @@ def check_kind(options: CommandOptions, kind: model_index.Kind) -> None:
     for name in ("lora", "controlnet", "weights"):
         if getattr(options, name) and "unet" not in kind.needs:
             raise ConfigError(f"--{name} is for Stable Diffusion 1, 2 and XL, and the folder holds {kind.name}")
+    if options.skip_layers and kind is not model_index.SD3:
+        raise ConfigError(f"--skip-layers is for Stable Diffusion 3, and the folder holds {kind.name}")
+    if options.skip_layers and options.guidance == 1:
+        raise ConfigError("--skip-layers adds to guidance, and --guidance 1 is none: give more, or leave it out")
     if options.refiner is not None:
         if kind is not model_index.XL:
             raise ConfigError(f"--refiner is for Stable Diffusion XL, and the folder holds {kind.name}")
