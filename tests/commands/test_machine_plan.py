@@ -10,13 +10,16 @@ import jax.numpy as jnp
 import pytest
 
 from gendiff.commands import command_line
-from gendiff.commands.plan import device_work, plan_lines, plan_options, this_machine
+from gendiff.commands.plan import device_work, folder_lines, plan_lines, plan_options, this_machine
 from gendiff.commands.plan.plan_options import Devices, PlanOptions
 from gendiff.commands.train import named_networks
+from gendiff.pipelines.stable_diffusion import open_model
 from gendiff.runs import dtypes
 from gendiff.runs.dtypes import Suited
 from gendiff.scaling import Accelerator, accelerators, accounting, roofline
+from tests.pipelines.stable_diffusion import tiny_folders
 from tests.tables import table
+from tests.variants import some_slow
 
 OPTIONS = PlanOptions("h100", network="dit-tiny/2", shape=(8, 8, 3), classes=2, batch=8)
 TOY = Devices(Accelerator("a toy", 1e9, 1e8, 2e6, "made up"), "bfloat16", 1, 1)
@@ -115,6 +118,33 @@ def test_this_machine_is_measured():
     )
 
 
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    pytest.importorskip("tokenizers", reason="needs the extra [text]")
+    return tiny_folders.without_weights(tmp_path_factory.mktemp("models"))
+
+
+@pytest.mark.parametrize("name", some_slow(tiny_folders.FOLDERS, set(tiny_folders.FOLDERS) - {"flux", "dit"}))
+def test_a_folder_is_planned_by_its_parts_without_its_weights(folders, name, capsys):
+    size = ("--size", "24", "16") if name in ("flux", "sd3") else ()
+    assert plan("--accelerator", "h100", "--model", str(folders[name]), "--steps", "3", "--guided", *size) == 0
+    output = capsys.readouterr().out
+    pipeline, _, parts = tiny_folders.FOLDERS[name]
+    height = size[1] if size else 16
+    assert f"({pipeline}) in bfloat16 on H100 SXM: a picture of {height} × 16, 3 steps, guided" in output
+    named = re.findall(r"^  (\w+): (\S+) M parameters, .*; (\S+) .?FLOP a call", output, re.M)
+    assert {part for part, _, _ in named} == {part for part in parts if not part.startswith(("tok", "sch"))}
+    assert all(float(flops) > 0 for _, _, flops in named) and output.count("6 calls") == 1
+
+
+def test_a_folder_counts_the_products_of_its_networks(folders):
+    model = open_model(folders["flux"])
+    small, large = ({part.name: part for part in folder_lines.planned(model, side, side, 4, 1)} for side in (16, 32))
+    assert small["transformer"].calls == 4 and large["transformer"].flops > 2 * small["transformer"].flops
+    assert large["vae"].flops > 3.9 * small["vae"].flops
+    assert small["text_encoder_2"] == large["text_encoder_2"] and small["vae"].nbytes == 4 * small["vae"].parameters
+
+
 @pytest.mark.slow
 def test_a_smoke_plan_compiles_a_tiny_network_and_its_state_is_in_what_xla_counts(capsys):
     assert plan("--accelerator", "h100", "--smoke", "--flops-share", "0.5") == 0
@@ -144,6 +174,8 @@ def test_a_smoke_plan_compiles_a_tiny_network_and_its_state_is_in_what_xla_count
             "--flops-share 1.5: it must be a finite number above 0 to 1",
         ),
         (("--accelerator", "h100", "--dtype", "int8"), "Invalid choice"),
+        (("--accelerator", "h100", "--size", "64", "64"), "--size is for a folder of diffusers"),
+        (("--accelerator", "h100", "--model", ".", "--batch", "2"), "--batch does not go with --model"),
     ],
 )
 def test_a_wrong_option_exits_2_before_anything_is_traced(words, message, capsys):

@@ -36,6 +36,10 @@ class PlanOptions:
 
     accelerator: Literal["h100", "h200", "a100", "tpu-v5e", "tpu-v5p", "tpu-v6e", "cpu"]
     """The device. cpu is this machine, whose rates are measured first."""
+    model: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    """A folder of diffusers in place of --network: what one picture takes. None of its weights is read."""
+    size: Annotated[tuple[Count, Count] | None, tyro.conf.arg(metavar="HEIGHT WIDTH")] = None
+    """With --model: of the picture, in pixels; None is that of the training."""
     network: str = "dit-xl/2"
     """unet-small, unet-base, or dit-WIDTH/PATCH with WIDTH tiny, s, b, l or xl and PATCH 2, 4, 8 or 16."""
     shape: Annotated[tuple[Count, Count, Count], tyro.conf.arg(metavar="H W C")] = (32, 32, 4)

@@ -45,14 +45,14 @@ def built_control() -> Any:
 
 
 def weights(pipe: Any) -> dict[str, dict[str, np.ndarray]]:
-    """The arrays of each part in float16, by the names that `save_pretrained` writes."""
+    """The arrays of each part in float16, where that is exact, by the names that `save_pretrained` writes."""
     result = {}
     for part in ("text_encoder", "text_encoder_2", "text_encoder_3", "unet", "vae", "transformer"):
         model = getattr(pipe, part, None)
         if model is not None:
             named = {key: value for key, value in model.state_dict().items() if not key.endswith("position_ids")}
             result[part] = {
-                _in_file(model, key): np.ascontiguousarray(value.half().numpy()) for key, value in named.items()
+                _in_file(model, key): np.ascontiguousarray(_half(value).numpy()) for key, value in named.items()
             }
     return result
 
@@ -113,6 +113,12 @@ def _part(part: str, config: dict[str, Any], seed: int) -> Any:
         return with_random_weights(getattr(transformers, kind)(config_class(**settings)), seed)
     settings = {key: value for key, value in config.items() if not key.startswith("_")}
     return with_random_weights(getattr(diffusers, config["_class_name"])(**settings), seed)
+
+
+def _half(value: torch.Tensor) -> torch.Tensor:
+    """In float16; fixed positions, which are no float16, stay as they are."""
+    half = value.half()
+    return half if torch.equal(half.to(value.dtype), value) else value
 
 
 def _in_file(model: Any, key: str) -> str:
