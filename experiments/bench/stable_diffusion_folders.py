@@ -157,7 +157,7 @@ def shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     )
     network = reader.network(config, pooled, {})
     like = jax.eval_shape(
-        lambda: networks.init(network, jax.random.key(0), *reader.example(network, config.get("in_channels")))
+        lambda: networks.init(network, jax.random.key(0), *reader.example(network, config.get("in_channels", 0)))
     )
     hollow = jax.tree.map(lambda leaf: np.broadcast_to(np.int8(0), leaf.shape), like)
     return {name: array.shape for name, array in rules.to_theirs(hollow, reader.rules(config)).items()}

@@ -239,7 +239,9 @@ FOLDERS = {
     ),
 }
 """Name -> (class of the pipeline, further entries of its model_index.json, settings of its parts)."""
-CHOSEN = [pytest.param(name, marks=pytest.mark.slow) if name in ("inpaint", "refiner") else name for name in FOLDERS]
+CHOSEN = [
+    pytest.param(name, marks=pytest.mark.slow) if name in ("inpaint", "refiner", "sd3") else name for name in FOLDERS
+]
 """For tests that look at every array: tracing a network takes a second."""
 RULES = {
     "UNet2DConditionModel": diffusers_text_unet.rules,
