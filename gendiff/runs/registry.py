@@ -15,6 +15,20 @@ from gendiff.runs.reporting.verdicts import Claim
 
 
 @dataclasses.dataclass(frozen=True)
+class Late:
+    """The function of a module that is imported when the function is called: help and a refusal of options are quick.
+
+    module: its name. function: the name of the function.
+    """
+
+    module: str
+    function: str = "call"
+
+    def __call__(self, *arguments: object) -> None:
+        getattr(importlib.import_module(self.module), self.function)(*arguments)
+
+
+@dataclasses.dataclass(frozen=True)
 class Command:
     """A command that an experiment adds to the command line.
 

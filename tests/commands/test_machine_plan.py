@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import pytest
 
 from gendiff.commands import command_line
-from gendiff.commands.plan import device_work, folder_lines, plan_lines, plan_options, this_machine
-from gendiff.commands.plan.plan_options import Devices, PlanOptions
+from gendiff.commands.plan import device_work, folder_lines, named_devices, plan_lines, this_machine
+from gendiff.commands.plan.named_devices import Devices
+from gendiff.commands.plan.plan_options import PlanOptions
 from gendiff.commands.train import named_networks
 from gendiff.pipelines.stable_diffusion import open_model
 from gendiff.runs import dtypes
@@ -102,13 +103,13 @@ def test_the_largest_batch_is_the_last_that_fits_and_one_that_does_not_is_told_w
 
 
 def test_every_named_accelerator_is_a_published_one_at_the_rate_of_the_dtype(monkeypatch):
-    assert set(plan_options.PUBLISHED.values()) == set(accelerators.PUBLISHED)
-    machine = plan_options.devices(dataclasses.replace(OPTIONS, dtype="float32", mesh="data=2,fsdp=4"))
+    assert set(named_devices.PUBLISHED.values()) == set(accelerators.PUBLISHED)
+    machine = named_devices.devices(dataclasses.replace(OPTIONS, dtype="float32", mesh="data=2,fsdp=4"))
     assert (machine.one.flops, machine.parts, machine.shards) == (accelerators.H100.float32_flops, 8, 4)
-    assert plan_options.devices(OPTIONS).dtype == "bfloat16"
+    assert named_devices.devices(OPTIONS).dtype == "bfloat16"
     monkeypatch.setattr(dtypes, "suited", lambda: Suited("float32", "it is old"))
     monkeypatch.setattr(this_machine, "measured", lambda dtype, size: Accelerator(dtype, 1.0, 1.0))
-    assert plan_options.devices(dataclasses.replace(OPTIONS, accelerator="cpu")).one.name == "float32"
+    assert named_devices.devices(dataclasses.replace(OPTIONS, accelerator="cpu")).one.name == "float32"
 
 
 def test_this_machine_is_measured():

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from gendiff import networks
-from gendiff.commands.plan.plan_options import Devices, PlanOptions
+from gendiff.commands.plan.named_devices import Devices
+from gendiff.commands.plan.plan_options import PlanOptions
 from gendiff.core import records
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import PyTree

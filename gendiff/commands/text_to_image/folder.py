@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from gendiff import networks
-from gendiff.commands import drawing_options
+from gendiff.commands import drawing_programs
 from gendiff.commands.images import folder_params
-from gendiff.commands.text_to_image import drawing, export, options
+from gendiff.commands.text_to_image import drawing, export, folder_options, options
 from gendiff.commands.text_to_image.drawing import Start
 from gendiff.commands.text_to_image.options import EDITED, CommandOptions, ModelOptions
 from gendiff.core import records
@@ -65,7 +65,7 @@ def draw(chosen: CommandOptions, folder: Path, progress: Progress) -> None:
     pictures, and NonFiniteError where pictures are not finite.
     """
     out = options.check(chosen, Path())
-    options.check_kind(chosen, model_index.read(folder).kind)
+    folder_options.check_kind(chosen, model_index.read(folder).kind)
     if chosen.export is not None:
         export.file_of_arrays(chosen, out)
     devices.local()
@@ -253,7 +253,7 @@ def _prompts(chosen: CommandOptions, model: Opened, progress: Progress) -> tuple
 
 
 def _sampler(chosen: CommandOptions, model: Opened) -> Sampler | None:
-    return None if chosen.sampler is None else drawing_options.sampler(chosen.sampler, None, model.scheduler.schedule)
+    return None if chosen.sampler is None else drawing_programs.sampler(chosen.sampler, None, model.scheduler.schedule)
 
 
 def _label(chosen: CommandOptions, model: Opened) -> int:
@@ -295,7 +295,7 @@ def _change(chosen: CommandOptions, model: Opened, latent: LatentPipeline, start
 def _read(model: Opened, chosen: CommandOptions, control: Part | None, progress: Progress) -> dict[str, Params]:
     """The parameters, part by part, with what --lora changes of them, and those of the ControlNet."""
     by_part = folder_params.by_part(model, progress)
-    for file, strength in options.lora_files(chosen):
+    for file, strength in folder_options.lora_files(chosen):
         with progress.phase(f"merge {Path(file).name}"):
             by_part = jax.block_until_ready(adapters.adapted(model, by_part, Path(file).expanduser(), strength))
     params = stable_diffusion.arranged(by_part)
