@@ -254,7 +254,6 @@ ANSWER = Answer(
 
 STUDY = Study(
     name="digits",
-    question="Does a small diffusion model learn real handwritten digits, judged without trusting the model?",
     config=Config,
     presets={"full": Config(), "demo": Config(**_DEMO, **_QUICK, train_steps=1400, samples=2000, guided_samples=2000)},
     smoke=Config(**image_training.SMOKE, **_DEMO, **_FEW, sampling_steps=4),

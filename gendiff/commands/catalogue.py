@@ -1,9 +1,16 @@
 """The commands of `gendiff`, and the experiment behind `gendiff train`."""
 
-EXPERIMENTS = {"images": "gendiff.commands.train"}
-"""Name of each experiment whose runs the installed package trains and draws from -> the module whose `EXPERIMENT` it
-is.
-"""
+from gendiff.runs.registry import Listed
+
+EXPERIMENTS = {
+    "images": Listed(
+        "gendiff.commands.train",
+        "What does a diffusion model learn from a folder of pictures, judged without labels?",
+        typed="train",
+        presets=("emoji", "textures", "unet-64", "imagenet-folder-256"),
+    )
+}
+"""Name of each experiment whose runs the installed package trains and draws from -> where it is."""
 
 TOOLS = {
     "chat": "gendiff.commands.chat.chat_options",

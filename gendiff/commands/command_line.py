@@ -23,7 +23,7 @@ from gendiff.runs import configuration, errors, interruption, registry, run_fold
 from gendiff.runs.errors import PeerError, Preempted
 from gendiff.runs.program import STUDIES, program
 from gendiff.runs.progress import Progress
-from gendiff.runs.registry import Catalogue, Command, Experiment, Tools
+from gendiff.runs.registry import Catalogue, Command, Experiment, Listed, Tools
 from gendiff.runs.reporting import environment
 
 T = TypeVar("T")
@@ -154,12 +154,12 @@ def _list(tools: Tools, arguments: list[str], catalogue: Catalogue, progress: Pr
     _parse(ListOptions, "list", arguments)
     groups: dict[str, dict[str, str]] = {}
     for name, entry in catalogue.items():
-        experiment = registry.load(name, catalogue)
-        chapter = entry.split(".")[1] if isinstance(entry, str) else ""
-        further = " | ".join(each for each in experiment.presets if each != "full")
-        typed = experiment.typed or f"run {name}" if experiment.runs else name
-        groups.setdefault(chapter, {})[typed] = f"{experiment.question}{further and f' [--preset {further}]'}"
-        if experiment.runs and experiment.command is not None:
+        chapter = entry.module.split(".")[1] if isinstance(entry, Listed) else ""
+        further = " | ".join(each for each in entry.presets if each != "full")
+        runs = isinstance(entry, Listed) or entry.runs
+        typed = entry.typed or (f"run {name}" if runs else name)
+        groups.setdefault(chapter, {})[typed] = f"{entry.question}{further and f' [--preset {further}]'}"
+        if isinstance(entry, Experiment) and runs and entry.command is not None:
             groups[chapter][name] = f"the same by its own options: {name} --help"
     groups.setdefault("commands", {}).update({name: registry.tool(name, tools).does for name in tools})
     for chapter, lines in groups.items():

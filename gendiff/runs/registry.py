@@ -87,7 +87,7 @@ class Outcome:
 class Experiment:
     """One question, its numbers, and the two functions that answer it.
 
-    name: the word on the command line. question: one line for `list`.
+    name: the word on the command line. question: one line for `list`; that of the catalogue, if it is listed there.
     config: the frozen dataclass of all numbers. Every field has a default, and below it a docstring with its unit,
         which `--help` shows.
       Its field `seeds: tuple[int, ...]`, each 0 … 2**32 - 1, is what `--seed N` replaces. Fields are numbers, strings,
@@ -163,10 +163,22 @@ class Experiment:
             raise ConfigError(f"presets {', '.join(wrong)} of experiment {self.name!r} are no {self.config.__name__}")
 
 
-Catalogue: TypeAlias = Mapping[str, str | Experiment]
-"""Name of each experiment -> the experiment, or the module whose `EXPERIMENT` it is, which is loaded when it is
-needed.
-"""
+@dataclasses.dataclass(frozen=True)
+class Listed:
+    """What `list` shows of an experiment, whose module is not loaded before it is needed.
+
+    module: whose `EXPERIMENT` it is. question: it becomes that of the experiment. typed: what a person types; empty is
+    `run NAME`. presets: all but "full".
+    """
+
+    module: str
+    question: str
+    typed: str = ""
+    presets: tuple[str, ...] = ()
+
+
+Catalogue: TypeAlias = Mapping[str, Listed | Experiment]
+"""Name of each experiment -> the experiment, or where it is."""
 
 
 Tools: TypeAlias = Mapping[str, str | Tool]
@@ -178,7 +190,10 @@ def load(name: str, catalogue: Catalogue) -> Experiment:
     if name not in catalogue:
         raise ConfigError(f"no experiment is called {name!r}; {errors.hint(name, catalogue)}")
     entry = catalogue[name]
-    return importlib.import_module(entry).EXPERIMENT if isinstance(entry, str) else entry
+    if isinstance(entry, Experiment):
+        return entry
+    experiment: Experiment = importlib.import_module(entry.module).EXPERIMENT
+    return dataclasses.replace(experiment, question=entry.question)
 
 
 def tool(name: str, tools: Tools) -> Tool:

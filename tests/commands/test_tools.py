@@ -43,10 +43,11 @@ def test_a_command_without_an_experiment_is_listed_and_hears_of_every_experiment
 
 LOADED = """
 import sys
+from experiments.catalogue import EXPERIMENTS
 from gendiff.commands import catalogue, command_line
-helps = [[*name.split(), "--help"] for name in catalogue.TOOLS]
-for words in (["--help"], ["nothing"], ["inspect", "absent"], ["chat", "--wide"], ["sample", "absent"], *helps):
-    command_line.main(words, catalogue.EXPERIMENTS)
+helps = [f"{name} --help" for name in catalogue.TOOLS]
+for words in ("--help", "list", "nothing", "inspect absent", "chat --wide", "sample absent", *helps):
+    command_line.main(words.split(), EXPERIMENTS)
     heavy = {"jax", "flax", "optax", "orbax", "scipy", "matplotlib", "PIL", "jinja2"} & sys.modules.keys()
     if heavy:
         sys.exit(f"{words} loads {heavy}")

@@ -324,7 +324,6 @@ ANSWER = Answer(
 
 STUDY = Study(
     name="training-recipes",
-    question="Which changes to training make a network learn sooner, at equal steps?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(
