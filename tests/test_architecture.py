@@ -157,7 +157,7 @@ def test_experiments_import_what_lies_below_them():
 
 def test_no_study_imports_another():
     """What two share is a room beside them, a command, or the library's. The bench may time what a study trains."""
-    studies = {module for module in catalogue.EXPERIMENTS.values() if module.startswith("experiments.")}
+    studies = {each.module for each in catalogue.EXPERIMENTS.values() if each.module.startswith("experiments.")}
     # its recipes are judged anew
     shared = ("experiments.diffusion.few_step_text.", "experiments.diffusion.text_to_image.")
 
@@ -175,7 +175,7 @@ def test_a_test_outside_the_folder_of_studies_imports_no_study_but_digits():
     """So that `make test` pays for none; `python -m experiments` has the others' tests in `make test-studies`."""
     # what people run, and the rig of processes
     typed = ("images", "digits", "text-to-image", "chat", "scaling-fit", "batch-jobs")
-    studies = {module for name, module in catalogue.EXPERIMENTS.items() if name not in typed} | {"experiments.bench"}
+    studies = {each.module for name, each in catalogue.EXPERIMENTS.items() if name not in typed} | {"experiments.bench"}
 
     def allowed(file: str, names: list[str]) -> bool:
         module = ".".join(names)

@@ -108,7 +108,6 @@ class BenchOptions(Asked, Config):
 
 def bench(
     name: str,
-    question: str,
     full: AnyConfig,
     smoke: AnyConfig,
     options: type,
@@ -129,7 +128,7 @@ def bench(
 
     itself = Experiment(
         name=name,
-        question=question,
+        question="",
         config=type(full),
         presets={"full": full},
         smoke=smoke,
@@ -243,7 +242,6 @@ ANSWER = Answer(
 
 EXPERIMENT = bench(
     "bench",
-    "Is the library faster than what people would use instead?",
     Config(),
     Config(cases=("digits_sample_16",), pairs=2, call_seconds=0.02, tiny=True),
     BenchOptions,

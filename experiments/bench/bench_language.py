@@ -33,7 +33,6 @@ ANSWER = Answer(
 
 EXPERIMENT = bench.bench(
     "bench-language",
-    "Are language models faster here than with what people would use instead?",
     LanguageConfig(),
     LanguageConfig(cases=("lm_decode",), pairs=2, call_seconds=0.02, tiny=True),
     LanguageBenchOptions,

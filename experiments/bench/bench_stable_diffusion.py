@@ -45,7 +45,6 @@ ANSWER = Answer(
 
 EXPERIMENT = bench.bench(
     "bench-stable-diffusion",
-    "Is Stable Diffusion here what it is in diffusers, and as fast?",
     FolderConfig(),
     FolderConfig(cases=("sd_step",), pairs=2, call_seconds=0.02, tiny=True),
     FolderBenchOptions,

@@ -29,7 +29,7 @@ NAMED = {
     "torch_safetensors": "safetensors.torch",
     "trees": "gendiff.core.trees",
     "losses": "gendiff.adversarial.losses",
-    "model_parts": "gendiff.pipelines.stable_diffusion.model_parts",
+    "part_readers": "gendiff.pipelines.stable_diffusion.part_readers",
     "smollm2_file": "gendiff.weights.smollm2",
     "chat_models": "gendiff.commands.chat.models",
     "environment": "gendiff.runs.reporting.environment",

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.bench.lazily import jax, jnp, model_parts, networks, rules, safetensors
+from experiments.bench.lazily import jax, jnp, networks, part_readers, rules, safetensors
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 LETTERS = string.ascii_lowercase + string.digits + "!.,:()-'"
@@ -138,7 +138,7 @@ def write(folder: Path, name: str, dtype: str = "float32") -> None:
             spread = SPREAD if len(shape) == 1 else float(np.prod(shape[1:])) ** -0.5
             arrays[array] = (middle + spread * rng.standard_normal(shape, np.float32)).astype(jnp.dtype(dtype))
         safetensors.save_file(
-            arrays, folder / part / f"{model_parts.READERS[kind(config)].stem}.safetensors", {"format": "pt"}
+            arrays, folder / part / f"{part_readers.READERS[kind(config)].stem}.safetensors", {"format": "pt"}
         )
 
 
@@ -149,7 +149,7 @@ def kind(config: Mapping[str, Any]) -> str:
 
 def shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     """Of a part, by the names of its file."""
-    reader = model_parts.READERS[kind(config)]
+    reader = part_readers.READERS[kind(config)]
     pooled = (
         {"pooled_channels": config["projection_class_embeddings_input_dim"] - 6 * 256}
         if "addition_embed_type" in config
@@ -157,7 +157,7 @@ def shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     )
     network = reader.network(config, pooled, {})
     like = jax.eval_shape(
-        lambda: networks.init(network, jax.random.key(0), *reader.example(network, config.get("in_channels")))
+        lambda: networks.init(network, jax.random.key(0), *reader.example(network, config.get("in_channels", 0)))
     )
     hollow = jax.tree.map(lambda leaf: np.broadcast_to(np.int8(0), leaf.shape), like)
     return {name: array.shape for name, array in rules.to_theirs(hollow, reader.rules(config)).items()}

@@ -373,7 +373,6 @@ _NAME = "DDIM, {} steps"
 
 STUDY = Study(
     name="ddim-steps",
-    question="Does DDIM in 20-50 steps lose quality against 1,000 steps, and what do the best few-step samplers add?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(

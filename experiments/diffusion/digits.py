@@ -19,7 +19,7 @@ import numpy as np
 
 from experiments.diffusion import image_draws, image_judge
 from experiments.diffusion.image_judge import DigitsJudge
-from gendiff.commands import drawing_options
+from gendiff.commands import drawing_options, drawing_programs
 from gendiff.commands.images import image_sampling, image_training, sampling_options
 from gendiff.commands.images.image_model import Model
 from gendiff.data import digits
@@ -78,7 +78,7 @@ def check(config: Config) -> None:
 
 def levels(config: Config, network: Model, schedule: Schedule, steps: int) -> Level:
     """Those that the sampler visits."""
-    return drawing_options.levels(config.grid, (None, None), steps, dataclasses.replace(network, schedule=schedule))
+    return drawing_programs.levels(config.grid, (None, None), steps, dataclasses.replace(network, schedule=schedule))
 
 
 def model(config: Config) -> Model:
@@ -100,7 +100,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
 def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[Measured]:
     """Samples of every seed's network, then generators without a model, and shuffled labels; the real digits first."""
     judge, network = DigitsJudge(config.draws, config.draw_size), model(config)
-    sampler = drawing_options.sampler(config.sampler, None, network.schedule)
+    sampler = drawing_programs.sampler(config.sampler, None, network.schedule)
     visited = functools.partial(levels, config, network)
     draw = image_draws.Draws(network, config.sampling_steps, config.together, progress, sampler, visited)
 
@@ -254,7 +254,6 @@ ANSWER = Answer(
 
 STUDY = Study(
     name="digits",
-    question="Does a small diffusion model learn real handwritten digits, judged without trusting the model?",
     config=Config,
     presets={"full": Config(), "demo": Config(**_DEMO, **_QUICK, train_steps=1400, samples=2000, guided_samples=2000)},
     smoke=Config(**image_training.SMOKE, **_DEMO, **_FEW, sampling_steps=4),

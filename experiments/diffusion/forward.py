@@ -301,7 +301,6 @@ ANSWER = Answer(
 
 STUDY = Study(
     name="forward",
-    question="Does the chain end where its closed form says, and how far is that from pure noise?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(seeds=(0,), chains=60, resamples=20),

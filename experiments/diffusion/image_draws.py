@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gendiff.commands import drawing_options
+from gendiff.commands import drawing_programs
 from gendiff.commands.images.image_model import Model
 from gendiff.core.types import NO_LABEL, Params, Scalar
 from gendiff.diffusion import denoiser, grids, guidance, samplers, sampling
@@ -153,7 +153,7 @@ def _program(
         )
         return rule(conditioned, conditioned.with_condition(absent), other, scale)
 
-    return drawing_options.draw_program(denoiser, sampler, models[0].shape, libraries=libraries, **dict(fixed))
+    return drawing_programs.draw_program(denoiser, sampler, models[0].shape, libraries=libraries, **dict(fixed))
 
 
 def labels(count: int, classes: int) -> np.ndarray:

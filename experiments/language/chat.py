@@ -76,7 +76,6 @@ def plot(measured: Measurements, folder: RunFolder) -> Figure:
 
 EXPERIMENT = Study(
     name="chat",
-    question="How far is a language model that goes on with texts from one that answers?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(questions=4, max_tokens=4, resamples=20, tiny=True),

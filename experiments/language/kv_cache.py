@@ -235,7 +235,6 @@ def plot(measured: Measurements, folder: RunFolder) -> Figure:
 _TIMES, _LOGITS = "Milliseconds of one more token", "Largest difference of a logit"
 EXPERIMENT = Study(
     name="kv-cache",
-    question="Does a key/value cache change anything but the time?",
     config=Config,
     presets={"full": Config()},
     smoke=Config((0,), 20, 4, (1, 8), steps=4, lengths=(8, 16), rounds=2, judged=64, resamples=20, tiny=True),

@@ -311,7 +311,6 @@ def share_plot(measured: Measurements, folder: RunFolder) -> Figure:
 _NETWORKS = "Networks on held-out text"
 EXPERIMENT = Study(
     name="moe",
-    question="What does a mixture of experts gain over one MLP?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(

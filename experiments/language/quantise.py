@@ -317,7 +317,6 @@ _TEXT: dict[str, Any] = {
 _FORMATS = "A language model in each format"
 EXPERIMENT = Study(
     name="quantise",
-    question="What do 8 and 4 bits per weight save, and what do they cost?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(seeds=(0,), train_steps=4, warmup=1, batch=16, **_TEXT, **_DIGITS),

@@ -255,7 +255,6 @@ def plot(measured: Measurements, folder: RunFolder) -> Figure:
 _STEPS = "Steps on this machine"
 EXPERIMENT = Study(
     name="serving",
-    question="How fast is a language model served, and what bounds it?",
     config=Config,
     presets={"full": Config()},
     smoke=Config((1, 2), (16, 32), rounds=2, read_megabytes=4, prompts=4, places=2, longest=6, resamples=20, tiny=True),

@@ -196,7 +196,6 @@ def _speed(task: str) -> Any:
 
 EXPERIMENT = Study(
     name="speculative",
-    question="Is speculative decoding the same text, two to three times as fast?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(early=1, max_tokens=6, prompts=1, rounds=2, tiny=True),

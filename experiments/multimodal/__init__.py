@@ -189,7 +189,6 @@ NEARLY, EQUAL = (
 
 STUDY = Study(
     name="multimodal",
-    question="Can one network draw what a text says and say what a picture shows, and does it lose by doing both?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(seeds=(0,), sampling_steps=2, samples=20, asked=20, **_TINY),

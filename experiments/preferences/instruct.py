@@ -393,7 +393,6 @@ _TINY: dict[str, Any] = {"width": 16, "depth": 1, "train_steps": 4, "warmup": 1,
 _TINY |= {"tuning_steps": 2, "tuning_batch": 8}
 EXPERIMENT = Study(
     name="instruct",
-    question="What makes a model that goes on with texts into one that answers?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(seeds=(0,), judged=30, questions=4, max_tokens=4, tiny=True, **_TINY),

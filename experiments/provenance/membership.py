@@ -271,7 +271,6 @@ ANSWER = Answer(
 
 STUDY = Study(
     name="membership",
-    question="Can one tell which pictures a diffusion model was trained on?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(seeds=(0,), resamples=20, shadows=4, targets=3, train_steps=4, warmup=1, batch=16, width=16, draws=2),

@@ -391,7 +391,6 @@ _TINY: dict[str, Any] = {
 
 STUDY = Study(
     name="memorise-text",
-    question="What does a language model remember word for word?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(seeds=(0,), resamples=20, **_TINY),

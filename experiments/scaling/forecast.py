@@ -242,7 +242,6 @@ def _losses(measured: Measurements, folder: RunFolder) -> Figure:
 COIN = "half of what a coin errs by, who guesses between all sums right and none"
 EXPERIMENT = Study(
     name="forecast",
-    question="Can what a larger network does be forecast from smaller ones, and by which measure?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(fitted=6, resamples=4),

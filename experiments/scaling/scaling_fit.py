@@ -358,7 +358,6 @@ ANSWER = Answer(
 )
 STUDY = Study(
     name="scaling-fit",
-    question="Can a scaling law be fitted, and what do the published ones say of the best model?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(seeds=(0,), sizes=7, budgets=(1e18, 1e20, 1e22), replicates=4, resamples=8, shown_resamples=10),

@@ -262,7 +262,6 @@ _SHORT: dict[str, Any] = {"lengths": (2, 3), "sides": (16, 20), "rounds": 2, "ca
 
 STUDY = Study(
     name="video",
-    question="How should a video model attend, does a rollout drift, and what do frames and pixels cost?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(seeds=(0,), **_TINY, **_FEW, **_SHORT),

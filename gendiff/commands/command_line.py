@@ -17,31 +17,14 @@ import tyro
 
 from gendiff.commands import catalogue as builtin
 from gendiff.commands import usage, usage_errors
+from gendiff.commands.run_options import RunOptions
 from gendiff.core.errors import ConfigError
-from gendiff.runs import (
-    cluster,
-    compile_cache,
-    configuration,
-    devices,
-    distributed,
-    errors,
-    interruption,
-    meshes,
-    profiling,
-    registry,
-    run_folder,
-    runner,
-    shards,
-    sinks,
-    sweep,
-)
+from gendiff.runs import configuration, errors, interruption, registry, run_folder, shards
 from gendiff.runs.errors import PeerError, Preempted
-from gendiff.runs.meshes import Axes
+from gendiff.runs.program import STUDIES, program
 from gendiff.runs.progress import Progress
-from gendiff.runs.registry import Catalogue, Command, Experiment, Tools
-from gendiff.runs.reporting import environment, report
-from gendiff.runs.resume_command import STUDIES, program
-from gendiff.runs.run_folder import RunFolder
+from gendiff.runs.registry import Catalogue, Command, Experiment, Listed, Tools
+from gendiff.runs.reporting import environment
 
 T = TypeVar("T")
 
@@ -49,57 +32,6 @@ MOST_LINES = 12
 """Longest error message, in lines."""
 OWN = builtin.EXPERIMENTS.keys()
 """Experiments of the installed package. Where there are others, they are studies."""
-
-
-@dataclasses.dataclass(frozen=True)
-class RunOptions:
-    """Options of `run` that are no part of the experiment's configuration."""
-
-    preset: str = "full"
-    """Named configuration to begin with; the options below then change single fields."""
-    smoke: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Run everything in seconds to see that it runs; the verdict is INCONCLUSIVE."""
-    dry_run: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Print what would be done and what it costs, and do nothing: no accelerator is touched."""
-    out: str | None = None
-    """Run folder; None is runs/NAME (runs/NAME-smoke with --smoke)."""
-    seed: int | None = None
-    """One seed in place of the preset's, from 0 to 2**32 - 1."""
-    resume: Literal["latest", "latest-valid"] = "latest"
-    """Checkpoint to go on from: latest-valid goes back past damaged ones and says so."""
-    compile_cache: str | None = None
-    """Folder that keeps all compiled programs for the next process, which on a CPU then do without oneDNN; none keeps
-    nothing.
-
-    None takes $GENDIFF_COMPILE_CACHE, or keeps programs without oneDNN in ~/.cache/gendiff."""
-    profile: str | None = None
-    """START:COUNT traces COUNT steps of each training from step START on, for xprof or Perfetto, into profile/ of the
-    run.
-    """
-    log: str = "tensorboard"
-    """Where metrics are shown beside metrics.jsonl: tensorboard, wandb or trackio, several with commas between them, or
-    none.
-    """
-    mesh: str | None = None
-    """Axes over which the devices split batches (data), parameters (fsdp) and layers (tensor), such as data=4,fsdp=2.
-
-    `all` takes the devices that the others leave, as in fsdp=all; None is data=all."""
-    shards: str | None = None
-    """Of a sweep: I/N computes every N-th row from row I on, beside other processes, and judges nothing; `run` without
-    it does the rest.
-    """
-    distributed: cluster.Mode = "auto"
-    """Train with other processes: auto where SLURM, GKE or a TPU pod starts several, on fails where there are none, off
-    never.
-    """
-    coordinator: str | None = None
-    """HOST:PORT of process 0, to start several processes by hand; None takes $JAX_COORDINATOR_ADDRESS, or what the
-    cluster says.
-    """
-    processes: int | None = None
-    """How many processes there are; None takes $JAX_NUM_PROCESSES, or what the cluster says."""
-    process: int | None = None
-    """The number of this process, from 0 on; None takes $JAX_PROCESS_ID, or what the cluster says."""
 
 
 RunArgument = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -138,7 +70,10 @@ def main(arguments: Sequence[str], catalogue: Catalogue, tools: Tools = builtin.
     tools: the commands that belong to no experiment; those of the package, if no others are given.
     """
     code = _ended(arguments, catalogue, tools)
-    distributed.leave(code)
+    if _may_be_connected():
+        from gendiff.runs import distributed
+
+        distributed.leave(code)
     return code
 
 
@@ -152,18 +87,27 @@ def _ended(arguments: Sequence[str], catalogue: Catalogue, tools: Tools) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return errors.DONE
     except BaseException as error:
-        if distributed.lost(error):
-            error = PeerError(
-                f"another process has ended: {next(iter(str(error).splitlines()), '')}; start all of them again"
-            )
+        several = False
+        if _may_be_connected():
+            from gendiff.runs import distributed
+
+            several = distributed.several()
+            if distributed.lost(error):
+                first = next(iter(str(error).splitlines()), "")
+                error = PeerError(f"another process has ended: {first}; start all of them again")
         code = errors.exit_code(error)
-        if code is None and distributed.several():
+        if code is None and several:
             traceback.print_exception(error)
             return errors.FAILED
         if code is None:
             raise
         _complain(_message(error, code))
         return code
+
+
+def _may_be_connected() -> bool:
+    """False where nothing has loaded what connects this process with others."""
+    return "gendiff.runs.distributed" in sys.modules
 
 
 def _dispatch(arguments: list[str], catalogue: Catalogue, tools: Tools) -> int:
@@ -210,12 +154,12 @@ def _list(tools: Tools, arguments: list[str], catalogue: Catalogue, progress: Pr
     _parse(ListOptions, "list", arguments)
     groups: dict[str, dict[str, str]] = {}
     for name, entry in catalogue.items():
-        experiment = registry.load(name, catalogue)
-        chapter = entry.split(".")[1] if isinstance(entry, str) else ""
-        further = " | ".join(each for each in experiment.presets if each != "full")
-        typed = experiment.typed or f"run {name}" if experiment.runs else name
-        groups.setdefault(chapter, {})[typed] = f"{experiment.question}{further and f' [--preset {further}]'}"
-        if experiment.runs and experiment.command is not None:
+        chapter = entry.module.split(".")[1] if isinstance(entry, Listed) else ""
+        further = " | ".join(each for each in entry.presets if each != "full")
+        runs = isinstance(entry, Listed) or entry.runs
+        typed = entry.typed or (f"run {name}" if runs else name)
+        groups.setdefault(chapter, {})[typed] = f"{entry.question}{further and f' [--preset {further}]'}"
+        if isinstance(entry, Experiment) and runs and entry.command is not None:
             groups[chapter][name] = f"the same by its own options: {name} --help"
     groups.setdefault("commands", {}).update({name: registry.tool(name, tools).does for name in tools})
     for chapter, lines in groups.items():
@@ -239,38 +183,9 @@ def _run_experiment(experiment: Experiment, arguments: list[str], progress: Prog
     options, config = _parse_run(experiment, arguments)
     if options.seed is not None:
         config = configuration.with_seed(config, options.seed)
-    runner.check(experiment, config)
-    logs = sinks.parse(options.log)
-    span = None if options.profile is None else profiling.parse(options.profile)
-    if span is not None and experiment.train is None:
-        raise ConfigError(f"--profile {options.profile}: {experiment.name} trains nothing")
-    axes = Axes() if options.mesh is None else meshes.parse(options.mesh)
-    if options.mesh is not None and experiment.train is None:
-        raise ConfigError(f"--mesh {options.mesh}: {experiment.name} trains nothing")
-    if options.dry_run:
-        runner.dry_run(experiment, config, progress)
-        return errors.DONE
-    compile_cache.use(options.compile_cache, progress.line)
-    shard = None if options.shards is None else sweep.shard(options.shards)
-    path = options.out or Path("runs") / (experiment.name + ("-smoke" if options.smoke else ""))
-    preset = "smoke" if options.smoke else options.preset
-    if shard is not None:  # the processes of a sweep need no connection
-        with devices.compiled_quickly(options.smoke):
-            folder = run_folder.create(path, options.resume)
-            runner.compute_shard(experiment, config, folder, progress, shard, preset=preset, smoke=options.smoke)
-        return errors.DONE
-    distributed.join(
-        options.distributed, options.coordinator, options.processes, options.process, served=experiment.processes
-    )
-    if distributed.first():
-        folder = dataclasses.replace(run_folder.create(path, options.resume), profile=span, log=logs, mesh=axes)
-    else:
-        folder, progress = RunFolder(Path(path), options.resume, mesh=axes), Progress(quiet=True)
-    with devices.compiled_quickly(options.smoke):
-        outcome = runner.run(experiment, config, folder, progress, preset=preset, smoke=options.smoke)
-    if outcome is not None:
-        print(f"{report.table_text(outcome)}\nreport: {folder.report}", flush=True)
-    return errors.DONE
+    from gendiff.commands import run_command  # loads JAX
+
+    return run_command.run(experiment, options, config, progress)
 
 
 def _train(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
@@ -345,6 +260,8 @@ def _sample(arguments: list[str], catalogue: Catalogue, progress: Progress) -> i
         raise ConfigError(f"experiment {experiment.name!r} has nothing to sample from")
     options: object = _parse(experiment.sample.options, f"sample {arguments[0]}", arguments[1:])
     config = configuration.restore(stored, experiment.config, folder)
+    from gendiff.runs import compile_cache
+
     compile_cache.use(say=progress.line)
     with interruption.watch(at_once=True):
         experiment.sample.call(config, folder, options, progress)
@@ -380,14 +297,18 @@ def _evaluate(arguments: list[str], catalogue: Catalogue, progress: Progress) ->
         return _with_shards("evaluate", arguments, catalogue, progress)
     folder = run_folder.existing(_parse(EvaluateOptions, "evaluate", arguments).run, writable=True)
     experiment = _experiment(configuration.read(folder).experiment, catalogue)
-    compile_cache.use(say=progress.line)
-    print(f"{report.table_text(runner.evaluate(experiment, folder, progress))}\nreport: {folder.report}", flush=True)
+    from gendiff.commands import run_command
+
+    run_command.evaluate(experiment, folder, progress)
     return errors.DONE
 
 
 def _report(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
     options = _parse(ReportOptions, "report", arguments)
     folder = run_folder.existing(options.run, writable=True)
+    from gendiff.runs import runner
+    from gendiff.runs.reporting import report
+
     outcome, notice = runner.rewrite_report(folder, catalogue)
     print(f"{report.table_text(outcome, notice)}\nreport: {folder.report}", flush=True)
     if options.strict and (reason := runner.shortfall(outcome)):

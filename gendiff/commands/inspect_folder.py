@@ -6,15 +6,17 @@ gendiff inspect DIR
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from gendiff.core.errors import ConfigError, DataError
-from gendiff.pipelines.stable_diffusion import Inspection, inspect
-from gendiff.pipelines.stable_diffusion.inspection import PartReport
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Catalogue, Tool
+
+if TYPE_CHECKING:
+    from gendiff.pipelines.stable_diffusion import Inspection
+    from gendiff.pipelines.stable_diffusion.inspection import PartReport
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +38,8 @@ def call(options: InspectOptions, catalogue: Catalogue, progress: Progress) -> N
     path = Path(options.folder).expanduser()
     if not path.is_dir():
         raise DataError(f"{path}: {'not a folder' if path.exists() else 'no such folder'}")
+    from gendiff.pipelines.stable_diffusion import inspect
+
     try:
         weights = None if options.weights is None else Path(options.weights).expanduser()
         inspection = inspect(path, weights=weights, variant=options.variant)
@@ -51,7 +55,7 @@ def call(options: InspectOptions, catalogue: Catalogue, progress: Progress) -> N
         )
 
 
-def lines(inspection: Inspection) -> list[str]:
+def lines(inspection: "Inspection") -> list[str]:
     """The report."""
     size = "" if inspection.size is None else f", pictures of {inspection.size[0]} × {inspection.size[1]}"
     total = f", {_bytes(inspection.nbytes)} of weights" if inspection.nbytes else ""
@@ -66,7 +70,7 @@ def lines(inspection: Inspection) -> list[str]:
 COMMAND = Tool(InspectOptions, call, "What does a folder of diffusers hold, and can it be drawn with?")
 
 
-def _part(part: PartReport) -> str:
+def _part(part: "PartReport") -> str:
     if not part.files:
         return f"{part.name}: {part.kind}"
     held = f"{part.parameters:,} numbers, {_bytes(part.nbytes)}, {' and '.join(part.types)}"

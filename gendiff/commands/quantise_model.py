@@ -4,21 +4,19 @@ gendiff quantise smollm2 --out small.gguf
 gendiff chat --model small.gguf --weights packed
 """
 
-import dataclasses
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-import tyro
 
 from gendiff import networks
 from gendiff.commands.chat import models
+from gendiff.commands.quantise_options import QuantiseOptions
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.data import text
 from gendiff.language.tokens import LanguageTokenizer
 from gendiff.runs import run_folder
 from gendiff.runs.progress import Progress
-from gendiff.runs.registry import Catalogue, Tool
+from gendiff.runs.registry import Catalogue
 from gendiff.weights import calibration, gguf, gguf_llama, gptq, quantised
 
 ROW = 512
@@ -30,23 +28,6 @@ RULES = (
     quantised.Packing("^token$", quantised.int8(32), table=True),
 )
 """What blocks of Q4_0 and Q8_0 hold."""
-
-
-@dataclasses.dataclass(frozen=True)
-class QuantiseOptions:
-    """Write a language model as a .gguf file with 4 bits per weight, and 8 of the table of tokens (Q4_0 and Q8_0).
-
-    GPTQ rounds the weights so that outputs on real text change least.
-    """
-
-    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="smollm2|FILE.gguf")]
-    """smollm2, or a .gguf file of the family of Llama."""
-    out: Annotated[str, tyro.conf.arg(metavar="FILE.gguf")]
-    """The file that is written; `chat --model FILE.gguf --weights packed` reads it, and llama.cpp does."""
-    text: Annotated[str | None, tyro.conf.arg(metavar="FOLDER|FILE")] = None
-    """Texts of the calibration, such as those that the model is for; None takes the sources of Python's library."""
-    rows: int = 32
-    """How many of them are read, the first 512 tokens of each."""
 
 
 def call(options: QuantiseOptions, catalogue: Catalogue, progress: Progress) -> None:
@@ -62,9 +43,6 @@ def call(options: QuantiseOptions, catalogue: Catalogue, progress: Progress) -> 
     gguf.save(target, source, tensors)
     bits = 8 * sum(each.blocks.nbytes for each in tensors.values()) / networks.count(chat.params)
     progress.line(f"{target}: {target.stat().st_size / 2**20:.1f} MiB, {bits:.2f} bits per weight")
-
-
-COMMAND = Tool(QuantiseOptions, call, "A language model in 4 bits per weight, by GPTQ.")
 
 
 def calibration_rows(tokenizer: LanguageTokenizer, source: str | None, number: int) -> np.ndarray:

@@ -1,6 +1,6 @@
 """What `gendiff --help` says: the commands by what a person wants, on one screen."""
 
-from gendiff.runs.resume_command import program
+from gendiff.runs.program import program
 
 _COMMANDS = """make images and clips
   text-to-image --prompt TEXT   by a network that comes along, or by a folder of diffusers

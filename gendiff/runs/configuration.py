@@ -9,7 +9,6 @@ from gendiff.runs.ranges import LARGEST_SEED
 from gendiff.runs.ranges import Config as Config
 from gendiff.runs.reporting import json_files
 from gendiff.runs.run_folder import RunFolder
-from gendiff.training import compatibility
 
 C = TypeVar("C", bound=Config)
 
@@ -42,6 +41,8 @@ def settle(folder: RunFolder, requested: Resolved) -> Resolved:
     if not folder.config.exists():
         json_files.write(folder.config, requested)
         return requested
+    from gendiff.training import compatibility  # loads JAX
+
     stored = read(folder)
     old, new = ({"experiment": each.experiment, "--smoke": each.smoke} for each in (stored, requested))
     config = json_files.encode(requested.config)

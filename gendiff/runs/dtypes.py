@@ -3,10 +3,7 @@
 import dataclasses
 from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
-import jax
-
 from gendiff.core.errors import ConfigError
-from gendiff.runs import devices
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import processor
 
@@ -40,6 +37,10 @@ class Suited(NamedTuple):
 
 def suited() -> Suited:
     """bfloat16 where it is faster on the devices of this process, else float32. DeviceError where there are none."""
+    import jax
+
+    from gendiff.runs import devices
+
     device = devices.local()[0]
     if device.platform == "tpu":
         return Suited("bfloat16", "a TPU multiplies it")

@@ -9,19 +9,11 @@ import jax
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import PyTree
 from gendiff.runs import distributed
+from gendiff.runs.run_folder import Axes as Axes
 from gendiff.training import sharding
 
 ALL = "all"
 """Size of an axis that takes all devices which the others leave."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Axes:
-    """Devices along each axis, as `sharding.mesh` takes them."""
-
-    data: int | None = None
-    fsdp: int | None = 1
-    tensor: int | None = 1
 
 
 def parse(text: str) -> Axes:

@@ -3,7 +3,6 @@ Perfetto open.
 """
 
 import contextlib
-import dataclasses
 import itertools
 import re
 from collections.abc import Callable, Iterator
@@ -14,21 +13,10 @@ import jax
 
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Metrics, PyTree
+from gendiff.runs.run_folder import Span as Span
 from gendiff.training.compile_step import Step, TrainingState
 
 Traced: TypeAlias = Callable[[Step, int], Step]
-
-
-@dataclasses.dataclass(frozen=True)
-class Span:
-    """The steps `start` … `last` of each training; the first step of a training is step 1."""
-
-    start: int
-    count: int
-
-    @property
-    def last(self) -> int:
-        return self.start + self.count - 1
 
 
 def parse(text: str) -> Span:

@@ -24,6 +24,9 @@ Several = Annotated[int, msgspec.Meta(ge=2, le=LARGEST)]
 Seed = Annotated[int, msgspec.Meta(ge=0, le=LARGEST_SEED)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 NonNegative = Annotated[float, msgspec.Meta(ge=0)]
+Side = Annotated[int, msgspec.Meta(ge=1, le=8192)]
+"""Of a picture, in pixels."""
+Byte = Annotated[int, msgspec.Meta(ge=0, le=255)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Decay = Annotated[float, msgspec.Meta(ge=0, lt=1)]
 DISTINCT = "each of them once"

@@ -15,6 +15,20 @@ from gendiff.runs.reporting.verdicts import Claim
 
 
 @dataclasses.dataclass(frozen=True)
+class Late:
+    """The function of a module that is imported when the function is called: help and a refusal of options are quick.
+
+    module: its name. function: the name of the function.
+    """
+
+    module: str
+    function: str = "call"
+
+    def __call__(self, *arguments: object) -> None:
+        getattr(importlib.import_module(self.module), self.function)(*arguments)
+
+
+@dataclasses.dataclass(frozen=True)
 class Command:
     """A command that an experiment adds to the command line.
 
@@ -73,12 +87,12 @@ class Outcome:
 class Experiment:
     """One question, its numbers, and the two functions that answer it.
 
-    name: the word on the command line. question: one line for `list`.
+    name: the word on the command line. question: one line for `list`; that of the catalogue, if it is listed there.
     config: the frozen dataclass of all numbers. Every field has a default, and below it a docstring with its unit,
         which `--help` shows.
       Its field `seeds: tuple[int, ...]`, each 0 … 2**32 - 1, is what `--seed N` replaces. Fields are numbers, strings,
       booleans, Literals, None, tuples of these, or such dataclasses, as the optional `thresholds` is. None is named
-      like a field of command_line.RunOptions.
+      like a field of run_options.RunOptions.
     presets: configs by name; "full" is the default, others (such as "demo") are chosen by --preset.
     meshes: what --mesh is by default, by the name of a preset; a preset without one splits batches alone.
     smoke: the config of --smoke: everything in under 30 s. The runner makes the verdicts of such a run INCONCLUSIVE.
@@ -149,10 +163,22 @@ class Experiment:
             raise ConfigError(f"presets {', '.join(wrong)} of experiment {self.name!r} are no {self.config.__name__}")
 
 
-Catalogue: TypeAlias = Mapping[str, str | Experiment]
-"""Name of each experiment -> the experiment, or the module whose `EXPERIMENT` it is, which is loaded when it is
-needed.
-"""
+@dataclasses.dataclass(frozen=True)
+class Listed:
+    """What `list` shows of an experiment, whose module is not loaded before it is needed.
+
+    module: whose `EXPERIMENT` it is. question: it becomes that of the experiment. typed: what a person types; empty is
+    `run NAME`. presets: all but "full".
+    """
+
+    module: str
+    question: str
+    typed: str = ""
+    presets: tuple[str, ...] = ()
+
+
+Catalogue: TypeAlias = Mapping[str, Listed | Experiment]
+"""Name of each experiment -> the experiment, or where it is."""
 
 
 Tools: TypeAlias = Mapping[str, str | Tool]
@@ -164,7 +190,10 @@ def load(name: str, catalogue: Catalogue) -> Experiment:
     if name not in catalogue:
         raise ConfigError(f"no experiment is called {name!r}; {errors.hint(name, catalogue)}")
     entry = catalogue[name]
-    return importlib.import_module(entry).EXPERIMENT if isinstance(entry, str) else entry
+    if isinstance(entry, Experiment):
+        return entry
+    experiment: Experiment = importlib.import_module(entry.module).EXPERIMENT
+    return dataclasses.replace(experiment, question=entry.question)
 
 
 def tool(name: str, tools: Tools) -> Tool:

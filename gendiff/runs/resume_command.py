@@ -1,25 +1,13 @@
 """The command that resumes a run, made from its config.json."""
 
 import shlex
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 from gendiff.runs.configuration import Resolved
+from gendiff.runs.program import program
 from gendiff.runs.registry import Experiment
 from gendiff.runs.reporting import json_files
 from gendiff.runs.run_folder import RunFolder
-
-STUDIES = "python -m experiments"
-"""What runs studies, from a clone of the repository."""
-
-
-def program() -> str:
-    """What a person typed to start this process, as messages name it."""
-    start = Path(sys.argv[0])
-    if start.stem == "gendiff" or (start.name, start.parent.name) == ("__main__.py", "gendiff"):
-        return "gendiff"
-    return f"python {sys.argv[0]}" if start.suffix == ".py" and start.stem != "__main__" else STUDIES
 
 
 def command(experiment: Experiment, stored: Resolved, folder: RunFolder) -> str:

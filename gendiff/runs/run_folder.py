@@ -5,14 +5,34 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 from gendiff.core import files
 from gendiff.core.errors import ConfigError, DataError
-from gendiff.core.types import Numeric
-from gendiff.runs.meshes import Axes
-from gendiff.runs.profiling import Span
 from gendiff.runs.reporting import json_files
+
+Line: TypeAlias = dict[str, Any]  # whole numbers and floats
+
+
+@dataclasses.dataclass(frozen=True)
+class Axes:
+    """Devices along each axis, as `sharding.mesh` takes them."""
+
+    data: int | None = None
+    fsdp: int | None = 1
+    tensor: int | None = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Span:
+    """The steps `start` … `last` of each training; the first step of a training is step 1."""
+
+    start: int
+    count: int
+
+    @property
+    def last(self) -> int:
+        return self.start + self.count - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +114,7 @@ class RunFolder:
             file.flush()
             os.fsync(file.fileno())
 
-    def read_metrics(self, seed: int | None = None) -> list[dict[str, Numeric]]:
+    def read_metrics(self, seed: int | None = None) -> list[Line]:
         """The metrics lines, of one seed or all, in order; numbers that were not finite come back as floats. A torn
         last line is left out.
 
@@ -127,11 +147,11 @@ class RunFolder:
                 f"{self.metrics}: {position}, and the checkpoint is that of step {step}; start again in another folder"
             )
 
-    def _lines(self) -> list[tuple[bytes, dict[str, Numeric]]]:
+    def _lines(self) -> list[tuple[bytes, Line]]:
         content = self.metrics.read_bytes() if self.metrics.exists() else b""
         pieces = content[: content.rfind(b"\n") + 1].splitlines(keepends=True)
-        read: list[tuple[bytes, dict[str, Numeric]]] = []
-        newest: dict[int, dict[str, Numeric]] = {}
+        read: list[tuple[bytes, Line]] = []
+        newest: dict[int, Line] = {}
         for number, raw in enumerate(pieces):
             try:
                 line = _metrics_line(raw)
@@ -155,7 +175,7 @@ class RunFolder:
         return read
 
 
-def _metrics_line(raw: bytes) -> dict[str, Numeric]:
+def _metrics_line(raw: bytes) -> Line:
     """ValueError unless it is an object with a whole seed and step, and numbers."""
     line = json.loads(raw)
     if not isinstance(line, dict):

@@ -19,7 +19,6 @@ import numpy as np
 from gendiff.core import files
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.runs.reporting import json_files
-from gendiff.training import compatibility
 
 MANIFEST = "manifest.json"
 LARGEST = 2**31
@@ -164,6 +163,8 @@ def create(path: str | os.PathLike[str], manifest: Manifest) -> tuple[Shards, li
             _write_first(file, manifest)
     except PermissionError as error:
         raise ConfigError(f"{folder} is not writable: choose another --out") from error
+    from gendiff.training import compatibility  # loads JAX
+
     stored = json_files.read(file, Manifest)
     previous, new = (dataclasses.replace(each, environment={}) for each in (stored, manifest))
     if rows := compatibility.in_config(json_files.encode(previous), json_files.encode(new)):

@@ -10,7 +10,7 @@ Such as:
         for seed in config.seeds:
             yield Measured("guidance 1", {"frechet": …, "recall": …}, seed=seed, n=config.samples)
 
-    STUDY = Study("digits", "Does …?", Config, …, measure=measure, claims=CLAIMS, controls=CONTROLS, answer=Answer(…))
+    STUDY = Study("digits", Config, …, measure=measure, claims=CLAIMS, controls=CONTROLS, answer=Answer(…))
     EXPERIMENT = STUDY.experiment()
 """
 
@@ -169,16 +169,15 @@ Draw: TypeAlias = Callable[[Measurements, RunFolder], Figure | Explorer | None]
 class Study:
     """One question and its rows; `experiment` is what the command line runs.
 
-    name, question, config, presets, smoke, train: as of `registry.Experiment`. measure: yields what was measured.
+    name, config, presets, smoke, train: as of `registry.Experiment`. measure: yields what was measured.
     words: by name of a measure what it is, for statements and heads of tables.
     claims, controls: rows; of a preset that does not measure a set, its rows are left out.
     figures: each draws one from the measurements. tables: by group of measurements its title and note.
     answer: sentences and history; the roles come from the rows.
-    more: other fields of `registry.Experiment`.
+    question: empty where a catalogue has it. more: other fields of `registry.Experiment`.
     """
 
     name: str
-    question: str
     config: type[Config]
     presets: Mapping[str, Config]
     smoke: Config
@@ -190,6 +189,7 @@ class Study:
     figures: tuple[Draw, ...] = ()
     tables: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
     answer: Answer = Answer()
+    question: str = ""
     more: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # each field has its own type
 
     def __post_init__(self) -> None:

@@ -13,6 +13,7 @@ from gendiff.commands import drawing_options
 from gendiff.commands.catalogue import TOOLS
 from gendiff.commands.drawing_options import DrawingOptions, RunOptions, SteppedOptions
 from gendiff.core.errors import ConfigError
+from gendiff.runs import registry
 from gendiff.runs.progress import Progress
 from gendiff.runs.run_folder import RunFolder
 
@@ -33,8 +34,8 @@ WRONG = {
 def commands():
     """Name -> (the dataclass of its options, a call with options and a folder)."""
     defaults = {}
-    for name, module in EXPERIMENTS.items():
-        experiment = importlib.import_module(module).EXPERIMENT
+    for name in EXPERIMENTS:
+        experiment = registry.load(name, EXPERIMENTS)
         if experiment.sample is not None:
             defaults[f"sample {name}"] = experiment.sample.options, sampled(experiment)
     for name in ("text-to-image", "video", "serve"):

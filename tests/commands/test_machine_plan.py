@@ -10,13 +10,17 @@ import jax.numpy as jnp
 import pytest
 
 from gendiff.commands import command_line
-from gendiff.commands.plan import device_work, plan_lines, plan_options, this_machine
-from gendiff.commands.plan.plan_options import Devices, PlanOptions
+from gendiff.commands.plan import device_work, folder_lines, named_devices, plan_lines, this_machine
+from gendiff.commands.plan.named_devices import Devices
+from gendiff.commands.plan.plan_options import PlanOptions
 from gendiff.commands.train import named_networks
+from gendiff.pipelines.stable_diffusion import open_model
 from gendiff.runs import dtypes
 from gendiff.runs.dtypes import Suited
 from gendiff.scaling import Accelerator, accelerators, accounting, roofline
+from tests.pipelines.stable_diffusion import tiny_folders
 from tests.tables import table
+from tests.variants import some_slow
 
 OPTIONS = PlanOptions("h100", network="dit-tiny/2", shape=(8, 8, 3), classes=2, batch=8)
 TOY = Devices(Accelerator("a toy", 1e9, 1e8, 2e6, "made up"), "bfloat16", 1, 1)
@@ -99,13 +103,13 @@ def test_the_largest_batch_is_the_last_that_fits_and_one_that_does_not_is_told_w
 
 
 def test_every_named_accelerator_is_a_published_one_at_the_rate_of_the_dtype(monkeypatch):
-    assert set(plan_options.PUBLISHED.values()) == set(accelerators.PUBLISHED)
-    machine = plan_options.devices(dataclasses.replace(OPTIONS, dtype="float32", mesh="data=2,fsdp=4"))
+    assert set(named_devices.PUBLISHED.values()) == set(accelerators.PUBLISHED)
+    machine = named_devices.devices(dataclasses.replace(OPTIONS, dtype="float32", mesh="data=2,fsdp=4"))
     assert (machine.one.flops, machine.parts, machine.shards) == (accelerators.H100.float32_flops, 8, 4)
-    assert plan_options.devices(OPTIONS).dtype == "bfloat16"
+    assert named_devices.devices(OPTIONS).dtype == "bfloat16"
     monkeypatch.setattr(dtypes, "suited", lambda: Suited("float32", "it is old"))
     monkeypatch.setattr(this_machine, "measured", lambda dtype, size: Accelerator(dtype, 1.0, 1.0))
-    assert plan_options.devices(dataclasses.replace(OPTIONS, accelerator="cpu")).one.name == "float32"
+    assert named_devices.devices(dataclasses.replace(OPTIONS, accelerator="cpu")).one.name == "float32"
 
 
 def test_this_machine_is_measured():
@@ -113,6 +117,33 @@ def test_this_machine_is_measured():
     assert (
         1e6 < here.flops < 1e15 and 1e6 < here.bandwidth < 1e15 and here.memory > 1e8 and "measured now" in here.source
     )
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    pytest.importorskip("tokenizers", reason="needs the extra [text]")
+    return tiny_folders.without_weights(tmp_path_factory.mktemp("models"))
+
+
+@pytest.mark.parametrize("name", some_slow(tiny_folders.FOLDERS, set(tiny_folders.FOLDERS) - {"flux", "dit"}))
+def test_a_folder_is_planned_by_its_parts_without_its_weights(folders, name, capsys):
+    size = ("--size", "24", "16") if name in ("flux", "sd3") else ()
+    assert plan("--accelerator", "h100", "--model", str(folders[name]), "--steps", "3", "--guided", *size) == 0
+    output = capsys.readouterr().out
+    pipeline, _, parts = tiny_folders.FOLDERS[name]
+    height = size[1] if size else 16
+    assert f"({pipeline}) in bfloat16 on H100 SXM: a picture of {height} × 16, 3 steps, guided" in output
+    named = re.findall(r"^  (\w+): (\S+) M parameters, .*; (\S+) .?FLOP a call", output, re.M)
+    assert {part for part, _, _ in named} == {part for part in parts if not part.startswith(("tok", "sch"))}
+    assert all(float(flops) > 0 for _, _, flops in named) and output.count("6 calls") == 1
+
+
+def test_a_folder_counts_the_products_of_its_networks(folders):
+    model = open_model(folders["flux"])
+    small, large = ({part.name: part for part in folder_lines.planned(model, side, side, 4, 1)} for side in (16, 32))
+    assert small["transformer"].calls == 4 and large["transformer"].flops > 2 * small["transformer"].flops
+    assert large["vae"].flops > 3.9 * small["vae"].flops
+    assert small["text_encoder_2"] == large["text_encoder_2"] and small["vae"].nbytes == 4 * small["vae"].parameters
 
 
 @pytest.mark.slow
@@ -144,6 +175,8 @@ def test_a_smoke_plan_compiles_a_tiny_network_and_its_state_is_in_what_xla_count
             "--flops-share 1.5: it must be a finite number above 0 to 1",
         ),
         (("--accelerator", "h100", "--dtype", "int8"), "Invalid choice"),
+        (("--accelerator", "h100", "--size", "64", "64"), "--size is for a folder of diffusers"),
+        (("--accelerator", "h100", "--model", ".", "--batch", "2"), "--batch does not go with --model"),
     ],
 )
 def test_a_wrong_option_exits_2_before_anything_is_traced(words, message, capsys):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gendiff.commands import command_line, drawing_options
+from gendiff.commands import command_line, drawing_options, drawing_programs
 from gendiff.commands.images import image_sampling, sampling_options
 from gendiff.commands.images.sample_files import SampleFiles
 from gendiff.core.errors import ConfigError
@@ -101,9 +101,9 @@ def test_a_grid_is_chosen_by_name_and_resolved_knows_the_values_and_the_size_of_
         ("resolved", (None, None), grids.log_snr(model.schedule, 2, sigma_min=low, sigma_max=high)),
         ("karras", (0.5, None), grids.karras(model.schedule, 2, sigma_min=0.5)),
     ):
-        jax.tree.map(np.testing.assert_array_equal, drawing_options.levels(grid, between, 2, model), expected)
+        jax.tree.map(np.testing.assert_array_equal, drawing_programs.levels(grid, between, 2, model), expected)
     with pytest.raises(ConfigError, match="does not say how fine"):
-        drawing_options.levels("resolved", (None, None), 2, toy.model(None, levels=None))
+        drawing_programs.levels("resolved", (None, None), 2, toy.model(None, levels=None))
     before = {"steps": 50, "guidance": 1.0, "sampler": "ddim", "eta": None, "temperature": None, "seed": 0}
 
     def settings(**fields):
@@ -243,7 +243,7 @@ def test_every_sampler_of_the_library_has_a_name_on_the_command_line():
     expected = {method.name for method in catalogue.METHODS.values() if method.make and not method.learned_variance}
     assert {name.replace("-", " ") for name in drawing_options.SAMPLERS} - {"ddpm"} == expected
     for name in drawing_options.SAMPLERS:
-        assert drawing_options.sampler(name, None, schedules.cosine(50)).evaluations(10) >= 10
+        assert drawing_programs.sampler(name, None, schedules.cosine(50)).evaluations(10) >= 10
 
 
 def test_force_never_replaces_what_is_no_samples(trained, tmp_path, capsys):

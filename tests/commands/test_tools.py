@@ -1,9 +1,13 @@
 """Commands that belong to no experiment."""
 
 import dataclasses
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
 
 from gendiff.commands import catalogue, command_line
-from gendiff.runs import registry, resume_command
+from gendiff.runs import program, registry
 from tests.tables import table
 
 
@@ -37,6 +41,33 @@ def test_a_command_without_an_experiment_is_listed_and_hears_of_every_experiment
     assert run("wide", "--widht", "9") == 2 and "--width" in capsys.readouterr().err
 
 
+LOADED = """
+import sys
+from experiments.catalogue import EXPERIMENTS
+from gendiff.commands import catalogue, command_line
+helps = [f"{name} --help" for name in catalogue.TOOLS]
+for words in ("--help", "list", "nothing", "inspect absent", "chat --wide", "sample absent", *helps):
+    command_line.main(words.split(), EXPERIMENTS)
+    heavy = {"jax", "flax", "optax", "orbax", "scipy", "matplotlib", "PIL", "jinja2"} & sys.modules.keys()
+    if heavy:
+        sys.exit(f"{words} loads {heavy}")
+"""
+
+
+def test_help_and_refusals_load_no_jax():
+    program = [sys.executable, "-c", LOADED]
+    ended = subprocess.run(program, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_every_command_names_a_function_that_is_there():
+    for name in catalogue.TOOLS:
+        late = registry.tool(name, catalogue.TOOLS).call
+        if isinstance(late, registry.Late):
+            file = importlib.util.find_spec(late.module).origin
+            assert f"\ndef {late.function}(" in Path(file).read_text(encoding="utf-8"), name
+
+
 @table(
     ("started", "named"),
     [
@@ -49,4 +80,4 @@ def test_a_command_without_an_experiment_is_listed_and_hears_of_every_experiment
 )
 def test_messages_name_what_a_person_typed(started, named, monkeypatch):
     monkeypatch.setattr("sys.argv", [started])
-    assert resume_command.program() == named
+    assert program.program() == named

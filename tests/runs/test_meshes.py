@@ -13,7 +13,7 @@ import pytest
 
 from gendiff.commands import command_line
 from gendiff.core.errors import ConfigError
-from gendiff.runs import errors, meshes, training_loop
+from gendiff.runs import errors, meshes, runner, training_loop
 from gendiff.runs.meshes import Axes
 from gendiff.runs.run_folder import RunFolder
 from tests.runs import toy
@@ -110,7 +110,7 @@ def test_one_axis_takes_all_devices(axis):
 def test_a_preset_may_bring_a_mesh_and_an_option_another(tmp_path, monkeypatch):
     meshes_built = []
     monkeypatch.setattr(
-        command_line.runner, "run", lambda experiment, config, folder, *rest, **more: meshes_built.append(folder.mesh)
+        runner, "run", lambda experiment, config, folder, *rest, **more: meshes_built.append(folder.mesh)
     )
     with_mesh = dataclasses.replace(
         toy.EXPERIMENT, presets={**toy.EXPERIMENT.presets, "wide": toy.Config()}, meshes={"wide": "fsdp=all"}

@@ -43,7 +43,6 @@ ANSWER = answers.Answer(text="yes, {guidance-1-accuracy:.0%} of samples", statem
 TABLES = {"speed": ("Speed", "Idle.")}
 STUDY = Study(
     "toy",
-    "Does it?",
     Config,
     {"full": Config()},
     Config(),

@@ -181,7 +181,6 @@ _SMOKE: dict[str, Any] = {
 
 STUDY = Study(
     name="gan-modes",
-    question="Which modes of the data does a GAN lose, which cures help, and does diffusion lose any?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(

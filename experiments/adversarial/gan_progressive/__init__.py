@@ -288,8 +288,6 @@ _PAIR: dict[str, Any] = {"width": 4, "widest": 8, "batch": 8, "slopes_weight": 0
 
 STUDY = Study(
     name="gan-progressive",
-    question="Does progressive growing give a better GAN at equal cost, and where does a GAN still win against "
-    "diffusion?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(

@@ -13,7 +13,7 @@ from experiments.adversarial import drawn_files, mosaics
 from experiments.adversarial.drawn_files import DrawOptions
 from experiments.adversarial.gan_progressive import budget, networks, train
 from experiments.adversarial.gan_progressive.config import DIFFUSION, PROGRESSIVE, Config
-from gendiff.commands import drawing_options
+from gendiff.commands import drawing_programs
 from gendiff.commands.drawing_options import option
 from gendiff.core.types import Params
 from gendiff.runs import devices, drawing, ranges
@@ -70,7 +70,7 @@ def _gan(config: Config, subject: str, options: SampleOptions) -> Draw:
 
 def _diffusion(config: Config, subject: str, options: SampleOptions) -> Draw:
     steps = config.many if options.steps is None else options.steps
-    program = drawing_options.label_program(functools.partial(networks.denoiser, config), subject, steps, "ddim")
+    program = drawing_programs.label_program(functools.partial(networks.denoiser, config), subject, steps, "ddim")
 
     def draw(params: Params, index: jax.Array) -> jax.Array:
         label, scale, temperature = jnp.zeros(index.shape, jnp.int32), 1.0, 1.0

@@ -184,8 +184,6 @@ _FEW: dict[str, Any] = {"width": 16, "depth": 1, "batch": 16, "denoising_batch":
 
 STUDY = Study(
     name="gan-stability",
-    question="How often does a training succeed, whatever its seed and learning rate, and do training curves "
-    "oscillate?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(

@@ -388,8 +388,6 @@ ANSWER = Answer(
 
 STUDY = Study(
     name="autoencoder",
-    question="What does an autoencoder for latent diffusion lose, and do soft edges come from it or from the diffusion "
-    "model?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(seeds=(0,), factor=2, channels=1, decoders=_MODEL, latents=_MODEL, pixels=_MODEL, **_CODES, **_FEW),

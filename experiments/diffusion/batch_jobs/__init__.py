@@ -293,7 +293,6 @@ ANSWER = Answer(
 
 STUDY = Study(
     name="batch-jobs",
-    question="Does a batch job lose anything: 50,000 samples in shards, and commands killed at random moments?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(**image_training.SMOKE, **_FEW, **_UNDISTURBED),

@@ -336,7 +336,6 @@ def third_order_rows() -> Iterator[ClaimRow]:
 
 STUDY = Certified(
     name="certify",
-    question="Has every sampler the error and the order of convergence that its theory states?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(**_FEW, steps=(8, 16, 32, 64, 128), counts=(10, 64, 128, 200), control_counts=(64, 128)),

@@ -318,7 +318,6 @@ ANSWER = Answer(
 
 STUDY = Study(
     name="editing",
-    question="Can a network that learned digits restore what a mask, a small sensor or a blur took, and edit them?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(seeds=(0,), **image_training.SMOKE, **_FEW),

@@ -255,7 +255,6 @@ _FEW: dict[str, Any] = {"samples": 40, "together": 40, "draws": 3, "draw_size": 
 
 STUDY = Study(
     name="few-step",
-    question="How few evaluations of a network does a digit of full quality need?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(seeds=(0,), students=("shortcut",), **image_training.SMOKE, **_SHORT, **_LEARN, **_FEW),

@@ -215,7 +215,6 @@ ANSWER = Answer(
 
 STUDY = Study(
     name="few-step-text",
-    question="How few evaluations of a network does a picture of a caption need?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(

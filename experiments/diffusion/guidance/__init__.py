@@ -200,7 +200,6 @@ ANSWER = Answer(
 
 STUDY = Guided(
     name="guidance",
-    question="Is stronger guidance more faithful, less diverse and oversaturated, and which cure keeps what it loses?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(**_LEARNED, **_SAMPLES, **_SIZES, **_STEPS, **_CURES),

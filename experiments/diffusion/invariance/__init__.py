@@ -259,7 +259,6 @@ ANSWER = Answer(
 
 STUDY = Study(
     name="invariance",
-    question="Is a sample a function of (parameters, key, index), and does one compile serve a whole grid of settings?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(**image_training.SMOKE, **_FEW, sampling_steps=3, trace_steps=(2, 3)),

@@ -280,7 +280,6 @@ ANSWER = Answer(
 
 STUDY = Study(
     name="latent",
-    question="Is 64× compression why latent diffusion is fast: what does it gain at equal time and at equal quality?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(seeds=(0,), **_NETWORKS, **_FEW, **_SHORT, **_ROUNDS),

@@ -403,7 +403,6 @@ ANSWER = Answer(
 
 STUDY = Study(
     name="schedules",
-    question="Which noise schedule learns digits best at equal budget: linear, cosine, sigmoid or learned?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(**image_training.SMOKE, **_FEW, schedule_batch=8, hidden=4, seeds=(0, 1), sampling_steps=4),

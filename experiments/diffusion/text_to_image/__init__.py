@@ -152,7 +152,6 @@ _TRAINED = f"emoji, {SEEN}"
 SMOKE = Config(**_LEARNED, **_SIZES, **_STEPS, drawings=_DRAWINGS)
 STUDY = Study(
     name="text-to-image",
-    question="Does a small network draw what a sentence says, also combinations of attributes that it has never seen?",
     config=Config,
     presets={"full": Config()},
     smoke=SMOKE,

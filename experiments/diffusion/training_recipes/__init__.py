@@ -41,7 +41,7 @@ from experiments.diffusion.training_recipes.networks import (
     Config,
     Transformer,
 )
-from gendiff.commands import drawing_options
+from gendiff.commands import drawing_programs
 from gendiff.commands.images import image_training
 from gendiff.commands.images.image_model import Model
 from gendiff.core.errors import ConfigError
@@ -241,7 +241,7 @@ def ratio(
 
 def _draws(config: Config, model: Model, progress: Progress) -> Draws:
     def resolved(schedule: Schedule, steps: int) -> Level:
-        return drawing_options.levels("resolved", (None, None), steps, dataclasses.replace(model, schedule=schedule))
+        return drawing_programs.levels("resolved", (None, None), steps, dataclasses.replace(model, schedule=schedule))
 
     return Draws(model, config.sampling_steps, config.together, progress, samplers.unipc(2), resolved)
 
@@ -324,7 +324,6 @@ ANSWER = Answer(
 
 STUDY = Study(
     name="training-recipes",
-    question="Which changes to training make a network learn sooner, at equal steps?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(

@@ -356,7 +356,6 @@ FIGURE: dict[str, Any] = {"figure": "violations.png"}
 
 EXPERIMENT = Study(
     name="constitution",
-    question="Can a network improve its own answers by principles that it was taught to judge?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(seeds=(0,), rounds=2, least=0.0, judged=40, **_SIZES, **_STEPS),

@@ -79,7 +79,6 @@ _NOTE = (
 
 EXPERIMENT = Study(
     name="ddpo",
-    question="Can a denoiser be taught what to draw by a reward alone, and what does that cost beside best-of-n?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(

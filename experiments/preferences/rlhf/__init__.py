@@ -216,7 +216,6 @@ ABOVE: dict[str, Any] = {
 
 EXPERIMENT = Study(
     name="rlhf",
-    question="Do PPO, GRPO and DPO reach the known optimum of reinforcement learning from preferences?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(

@@ -68,7 +68,6 @@ _PICTURES = Pictures(**image_training.SMOKE, sampling_steps=2, sets=4, together=
 
 EXPERIMENT = Study(
     name="test-time",
-    question="What does more computation at test time bring, and when is a verifier worse than a vote?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(seeds=(0,), pictures=_PICTURES, **_TINY, **_FEW),

@@ -360,7 +360,6 @@ _SMOKE: dict[str, Any] = {"sizes": (16, 32, 64), "halves": (16, 32), "copies": (
 _SMOKE |= {"train_steps": 8, "first": 4, "warmup": 1, "batch": 16, "width": 16, "samples": 40, "last_samples": 60}
 STUDY = Study(
     name="memorise",
-    question="When does a diffusion model copy its training pictures, and which of them?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(seeds=(0,), sampling_steps=4, resamples=20, **_SMOKE),

@@ -284,7 +284,6 @@ _CHANGED: dict[str, Any] = {
 
 STUDY = Study(
     name="watermark-image",
-    question="Can one tell which pictures carry a watermark, after what, and does the mark change them?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(seeds=(0,), **image_training.SMOKE, **_FEW, **_CHANGED),

@@ -298,7 +298,6 @@ _FEW: dict[str, Any] = {
 }
 STUDY = Study(
     name="watermark-text",
-    question="Can one tell texts that a key has marked from others, and at what cost?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(seeds=(0,), tiny=True, **_FEW),

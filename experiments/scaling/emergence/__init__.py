@@ -383,7 +383,6 @@ _LARGE: dict[str, Any] = {
 
 STUDY = Study(
     name="emergence",
-    question="Does an ability appear suddenly with size, and is that the network, the metric, or percolation?",
     config=Config,
     presets={"full": Config(), "large": Config(**_LARGE)},
     smoke=Config(seeds=(0,), **_TINY),

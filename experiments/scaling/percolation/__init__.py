@@ -272,7 +272,6 @@ ANSWER = Answer(
 )
 STUDY = Study(
     name="percolation",
-    question="Do skills appear at once when facts are read one by one?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(

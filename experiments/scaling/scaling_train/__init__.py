@@ -318,7 +318,6 @@ _KINDS = ((LANGUAGE, "", "isoflop.png"), (TRANSFORMERS, "-pictures", "pictures.p
 _TINY: dict[str, Any] = {"batch": 2, "budgets": (1e7, 2e7)}
 STUDY = Study(
     name="scaling-train",
-    question="How do loss and the best size grow with the operations of training?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(

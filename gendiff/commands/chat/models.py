@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from gendiff import language, networks, weights
-from gendiff.commands.chat import steps
+from gendiff.commands.chat import chat_options, steps
 from gendiff.core import arrays
 from gendiff.core.errors import ConfigError
 from gendiff.language.tokens import LanguageTokenizer
@@ -20,7 +20,7 @@ from gendiff.pipelines import Chat
 from gendiff.runs.errors import model_hint
 from gendiff.weights import quantised
 
-SMOLLM2 = "smollm2"
+SMOLLM2 = chat_options.SMOLLM2
 GGUF = ".gguf"
 
 

@@ -10,14 +10,13 @@ with samples times training pictures. It leaves copies.html and copies.json. The
 threshold for your data.
 """
 
-from gendiff.commands.copies import command
 from gendiff.commands.copies.copies_options import CopiesOptions
-from gendiff.runs.registry import Tool
+from gendiff.runs.registry import Late, Tool
 
 __all__ = ["COMMAND", "CopiesOptions"]
 
 COMMAND = Tool(
     CopiesOptions,
-    command.call,
+    Late("gendiff.commands.copies.command"),
     "Which training pictures or texts do samples copy, and how often do fresh ones look so?",
 )

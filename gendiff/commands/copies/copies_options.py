@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 import tyro
 
 from gendiff.core.errors import ConfigError
-from gendiff.metrics import near_copies
 from gendiff.runs import run_folder
 
 JSON, PAGE = "copies.json", "copies.html"
@@ -57,7 +56,7 @@ class CopiesOptions:
     """Parameters of Inception-v3 by torchvision's names, a .safetensors or .pth file."""
     resize: Literal["clean-fid", "tf"] = "clean-fid"
     """How Inception's pictures get 299 pixels."""
-    threshold: float = near_copies.THRESHOLD
+    threshold: float = 0.6
     """A sample is a near-copy where its nearest training picture is less than this many times as far away as the
     second-nearest.
     """

@@ -9,10 +9,13 @@ are those of the European Commission's template for the public summary of traini
 left open there for a person. It gives no verdict and claims no compliance.
 """
 
-from gendiff.commands.data_report import command
-from gendiff.commands.data_report.command import DataReportOptions
-from gendiff.runs.registry import Tool
+from gendiff.commands.data_report.data_report_options import DataReportOptions
+from gendiff.runs.registry import Late, Tool
 
 __all__ = ["COMMAND", "DataReportOptions"]
 
-COMMAND = Tool(DataReportOptions, command.call, "What is in a set of pictures: licences, AI marks, opt-outs, repeats?")
+COMMAND = Tool(
+    DataReportOptions,
+    Late("gendiff.commands.data_report.command"),
+    "What is in a set of pictures: licences, AI marks, opt-outs, repeats?",
+)

@@ -2,57 +2,29 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Literal
 
 import numpy as np
-import tyro
 
 from gendiff.commands.copies import copies_page, picture_sets
 from gendiff.commands.copies.picture_sets import PictureSet
 from gendiff.commands.data_report import contents
 from gendiff.commands.data_report.contents import Contents, Repeats, Sets
+from gendiff.commands.data_report.data_report_options import DataReportOptions
 from gendiff.commands.images import image_features
 from gendiff.commands.train import facts, opened_pictures
-from gendiff.commands.train.config import Byte, Config, Side
+from gendiff.commands.train.config import Config
 from gendiff.commands.train.opened_pictures import COMMITTED_SIZE
 from gendiff.core.errors import ConfigError
 from gendiff.data import textures
 from gendiff.data.images.random_access import Source, Subset
 from gendiff.runs import configuration, ranges, run_folder, runner
 from gendiff.runs.progress import Progress
-from gendiff.runs.ranges import Natural
 from gendiff.runs.registry import Catalogue
 from gendiff.runs.reporting import json_files
 
 JSON, PAGE, HASHES = "data_report.json", "data_report.html", "data_hashes.txt"
 OF_RUN = ("size", "mode", "background", "held_out")
 """Options that a run has answered."""
-
-
-@dataclasses.dataclass(frozen=True)
-class DataReportOptions:
-    """Show what is in a set of pictures: sizes, licences, AI marks, opt-outs, repeats and hashes."""
-
-    data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA|RUN")]
-    """What `train` takes: a folder of pictures, an .npz, .npy or .arrayrecord, a saved Hugging Face dataset, emoji or
-    textures; or a run folder of `train`.
-    """
-    held_out: Annotated[str | None, tyro.conf.arg(metavar="DATA")] = None
-    """Pictures that are not trained on, to see which of them stand among the others. A run knows its own."""
-    size: Side | None = None
-    """Pixels per side at which pictures are compared; None: 64 for folders, arrays keep theirs."""
-    mode: Literal["RGB", "L"] | None = None
-    """Colour or grey; None is RGB, and arrays keep their channels."""
-    background: tuple[Byte, Byte, Byte] | None = None
-    """Colour under transparent pictures, such as 255 255 255; without one they are left out, and counted."""
-    near: Natural = 4
-    """Pictures nearly equal each other where the root mean square difference of their 16 pixels per side is at most so
-    many of 255 levels.
-    """
-    pictures: Natural = 24
-    """Pictures to show, drawn at random, and pairs of repeats, at most."""
-    out: str | None = None
-    """Folder of the report; None is runs/data-report, or the run's own. An earlier report there is replaced."""
 
 
 def call(options: DataReportOptions, catalogue: Catalogue, progress: Progress) -> None:

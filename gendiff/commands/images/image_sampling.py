@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gendiff.commands import drawing_options
+from gendiff.commands import drawing_programs
 from gendiff.commands.images import image_training, sample_archives, sample_scores, sampling_options
 from gendiff.commands.images.image_model import Model
 from gendiff.commands.images.sample_files import SampleFiles
@@ -122,7 +122,7 @@ def drawer(
     # before the checkpoint is read: it may refuse
     resolved, between = sampling_options.resolve(options, model), (options.sigma_min, options.sigma_max)
     how = resolved.steps, resolved.sampler, resolved.eta, guided, resolved.grid, between
-    draw = drawing_options.label_program(model_of, description, *how)
+    draw = drawing_programs.label_program(model_of, description, *how)
     temperature = model.temperature if resolved.temperature is None else resolved.temperature
     numbers = jax.random.key(options.seed), jnp.float32(options.guidance), jnp.float32(temperature)
     return functools.partial(draw, _params(model, folder, options, trained, say or (lambda line: None)), *numbers)
@@ -213,7 +213,7 @@ def as_bytes(images: np.ndarray, levels: int | None) -> np.ndarray:
 def _manifest(
     model: Model, folder: RunFolder, options: ResolvedOptions, trained: int, settings: dict[str, object]
 ) -> Manifest:
-    known = drawing_options.sampler(options.sampler, options.eta, model.schedule)
+    known = drawing_programs.sampler(options.sampler, options.eta, model.schedule)
     about = {
         "label": "in turn" if options.label is None else options.label,
         "ema": model.ema if options.ema is None else f"length {options.ema:g}",

@@ -7,14 +7,13 @@ that must pass through memory over the bandwidth. A run that takes several times
 runs on an accelerator.
 """
 
-from gendiff.commands.plan import plan_lines
 from gendiff.commands.plan.plan_options import PlanOptions
-from gendiff.runs.registry import Tool
+from gendiff.runs.registry import Late, Tool
 
 __all__ = ["COMMAND"]
 
 COMMAND = Tool(
     PlanOptions,
-    plan_lines.call,
+    Late("gendiff.commands.plan.plan_lines"),
     "How long do training and sampling take on an accelerator at best, and what fits into it?",
 )

@@ -8,60 +8,18 @@ every number is the reader's. A number of which only a range is known is given b
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Annotated, Literal
 
-import msgspec
-import tyro
-
-from gendiff.commands.plan import plan_options
-from gendiff.commands.plan.plan_options import PartOfPeak
+from gendiff.commands.plan import named_devices
+from gendiff.commands.plan.cost_options import CostOptions
 from gendiff.core.errors import ConfigError
 from gendiff.runs import ranges
 from gendiff.runs.progress import Progress
-from gendiff.runs.ranges import Count, Positive
-from gendiff.runs.registry import Catalogue, Tool
+from gendiff.runs.registry import Catalogue
 from gendiff.runs.reporting import formatting
 from gendiff.scaling import cost, price
 
-Range = Annotated[tuple[Positive, ...], msgspec.Meta(min_length=1, max_length=2)]
-"""A number, or the two ends of the range in which it lies."""
-Shares = Annotated[tuple[PartOfPeak, ...], msgspec.Meta(min_length=1, max_length=2)]
 Power = tuple[tuple[float, ...], int]
 """A `Range` and the power in which it is a factor."""
-
-
-@dataclasses.dataclass(frozen=True)
-class CostOptions:
-    """Say what training and serving a language model cost, and after how many days serving has cost as much.
-
-    A number that is known within a range takes two values. Ranges are taken as independent and log-normal, and what
-    follows from them has an interval of the same level.
-    """
-
-    parameters: Range = ()
-    """Parameters that each token is multiplied by; of a mixture of experts, the active ones. Such as 70e9."""
-    tokens: Range = ()
-    """Tokens of the training, over all epochs, such as 1.4e12."""
-    users: Range = ()
-    """Users per day, such as 1e8."""
-    user_tokens: Range = ()
-    """Tokens per user and day, read and generated, such as 2000 20000."""
-    attention: Annotated[tuple[Count, Count, Count] | None, tyro.conf.arg(metavar="LAYERS WIDTH CONTEXT")] = None
-    """Counts attention too, 4 · layers · width · context operations per token: blocks, heads times their size, and the
-    tokens of a text, of which a token sees half on average. None leaves it out.
-    """
-    accelerator: Literal["h100", "h200", "a100", "tpu-v5e", "tpu-v5p", "tpu-v6e"] = "h100"
-    """The device, for hours and prices."""
-    utilisation: Shares = (1.0,)
-    """Share of the device's operations that training reaches (MFU), such as 0.3 0.4. At 1 operations alone count."""
-    serving_utilisation: Shares = (1.0,)
-    """The same of serving. Generation at small batches is bounded by memory, such as 0.05 0.2."""
-    per_hour: Range | None = None
-    """Price of an hour of the device, in any currency; None prices nothing."""
-    training_cost: Range | None = None
-    """What the training cost, in the currency of --per-hour, where it is known; None computes it."""
-    smoke: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Plan a model of 1,000 parameters, to see that it runs."""
 
 
 def call(options: CostOptions, catalogue: Catalogue, progress: Progress) -> None:
@@ -92,7 +50,7 @@ def check(options: CostOptions) -> None:
 
 def lines(options: CostOptions) -> list[str]:
     """What the command prints."""
-    device = plan_options.PUBLISHED[options.accelerator]
+    device = named_devices.PUBLISHED[options.accelerator]
     forward = [(options.parameters, 1), ((_per_parameter(options),), 1)]
     training = [((3.0,), 1), *forward, (options.tokens, 1)]
     served = [(options.users, 1), (options.user_tokens, 1)]
@@ -123,7 +81,7 @@ def break_even_tokens(options: CostOptions) -> list[Power]:
     slow, slower = (options.utilisation, -1), (options.serving_utilisation, -1)
     if options.training_cost is None or options.per_hour is None:
         return [((3.0,), 1), (options.tokens, 1), slow, *_inverse([slower])]
-    hours = ((1 / plan_options.PUBLISHED[options.accelerator].flops / price.HOUR,), 1)
+    hours = ((1 / named_devices.PUBLISHED[options.accelerator].flops / price.HOUR,), 1)
     token = [(options.parameters, 1), ((_per_parameter(options),), 1), slower, hours, (options.per_hour, 1)]
     return [(options.training_cost, 1), *_inverse(token)]
 
@@ -148,6 +106,3 @@ def _text(*factors: Power) -> str:
 
 def _number(value: float) -> str:
     return formatting.scaled(value, "").strip() if 999.5 <= value < 1e18 else f"{value:.3g}"
-
-
-COMMAND = Tool(CostOptions, call, "When has serving a language model cost as much as training it?")

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from gendiff import training
 from gendiff.commands.images import image_training
 from gendiff.commands.images.image_model import Model
-from gendiff.commands.plan.plan_options import Devices, PlanOptions
+from gendiff.commands.plan.named_devices import Devices
+from gendiff.commands.plan.plan_options import PlanOptions
 from gendiff.commands.train import facts, named_networks, plan
 from gendiff.commands.train.config import Config
 from gendiff.commands.train.facts import Data, Described

@@ -3,9 +3,11 @@
 import dataclasses
 import math
 
-from gendiff.commands.plan import device_work, plan_options
+from gendiff.commands.plan import device_work, folder_lines, named_devices
 from gendiff.commands.plan.device_work import Compiled, Planned, Work
-from gendiff.commands.plan.plan_options import Devices, PlanOptions
+from gendiff.commands.plan.named_devices import Devices
+from gendiff.commands.plan.plan_options import PlanOptions
+from gendiff.core.errors import ConfigError
 from gendiff.runs import compile_cache, devices, ranges
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Catalogue
@@ -25,10 +27,16 @@ def call(options: PlanOptions, catalogue: Catalogue, progress: Progress) -> None
     ranges.check(options)
     devices.only_cpu()
     compile_cache.use(say=progress.line)
-    machine = plan_options.devices(options)
+    machine = named_devices.devices(options)
+    device = machine.one.times(flops=options.flops_share, bandwidth=options.bandwidth_share)
+    if options.size is not None and options.model is None:
+        raise ConfigError("--size is for a folder of diffusers: name one by --model, or give --shape")
+    if options.model is not None:
+        progress.line(f"tracing {options.model} …")
+        print("\n".join(folder_lines.lines(options, machine, device)), flush=True)
+        return
     progress.line(f"tracing {options.network} …")
     planned = device_work.planned(options, machine)
-    device = machine.one.times(flops=options.flops_share, bandwidth=options.bandwidth_share)
     for line in lines(options, machine, planned, device):
         print(line, flush=True)
     if options.compiled:

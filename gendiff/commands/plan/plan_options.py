@@ -1,4 +1,4 @@
-"""Options of the command `plan`, and which accelerators and dtypes they name."""
+"""Options of the command `plan`."""
 
 import dataclasses
 from typing import Annotated, Literal
@@ -6,23 +6,10 @@ from typing import Annotated, Literal
 import msgspec
 import tyro
 
-from gendiff.commands.plan import this_machine
-from gendiff.core.errors import ConfigError
-from gendiff.runs import dtypes, meshes
 from gendiff.runs.dtypes import Dtype
 from gendiff.runs.ranges import Count, Natural
-from gendiff.scaling import Accelerator, accelerators
 
 CPU = "cpu"
-PUBLISHED = {
-    "tpu-v5e": accelerators.TPU_V5E,
-    "tpu-v5p": accelerators.TPU_V5P,
-    "tpu-v6e": accelerators.TPU_V6E,
-    "a100": accelerators.A100,
-    "h100": accelerators.H100,
-    "h200": accelerators.H200,
-}
-"""What --accelerator says -> the device; their numbers and sources stand in gendiff/scaling/accelerators.py."""
 PartOfPeak = Annotated[float, msgspec.Meta(gt=0, le=1)]
 
 
@@ -36,6 +23,10 @@ class PlanOptions:
 
     accelerator: Literal["h100", "h200", "a100", "tpu-v5e", "tpu-v5p", "tpu-v6e", "cpu"]
     """The device. cpu is this machine, whose rates are measured first."""
+    model: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    """A folder of diffusers in place of --network: what one picture takes. None of its weights is read."""
+    size: Annotated[tuple[Count, Count] | None, tyro.conf.arg(metavar="HEIGHT WIDTH")] = None
+    """With --model: of the picture, in pixels; None is that of the training."""
     network: str = "dit-xl/2"
     """unet-small, unet-base, or dit-WIDTH/PATCH with WIDTH tiny, s, b, l or xl and PATCH 2, 4, 8 or 16."""
     shape: Annotated[tuple[Count, Count, Count], tyro.conf.arg(metavar="H W C")] = (32, 32, 4)
@@ -70,37 +61,3 @@ class PlanOptions:
     """
     smoke: tyro.conf.FlagCreatePairsOff[bool] = False
     """Plan a tiny network in place of --network, compiled too, to see that it runs."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Devices:
-    """Those that compute. one: the rates of one, at the dtype, before any share. parts: into how many the batch is
-    split.
-
-    shards: over how many the parameters are.
-    """
-
-    one: Accelerator
-    dtype: str
-    parts: int
-    shards: int
-
-
-def devices(options: PlanOptions) -> Devices:
-    """What the options name; it measures this machine where they name it.
-
-    Raises ConfigError for a mesh of other axes or open sizes, and a batch that it does not divide.
-    """
-    axes = meshes.parse(options.mesh)
-    data, fsdp = 1 if axes.data is None and "data=" not in options.mesh else axes.data, axes.fsdp
-    if data is None or fsdp is None or axes.tensor != 1:
-        raise ConfigError(f"--mesh {options.mesh}: give the sizes of data and fsdp as numbers, such as data=4,fsdp=2")
-    if options.batch % (data * fsdp):
-        raise ConfigError(
-            f"--batch {options.batch} is no multiple of the {data * fsdp} devices of --mesh {options.mesh}"
-        )
-    here = options.accelerator == CPU
-    dtype = options.dtype if options.dtype != dtypes.AUTO else dtypes.suited().dtype if here else "bfloat16"
-    if here:
-        return Devices(this_machine.measured(dtype, 256 if options.smoke else 2048), dtype, data * fsdp, fsdp)
-    return Devices(PUBLISHED[options.accelerator].at(dtype), dtype, data * fsdp, fsdp)

@@ -2,19 +2,16 @@
 figures.
 """
 
-import dataclasses
 from pathlib import Path
-from typing import Annotated
-
-import tyro
 
 from gendiff.commands.scaling_fit import csv_points, loss_plots, three_fits
 from gendiff.commands.scaling_fit.csv_points import Read
+from gendiff.commands.scaling_fit.fit_options import FitOptions
 from gendiff.commands.scaling_fit.three_fits import Fits, Found
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.runs import run_folder
 from gendiff.runs.progress import Progress
-from gendiff.runs.registry import Catalogue, Tool
+from gendiff.runs.registry import Catalogue
 from gendiff.runs.reporting import json_files, report
 from gendiff.runs.reporting.results import Figure
 from gendiff.scaling.laws import Chinchilla, Frontier
@@ -22,26 +19,6 @@ from gendiff.scaling.laws import Chinchilla, Frontier
 JSON = "fits.json"
 NAMED = 6
 """Lines of a finding that are named."""
-
-
-@dataclasses.dataclass(frozen=True)
-class FitOptions:
-    """Fit scaling laws to a table of trainings: parameters, tokens or FLOPs, and loss of each."""
-
-    data: Annotated[str, tyro.conf.arg(metavar="FILE.csv")]
-    """The table. Its first line names the columns: N (or parameters, model size, …), D (tokens) or FLOP (flops,
-    compute), and loss.
-    """
-    out: str | None = None
-    """Folder for fits.json and the plots; None is runs/scaling-fit-data. An earlier one there is replaced."""
-    flops: tuple[float, ...] = ()
-    """Budgets whose best number of parameters is shown; none takes ten and a hundred times the largest of the table."""
-    drop_largest: int = 0
-    """How many of the largest losses to leave out, such as the 5 of Besiroglu et al. (2024)."""
-    resamples: int = 200
-    """Bootstrap draws of the trainings behind the intervals."""
-    seed: int = 0
-    """Seed of the draws, from 0 to 2**32 - 1."""
 
 
 def call(options: FitOptions, catalogue: Catalogue, progress: Progress) -> None:
@@ -69,9 +46,6 @@ def call(options: FitOptions, catalogue: Catalogue, progress: Progress) -> None:
     json_files.write(out / JSON, content)
     plots = _plots(read, fitted, out)
     _print(content, plots, out)
-
-
-COMMAND = Tool(FitOptions, call, "Which scaling laws fit a table of trainings?")
 
 
 def _check(options: FitOptions) -> Path:

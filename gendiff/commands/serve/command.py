@@ -2,49 +2,28 @@
 diffusers.
 """
 
-import dataclasses
 import importlib.util
 import ipaddress
 import socket
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from gendiff.commands.drawing_options import option
 from gendiff.commands.serve import folder_networks, native_networks
 from gendiff.commands.serve.batching import Batcher
 from gendiff.commands.serve.image_requests import Limits
+from gendiff.commands.serve.serve_options import ServeOptions
 from gendiff.commands.serve.served_network import ServedNetwork
 from gendiff.commands.text_to_image import published
-from gendiff.commands.text_to_image.options import FROM_NOISE, ModelOptions
 from gendiff.core import extras
 from gendiff.core.errors import ConfigError
 from gendiff.runs import compile_cache, devices
 from gendiff.runs.progress import Progress
-from gendiff.runs.registry import Tool
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 NEEDED = ("fastapi", "uvicorn", "prometheus_client")
 MOST_PICTURES = 10
 """Of one request, as in OpenAI's API."""
-
-
-@dataclasses.dataclass(frozen=True)
-class ServeOptions(ModelOptions):
-    """Draw pictures for others: POST /v1/images/generations in the form of OpenAI's API, and a page to try it at /."""
-
-    host: str = "127.0.0.1"
-    """Address to listen at. The default answers this machine alone; another one answers whoever reaches it, without a
-    password.
-    """
-    port: int = 8000
-    """0 takes any that is free."""
-    together: Annotated[int, option("together")] = 8
-    queue: int = 64
-    """Most pictures that wait. A request that finds no room is answered 429 and told when to come again."""
-    most_steps: int = 100
-    """Most steps that a request may ask for."""
-    sampler: Annotated[str | None, option("sampler", f"None is {FROM_NOISE.sampler}, or that of a folder.")] = None
 
 
 def call(options: ServeOptions, catalogue: object, progress: Progress) -> None:
@@ -69,13 +48,6 @@ def call(options: ServeOptions, catalogue: object, progress: Progress) -> None:
                 f"note: {host} is open to whoever reaches this machine: there is no password, and no encryption"
             )
         signalled_server.run(app, listener, lambda: batcher.close("the server is stopping"))
-
-
-COMMAND = Tool(
-    ServeOptions,
-    call,
-    "Draws pictures of prompts for others over HTTP, requests of all kinds together, with a page to try it.",
-)
 
 
 def check(options: ServeOptions) -> None:

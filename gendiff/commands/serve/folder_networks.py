@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from gendiff.commands import drawing_options
+from gendiff.commands import drawing_programs
 from gendiff.commands.images import folder_params
 from gendiff.commands.serve.api_errors import ApiError
 from gendiff.commands.serve.native_networks import MOST_STEPS
@@ -33,7 +33,7 @@ def read(options: ModelOptions, folder: Path, name: str | None, progress: Progre
     if model.index.kind is model_index.CLASSES or model.paints:
         what = "paints into a picture" if model.paints else "draws classes"
         raise ConfigError(f"--model {folder} {what}: serve needs a model that draws prompts")
-    chosen = None if name is None else drawing_options.sampler(name, None, model.scheduler.schedule)
+    chosen = None if name is None else drawing_programs.sampler(name, None, model.scheduler.schedule)
     try:
         pipeline = model.pipeline(SOME, options.height, options.width, sampler=chosen)
     except ValueError as error:

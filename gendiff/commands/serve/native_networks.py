@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 
 from gendiff import networks, pipelines
-from gendiff.commands import drawing_options
+from gendiff.commands import drawing_programs
 from gendiff.commands.serve.api_errors import ApiError
 from gendiff.commands.serve.served_network import ReadTexts, ServedNetwork
 from gendiff.commands.text_to_image import drawing, options, published, texts
@@ -34,7 +34,7 @@ def read(file: Path, sampler: str | None) -> ServedNetwork:
 def served(trained: Trained, name: str, about: str, known: Collection[str], sampler: str | None) -> ServedNetwork:
     """known: the words of the training captions."""
     schedule, usual = trained.model.schedule, options.sampling(sampler, None, None)
-    pipeline = trained.pipeline(drawing_options.sampler(usual.sampler, None, schedule))
+    pipeline = trained.pipeline(drawing_programs.sampler(usual.sampler, None, schedule))
 
     def grid(steps: int) -> Level:
         return drawing.visited_levels(trained, dataclasses.replace(usual, steps=steps))

@@ -9,7 +9,7 @@ from gendiff.commands.text_to_image.options import CommandOptions
 from gendiff.core.errors import ConfigError
 from gendiff.runs import compile_cache
 from gendiff.runs.progress import Progress
-from gendiff.runs.registry import Catalogue, Tool
+from gendiff.runs.registry import Catalogue
 
 GALLERY = {
     networks.EMOJI: (
@@ -77,8 +77,3 @@ def call(chosen: CommandOptions, catalogue: Catalogue, progress: Progress) -> No
     if not prompts:
         raise ConfigError(f"--{sheet}: there are no prompts for the network of {file.name}: give --prompt")
     drawing.draw_sheet(trained, prompts, frozenset(about.words), chosen, out, origin, progress)
-
-
-COMMAND = Tool(
-    CommandOptions, call, "Pictures of a prompt, by a network that comes with the package or by a folder of diffusers."
-)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gendiff import pipelines
-from gendiff.commands import drawing_options
+from gendiff.commands import drawing_programs
 from gendiff.commands.text_to_image import export, options, texts
 from gendiff.commands.text_to_image.networks import Trained
 from gendiff.commands.text_to_image.options import CommandOptions, PromptOptions, Sampling
@@ -242,7 +242,7 @@ def visited_levels(trained: Trained, how: Sampling) -> Level:
     """The levels (steps + 1,) that are visited. ConfigError for levels or a number of steps that the network does not
     have.
     """
-    return drawing_options.levels(
+    return drawing_programs.levels(
         how.levels, (None, None), how.steps, trained.model, resolution=trained.resolution, option="--levels"
     )
 
@@ -251,7 +251,7 @@ def make_program(trained: Trained, how: Sampling, start: Start | None = None, st
     """How a network draws. ConfigError for a sampler that is none, or cannot draw a part of a picture. strength: share
     of the steps.
     """
-    pipeline = trained.pipeline(drawing_options.sampler(how.sampler, None, trained.model.schedule))
+    pipeline = trained.pipeline(drawing_programs.sampler(how.sampler, None, trained.model.schedule))
     levels = visited_levels(trained, how)
     if start is None:
         return Program(pipeline, levels)

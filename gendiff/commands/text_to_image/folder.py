@@ -13,11 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from gendiff import networks
-from gendiff.commands import drawing_options
+from gendiff.commands import drawing_programs
 from gendiff.commands.images import folder_params
-from gendiff.commands.text_to_image import drawing, export, options
+from gendiff.commands.text_to_image import drawing, export, folder_options, options
 from gendiff.commands.text_to_image.drawing import Start
 from gendiff.commands.text_to_image.options import EDITED, CommandOptions, ModelOptions
+from gendiff.core import records
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.core.types import NO_LABEL, Condition, Params, PyTree
 from gendiff.data.images import image_files
@@ -64,7 +65,7 @@ def draw(chosen: CommandOptions, folder: Path, progress: Progress) -> None:
     pictures, and NonFiniteError where pictures are not finite.
     """
     out = options.check(chosen, Path())
-    options.check_kind(chosen, model_index.read(folder).kind)
+    folder_options.check_kind(chosen, model_index.read(folder).kind)
     if chosen.export is not None:
         export.file_of_arrays(chosen, out)
     devices.local()
@@ -149,6 +150,9 @@ def prepare(
                 _of_classes, (latent,), np.array([_label(chosen, model)], np.int32), None, len(latent.levels) - 1
             )
         pipeline = model.pipeline(count, height, width, sampler=_sampler(chosen, model))
+        if chosen.skip_layers:
+            latent = stable_diffusion.skipping(pipeline.latent, chosen.skip_layers)
+            pipeline = records.replace(pipeline, latent=latent)
         size = height or (model.size or (0, 0))[0], width or (model.size or (0, 0))[1]
         words: tuple[Condition, ...] = _prompts(chosen, model, progress)
         if control is not None and chosen.hint is not None:
@@ -249,7 +253,7 @@ def _prompts(chosen: CommandOptions, model: Opened, progress: Progress) -> tuple
 
 
 def _sampler(chosen: CommandOptions, model: Opened) -> Sampler | None:
-    return None if chosen.sampler is None else drawing_options.sampler(chosen.sampler, None, model.scheduler.schedule)
+    return None if chosen.sampler is None else drawing_programs.sampler(chosen.sampler, None, model.scheduler.schedule)
 
 
 def _label(chosen: CommandOptions, model: Opened) -> int:
@@ -291,7 +295,7 @@ def _change(chosen: CommandOptions, model: Opened, latent: LatentPipeline, start
 def _read(model: Opened, chosen: CommandOptions, control: Part | None, progress: Progress) -> dict[str, Params]:
     """The parameters, part by part, with what --lora changes of them, and those of the ControlNet."""
     by_part = folder_params.by_part(model, progress)
-    for file, strength in options.lora_files(chosen):
+    for file, strength in folder_options.lora_files(chosen):
         with progress.phase(f"merge {Path(file).name}"):
             by_part = jax.block_until_ready(adapters.adapted(model, by_part, Path(file).expanduser(), strength))
     params = stable_diffusion.arranged(by_part)

@@ -2,21 +2,20 @@
 
 import dataclasses
 import importlib.util
-import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
 from gendiff.commands import drawing_options
 from gendiff.commands.drawing_options import SteppedOptions, option
-from gendiff.core import extras, records
+from gendiff.core import extras
 from gendiff.core.errors import ConfigError
-from gendiff.pipelines.stable_diffusion import model_index
 from gendiff.runs import errors
 from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Late, Tool
 from gendiff.runs.reporting import formatting
 
 TRAILING, RESOLVED = "trailing", "resolved"
@@ -124,7 +123,7 @@ class ModelOptions:
     def folder(self) -> Path | None:
         """The folder of diffusers that --model names, if it names one."""
         path = None if self.model is None else Path(self.model).expanduser()
-        return None if path is None or not (path / model_index.NAME).is_file() else path
+        return None if path is None or not (path / "model_index.json").is_file() else path
 
     def refuse_without_folder(self) -> None:
         """ConfigError for options that need a folder of diffusers, where the model is none."""
@@ -170,6 +169,10 @@ class CommandOptions(ModelOptions, PromptOptions):
     """With a folder of Stable Diffusion XL: the folder of its refiner, which draws the last steps."""
     refine_from: float = 0.8
     """With --refiner: share of the noise that is gone when the refiner takes over, in (0, 1)."""
+    skip_layers: Annotated[tuple[int, ...], tyro.conf.arg(metavar="NUMBER …")] = ()
+    """With a folder of Stable Diffusion 3: early steps also lead away from what it answers without these blocks.
+
+    7 8 9 is for 3.5 medium; they count from 0. Also known as skip-layer guidance."""
     label: str | None = None
     """With a folder of a DiT: the class, by its name or its number, in place of --prompt."""
     lora: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE[:STRENGTH] …")] = ()
@@ -218,12 +221,12 @@ def columns(options: CommandOptions) -> list[CommandOptions]:
             f"{', '.join(SHEETS)}"
         )
     try:
-        read = [SHEETS[name](value) for value in values.split(",")]
+        changes: list[dict[str, Any]] = [{name: SHEETS[name](value)} for value in values.split(",")]
     except ValueError as error:
         raise ConfigError(
             f"--sheet {options.sheet}: {error}: the values of {name} are numbers, as in {name}=1,3,8"
         ) from error
-    return [records.replace(options, num=1, **{name: value}) for value in read]
+    return [dataclasses.replace(options, num=1, **change) for change in changes]
 
 
 def check(options: PromptOptions, folder: Path) -> Path:
@@ -272,69 +275,6 @@ def check_prompt(options: PromptOptions) -> None:
         raise ConfigError('--prompt is empty: say what the pictures show, as in --prompt "cat face"')
 
 
-def check_kind(options: CommandOptions, kind: model_index.Kind) -> None:
-    """ConfigError for options that do not fit the kind of pipeline in a folder."""
-    for name in ("gallery", "sheet"):
-        if getattr(options, name):
-            raise ConfigError(f"--{name} is for the networks of the package: leave it out, or give --model emoji")
-    if options.levels is not None:
-        raise ConfigError(f"--levels {options.levels}: a folder has levels of its own: leave the option out")
-    if options.weights is not None and options.variant is not None:
-        raise ConfigError(
-            f"--variant {options.variant} is for files of the folder, whose place --weights takes: leave one of them "
-            "out"
-        )
-    if options.export is not None and options.storage == "float8":
-        raise ConfigError("--export does not go with --storage float8, which NumPy has no name for: give int8")
-    if kind is model_index.CLASSES:
-        if options.label is None:
-            raise ConfigError(f"{kind.name} draws classes: give --label NAME or --label NUMBER")
-        for name in ("prompt", "negative", "init", "mask", "refiner", "lora", "controlnet", "weights"):
-            if getattr(options, name):
-                raise ConfigError(f"--{name} does not go with {kind.name}, which draws classes: leave it out")
-        return
-    check_prompt(options)
-    if options.label is not None:
-        raise ConfigError(f"--label is for a DiT, and the folder holds {kind.name}: give --prompt")
-    for name in ("lora", "controlnet", "weights"):
-        if getattr(options, name) and "unet" not in kind.needs:
-            raise ConfigError(f"--{name} is for Stable Diffusion 1, 2 and XL, and the folder holds {kind.name}")
-    if options.refiner is not None:
-        if kind is not model_index.XL:
-            raise ConfigError(f"--refiner is for Stable Diffusion XL, and the folder holds {kind.name}")
-        if options.init is not None:
-            raise ConfigError(
-                "--refiner takes over from a base that begins from noise: leave out --init, or give the refiner as "
-                "--model"
-            )
-    if (options.controlnet is None) != (options.hint is None):
-        raise ConfigError("--controlnet DIR and --hint PICTURE go together: give both or none")
-    if options.controlnet is not None and options.refiner is not None:
-        raise ConfigError("--controlnet does not go with --refiner, which has no ControlNet: leave one of them out")
-    if not 0 <= options.hint_scale < float("inf"):
-        raise ConfigError(f"--hint-scale {options.hint_scale:g} must be at least 0")
-    if not 0 < options.refine_from < 1:
-        raise ConfigError(f"--refine-from {options.refine_from:g} is outside (0, 1)")
-    lora_files(options)
-
-
-def lora_files(options: CommandOptions) -> list[tuple[str, float]]:
-    """(file, strength) of each --lora. ConfigError for a file that is absent, and a strength that is not finite."""
-    files = []
-    for text in options.lora:
-        file, colon, last = text.rpartition(":")
-        try:
-            file, number = (file, float(last)) if colon else (text, 1.0)
-        except ValueError:  # the colon is one of the path
-            file, number = text, 1.0
-        if not math.isfinite(number):
-            raise ConfigError(f"--lora {text}: the strength must be a finite number")
-        if not Path(file).expanduser().exists():
-            raise ConfigError(f"--lora {text}: no such file: {file}")
-        files.append((file, number))
-    return files
-
-
 def sampling(sampler: str | None, levels: str | None, steps: int | None, *, edited: bool = False) -> Sampling:
     """How our networks draw: what options say, with the defaults in place of None. ConfigError for levels that are
     none.
@@ -358,3 +298,10 @@ def settings(options: PromptOptions, **about: object) -> dict[str, object]:
     """What the file of pictures says of how they were drawn: all but the options that do not change pictures."""
     everything = dataclasses.asdict(options) | about | {"experiment": "text-to-image"}
     return {name: value for name, value in everything.items() if name not in NOT_KEPT}
+
+
+COMMAND = Tool(
+    CommandOptions,
+    Late("gendiff.commands.text_to_image.command"),
+    "Pictures of a prompt, by a network that comes with the package or by a folder of diffusers.",
+)

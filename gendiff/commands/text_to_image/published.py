@@ -23,8 +23,8 @@ from gendiff.core.errors import CheckpointMismatchError, ConfigError
 from gendiff.core.types import Params
 from gendiff.pipelines.stable_diffusion import model_index
 from gendiff.runs import errors, network_files
+from gendiff.runs.program import STUDIES
 from gendiff.runs.reporting import environment, json_files
-from gendiff.runs.resume_command import STUDIES
 from gendiff.weights import files, mini_lm
 
 FORMAT = 1

@@ -62,7 +62,6 @@ _DISTANCE = "Fréchet distance to held-out pictures, in floors"
 
 STUDY = Study(
     name="images",
-    question="What does a diffusion model learn from a folder of pictures, judged without labels?",
     config=Config,
     presets=PRESETS,
     smoke=dataclasses.replace(

@@ -9,15 +9,13 @@ import tyro
 from gendiff.commands.images.image_features import FeatureOptions
 from gendiff.commands.images.image_training import Optimizer
 from gendiff.runs.dtypes import WithDtype
-from gendiff.runs.ranges import Count, Decay, Distinct, Natural, NonNegative, Positive, Seed, Several, Share
+from gendiff.runs.ranges import Byte, Count, Decay, Distinct, Natural, NonNegative, Positive, Seed, Several, Share, Side
 
 SETS = ("emoji", "textures")
 """Names of the data that pip brings."""
 
 
-Side: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=8192)]
 Within: TypeAlias = Annotated[float, msgspec.Meta(gt=0, lt=1)]
-Byte: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=255)]
 Drawn: TypeAlias = Annotated[int, msgspec.Meta(ge=10, le=1_000_000)]
 
 

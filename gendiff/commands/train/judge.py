@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gendiff.commands import drawing_options
+from gendiff.commands import drawing_programs
 from gendiff.commands.images import image_training
 from gendiff.commands.images.image_model import Model
 from gendiff.commands.train import facts, opened_pictures
@@ -163,7 +163,7 @@ class OneSet:
         identity: of the parameters.
         """
         config = self.config
-        program = drawing_options.label_program(
+        program = drawing_programs.label_program(
             facts.model, self.described, steps or config.sampling_steps, config.sampler
         )
         draw = functools.partial(

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from gendiff import networks
-from gendiff.commands import drawing_options
+from gendiff.commands import drawing_programs
 from gendiff.commands.images import image_features, image_training
 from gendiff.commands.images.image_model import Model
 from gendiff.commands.train import facts, named_networks, opened_pictures
@@ -111,7 +111,7 @@ def check(config: Config) -> None:
     DataError for no data.
     """
     ranges.known("network", [config.network], named_networks.NAMES)
-    drawing_options.sampler(config.sampler, None, schedules.flow())
+    drawing_programs.sampler(config.sampler, None, schedules.flow())
     image_features.function(config)
     facts.labels(config)
     for name in config.data:

@@ -4,10 +4,11 @@ import dataclasses
 from typing import Literal
 
 from gendiff.commands.train import opened_pictures
-from gendiff.commands.train.config import Byte, Config, Side
+from gendiff.commands.train.config import Config
 from gendiff.core.errors import ConfigError
 from gendiff.runs import ranges
 from gendiff.runs.progress import Progress
+from gendiff.runs.ranges import Byte, Side
 from gendiff.runs.registry import Command
 from gendiff.runs.reporting import formatting
 

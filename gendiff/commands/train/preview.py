@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import jinja2
 import numpy as np
 
-from gendiff.commands import drawing_options
+from gendiff.commands import drawing_programs
 from gendiff.commands.train import facts, opened_pictures
 from gendiff.commands.train.config import Config
 from gendiff.commands.train.facts import Described, Numbers
@@ -81,7 +81,7 @@ class Previews:
 
     def _draw(self, params: Params) -> np.ndarray:
         config, count = self._config, self._config.previews
-        program = drawing_options.label_program(facts.model, self._of, config.sampling_steps, config.sampler)
+        program = drawing_programs.label_program(facts.model, self._of, config.sampling_steps, config.sampler)
         draw = functools.partial(program, params, jax.random.key(0), jnp.float32(1.0), jnp.float32(1.0))
         index = np.arange(count, dtype=np.int32)
         return np.asarray(draw(index, (index % max(1, len(self._of.data.classes))).astype(np.int32)))

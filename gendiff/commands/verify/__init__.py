@@ -7,10 +7,11 @@
 It takes a second, and up to a minute where a watermark is asked for. What it prints are findings and no verdict.
 """
 
-from gendiff.commands.verify import command
-from gendiff.commands.verify.command import VerifyOptions
-from gendiff.runs.registry import Tool
+from gendiff.commands.verify.verify_options import VerifyOptions
+from gendiff.runs.registry import Late, Tool
 
 __all__ = ["COMMAND", "VerifyOptions"]
 
-COMMAND = Tool(VerifyOptions, command.call, "What does a picture or a text say of who made it?")
+COMMAND = Tool(
+    VerifyOptions, Late("gendiff.commands.verify.command"), "What does a picture or a text say of who made it?"
+)

@@ -1,12 +1,9 @@
 """The command `verify`: what a file says of itself, and what it carries."""
 
-import dataclasses
 from pathlib import Path
-from typing import Annotated
-
-import tyro
 
 from gendiff.commands.verify import picture_evidence, text_evidence
+from gendiff.commands.verify.verify_options import VerifyOptions
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.data import text
 from gendiff.data.images import image_files
@@ -18,18 +15,6 @@ P_VALUES = (
     "the file is unmarked: where marked files are rare, most files with p = 0.01 are unmarked. A large p says nothing: "
     "the file may be unmarked, changed, or too short."
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class VerifyOptions:
-    """Report what a picture or a text says of who made it: metadata, content credentials (C2PA) and watermarks."""
-
-    file: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
-    """A picture (.png, .jpg; others for watermarks only) or a text (.txt, .md, .rst)."""
-    mark: tuple[str, ...] = ()
-    """Files of watermarks, as gendiff.provenance.watermark_files wrote them: they hold the secret keys."""
-    model: Annotated[str | None, tyro.conf.arg(metavar="smollm2|bytes|PATH")] = None
-    """For texts: whose tokens the watermark marks: smollm2, bytes, a .gguf file, or a folder with a tokenizer.json."""
 
 
 def call(options: VerifyOptions, catalogue: Catalogue, progress: Progress) -> None:

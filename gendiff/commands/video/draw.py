@@ -11,40 +11,24 @@ import numpy as np
 import tyro
 
 from gendiff.commands import drawing_options, trained_networks
-from gendiff.commands.drawing_options import RunOptions, SteppedOptions
+from gendiff.commands.drawing_options import RunOptions
 from gendiff.commands.video import clip_network, draws, networks
+from gendiff.commands.video.clip_options import ClipOptions, CommandOptions
 from gendiff.commands.video.config import CAUSAL, Config
 from gendiff.core import extras
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Params
 from gendiff.data import clip_files, digits
 from gendiff.runs import compile_cache, drawing, ranges
+from gendiff.runs.program import STUDIES
 from gendiff.runs.progress import Progress
-from gendiff.runs.registry import Catalogue, SampleCommand, Tool
+from gendiff.runs.registry import Catalogue, SampleCommand
 from gendiff.runs.reporting import formatting
-from gendiff.runs.resume_command import STUDIES
 from gendiff.runs.run_folder import RunFolder
 
 MOST, MOST_STEPS, MOST_FRAMES = 1000, 1000, 10_000
 SCALE, GAP = 4, 1
 """How often pixels are repeated in the file, and pixels between clips before that."""
-
-
-@dataclasses.dataclass(frozen=True)
-class ClipOptions(SteppedOptions):
-    """What clips are drawn."""
-
-    num: int = 16
-    label: int | None = None
-    """The digit that all of them show, 0 to 9; None takes the digits in turn."""
-    frames: int | None = None
-    """Frames of each clip, 1 to 10,000; None takes as many as a training clip has. Only the causal network draws more
-    or fewer.
-    """
-    noise: float | None = None
-    """Context noise of a rollout, from 0 below 1; None takes that of the run."""
-    columns: int = 8
-    """Clips in a row of the sheet."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,16 +39,6 @@ class SampleOptions(RunOptions, ClipOptions):
     """Which network draws."""
     out: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """Where to write: .webp, .gif, or .mp4 with the package that it needs; None is a .webp in the run folder."""
-
-
-@dataclasses.dataclass(frozen=True)
-class CommandOptions(ClipOptions):
-    """Draw clips of moving digits frame by frame, by the network that comes with the package."""
-
-    out: Annotated[str, tyro.conf.arg(metavar="FILE")] = "clips.webp"
-    """Where to write: .webp, .gif, or .mp4 with the package that it needs."""
-    model: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
-    """A .safetensors file that `run video` left; None takes the one that comes along."""
 
 
 def _sample(config: Config, folder: RunFolder, options: SampleOptions, progress: Progress) -> None:
@@ -168,6 +142,3 @@ def _write(
 
 
 SAMPLE = SampleCommand(SampleOptions, _sample)
-COMMAND = Tool(
-    CommandOptions, call, "Clips of moving digits, frame by frame, by the network that comes with the package."
-)

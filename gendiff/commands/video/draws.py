@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gendiff.commands import drawing_options
+from gendiff.commands import drawing_programs
 from gendiff.commands.video import networks
 from gendiff.commands.video.config import CAUSAL, Config
 from gendiff.core.types import ArrayLike, KVCache, Params, Scalar
@@ -39,7 +39,7 @@ def clips_at_once(config: Config, attention: str, steps: int) -> Callable[..., j
     def denoise(params: Params, scale: Scalar, label: jax.Array) -> NetworkDenoiser:
         return denoiser.from_network(predict, params, networks.FORM, label)
 
-    return drawing_options.draw_program(
+    return drawing_programs.draw_program(
         denoise, samplers.ddim(), shape(config), levels=levels, libraries=networks.libraries()
     )
 

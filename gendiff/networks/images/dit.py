@@ -71,6 +71,8 @@ class DiT(nn.Module):
         activation: of the MLPs: "gelu_tanh", "gelu", "quick_gelu" or "silu".
         gated: multiply the activation of one linear layer by another one (SwiGLU with "silu").
         mlp_width: width of the MLPs. None: `expansion` says it.
+        skipped: numbers of the blocks, from 0, that are left out: the weaker network of skip-layer guidance, with the
+            parameters of the whole one.
 
     References:
         Peebles & Xie, 2023. Chen et al., 2023, section 2.3, for "cross"; Esser et al., 2024, section 4, for "joint",
@@ -108,6 +110,7 @@ class DiT(nn.Module):
     activation: str = "gelu_tanh"
     gated: bool = False
     mlp_width: int | None = None
+    skipped: tuple[int, ...] = ()
 
     @nn.compact
     def __call__(
@@ -165,6 +168,8 @@ class DiT(nn.Module):
         checks.choice("text_attention", self.text_attention, ("cross", "joint"))
         check_fields(self.text_channels, self.pooled_channels)
         checks.integer("single_depth", self.single_depth, 0)
+        for number in self.skipped:
+            checks.integer("skipped", number, 0, self.depth + self.single_depth - 1)
         for number in self.own_attention:
             checks.integer("own_attention", number, 0, self.depth - 1)
         for name in ("own_attention", "single_depth"):
@@ -218,7 +223,11 @@ class DiT(nn.Module):
     ) -> tuple[jax.Array, BlockChange | None]:
         """The tokens of the image after all blocks, and the change by those that are kept."""
         tokens, total = self._streams(y, text, compute), self.depth + self.single_depth
-        run = self._runner(y, size, embedding, text, compute)
+        run_block = self._runner(y, size, embedding, text, compute)
+
+        def run(number: int, tokens: Tokens) -> Tokens:
+            return tokens if number in self.skipped else run_block(number, tokens)
+
         if feature_cache is None:
             for number in range(total):
                 tokens = run(number, tokens)

@@ -1,4 +1,4 @@
-"""Folders of Stable Diffusion and of DiT from diffusers: opened, inspected, and sampled by pure functions."""
+"""Folders of Stable Diffusion, FLUX and DiT from diffusers: opened, inspected, and sampled by pure functions."""
 
 from gendiff.pipelines.stable_diffusion import adapters, prompt_weights
 from gendiff.pipelines.stable_diffusion.edits import Edit, edit
@@ -8,6 +8,7 @@ from gendiff.pipelines.stable_diffusion.opened import Opened, arranged, open_mod
 from gendiff.pipelines.stable_diffusion.prompt_pipeline import PromptPipeline, handed_over, refined
 from gendiff.pipelines.stable_diffusion.prompts import Prompt, aligned, encode, repeated
 from gendiff.pipelines.stable_diffusion.saved import save
+from gendiff.pipelines.stable_diffusion.skipped_layers import skipping
 from gendiff.pipelines.stable_diffusion.text_towers import TextTowers
 
 __all__ = [
@@ -31,4 +32,5 @@ __all__ = [
     "refined",
     "repeated",
     "save",
+    "skipping",
 ]

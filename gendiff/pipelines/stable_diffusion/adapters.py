@@ -11,9 +11,10 @@ from gendiff.core import records
 from gendiff.core.errors import CheckpointMismatchError, ConfigError, DataError
 from gendiff.core.types import Config, Params, PyTree, Scalar
 from gendiff.networks import PureFunction, controlnet, lora
-from gendiff.pipelines.stable_diffusion import model_parts
-from gendiff.pipelines.stable_diffusion.model_parts import Part, Reader
+from gendiff.pipelines.stable_diffusion import model_parts, part_readers
+from gendiff.pipelines.stable_diffusion.model_parts import Part
 from gendiff.pipelines.stable_diffusion.opened import Opened
+from gendiff.pipelines.stable_diffusion.part_readers import Reader
 from gendiff.pipelines.stable_diffusion.prompt_pipeline import PromptPipeline
 from gendiff.weights import diffusers_controlnet, diffusers_text_unet, files, lora_files, lora_layers, streamed
 from gendiff.weights.lora.lora_layers import Adaptable
@@ -147,7 +148,7 @@ def _network(config: Config, context: Config, more: Config) -> networks.ControlN
 
 
 def _example(network: networks.ControlNet, channels: int) -> tuple[PyTree, ...]:
-    x, *rest = model_parts.unet_example(network, channels)
+    x, *rest = part_readers.unet_example(network, channels)
     factor = 2 ** (len(network.hint_channels) - 1)
     return x, *rest, networks.Hint(np.zeros((1, factor * x.shape[1], factor * x.shape[2], HINT_CHANNELS), np.float32))
 

@@ -39,7 +39,8 @@ def _check_texts(index: ModelIndex, part: Part, towers: Mapping[str, Part]) -> N
         return
     network = part.network
     groups = [[towers[name].network.width for name in group if name in towers] for group in index.kind.tokens]
-    if max(map(sum, groups)) != network.text_channels:
+    widest = max(map(sum, groups))
+    if widest != network.text_channels and (all(groups) or widest > network.text_channels):
         widths = ", then ".join(" + ".join(map(str, group)) for group in groups)
         raise DataError(
             f"{part.folder}: reads texts of {network.text_channels} channels, and the text encoders have {widths}"

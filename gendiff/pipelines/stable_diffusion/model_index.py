@@ -18,8 +18,9 @@ from gendiff.pipelines.diffusers_schedulers import configurations
 NAME = "model_index.json"
 LIBRARIES = ("diffusers", "transformers", "stable_diffusion")
 UNET, DIT, AUTOENCODER = ("UNet2DConditionModel",), ("DiTTransformer2DModel", "Transformer2DModel"), ("AutoencoderKL",)
-FLUX_TRANSFORMER = ("FluxTransformer2DModel",)
+FLUX_TRANSFORMER, SD3_TRANSFORMER = ("FluxTransformer2DModel",), ("SD3Transformer2DModel",)
 TEXT, PROJECTED_TEXT, T5 = ("CLIPTextModel",), ("CLIPTextModelWithProjection",), ("T5EncoderModel",)
+ENCODERS = (*TEXT, *PROJECTED_TEXT, *T5)
 TOKENIZER, T5_TOKENIZER = ("CLIPTokenizer", "CLIPTokenizerFast"), ("T5Tokenizer", "T5TokenizerFast")
 SCHEDULER = tuple(configurations.DEFAULTS)
 SKIPPED: Mapping[str, str] = {
@@ -96,6 +97,22 @@ FLUX = Kind(
     side=128,
     longest=512,
 )
+SD3 = Kind(
+    "Stable Diffusion 3",
+    {
+        **{"scheduler": SCHEDULER, "text_encoder": PROJECTED_TEXT, "tokenizer": TOKENIZER},
+        **{"text_encoder_2": PROJECTED_TEXT, "tokenizer_2": TOKENIZER},
+        **{"text_encoder_3": T5, "tokenizer_3": T5_TOKENIZER},
+        **{"transformer": SD3_TRANSFORMER, "vae": AUTOENCODER},
+    },
+    ("text_encoder_3", "tokenizer_3"),
+    tokens=(("text_encoder", "text_encoder_2"), ("text_encoder_3",)),
+    pooled=("text_encoder", "text_encoder_2"),
+    penultimate=True,
+    straight=True,
+    side=128,
+    longest=256,
+)
 KINDS: Mapping[str, Kind] = {
     **dict.fromkeys(
         ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline"), STABLE
@@ -104,6 +121,9 @@ KINDS: Mapping[str, Kind] = {
         ("StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline"), XL
     ),
     "DiTPipeline": CLASSES,
+    **dict.fromkeys(
+        ("StableDiffusion3Pipeline", "StableDiffusion3Img2ImgPipeline", "StableDiffusion3InpaintPipeline"), SD3
+    ),
     **dict.fromkeys(("FluxPipeline", "FluxImg2ImgPipeline", "FluxInpaintPipeline"), FLUX),
 }
 """The class of a pipeline -> what is needed of it."""

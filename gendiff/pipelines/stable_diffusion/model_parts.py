@@ -1,4 +1,4 @@
-"""The parts of a folder that have parameters: the network of each class, and how its files become parameters."""
+"""The parts of a folder that have parameters: opened by their configuration, and read from their files."""
 
 import contextlib
 import dataclasses
@@ -20,29 +20,17 @@ from gendiff.data import clip_tokenizer, t5_tokenizer
 from gendiff.data.texts.row_tokenizer import RowTokenizer
 from gendiff.pipelines.stable_diffusion import model_index
 from gendiff.pipelines.stable_diffusion.model_index import ModelIndex
-from gendiff.weights import (
-    diffusers_autoencoder,
-    diffusers_dit,
-    diffusers_flux,
-    diffusers_text_unet,
-    files,
-    packed_reading,
-    quantised,
-    single_file,
-    streamed,
-    transformers_clip,
-    transformers_t5,
-)
+from gendiff.pipelines.stable_diffusion.part_readers import READERS, Reader
+from gendiff.weights import files, packed_reading, quantised, single_file, streamed
 from gendiff.weights import rules as naming_rules
 from gendiff.weights.quantised import Packing
 from gendiff.weights.quantised.packed_reading import OnPacked
-from gendiff.weights.rules import Arrays, Rule
+from gendiff.weights.rules import Arrays
 
 CONFIG = "config.json"
 DTYPES = ("float32", "bfloat16")
-_TEXTS = (*model_index.TEXT, *model_index.PROJECTED_TEXT)
-TOWERS = ("text_encoder", "text_encoder_2")
-TOKENIZERS = ("tokenizer", "tokenizer_2")
+TOWERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
+TOKENIZERS = ("tokenizer", "tokenizer_2", "tokenizer_3")
 DEPTHS = (
     "layers_per_block",
     "num_layers",
@@ -60,28 +48,6 @@ STORAGES: Mapping[str, tuple[Packing, ...]] = {
     "float8": quantised.linear(quantised.float8(), convolutions=True),
 }
 """How the kernels of linear layers and convolutions are kept in memory: as they are, or in one byte for each number."""
-
-
-class Reader(NamedTuple):
-    """How a class is read.
-
-    Attributes:
-        stem: of the names of its files.
-        network: (config, what other parts tell, further fields) -> the network.
-        example: (the network, its channels of x) -> inputs of which shapes matter.
-        params: (config, arrays, like, maker=…) -> its parameters.
-        rules: (config) -> the rules between its names and ours.
-        in_channels: those of a configuration that does not tell.
-        packed: how many of them are one channel of x.
-    """
-
-    stem: str
-    network: Callable[[Config, Config, Config], Any]  # a module of its class
-    example: Callable[..., tuple[PyTree, ...]]
-    params: Callable[..., Params]
-    rules: Callable[[Config], tuple[Rule, ...]]
-    in_channels: int = 0
-    packed: int = 1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -153,7 +119,9 @@ class Part:
             raise CheckpointMismatchError(
                 f"{self.folder}: {len(wrong)} parameters are not those of its network, such as {wrong[0]}"
             )
-        return naming_rules.to_theirs(params, self.reader.rules(self.config))
+        theirs = naming_rules.to_theirs(params, self.reader.rules(self.config))
+        dtype = next(iter(theirs.values())).dtype
+        return theirs | {name: np.zeros(shape, dtype) for name, shape in self.reader.unused(self.config).items()}
 
     def check(self) -> None:
         """Refuse what `params` would, without reading arrays, but for those that a file holds several times."""
@@ -254,7 +222,7 @@ def _checked(index: ModelIndex, name: str, config: Config, arrays: Arrays) -> Co
     kind = index.parts[name]
     with naming(index.folder / name / CONFIG):
         check_depth(config, arrays)
-        return _as_class(config, kind) if kind in (*_TEXTS, *model_index.T5) else config
+        return _as_class(config, kind) if kind in model_index.ENCODERS else config
 
 
 def check_depth(config: Config, arrays: Arrays) -> None:
@@ -300,97 +268,3 @@ def _as_class(config: Config, kind: str) -> Config:
     if written not in (None, [kind]):
         raise ConfigError(f"architectures = {written!r}, but {model_index.NAME} says {kind}")
     return {**config, "architectures": [kind]}
-
-
-def _unet(config: Config, context: Config, more: Config) -> networks.UNet:
-    return networks.UNet(**diffusers_text_unet.network_fields(config, context.get("pooled_channels")), **more)
-
-
-def unet_example(network: networks.UNet | networks.ControlNet, channels: int) -> tuple[PyTree, ...]:
-    """Return inputs of a U-Net, for their shapes: x, t, a text, and the size of the picture where it reads one."""
-    side = 2 ** (len(network.channels) - 1)
-    x = np.zeros((1, side, side, channels), np.float32)
-    text = _text_condition(network)
-    if not network.image_size:
-        return x, np.zeros(1, np.float32), text
-    two, one = np.zeros((1, 2), np.float32), np.zeros(1, np.float32)
-    size = (
-        networks.ImageSize(two, two, score=one) if network.image_size == "score" else networks.ImageSize(two, two, two)
-    )
-    return x, one, text, size
-
-
-def _dit(config: Config, context: Config, more: Config) -> networks.DiT:
-    return networks.DiT(**diffusers_dit.network_fields(config), **more)
-
-
-def _dit_example(network: networks.DiT, channels: int) -> tuple[PyTree, ...]:
-    x, t = np.zeros((1, network.patch, network.patch, channels), np.float32), np.zeros(1, np.float32)
-    if network.text_channels is None:
-        return x, t, np.zeros(1, np.int32)
-    scale = (networks.GuidanceScale(np.ones(1, np.float32)),) if network.guidance else ()
-    return x, t, _text_condition(network), *scale
-
-
-def _flux(config: Config, context: Config, more: Config) -> networks.DiT:
-    return networks.DiT(**diffusers_flux.network_fields(config), **more)
-
-
-def _text_condition(network: networks.UNet | networks.ControlNet | networks.DiT) -> networks.Text:
-    """One token, for its shapes."""
-    pooled = None if network.pooled_channels is None else np.zeros((1, network.pooled_channels), np.float32)
-    return networks.Text(np.zeros((1, 1, network.text_channels or 1), np.float32), np.ones((1, 1), bool), pooled)
-
-
-def _autoencoder(config: Config, context: Config, more: Config) -> networks.Autoencoder:
-    # float32, which it needs and which costs little
-    fields = {name: value for name, value in more.items() if name != "dtype"}
-    return networks.Autoencoder(**diffusers_autoencoder.network_fields(config), **fields)
-
-
-def _autoencoder_example(network: networks.Autoencoder, channels: int) -> tuple[np.ndarray, ...]:
-    return (np.zeros((1, network.factor, network.factor, network.in_channels), np.float32),)
-
-
-def _text(config: Config, context: Config, more: Config) -> networks.TextEncoder:
-    fields = transformers_clip.network_fields(config)
-    if not context.get("penultimate"):
-        return networks.TextEncoder(**fields, **more)
-    if fields["depth"] < 2:
-        raise ConfigError(f"num_hidden_layers = {fields['depth']}: the last block but one is read")
-    return networks.TextEncoder(**fields, skip_last=1, norm_tokens=False, **more)
-
-
-def _t5(config: Config, context: Config, more: Config) -> networks.T5Encoder:
-    return networks.T5Encoder(**transformers_t5.network_fields(config), **more)
-
-
-def _text_example(network: networks.TextEncoder | networks.T5Encoder, channels: int) -> tuple[np.ndarray, ...]:
-    return (np.zeros((1, 2), np.int32),)
-
-
-_UNET = Reader(
-    *(files.STEM, _unet, unet_example, diffusers_text_unet.params, diffusers_text_unet.rules),
-    diffusers_text_unet.DEFAULTS["in_channels"],
-)
-_AUTOENCODER = Reader(
-    files.STEM, _autoencoder, _autoencoder_example, diffusers_autoencoder.params, diffusers_autoencoder.rules
-)
-_CLIP = Reader("model", _text, _text_example, transformers_clip.params, transformers_clip.rules)
-_T5 = Reader("model", _t5, _text_example, transformers_t5.params, transformers_t5.rules)
-_DIT = Reader(
-    *(files.STEM, _dit, _dit_example, diffusers_dit.params, diffusers_dit.rules), diffusers_dit.DEFAULTS["in_channels"]
-)
-_FLUX = Reader(
-    *(files.STEM, _flux, _dit_example, diffusers_flux.params, diffusers_flux.rules),
-    *(diffusers_flux.DEFAULTS["in_channels"], diffusers_flux.PACKED),
-)
-READERS: Mapping[str, Reader] = {
-    **dict.fromkeys(model_index.UNET, _UNET),
-    **dict.fromkeys(model_index.AUTOENCODER, _AUTOENCODER),
-    **dict.fromkeys(model_index.DIT, _DIT),
-    **dict.fromkeys(model_index.FLUX_TRANSFORMER, _FLUX),
-    **dict.fromkeys(_TEXTS, _CLIP),
-    **dict.fromkeys(model_index.T5, _T5),
-}
-"""By class. A new class is one line here, and one in `model_index`."""

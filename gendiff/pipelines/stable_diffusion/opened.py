@@ -178,9 +178,13 @@ class Opened:
         if not self.tokenizers:
             raise ValueError(f"{self.index.pipeline} draws classes: use latent(steps), whose condition is a label")
         names, kind = tuple(name for name in TOWERS if name in self.parts), self.index.kind
-        tokens = tuple(tuple(name for name in group if name in names) for group in kind.tokens)
+        groups = [tuple(name for name in group if name in names) for group in kind.tokens]
         towers = TextTowers(
-            names, tuple(networks.pure(self.parts[name].network) for name in names), kind.pooled, tokens
+            names,
+            tuple(networks.pure(self.parts[name].network) for name in names),
+            kind.pooled,
+            tuple(filter(None, groups)),
+            None if all(groups) else (kind.longest, self.network.text_channels or 0),
         )
         latent = self.latent(steps, height, width, sampler=sampler, guide=guide)
         return PromptPipeline(towers, latent, self.autoencoder.factor, self.network.image_size)
@@ -200,7 +204,8 @@ class Opened:
 
         Raises:
             ValueError: for sizes that `multiple` does not divide, none where the folder tells none, for other sizes
-                than that of the training with a network of fixed positions, and for steps outside the noise path.
+                than that of the training with a network of fixed positions, for more than its table of positions, and
+                for steps outside the noise path.
         """
         rows, columns = self.sides(height, width)
         levels, factor = self.grid(steps, rows, columns), self.autoencoder.factor
@@ -265,8 +270,14 @@ class Opened:
             raise ValueError(
                 f"{name} = {side} must be a multiple of {self.multiple}, as {side // self.multiple * self.multiple} is"
             )
-        if isinstance(self.network, networks.DiT) and self.network.rotary_channels is None and side != default:
+        network = self.network
+        if not isinstance(network, networks.DiT) or network.rotary_channels is not None:
+            return side
+        if network.position_table is None and side != default:
             raise ValueError(f"{name} = {side}: this network draws pictures of its own size only, {name} = {default}")
+        if network.position_table is not None and side > network.position_table * self.multiple:
+            most = network.position_table * self.multiple
+            raise ValueError(f"{name} = {side}: this network has positions for at most {name} = {most}")
         return side
 
 

@@ -22,6 +22,7 @@ class TextTowers:
         pooled: towers whose pooled encodings go along, side by side: those of the first row of a text.
         tokens: groups of towers. Tokens of a group stand side by side, and those of the next group follow them;
             narrower ones end in zeros. None: all towers are one group.
+        zeros: (tokens, channels) of zeros that stand in the place of a last group that is lacking.
 
     References:
         Rombach et al., 2022, section 3.3; Podell et al., 2023, section 2.1, for two towers; Esser et al., 2024, App.
@@ -32,6 +33,7 @@ class TextTowers:
     encode: tuple[Callable[..., networks.Text], ...] = records.static()
     pooled: tuple[str, ...] = records.static(default=())
     tokens: tuple[tuple[str, ...], ...] | None = records.static(default=None)
+    zeros: tuple[int, int] | None = records.static(default=None)
 
     def __call__(self, params: Mapping[str, Params], prompt: Prompt) -> networks.Text:
         """Encode b texts. Every token counts, padding too, as in the training of these models.
@@ -56,6 +58,8 @@ class TextTowers:
             for position, (name, encode) in enumerate(zip(self.names, self.encode, strict=True))
         }
         groups = [jnp.concatenate([read[name].tokens for name in group], -1) for group in self.tokens or (self.names,)]
+        if self.zeros is not None:
+            groups.append(jnp.zeros((groups[0].shape[0], *self.zeros), groups[0].dtype))
         width, blank = max(group.shape[-1] for group in groups), jnp.asarray(prompt.blank)
         wide = [jnp.pad(group, ((0, 0), (0, 0), (0, width - group.shape[-1]))) for group in groups]
         tokens = jnp.where(blank[:, None, None], 0, jnp.concatenate(wide, 1))

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-import scipy.stats
-
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 Word = Literal["holds", "holds in part", "does not hold here", "open"]
 """What is answered of a statement of the essay."""
@@ -204,6 +202,8 @@ def mean_over_seeds(numbers: Iterable[Number]) -> Number:
         return math.nan, math.nan, math.nan
     if not all(math.isfinite(end) for row in rows for end in row):
         return value, min(low for _, low, _ in rows), max(high for _, _, high in rows)
+    import scipy.stats  # takes half a second
+
     normal = float(scipy.stats.norm.ppf(0.975))
     sides = [number - low for number, low, _ in rows], [high - number for number, _, high in rows]
     below, above = (sum((max(0.0, end) / normal) ** 2 for end in ends) / count for ends in sides)

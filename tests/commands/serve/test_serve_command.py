@@ -51,7 +51,7 @@ def test_a_mistake_is_one_error_that_names_the_option(options, message):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         named = {"port": taken.getsockname()[1]} if options.get("port") == "taken" else {}
         with pytest.raises(ConfigError, match=message):
-            command.COMMAND.call(ServeOptions(**(options | named)), {}, Progress(quiet=True))
+            command.call(ServeOptions(**(options | named)), {}, Progress(quiet=True))
 
 
 def test_without_its_packages_the_extra_is_named(monkeypatch):

@@ -120,7 +120,7 @@ def own_command(network, messages, tmp_path):
         settings = CommandOptions(
             **({"num": 2, "steps": 2, "out": str(tmp_path / name), "model": str(model)} | options)
         )
-        command.COMMAND.call(settings, {}, Progress(quiet=True))
+        command.call(settings, {}, Progress(quiet=True))
         return *opened(tmp_path / name), messages
 
     return call

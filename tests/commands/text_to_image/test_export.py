@@ -95,7 +95,7 @@ def test_a_process_without_gendiff_draws_the_picture_of_the_command(name, tmp_pa
         checkpoint=1,
     )
     options = CommandOptions(prompt=PROMPT, negative=AWAY, num=3, steps=4, guidance=2.5, seed=5, model=str(file))
-    command.COMMAND.call(dataclasses.replace(options, export=str(tmp_path / "x.jaxexport")), {}, Progress())
+    command.call(dataclasses.replace(options, export=str(tmp_path / "x.jaxexport")), {}, Progress())
     example = next(line for line in lines if "export.deserialize" in line).partition("\n\n")[2]
     assert re.search(r"^import jax", example)
     done = subprocess.run(
@@ -109,7 +109,7 @@ def test_a_process_without_gendiff_draws_the_picture_of_the_command(name, tmp_pa
     there, calls = np.load(tmp_path / "x.npy"), []
     write = drawing.write
     monkeypatch.setattr(drawing, "write", lambda pictures, *rest: (calls.append(pictures), write(pictures, *rest)))
-    command.COMMAND.call(dataclasses.replace(options, out=str(tmp_path / "x.png")), {}, Progress())
+    command.call(dataclasses.replace(options, out=str(tmp_path / "x.png")), {}, Progress())
     assert calls[0].shape == there.shape == (3, trained.side, trained.side, 3) and np.ptp(there) > 0.1
     np.testing.assert_allclose(there, calls[0], atol=1e-5 * max(1.0, np.abs(there).max()))
 

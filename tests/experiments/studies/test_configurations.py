@@ -73,6 +73,14 @@ def studies():
     return {name: registry.load(name, catalogue.EXPERIMENTS) for name in catalogue.EXPERIMENTS}
 
 
+def test_list_shows_what_each_experiment_has():
+    for name, entry in catalogue.EXPERIMENTS.items():
+        experiment = studies()[name]
+        assert ("full", *entry.presets) == tuple(experiment.presets), name
+        assert entry.typed == (experiment.typed or ("" if experiment.runs else name)), name
+        assert experiment.question.endswith("?") and not (experiment.runs and experiment.command), name
+
+
 def not_refused(experiment, config, *words):
     """What is wrong with the refusal of a configuration, whose message has one of the words; None where it is as it
     should be.

@@ -9,6 +9,7 @@ from typing import Any
 class Case:
     """folder: of `tiny_folders`. prompts, negative: texts; None for no negative prompt. steps, scale: numbers of the
     draw. size: height and width. changes: a part -> other settings of it. embedded: the scale that FLUX is told.
+    skipped: blocks that a weaker answer leaves out.
     """
 
     folder: str
@@ -17,8 +18,9 @@ class Case:
     steps: int
     scale: float
     size: tuple[int, int] = (16, 16)
-    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    changes: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
     embedded: float | None = None
+    skipped: tuple[int, ...] = ()
 
     @property
     def latent(self) -> tuple[int, int, int]:
@@ -30,10 +32,27 @@ CASES = {
     "stable": Case("stable", ("red cat", "a dog, a dog"), "cat!", 3, 4.0),
     "xl": Case("xl", ("red cat", "a dog, a dog"), None, 3, 3.0),
     "flux": Case("flux", ("red cat", "a dog, a dog"), None, 3, 1.0, embedded=3.0),
+    "sd3": Case("sd3", ("red cat", "a dog, a dog"), "cat!", 3, 4.0),
 }
+DYNAMIC = {"use_dynamic_shifting": True, "base_image_seq_len": 8, "max_image_seq_len": 32}
 FIXED = {"scheduler": {"use_dynamic_shifting": False}}
 SCHNELL = {"scheduler": {"use_dynamic_shifting": False, "shift": 1.0}, "transformer": {"guidance_embeds": False}}
+WITHOUT_T5: Mapping[str, None] = {"text_encoder_3": None, "tokenizer_3": None}
+NEWER = {"qk_norm": "rms_norm", "num_layers": 3}
 VARIANTS = {
+    "3, wide": Case("sd3", ("red cat", "dog"), None, 4, 7.0, (20, 28)),
+    "3, without guidance, long prompts": Case("sd3", ("red cat " * 9, "dog"), None, 2, 1.0, (8, 16)),
+    "3, two text encoders": Case("sd3", ("red cat",), "dog", 2, 3.0, changes=WITHOUT_T5),
+    "3, a shift by the size": Case("sd3", ("cat",), "a", 3, 3.0, (24, 16), {"scheduler": DYNAMIC}),
+    "3.5, own attention": Case(
+        "sd3", ("cat",), None, 2, 3.0, (12, 32), {"transformer": NEWER | {"dual_attention_layers": [0, 1]}}
+    ),
+    "3.5, one block left out": Case(
+        "sd3", ("red cat", "a"), None, 6, 4.0, changes={"transformer": NEWER}, skipped=(1,)
+    ),
+    "3.5, the outer blocks left out": Case(
+        "sd3", ("cat",), "dog", 11, 2.0, changes={"transformer": NEWER}, skipped=(0, 2)
+    ),
     "dev, wide": Case("flux", ("red cat", "dog"), None, 4, 1.0, (20, 28), embedded=5.5),
     "dev, high, a negative prompt": Case("flux", ("red cat",), "a dog", 3, 2.5, (24, 8), embedded=1.5),
     "dev, a fixed shift": Case("flux", ("cat",), None, 2, 1.0, embedded=3.5, changes=FIXED),

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from gendiff.core import records
-from gendiff.pipelines.stable_diffusion import aligned, open_model
+from gendiff.pipelines.stable_diffusion import aligned, open_model, skipping
 from tests.quickly import quickly
 
 
@@ -18,6 +18,9 @@ def ours(folder, case, start, decoded=True):
         negative, scale = None, case.embedded or 1.0
     elif case.embedded is not None:
         pipeline = records.replace(pipeline, latent=records.replace(pipeline.latent, embedded_scale=case.embedded))
+
+    if case.skipped:
+        pipeline = records.replace(pipeline, latent=skipping(pipeline.latent, case.skipped))
 
     def draw(params, start):
         condition, away = pipeline.conditions(params, prompt, negative)

@@ -23,13 +23,14 @@ def built(name: str, **changes: dict[str, Any]) -> Any:
     """
     kind, more, settings = FOLDERS[name]
     parts = {
-        part: _part(part, config | changes.get(part, {}), seed) for seed, (part, config) in enumerate(settings.items())
+        part: None if changes.get(part, {}) is None else _part(part, config | changes.get(part, {}), seed)
+        for seed, (part, config) in enumerate(settings.items())
     }
     lacking = {part: None for part in ("text_encoder", "tokenizer") if part not in parts and kind != "DiTPipeline"}
     options = {key: value for key, value in more.items() if key not in lacking}
     if kind.startswith("StableDiffusionPipeline") or kind.startswith("StableDiffusionInpaint"):
         options |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-    elif kind == "FluxPipeline":
+    elif kind in ("FluxPipeline", "StableDiffusion3Pipeline"):
         lacking = {}
     elif "XL" in kind:
         options |= {"add_watermarker": False}
@@ -44,14 +45,14 @@ def built_control() -> Any:
 
 
 def weights(pipe: Any) -> dict[str, dict[str, np.ndarray]]:
-    """The arrays of each part in float16, by the names that `save_pretrained` writes."""
+    """The arrays of each part in float16, where that is exact, by the names that `save_pretrained` writes."""
     result = {}
-    for part in ("text_encoder", "text_encoder_2", "unet", "vae", "transformer"):
+    for part in ("text_encoder", "text_encoder_2", "text_encoder_3", "unet", "vae", "transformer"):
         model = getattr(pipe, part, None)
         if model is not None:
             named = {key: value for key, value in model.state_dict().items() if not key.endswith("position_ids")}
             result[part] = {
-                _in_file(model, key): np.ascontiguousarray(value.half().numpy()) for key, value in named.items()
+                _in_file(model, key): np.ascontiguousarray(_half(value).numpy()) for key, value in named.items()
             }
     return result
 
@@ -74,6 +75,9 @@ def samples(pipe: Any, case: Case, start: np.ndarray) -> tuple[np.ndarray, np.nd
         arguments |= {"height": case.size[0], "width": case.size[1]}
     if case.folder == "flux":
         arguments |= {"true_cfg_scale": case.scale, "guidance_scale": case.embedded, "max_sequence_length": 12}
+    if case.folder == "sd3":
+        arguments |= {"max_sequence_length": 256 if pipe.text_encoder_3 is None else 12}
+        arguments |= {"skip_guidance_layers": list(case.skipped) or None}
     outputs = []
     for kind in ("latent", "pt"):
         first = torch.from_numpy(np.ascontiguousarray(np.moveaxis(start, -1, 1)))
@@ -109,6 +113,12 @@ def _part(part: str, config: dict[str, Any], seed: int) -> Any:
         return with_random_weights(getattr(transformers, kind)(config_class(**settings)), seed)
     settings = {key: value for key, value in config.items() if not key.startswith("_")}
     return with_random_weights(getattr(diffusers, config["_class_name"])(**settings), seed)
+
+
+def _half(value: torch.Tensor) -> torch.Tensor:
+    """In float16; fixed positions, which are no float16, stay as they are."""
+    half = value.half()
+    return half if torch.equal(half.to(value.dtype), value) else value
 
 
 def _in_file(model: Any, key: str) -> str:

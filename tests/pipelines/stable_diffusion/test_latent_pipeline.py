@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gendiff import diffusion
-from gendiff.commands import drawing_options
+from gendiff.commands import drawing_options, drawing_programs
 from gendiff.core import records
 from gendiff.core.types import NO_LABEL
 from gendiff.pipelines import diffusers_schedulers
@@ -79,7 +79,7 @@ def test_every_sampler_draws_on_the_straight_path_and_a_picture_does_not_depend_
     flow = diffusers_schedulers.from_config(tiny_folders.FLOW | {"use_dynamic_shifting": False})
     text = cheap_parts.read(PARAMS["text"]["one"], np.arange(5)[None])
     for name in drawing_options.SAMPLERS:
-        sampler = drawing_options.sampler(name, None, flow.schedule)
+        sampler = drawing_programs.sampler(name, None, flow.schedule)
         pipeline = records.replace(
             cheap_parts.latent(sampler), levels=flow.grid(5), parameterization=flow.parameterization
         )

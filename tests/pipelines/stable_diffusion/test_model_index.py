@@ -32,19 +32,29 @@ XL = VAE | {
     "tokenizer_2": TOKENIZER,
     "unet": ["diffusers", "UNet2DConditionModel"],
 }
-LATER = ("FluxKontextPipeline", "StableDiffusion3Pipeline", "StableDiffusionPipline")
+LATER = ("FluxKontextPipeline", "ZImagePipeline", "StableDiffusionPipline")
 REFINER = {
     "_class_name": "StableDiffusionXLImg2ImgPipeline",
     "force_zeros_for_empty_prompt": False,
     "requires_aesthetics_score": True,
 }
+T5, T5_TOKENIZER = ["transformers", "T5EncoderModel"], ["transformers", "T5TokenizerFast"]
+SD3 = {
+    "_class_name": "StableDiffusion3Pipeline",
+    "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+    "text_encoder": PROJECTED,
+    "text_encoder_2": PROJECTED,
+    "tokenizer": TOKENIZER,
+    "tokenizer_2": TOKENIZER,
+    "transformer": ["diffusers", "SD3Transformer2DModel"],
+}
 FLUX = {
     "_class_name": "FluxPipeline",
     "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
     "text_encoder": ["transformers", "CLIPTextModel"],
-    "text_encoder_2": ["transformers", "T5EncoderModel"],
+    "text_encoder_2": T5,
     "tokenizer": TOKENIZER,
-    "tokenizer_2": ["transformers", "T5TokenizerFast"],
+    "tokenizer_2": T5_TOKENIZER,
     "transformer": ["diffusers", "FluxTransformer2DModel"],
 }
 LABELS = {"0": "tench, Tinca tinca", "207": "golden retriever"}
@@ -59,6 +69,8 @@ PUBLISHED = {
     "Stable Diffusion 2.1": ONE_TOWER | NO_CHECKER | {"_diffusers_version": "0.8.0", "scheduler": SCHEDULER},
     "Stable Diffusion XL": XL,
     "the refiner of XL": XL | REFINER | {"text_encoder": [None, None], "tokenizer": [None, None]},
+    "Stable Diffusion 3 medium": VAE | SD3 | {"text_encoder_3": T5, "tokenizer_3": T5_TOKENIZER},
+    "Stable Diffusion 3.5 without T5": VAE | SD3 | {"text_encoder_3": [None, None], "tokenizer_3": [None, None]},
     "FLUX.1 [dev]": VAE | FLUX | {"image_encoder": [None, None], "feature_extractor": [None, None]},
     "DiT-XL/2": VAE | DIT | {"id2label": LABELS, "scheduler": SCHEDULER},
 }

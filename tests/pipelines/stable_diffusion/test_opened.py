@@ -50,7 +50,9 @@ def test_the_folder_says_what_its_networks_are(tmp_path):
     assert (last.skip_last, last.norm_tokens) == (0, True) and (before.skip_last, before.norm_tokens) == (1, False)
     dit = open_model(folders["dit"])
     assert dit.latent(2).learned_variance and dit.index.labels["other name of 3"] == 3 and not dit.tokenizers
-    flux = open_model(folders["flux"])
+    sd3, flux = open_model(folders["sd3"]), open_model(folders["flux"])
+    assert sd3.size == (16, 16) and sd3.multiple == 4 and sd3.sides(24, 32) == (24, 32) and len(sd3.tokenizers) == 3
+    assert [sd3.parts[name].network.skip_last for name in ("text_encoder", "text_encoder_2")] == [1, 1]
     assert (
         flux.size == (256, 256) and flux.multiple == 4 and not flux.paints and flux.parts["transformer"].channels == 4
     )
@@ -109,7 +111,7 @@ def test_old_settings_of_a_scheduler_are_replaced_as_the_pipeline_does_and_said(
     assert "scheduler: PNDMScheduler does not read clip_sample" in model.notes
 
 
-@table("name", ["xl", "dit", "flux"])
+@table("name", ["xl", "dit", "flux", "sd3"])
 def test_parameters_return_to_a_folder_that_holds_the_same(folders, tmp_path, name):
     model = open_model(folders[name])
     params = model.params()

@@ -217,7 +217,32 @@ BAD_FLUX = {
         DataError,
     ),
 }
+OF_IMAGE = "pos_embed.pos_embed"
+BAD_SD3 = {
+    "a truncated third text encoder": (cut("text_encoder_3/model.safetensors"), "not a whole safetensors", DataError),
+    "a missing third text encoder": (
+        lambda folder: (folder / "text_encoder_3" / "model.safetensors").unlink(),
+        "text_encoder_3: ",
+        DataError,
+    ),
+    "a table of positions of another size": (
+        arrays("transformer", STEM, lambda a: a | {OF_IMAGE: a[OF_IMAGE][:, :9]}),
+        r"pos_embed has shape \(1, 9, 16\)",
+        MISMATCH,
+    ),
+    "an array too many": (
+        arrays("transformer", STEM, lambda a: a | {"extra": np.zeros(1, "f4")}),
+        "1 left over: extra",
+        MISMATCH,
+    ),
+    "norms without a match": (changed("transformer", qk_norm="layer_norm"), "qk_norm = 'layer_norm'", DataError),
+}
 UNFIT = {
+    "texts that are too wide": (
+        "sd3",
+        changed("transformer", joint_attention_dim=12),
+        "transformer: reads texts of 12 channels, and the text encoders have 8 \\+ 8, then 20",
+    ),
     "a text of other channels": ("stable", changed("unet", cross_attention_dim=5), "unet: reads texts of 5 channels"),
     "latents of other channels": ("stable", changed("unet", in_channels=5), "unet: has 5 channels in and 4 out"),
     "a text of other channels, of T5": (
@@ -251,7 +276,7 @@ UNFIT = {
 @pytest.mark.fault("weights: a folder of diffusers that cannot be followed")
 @table(
     "name, change, message, error",
-    [(name, *row) for name, rows in (("stable", BAD), ("flux", BAD_FLUX)) for row in rows.values()],
+    [(name, *row) for name, rows in (("stable", BAD), ("flux", BAD_FLUX), ("sd3", BAD_SD3)) for row in rows.values()],
 )
 def test_whatever_is_wrong_is_one_error_that_begins_with_a_path(tmp_path, name, change, message, error):
     folder = tiny_folders.write(tmp_path / "model", name)
@@ -293,7 +318,7 @@ def mutated(content, kind, places, piece):
 @pytest.mark.fault("weights: a folder of diffusers that cannot be followed")
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("stable", 10), *(pytest.param(name, 200, marks=pytest.mark.slow) for name in ("stable", "flux"))],
+    [("stable", 10), *(pytest.param(name, 200, marks=pytest.mark.slow) for name in ("stable", "flux", "sd3"))],
 )
 def test_changed_bytes_of_any_file_are_a_typed_error_or_harmless(tmp_path, name, count):
     folder = tiny_folders.write(tmp_path / "model", name)

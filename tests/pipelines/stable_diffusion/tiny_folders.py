@@ -12,12 +12,13 @@ import pytest
 import safetensors.numpy
 import tokenizers
 
-from gendiff.pipelines.stable_diffusion import adapters, model_index, model_parts
+from gendiff.pipelines.stable_diffusion import adapters, model_index, model_parts, part_readers
 from gendiff.weights import (
     diffusers_autoencoder,
     diffusers_controlnet,
     diffusers_dit,
     diffusers_flux,
+    diffusers_sd3,
     diffusers_text_unet,
     files,
     rules,
@@ -142,6 +143,19 @@ FLUX = {
     "guidance_embeds": True,
     "axes_dims_rope": [2, 2, 4],
 }
+SD3 = {
+    "_class_name": "SD3Transformer2DModel",
+    "sample_size": 8,
+    "in_channels": 4,
+    "out_channels": 4,
+    "num_layers": 2,
+    "attention_head_dim": 8,
+    "num_attention_heads": 2,
+    "caption_projection_dim": 16,
+    "joint_attention_dim": 20,
+    "pooled_projection_dim": 12,
+    "pos_embed_max_size": 8,
+}
 SHIFTED = AUTOENCODER | {"shift_factor": 0.2, "use_quant_conv": False, "use_post_quant_conv": False}
 CONTROL = {name: UNET[name] for name in diffusers_controlnet.SHARED if name in UNET} | {
     "_class_name": "ControlNetModel",
@@ -215,15 +229,26 @@ FOLDERS = {
         | {"text_encoder_2": T5, "tokenizer_2": T5_TOKENIZER}
         | {"transformer": FLUX, "vae": SHIFTED, "scheduler": FLOW},
     ),
+    "sd3": (
+        "StableDiffusion3Pipeline",
+        {},
+        {"text_encoder": PROJECTED, "tokenizer": TOKENIZER}
+        | _SECOND
+        | {"text_encoder_3": T5 | {"d_model": 20}, "tokenizer_3": T5_TOKENIZER}
+        | {"transformer": SD3, "vae": SHIFTED, "scheduler": {"_class_name": FLOW["_class_name"], "shift": 3.0}},
+    ),
 }
 """Name -> (class of the pipeline, further entries of its model_index.json, settings of its parts)."""
-CHOSEN = [pytest.param(name, marks=pytest.mark.slow) if name in ("inpaint", "refiner") else name for name in FOLDERS]
+CHOSEN = [
+    pytest.param(name, marks=pytest.mark.slow) if name in ("inpaint", "refiner", "sd3") else name for name in FOLDERS
+]
 """For tests that look at every array: tracing a network takes a second."""
 RULES = {
     "UNet2DConditionModel": diffusers_text_unet.rules,
     "AutoencoderKL": diffusers_autoencoder.rules,
     "DiTTransformer2DModel": diffusers_dit.rules,
     "FluxTransformer2DModel": diffusers_flux.rules,
+    "SD3Transformer2DModel": diffusers_sd3.rules,
     "T5EncoderModel": transformers_t5.rules,
     "CLIPTextModel": transformers_clip.rules,
     "CLIPTextModelWithProjection": transformers_clip.rules,
@@ -249,7 +274,7 @@ def index(name):
 def arrays_of(name, part):
     """Random weights of a part, by the names that they have in its file."""
     config = FOLDERS[name][2][part]
-    reader = model_parts.READERS[kind_of(config)]
+    reader = part_readers.READERS[kind_of(config)]
     context = {"pooled_channels": 6} if "addition_embed_type" in config else {}
     network = reader.network(config, context, {})
     # traced once for all, as when it is opened

@@ -32,7 +32,7 @@ from experiments.diffusion.few_step_text.methods import (
 )
 from experiments.diffusion.students import MATCHING, REFLOW, SHORTCUT, STUDENTS
 from experiments.diffusion.students import METHODS as METHODS_OF_STUDENTS
-from gendiff.commands import drawing_options
+from gendiff.commands import drawing_programs
 from gendiff.commands.text_to_image import networks
 from gendiff.commands.text_to_image.options import FROM_NOISE, TRAILING
 from gendiff.diffusion import denoiser, grids, guidance, parameterization, samplers, sampling, schedules
@@ -143,7 +143,7 @@ def test_every_set_is_drawn_once_and_all_that_is_compared_is_drawn(network):
 
 def test_the_default_of_prompts_is_the_one_that_is_judged():
     method = METHODS[GUIDED_MULTISTEP]
-    assert drawing_options.sampler(FROM_NOISE.sampler, None, FLOW) == method.sampler
+    assert drawing_programs.sampler(FROM_NOISE.sampler, None, FLOW) == method.sampler
     assert (FROM_NOISE.steps, FROM_NOISE.levels) == (CONFIG.default, TRAILING) and not method.resolved
 
 

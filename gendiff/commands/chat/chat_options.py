@@ -1,0 +1,45 @@
+"""Options of the command `chat`."""
+
+import dataclasses
+from typing import Annotated, Literal
+
+import tyro
+
+from gendiff.runs.registry import Late, Tool
+
+SMOLLM2 = "smollm2"
+"""The model that pip brings."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ChatOptions:
+    """Talk to a small language model. Without --prompt it reads what is typed."""
+
+    prompt: str = ""
+    """Answer this and end."""
+    demo: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Ask it one question first, as plain text and in the chat template."""
+    system: str = ""
+    """What the model is told before the conversation; nothing leaves it to the template."""
+    plain: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Go on with the text itself, without the chat template."""
+    temperature: float = 0.0
+    """0 takes the likeliest token each time; 1 draws from the model's own distribution."""
+    top_p: float = 1.0
+    """Draw from the likeliest tokens that hold this share of the probability."""
+    max_tokens: int = 256
+    """Tokens of an answer, at most."""
+    seed: int = 0
+    """Seed of what is drawn, from 0 to 2**32 - 1."""
+    model: Annotated[str, tyro.conf.arg(metavar="smollm2|PATH")] = SMOLLM2
+    """smollm2, a .gguf file of the family of Llama, or a folder of transformers (Llama, Qwen 2 and 3, GPT-2)."""
+    weights: Literal["float32", "int8", "packed"] = "float32"
+    """int8 rounds each weight to 8 bits: a quarter of the memory, faster, and answers that may differ a little. packed
+    computes with the 4 to 8 bits of a .gguf file as they are, in the least memory."""
+
+
+COMMAND = Tool(
+    ChatOptions,
+    Late("gendiff.commands.chat.command"),
+    "A small language model answers, once or in a conversation.",
+)

@@ -1,0 +1,30 @@
+"""Options of the command `quantise`."""
+
+import dataclasses
+from typing import Annotated
+
+import tyro
+
+from gendiff.runs.registry import Late, Tool
+
+
+@dataclasses.dataclass(frozen=True)
+class QuantiseOptions:
+    """Write a language model as a .gguf file with 4 bits per weight, and 8 of the table of tokens (Q4_0 and Q8_0).
+
+    GPTQ rounds the weights so that outputs on real text change least.
+    """
+
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="smollm2|FILE.gguf")]
+    """smollm2, or a .gguf file of the family of Llama."""
+    out: Annotated[str, tyro.conf.arg(metavar="FILE.gguf")]
+    """The file that is written; `chat --model FILE.gguf --weights packed` reads it, and llama.cpp does."""
+    text: Annotated[str | None, tyro.conf.arg(metavar="FOLDER|FILE")] = None
+    """Texts of the calibration, such as those that the model is for; None takes the sources of Python's library."""
+    rows: int = 32
+    """How many of them are read, the first 512 tokens of each."""
+
+
+COMMAND = Tool(
+    QuantiseOptions, Late("gendiff.commands.quantise_model"), "A language model in 4 bits per weight, by GPTQ."
+)

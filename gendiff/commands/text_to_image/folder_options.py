@@ -1,0 +1,75 @@
+"""What is checked of options that name a folder of diffusers."""
+
+import math
+from pathlib import Path
+
+from gendiff.commands.text_to_image.options import CommandOptions, check_prompt
+from gendiff.core.errors import ConfigError
+from gendiff.pipelines.stable_diffusion import model_index
+
+
+def check_kind(options: CommandOptions, kind: model_index.Kind) -> None:
+    """ConfigError for options that do not fit the kind of pipeline in a folder."""
+    for name in ("gallery", "sheet"):
+        if getattr(options, name):
+            raise ConfigError(f"--{name} is for the networks of the package: leave it out, or give --model emoji")
+    if options.levels is not None:
+        raise ConfigError(f"--levels {options.levels}: a folder has levels of its own: leave the option out")
+    if options.weights is not None and options.variant is not None:
+        raise ConfigError(
+            f"--variant {options.variant} is for files of the folder, whose place --weights takes: leave one of them "
+            "out"
+        )
+    if options.export is not None and options.storage == "float8":
+        raise ConfigError("--export does not go with --storage float8, which NumPy has no name for: give int8")
+    if kind is model_index.CLASSES:
+        if options.label is None:
+            raise ConfigError(f"{kind.name} draws classes: give --label NAME or --label NUMBER")
+        for name in ("prompt", "negative", "init", "mask", "refiner", "lora", "controlnet", "weights"):
+            if getattr(options, name):
+                raise ConfigError(f"--{name} does not go with {kind.name}, which draws classes: leave it out")
+        return
+    check_prompt(options)
+    if options.label is not None:
+        raise ConfigError(f"--label is for a DiT, and the folder holds {kind.name}: give --prompt")
+    for name in ("lora", "controlnet", "weights"):
+        if getattr(options, name) and "unet" not in kind.needs:
+            raise ConfigError(f"--{name} is for Stable Diffusion 1, 2 and XL, and the folder holds {kind.name}")
+    if options.skip_layers and kind is not model_index.SD3:
+        raise ConfigError(f"--skip-layers is for Stable Diffusion 3, and the folder holds {kind.name}")
+    if options.skip_layers and options.guidance == 1:
+        raise ConfigError("--skip-layers adds to guidance, and --guidance 1 is none: give more, or leave it out")
+    if options.refiner is not None:
+        if kind is not model_index.XL:
+            raise ConfigError(f"--refiner is for Stable Diffusion XL, and the folder holds {kind.name}")
+        if options.init is not None:
+            raise ConfigError(
+                "--refiner takes over from a base that begins from noise: leave out --init, or give the refiner as "
+                "--model"
+            )
+    if (options.controlnet is None) != (options.hint is None):
+        raise ConfigError("--controlnet DIR and --hint PICTURE go together: give both or none")
+    if options.controlnet is not None and options.refiner is not None:
+        raise ConfigError("--controlnet does not go with --refiner, which has no ControlNet: leave one of them out")
+    if not 0 <= options.hint_scale < float("inf"):
+        raise ConfigError(f"--hint-scale {options.hint_scale:g} must be at least 0")
+    if not 0 < options.refine_from < 1:
+        raise ConfigError(f"--refine-from {options.refine_from:g} is outside (0, 1)")
+    lora_files(options)
+
+
+def lora_files(options: CommandOptions) -> list[tuple[str, float]]:
+    """(file, strength) of each --lora. ConfigError for a file that is absent, and a strength that is not finite."""
+    files = []
+    for text in options.lora:
+        file, colon, last = text.rpartition(":")
+        try:
+            file, number = (file, float(last)) if colon else (text, 1.0)
+        except ValueError:  # the colon is one of the path
+            file, number = text, 1.0
+        if not math.isfinite(number):
+            raise ConfigError(f"--lora {text}: the strength must be a finite number")
+        if not Path(file).expanduser().exists():
+            raise ConfigError(f"--lora {text}: no such file: {file}")
+        files.append((file, number))
+    return files
