@@ -20,11 +20,11 @@ def test_a_changed_picture_is_again_one_of_eight_bits(name):
 
 
 def test_changes_of_a_kind_grow_and_what_is_claimed_is_the_mildest():
-    every = {name: change(PICTURES) for name, change in changes.changes(CONFIG).items()}
+    changed = {name: change(PICTURES) for name, change in changes.changes(CONFIG).items()}
     # what is cut out stays as it was
     error = {
         name: PICTURES.size - images.size if "crop" in name else np.mean((images - PICTURES) ** 2)
-        for name, images in every.items()
+        for name, images in changed.items()
     }
     for kind in ("noise", "blur", "crop", "JPEG"):
         of_kind = [value for name, value in error.items() if name.startswith(kind)]
