@@ -232,7 +232,7 @@ CONTROLS = (
     ),
 )
 ANSWER = Answer(
-    text="in part: Gaussian Shading is found in {gaussian-shading-unchanged:.0%} of pictures as drawn, "
+    text="yes, after mild changes: Gaussian Shading is found in {gaussian-shading-unchanged:.0%} of pictures as drawn, "
     "in {gaussian-shading-crop-075:.0%} cropped, in {redrawn:.0%} half redrawn; they pass as unmarked",
     statements={
         "E34": "Gaussian Shading is found in {gaussian-shading-unchanged:.2f interval} of pictures as drawn, in "
