@@ -99,3 +99,20 @@ class Hint:
 
     image: ArrayLike
     scale: Scalar = 1.0
+
+
+@records.record
+class History:
+    """The frames of clips as those after them read them, in training: clean, or with little noise.
+
+    A network that reads previous frames takes them from here, where frames of its input x are noisy. Each frame reads
+    those before it alone. Without it, and when clips are drawn, they come from x and from the cache.
+
+    Args:
+        clips: (b, f, h, w, c), of the shape of x.
+
+    References:
+        Ho et al., 2022 (video diffusion models), section 3, for frames that are told to others (from memory).
+    """
+
+    clips: ArrayLike

@@ -1,6 +1,6 @@
 """Networks as pure functions of their parameters; the only chapter that imports Flax."""
 
-from gendiff.core.condition_records import NO_TEXT, EndTime, GuidanceScale, Hint, ImageSize, Text
+from gendiff.core.condition_records import NO_TEXT, EndTime, GuidanceScale, Hint, History, ImageSize, Text
 from gendiff.core.renamed import renamed
 from gendiff.networks import calls, lora
 from gendiff.networks.adversarial import critic, discriminator, generator, minibatch, progressive, r3gan
@@ -13,7 +13,7 @@ from gendiff.networks.blocks import mixture_of_experts, routing, transformer
 from gendiff.networks.blocks.mixture_of_experts import Experts
 from gendiff.networks.fast import feature_cache, tiles
 from gendiff.networks.fast.feature_cache import BlockChange, DeepFeatures
-from gendiff.networks.fast.frame_cache import FrameCache
+from gendiff.networks.fast.frame_cache import FrameCache, frame_cache
 from gendiff.networks.images import (
     autoencoder,
     controlnet,
@@ -32,7 +32,8 @@ from gendiff.networks.images.efficientnet_lite import EfficientNetLite
 from gendiff.networks.images.inception import Inception
 from gendiff.networks.images.projector import Projector
 from gendiff.networks.images.unet import UNet
-from gendiff.networks.images.video_transformer import VideoTransformer, frame_cache
+from gendiff.networks.images.video_transformer import VideoTransformer
+from gendiff.networks.images.video_unet import VideoUNet
 from gendiff.networks.images.vq_autoencoder import VQAutoencoder
 from gendiff.networks.inputs import control
 from gendiff.networks.inputs.control import Residuals
@@ -61,6 +62,7 @@ __all__ = [
     "FrameCache",
     "GuidanceScale",
     "Hint",
+    "History",
     "ImageSize",
     "Inception",
     "LanguageModel",
@@ -81,6 +83,7 @@ __all__ = [
     "UNet",
     "VQAutoencoder",
     "VideoTransformer",
+    "VideoUNet",
     "WithIntermediate",
     "attention",
     "autoencoder",

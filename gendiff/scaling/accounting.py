@@ -29,6 +29,7 @@ from gendiff.networks import (
     transformer,
 )
 from gendiff.networks.adversarial.r3gan import R3GANPyramid
+from gendiff.networks.blocks.clip_attention import ClipAttention
 from gendiff.networks.calls import Call, recorded
 from gendiff.networks.inputs.seen_tokens import SeenTokens
 from gendiff.networks.layers.embeddings import Embedding
@@ -162,6 +163,15 @@ def _image_attention(call: Call) -> int:
     return _attention(batch, height * width, height * width, heads, channels // heads)
 
 
+def _clip_attention(call: Call) -> int:
+    if call.arguments.get("cache") is not None:
+        raise TypeError("a cache was given, whose kind decides how many keys are met: count whole clips without")
+    batch, frames, height, width, channels = call.arguments["x"]
+    heads, places = call.fields["heads"], height * width
+    rows, tokens = (batch, frames * places) if call.fields["joint"] else (batch * places, frames)
+    return _attention(rows, tokens, tokens, heads, channels // heads)
+
+
 def _self_attention(call: Call) -> int:
     if call.arguments.get("cache") is not None:
         raise TypeError(
@@ -214,6 +224,7 @@ FORMULAS: dict[tuple[type, str], Formula] = {
     (resampling.HalvingConvolution, "__call__"): lambda call: 2 * math.prod(call.output) * 16 * call.arguments["x"][-1],
     (resampling.DoublingConvolution, "__call__"): _doubling,
     (attention.ImageAttention, "__call__"): _image_attention,
+    (ClipAttention, "__call__"): _clip_attention,
     (transformer.TransformerBlock, "__call__"): _self_attention,
     (transformer.TransformerBlock, "_cross_attention"): _cross_attention,
     (transformer.TransformerBlock, "_own_attention"): _own_attention,

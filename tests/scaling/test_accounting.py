@@ -95,6 +95,11 @@ NETWORKS = {
         (CLIPS, floats(2, 8), ids(2)),
         NEAR,
     ),
+    "video unet": (
+        networks.VideoUNet((64, 128), 1, (8,), num_classes=10, along_time="causal", previous=2),
+        (CLIPS, floats(2, 8), ids(2)),
+        SMALL,
+    ),
     "unet": (networks.UNet((64, 128), 1, (32,), num_classes=10), (PICTURES, *TIMED), NEAR),
     "unet of blocks": (networks.UNet((64, 128), 1, (), num_classes=10, resampling="block"), (PICTURES, *TIMED), NEAR),
     "unet that reads": (networks.UNet((64, 128), 1, (), num_classes=10, **READS), (PICTURES, *TIMED, TEXT), NEAR),

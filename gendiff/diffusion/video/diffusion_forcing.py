@@ -78,7 +78,7 @@ def diffusion_forcing(
 
     Args:
         predict: the network, (params, x, t, *condition) -> output, with x (b, f, …) and t (b, f), such as
-            `networks.VideoTransformer`.
+            `networks.VideoTransformer` and `networks.VideoUNet`.
         schedule: as in `objectives.denoising`.
         parameterization: as there.
         weight: as there, of each frame.

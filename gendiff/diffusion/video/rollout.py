@@ -64,6 +64,7 @@ def rollout(
     context: Level | None = None,
     known: Float[ArrayLike, "b g *shape"] | None = None,
     guide: Callable[[NetworkDenoiser], Denoiser] | None = None,
+    finish: Callable[[Array], Array] | None = None,
     num_steps: Count | None = None,
 ) -> DrawnClips:
     """Draw clips block by block: each block of frames along all levels, against a cache of the frames before it.
@@ -83,7 +84,7 @@ def rollout(
     Args:
         key: one typed key.
         predict: the network, (params, x, t, *condition, cache) -> (output, cache), with x (b, block, …) and t (b,),
-            such as `networks.VideoTransformer` with attention = "causal".
+            such as a causal `networks.VideoTransformer` or `networks.VideoUNet`.
         params: its parameters.
         parameterization: what its output means.
         cache: of `networks.frame_cache`, empty or with as many frames of each clip. Without a window it needs room for
@@ -102,6 +103,8 @@ def rollout(
         guide: makes the denoiser of a block, such as
             `lambda c: guidance.classifier_free(c, c.with_condition(NO_LABEL, c.condition[-1]), 2.0)`:
             the last condition is the cache, which is shared here. None: the network alone.
+        finish: what a block becomes before it is written and returned, such as `lambda x: jnp.clip(x, -1, 1)`, or x
+            rounded to the levels of the data: errors below half a level then do not add up. None: itself.
         num_steps: as in `sample`.
 
     Raises:
@@ -140,6 +143,7 @@ def rollout(
         denoise = alone if guide is None else guide(alone)
         draw_key, shape = jax.random.fold_in(block_key, 0), (block, *frame_shape)
         clip = sampling.sample(draw_key, denoise, sampler, levels, shape, index, num_steps=num_steps)
+        clip = clip if finish is None else finish(clip)
         return written(cache, clip, block_key), clip
 
     first, blocks = number[0] // block, []

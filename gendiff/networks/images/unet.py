@@ -65,6 +65,8 @@ class UNet(nn.Module):
         transformer: what these blocks are made of: "plain" or "stable_diffusion" (see image_transformer.py).
         guidance: whether a `GuidanceScale` is a condition; it joins the time, and is without effect at first.
         second_time: whether an `EndTime` is a condition; it joins the time, and is without effect at first.
+        circular: images are tori: convolutions go on at the other side (circular padding). Moving x by multiples of
+            2^(levels − 1) pixels then moves the output, and changes nothing else.
 
     References:
         Ho et al., 2020, App. B; Dhariwal & Nichol, 2021, section 3; Rombach et al., 2022, section 3.3, for text; Podell
@@ -100,6 +102,7 @@ class UNet(nn.Module):
     transformer: str = "plain"
     guidance: bool = False
     second_time: bool = False
+    circular: bool = False
 
     @nn.compact
     def __call__(
@@ -158,13 +161,15 @@ class UNet(nn.Module):
             self.second_time,
         )
         conditions = checked_conditions(condition, x.shape[0], *fields, takes=takes)
-        compute = Compute(
-            dtype_of(self.dtype, x), self.precision, self.convolution, self.attention_implementation, bool(self.remat)
-        )
+        compute = self._compute(x)
         if conditions.text is not None:
             self._check_reader(x.shape)
             conditions = conditions._replace(text=SeenTokens(self.null_text, compute, name="text")(conditions.text))
         return conditions, compute
+
+    def _compute(self, x: ArrayLike) -> Compute:
+        how = self.precision, self.convolution, self.attention_implementation, bool(self.remat)
+        return Compute(dtype_of(self.dtype, x), *how, self.circular)
 
     def _embedded(self, t: ArrayLike, conditions: Conditions, compute: Compute) -> jax.Array:
         width = self.channels[0]
@@ -173,7 +178,7 @@ class UNet(nn.Module):
         embedding = embed(jnp.asarray(t), *inputs)
         return fast.silu(embedding)  # every block begins with it: once is enough
 
-    def _down(self, y: Array, embedding: Array, text: Text | None, compute: Compute, count: int) -> list[Array]:
+    def _down(self, y: Array, embedding: Array, context: object, compute: Compute, count: int) -> list[Array]:
         """The first `count` maps that the way down keeps for the way up; the last one of all is where it ends."""
         skips = [y]
         for number in range(count - 1):
@@ -184,13 +189,13 @@ class UNet(nn.Module):
             else:
                 y = self._block(f"down_{level}_{block}", features, compute)(y, embedding)
                 y = self._attention(
-                    f"down_{level}_{block}_attention", y, compute, level, self._attends(level, y.shape), text
+                    f"down_{level}_{block}_attention", y, compute, level, self._attends(level, y.shape), context
                 )
             skips.append(y)
         return skips
 
     def _up(
-        self, y: Array, skips: list[Array], first: int, embedding: Array, text: Text | None, compute: Compute
+        self, y: Array, skips: list[Array], first: int, embedding: Array, context: object, compute: Compute
     ) -> Array:
         """The blocks on the way up that read these maps, the deepest of them first.
 
@@ -200,14 +205,14 @@ class UNet(nn.Module):
             level, left = divmod(number, self.blocks + 1)
             name, features = f"up_{level}_{self.blocks - left}", self.channels[level]
             y = self._block(name, features, compute)(jnp.concatenate([y, skip], -1), embedding)
-            y = self._attention(f"{name}_attention", y, compute, level, self._attends(level, y.shape), text)
+            y = self._attention(f"{name}_attention", y, compute, level, self._attends(level, y.shape), context)
             if not left and level:
                 y = self._resize(f"up_{level}_resize", "double", features, compute)(y, embedding)
         return y
 
-    def _middle(self, y: jax.Array, embedding: jax.Array, text: Text | None, compute: Compute) -> jax.Array:
+    def _middle(self, y: jax.Array, embedding: jax.Array, context: object, compute: Compute) -> jax.Array:
         y = self._block("middle_0", self.channels[-1], compute)(y, embedding)
-        y = self._attention("middle_attention", y, compute, len(self.channels) - 1, self.middle_attention, text)
+        y = self._attention("middle_attention", y, compute, len(self.channels) - 1, self.middle_attention, context)
         return self._block("middle_1", self.channels[-1], compute)(y, embedding)
 
     def _check(self) -> None:
@@ -247,9 +252,20 @@ class UNet(nn.Module):
         build = fast.remat(ResidualBlock, self.remat)
         return build(features, self.groups, self.modulation, None, self.dropout, compute, self.epsilon, name=name)
 
-    def _attention(
-        self, name: str, y: Array, compute: Compute, level: int, attention: bool, text: Text | None
-    ) -> Array:
+    def _attention(self, name: str, y: Array, compute: Compute, level: int, attention: bool, context: object) -> Array:
+        """The map after its attention, if there is one here; context: what it looks at beside the map, as a `Text`."""
+        heads = self._heads(name, y, level, attention)
+        if heads is None:
+            return y
+        if not isinstance(context, Text):
+            return fast.remat(ImageAttention, self.remat)(heads, self.groups, compute, self.epsilon, name=name)(y)
+        depth = self.transformer_depth[level] if isinstance(self.transformer_depth, tuple) else self.transformer_depth
+        build = fast.remat(ImageTransformer, self.remat)
+        reader = build(heads, self.groups, compute, self.epsilon, depth, self.transformer, name=name)
+        return reader(y, jnp.asarray(context.tokens), jnp.asarray(context.mask))
+
+    def _heads(self, name: str, y: Array, level: int, attention: bool) -> int | None:
+        """How many heads, or None where there is no attention. ValueError for parameters that have it elsewhere."""
         if not self.is_initializing() and attention != self.has_variable("params", name):
             raise ValueError(
                 f"the parameters {'lack' if attention else 'have'} {name}, which the network "
@@ -258,18 +274,14 @@ class UNet(nn.Module):
                 "attention_levels=(1,)"
             )
         if not attention:
-            return y
-        heads = self.heads[level] if isinstance(self.heads, tuple) else self.heads
-        if heads is None:
-            if y.shape[-1] % self.head_size:
-                raise ValueError(f"head_size = {self.head_size} does not divide the {y.shape[-1]} channels of {name}")
-            heads = y.shape[-1] // self.head_size
-        if text is None:
-            return fast.remat(ImageAttention, self.remat)(heads, self.groups, compute, self.epsilon, name=name)(y)
-        depth = self.transformer_depth[level] if isinstance(self.transformer_depth, tuple) else self.transformer_depth
-        build = fast.remat(ImageTransformer, self.remat)
-        reader = build(heads, self.groups, compute, self.epsilon, depth, self.transformer, name=name)
-        return reader(y, jnp.asarray(text.tokens), jnp.asarray(text.mask))
+            return None
+        return self._head_count(name, level)
+
+    def _head_count(self, name: str, level: int) -> int:
+        heads, channels = self.heads[level] if isinstance(self.heads, tuple) else self.heads, self.channels[level]
+        if heads is None and channels % self.head_size:
+            raise ValueError(f"head_size = {self.head_size} does not divide the {channels} channels of {name}")
+        return heads or channels // self.head_size
 
     def _resize(self, name: str, resize: str, features: int, compute: Compute) -> nn.Module:
         if self.resampling == "block":

@@ -10,41 +10,18 @@ import numpy as np
 from jaxtyping import Array, Float, Shaped
 
 from gendiff.core import checks
-from gendiff.core.records import record, static
-from gendiff.core.types import ArrayLike, DType, Numeric
+from gendiff.core.types import ArrayLike, DType
 from gendiff.networks import fast
 from gendiff.networks.blocks.transformer import EPSILON, TransformerBlock
-from gendiff.networks.fast.frame_cache import FrameCache, FrameLayer
+from gendiff.networks.fast.frame_cache import CacheShapes, FrameCache, SeenFrames
 from gendiff.networks.images.dit import image, patches
 from gendiff.networks.inputs.conditioning import Condition, checked_conditions
-from gendiff.networks.layers import NORMS, Compute, dense, dtype_of
+from gendiff.networks.layers import NORMS, Compute, dense, dtype_of, image_inputs
 from gendiff.networks.layers.axial import Axial
 from gendiff.networks.layers.embeddings import Embedding, grid_positions
-from gendiff.networks.layers.rotary import Rotary
+from gendiff.networks.layers.rotary import Rotary, clip_channels
 
 ATTENTIONS = ("full", "factorised", "causal")
-
-
-@record
-class SeenFrames:
-    """Which frames each frame sees: those of its block, and of all or the last blocks before it.
-
-    Args:
-        block: frames of a block.
-        window: how many frames are seen, those of the block included. None: all.
-    """
-
-    block: int = static()
-    window: int | None = static(default=None)
-
-    def __call__(self, queries: Numeric, keys: Numeric) -> Numeric:
-        """Return the mask (b, 1, s, k), from the numbers of the frames of queries (b, s) and of keys (b, k).
-
-        Those below 0 are empty.
-        """
-        block, other = queries[:, None, :, None] // self.block, keys[:, None, None, :] // self.block
-        visible = (other >= 0) & (other <= block)
-        return visible if self.window is None else visible & (other > block - self.window // self.block)
 
 
 class VideoTransformer(nn.Module):
@@ -126,7 +103,7 @@ class VideoTransformer(nn.Module):
             TypeError: for inputs of the wrong type.
         """
         self._check()
-        self._check_clips(x, t)
+        image_inputs.check_clips(x, t, self.patch, "patch")
         b, f, height, width, channels = x.shape
         takes = ("frame cache",) if self.attention == "causal" else ()
         conditions = checked_conditions(condition, b, self.num_classes, None, None, False, takes=takes)
@@ -171,20 +148,6 @@ class VideoTransformer(nn.Module):
                 "depth = 1 has no block along time, so that frames would not see each other: factorised needs 2 or more"
             )
 
-    def _check_clips(self, x: ArrayLike, t: ArrayLike) -> None:
-        checks.floating("x", x)
-        if x.ndim != 5:
-            raise ValueError(f"x has shape {x.shape}: clips are (batch, frames, height, width, channels)")
-        if x.shape[2] % self.patch or x.shape[3] % self.patch:
-            raise ValueError(
-                f"x has shape {x.shape}: height and width of a frame must be multiples of {self.patch} (patch)"
-            )
-        if np.shape(t) not in (x.shape[:1], x.shape[:2]):
-            raise ValueError(
-                f"t has shape {np.shape(t)}: one time per clip, {x.shape[:1]}, or one per frame, {x.shape[:2]}, is "
-                "needed"
-            )
-
     def _embedding(
         self, t: jax.Array, label: jax.Array | None, compute: Compute
     ) -> Float[Array, "b e"] | Float[Array, "b f e"]:
@@ -213,6 +176,26 @@ class VideoTransformer(nn.Module):
         y = jnp.where(positions[:, :, :1] >= 0, y, jnp.nan)
         return y, cache.advanced(tuple(layers), size[0])
 
+    def cache_shapes(self, height: int, width: int) -> CacheShapes:
+        """What a cache of this network holds of each frame (see `frame_cache`).
+
+        Args:
+            height: of a frame, in pixels.
+            width: of a frame, in pixels.
+
+        Raises:
+            ValueError: for a network whose frames see later ones, and sides that the patch does not divide.
+        """
+        if self.attention != "causal":
+            raise ValueError(
+                f"attention = {self.attention!r} lets frames see later ones: a cache is for attention = 'causal'"
+            )
+        if height % self.patch or width % self.patch:
+            raise ValueError(f"height and width, {height} and {width}, must be multiples of {self.patch} (patch)")
+        tokens = (height // self.patch) * (width // self.patch)
+        reach = None if self.window is None else self.window - self.block
+        return CacheShapes(((tokens, self.heads, self.width // self.heads),) * self.depth, reach)
+
     def _positions(self, batch: int, size: tuple[int, int, int], cache: FrameCache | None) -> jax.Array:
         """Frame, row and column of each token (b, s, 3).
 
@@ -223,7 +206,7 @@ class VideoTransformer(nn.Module):
         if cache is None:
             return places
         reach = None if self.window is None else self.window - self.block
-        first = cache.opened(batch, self.depth, size[1] * size[2], reach)[:, None]
+        first = cache.opened(batch, (size[1] * size[2],) * self.depth, reach)[:, None]
         return places.at[:, :, 0].set(jnp.where(first >= 0, places[:, :, 0] + first, -1))
 
     def _mask(self, size: tuple[int, int, int], cache: FrameCache | None) -> SeenFrames | jax.Array | None:
@@ -241,45 +224,4 @@ class VideoTransformer(nn.Module):
         """Channels of a head for frame, row and column."""
         if self.rotary_channels is not None:
             return self.rotary_channels
-        size = self.width // self.heads
-        if size % 2 or size < 6:
-            raise ValueError(
-                f"width / heads = {size}: rotary positions of three coordinates need an even head size of at least 6"
-            )
-        each = 2 * ((size // 2 + 1) // 3)
-        return size - 2 * each, each, each
-
-
-def frame_cache(
-    network: VideoTransformer, batch: int, frames: int, height: int, width: int, dtype: DType = jnp.float32
-) -> FrameCache:
-    """A cache without any frame so far.
-
-    It takes 2 · depth · batch · slots · tokens of a frame · width numbers. With a window it has window − block slots,
-    or `frames` if these are fewer, and may follow clips of any length; without one it has `frames` slots.
-
-    Args:
-        network: with attention = "causal".
-        batch: number of clips.
-        frames: the largest number of earlier frames. A clip may be longer by its last block, which nothing looks back
-            at.
-        height: of a frame, in pixels.
-        width: of a frame, in pixels.
-        dtype: of keys and values.
-
-    Raises:
-        ValueError: for a network whose frames see later ones, numbers below 1, and sides that the patch does not
-            divide.
-    """
-    if network.attention != "causal":
-        raise ValueError(
-            f"attention = {network.attention!r} lets frames see later ones: a cache is for attention = 'causal'"
-        )
-    for name, value in (("batch", batch), ("frames", frames), ("height", height), ("width", width)):
-        checks.integer(name, value, 1)
-    if height % network.patch or width % network.patch:
-        raise ValueError(f"height and width, {height} and {width}, must be multiples of {network.patch} (patch)")
-    slots = frames if network.window is None else min(frames, network.window - network.block)
-    tokens = (height // network.patch) * (width // network.patch)
-    empty = jnp.zeros((batch, slots, tokens, network.heads, network.width // network.heads), dtype)
-    return FrameCache(tuple(FrameLayer(empty, empty) for _ in range(network.depth)), jnp.zeros(batch, jnp.int32))
+        return clip_channels(self.width // self.heads)

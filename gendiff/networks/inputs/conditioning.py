@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from gendiff.core import checks
-from gendiff.core.condition_records import EndTime, GuidanceScale, Hint, ImageSize, Text
+from gendiff.core.condition_records import EndTime, GuidanceScale, Hint, History, ImageSize, Text
 from gendiff.core.types import DType, PyTree
 from gendiff.networks.fast.feature_cache import BlockChange, DeepFeatures, Kept
 from gendiff.networks.fast.frame_cache import FrameCache
@@ -21,7 +21,7 @@ from gendiff.networks.layers.embeddings import Label, checked_label, sinusoidal
 
 FREQUENCIES = 256
 """Size of the sinusoidal embedding of each number of a size."""
-Condition = Label | Text | ImageSize | GuidanceScale | EndTime | Hint | Residuals | Kept | FrameCache
+Condition = Label | Text | ImageSize | GuidanceScale | EndTime | Hint | Residuals | Kept | FrameCache | History
 """One condition of a network; None is no condition.
 
 A label is (b,) or (). A Hint is for a ControlNet, and Residuals are its output. The caches are for the next call.
@@ -34,6 +34,7 @@ KINDS: dict[type, str] = {
         DeepFeatures: "deep features",
         BlockChange: "block change",
         FrameCache: "frame cache",
+        History: "history",
     },
 }
 REFUSALS = {
@@ -42,8 +43,8 @@ REFUSALS = {
     "residuals": "residuals were given to a network that adds none: a U-Net does",
     "deep features": "deep features were given to a network that keeps none: a U-Net does",
     "block change": "a block change was given to a network that keeps none: a DiT does",
-    "frame cache": "a frame cache was given to a network that keeps none: a VideoTransformer with attention='causal' "
-    "does",
+    "frame cache": "a frame cache was given to a network that keeps none: a causal VideoTransformer or VideoUNet does",
+    "history": "a history was given to a network that reads no previous frames: a causal VideoUNet with previous does",
 }
 """Kind of a condition that only some networks have -> why others refuse it."""
 
@@ -61,6 +62,7 @@ class Conditions(NamedTuple):
     deep: DeepFeatures | None = None
     change: BlockChange | None = None
     cache: FrameCache | None = None
+    history: History | None = None
 
     def added(self, dtype: DType) -> jax.Array | None:
         """What joins the time, (b, a): the pooled text, then the size of the image. None where there is neither."""
@@ -134,6 +136,7 @@ def checked_conditions(
         by_kind.get("deep features"),
         by_kind.get("block change"),
         by_kind.get("frame cache"),
+        by_kind.get("history"),
     )
 
 

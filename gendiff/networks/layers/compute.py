@@ -28,6 +28,7 @@ class Compute:
         convolution: which of several equal implementations runs (see convolution.py).
         attention: which of several equal implementations runs (see attention.py).
         late: touch the kernel of a layer only when its input is there, so that devices that share it gather it late.
+        circular: a `Convolution` goes on at the other side of an image, in place of zeros around it.
     """
 
     dtype: DType = jnp.float32
@@ -35,6 +36,7 @@ class Compute:
     convolution: str = "direct"
     attention: str = "auto"
     late: bool = False
+    circular: bool = False
 
 
 def dtype_of(dtype: DType | None, x: ArrayLike | jax.ShapeDtypeStruct | packed.PackedKernel) -> np.dtype:

@@ -57,6 +57,7 @@ class Convolution(nn.Module):
             packed.as_array(kernel, dtype),
             self.stride,
             self.padding,
+            circular=self.compute.circular,
             implementation=self.compute.convolution,
             precision=self.compute.precision,
         )
@@ -107,10 +108,14 @@ def convolve(
     stride: int = 1,
     padding: int | tuple[int, int] | None = None,
     *,
+    circular: bool = False,
     implementation: str = "direct",
     precision: str | None = None,
 ) -> Float[Array, "b h2 w2 d"]:
-    """Cross-correlate images with a kernel, between zeros.
+    """Cross-correlate images with a kernel, between zeros or on a torus.
+
+    On a torus an image goes on at its other side (circular padding). Moving the image by a multiple of the stride then
+    moves the output, and changes nothing else.
 
     Args:
         x: (b, h, w, c).
@@ -118,6 +123,7 @@ def convolve(
         stride: in both directions, at least 1.
         padding: zeros above and to the left, in [0, size − 1]; what is left of size − 1 goes below and to the
             right. None: size // 2. A pair is (above and to the left, below and to the right), both in [0, size − 1].
+        circular: pixels of the other side take the place of the zeros.
         implementation: "direct" or "fast_backward", see the top of this file.
         precision: of the products: None, "default", "high" or "highest".
 
@@ -126,6 +132,9 @@ def convolve(
     """
     checks.choice("convolution", implementation, IMPLEMENTATIONS)
     vertical, horizontal = (_around(size, padding) for size in kernel.shape[:2])
+    if circular:
+        x = jnp.pad(x, ((0, 0), vertical, horizontal, (0, 0)), mode="wrap")
+        vertical, horizontal = (0, 0), (0, 0)
     if any(sum(zeros) >= size for zeros, size in zip((vertical, horizontal), kernel.shape[:2], strict=True)):
         # the output could be larger than the input: XLA:CPU takes 50 times as long for the gradient of such a kernel
         x, vertical, horizontal = jnp.pad(x, ((0, 0), vertical, horizontal, (0, 0))), (0, 0), (0, 0)

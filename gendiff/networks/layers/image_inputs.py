@@ -26,6 +26,22 @@ def check(x: ArrayLike, t: ArrayLike, factor: int, what: str) -> None:
         raise ValueError(f"t has shape {np.shape(t)}: one time per sample, {x.shape[:1]}, is needed")
 
 
+def check_clips(x: ArrayLike, t: ArrayLike, factor: int, what: str) -> None:
+    """Refuse what is no batch of clips with one time per clip or per frame. Arguments and errors are those of `check`.
+
+    x should be (b, f, h, w, c), and t (b,) or (b, f).
+    """
+    checks.floating("x", x)
+    if x.ndim != 5:
+        raise ValueError(f"x has shape {x.shape}: clips are (batch, frames, height, width, channels)")
+    if x.shape[2] % factor or x.shape[3] % factor:
+        raise ValueError(f"x has shape {x.shape}: height and width of a frame must be multiples of {factor} ({what})")
+    if np.shape(t) not in (x.shape[:1], x.shape[:2]):
+        raise ValueError(
+            f"t has shape {np.shape(t)}: one time per clip, {x.shape[:1]}, or one per frame, {x.shape[:2]}, is needed"
+        )
+
+
 def number_per_sample(name: str, value: Scalar, batch: int) -> jax.Array:
     """Return a number of each sample (b,), in float32 at least.
 

@@ -50,6 +50,8 @@ class Rotary:
         beside: above 1. The first coordinate then turns all pairs, as if it stood alone, and the further ones turn
             pairs in turn, one after the other, beside it, each by frequencies of this base. None: each coordinate turns
             pairs of its own.
+        periods: of each coordinate that lies on a circle, such as rows of a torus, its length: pairs turn 1, 2, …
+            times on the way around, and the base is not used. None for other coordinates, and for none of them.
 
     References:
         Su et al., 2021, section 3.2.2; Wang et al., 2024 (Qwen2-VL), section 2.1, where all pairs of a text turn by its
@@ -60,6 +62,7 @@ class Rotary:
     stretched: LongContext | None = None
     channels: tuple[int, ...] | None = None
     beside: float | None = None
+    periods: tuple[int | None, ...] | None = None
 
     def __post_init__(self) -> None:
         checks.in_range("base", self.base, 1.0, float("inf"), open_low=True)
@@ -75,8 +78,10 @@ class Rotary:
                     "give one"
                 )
 
-    def frequencies(self, pairs: int) -> np.ndarray:
-        """Return (pairs,) float64 angles per position."""
+    def frequencies(self, pairs: int, period: int | None = None) -> np.ndarray:
+        """Return (pairs,) float64 angles per position, on a circle if it has a period."""
+        if period is not None:
+            return 2 * np.pi * np.arange(1, pairs + 1) / period
         plain = self.base ** (-np.arange(pairs) / pairs)
         if self.stretched is None:
             return plain
@@ -113,6 +118,20 @@ def rotate(
     return jnp.concatenate([first * cosine - second * sine, second * cosine + first * sine], -1).astype(x.dtype)
 
 
+def clip_channels(size: int) -> tuple[int, int, int]:
+    """Channels of a head of some size for frame, row and column: even numbers, as equal as can be.
+
+    Raises:
+        ValueError: for a size that has no pair for each.
+    """
+    if size % 2 or size < 6:
+        raise ValueError(
+            f"width / heads = {size}: rotary positions of three coordinates need an even head size of at least 6"
+        )
+    each = 2 * ((size // 2 + 1) // 3)
+    return size - 2 * each, each, each
+
+
 def _angles(positions: Float[Array, "b s axes"], size: int, rotary: Rotary) -> Float[Array, "b s pairs"]:
     """The angles of each pair of channels: those of the first coordinate, then those of the next."""
     axes = positions.shape[-1]
@@ -122,7 +141,8 @@ def _angles(positions: Float[Array, "b s axes"], size: int, rotary: Rotary) -> F
                 f"channels = {rotary.channels} must be one number for each of {axes} coordinates, in all the head size "
                 f"{size}"
             )
-        frequencies = [jnp.asarray(rotary.frequencies(number // 2), positions.dtype) for number in rotary.channels]
+        circles = zip(rotary.channels, rotary.periods or (None,) * axes, strict=True)
+        frequencies = [jnp.asarray(rotary.frequencies(number // 2, p), positions.dtype) for number, p in circles]
         return jnp.concatenate([positions[..., at, None] * each[None, None] for at, each in enumerate(frequencies)], -1)
     if rotary.beside is not None and axes > 1:
         return _angles_beside(positions, size, rotary, rotary.beside)

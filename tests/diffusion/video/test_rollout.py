@@ -56,12 +56,12 @@ def exact(params, x, t, *condition):
     return law(x, Level(t, 1 - u, u)).clean, Last(x, t, cache.number + 1)
 
 
-@functools.partial(in_numpy, static_argnames=("num_blocks", "guided"))
-def roll(cache, index, num_blocks=3, condition=(), context=None, known=None, guided=False):
+@functools.partial(in_numpy, static_argnames=("num_blocks", "guided", "finish"))
+def roll(cache, index, num_blocks=3, condition=(), context=None, known=None, guided=False, finish=None):
     guide = (
         (lambda c: guidance.classifier_free(c, c.with_condition(NO_LABEL, c.condition[-1]), 2.0)) if guided else None
     )
-    options = {"condition": condition, "context": context, "known": known, "guide": guide}
+    options = {"condition": condition, "context": context, "known": known, "guide": guide, "finish": finish}
     kind = parameterization.clean()
     return video.rollout(
         KEY, exact, (), kind, cache, samplers.ddpm(), LEVELS, (1,), index, block=1, num_blocks=num_blocks, **options
@@ -120,6 +120,13 @@ def test_a_guide_makes_the_denoiser_of_each_block_from_that_of_the_network():
     without, _ = roll(nothing(3), INDEX)
     np.testing.assert_allclose(none, without, atol=1e-5)  # NO_LABEL adds nothing to the mean here, at any scale
     assert np.all(strong[:, 0] - plain[:, 0] > 0.2) and np.all(plain[:, 0] - without[:, 0] > 0.2)
+
+
+def test_finished_frames_are_rounded_before_they_are_written_and_returned():
+    plain, _ = roll(nothing(3), INDEX, 1)
+    rounded, cache = roll(nothing(3), INDEX, 1, finish=jnp.round)
+    np.testing.assert_array_equal(rounded, np.round(plain))
+    np.testing.assert_array_equal(cache.frame, rounded)
 
 
 # One program, and its memory.

@@ -282,7 +282,7 @@ test_clips_fields_and_caches_that_do_not_fit_are_refused = pytest.mark.fault(
         (lambda: networks.frame_cache(video(**BLOCKS), 2, 4, 4, 5), r"must be multiples of 2 \(patch\)"),
         (cached(CLIPS, CACHE), "a frame cache was given to a network that keeps none"),
         (cached(CLIPS[:, :3], CACHE, **BLOCKS), "3 frames are no whole blocks of 2"),
-        (cached(CLIPS[:1, :2], CACHE, **BLOCKS), "the cache is of 1 blocks, 2 clips and 4 tokens"),
+        (cached(CLIPS[:1, :2], CACHE, **BLOCKS), "the cache is of 1 layers, 2 clips and 4 tokens"),
         (cached(CLIPS[:, :2], FULL, **BLOCKS), "the number of earlier frames .* is outside"),
     )
 )

@@ -47,6 +47,17 @@ def test_fast_backward_equals_the_plain_convolution_in_value_and_gradients(monke
         assert_equal(*pairs)
 
 
+def test_a_circular_convolution_is_one_of_nine_copies_of_the_image_and_moves_with_it():
+    image, kernel = RANDOM.normal(size=(2, 6, 4, 3)), RANDOM.normal(size=(3, 3, 3, 2))
+    for stride in (1, 2):
+        circular = quickly(functools.partial(convolution.convolve, stride=stride, circular=True))
+        full, after = circular(image, kernel), slice(6 // stride, 12 // stride)
+        copies = quickly(functools.partial(convolution.convolve, stride=stride))(np.tile(image, (1, 3, 3, 1)), kernel)
+        np.testing.assert_allclose(full, copies[:, after, 4 // stride : 8 // stride], atol=1e-5)
+        moved = circular(np.roll(image, (2, -2), (1, 2)), kernel)
+        np.testing.assert_allclose(moved, np.roll(full, (2 // stride, -2 // stride), (1, 2)), atol=1e-5)
+
+
 @table("stride", [1, 2])
 @pytest.mark.float64
 def test_the_gradient_of_a_squared_input_gradient_of_fast_backward_equals_the_plain_one(stride):
