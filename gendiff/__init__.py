@@ -8,6 +8,8 @@ A forward process, a network, a sampler's step and a guidance rule are functions
 import importlib
 from typing import TYPE_CHECKING
 
+from gendiff.core.no_label import NO_LABEL as NO_LABEL
+
 if TYPE_CHECKING:
     from gendiff import (
         adversarial,
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
         training,
         weights,
     )
-    from gendiff.core.types import NO_LABEL
 
 __version__ = "0.3.0"
 
@@ -49,9 +50,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """A chapter is loaded on first use, and so is JAX: flax alone takes as long to import as all the rest."""
-    if name == "NO_LABEL":
-        return importlib.import_module("gendiff.core.types").NO_LABEL
+    """A chapter is loaded on first use: flax alone takes as long to import as all the rest."""
     if name in __all__:
         return importlib.import_module(f"gendiff.{name}")
     raise AttributeError(f"module 'gendiff' has no attribute {name!r}")

@@ -21,9 +21,7 @@ from gendiff.core.arrays import Keys as Keys
 from gendiff.core.arrays import Numeric as Numeric
 from gendiff.core.arrays import Scalar as Scalar
 from gendiff.core.json_object import Config as Config
-
-NO_LABEL = -1
-"""The label of no class: networks map it to their null class."""
+from gendiff.core.no_label import NO_LABEL as NO_LABEL
 
 Count = int | np.integer | jax.Array
 PyTree = Any  # what a tree may be made of is open: JAX's functions take any, and no static type says it

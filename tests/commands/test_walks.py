@@ -68,6 +68,6 @@ def test_a_command_passes_at_most_twelve_files_of_its_floor_on_its_way_to_the_fi
         program, file = (sys.executable, "-c", PROFILED), tmp_path / f"{name}.txt"
         subprocess.run([*program, str(file), *words], check=True, capture_output=True, env=os.environ, timeout=600)
         passed[name] = file.read_text().split()
-    assert {"start.py", "command_line.py", "drawing_options.py"} <= set.intersection(*map(set, passed.values()))
+    assert {"start.py", "command_line.py", "drawing_programs.py"} <= set.intersection(*map(set, passed.values()))
     assert "train/preview.py" in passed["train"]
     assert all(len(files) <= MOST for files in passed.values()), passed
