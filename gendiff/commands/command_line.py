@@ -183,9 +183,42 @@ def _run_experiment(experiment: Experiment, arguments: list[str], progress: Prog
     options, config = _parse_run(experiment, arguments)
     if options.seed is not None:
         config = configuration.with_seed(config, options.seed)
-    from gendiff.commands import run_command  # loads JAX
+    # these load JAX
+    from gendiff.runs import compile_cache, devices, distributed, meshes, profiling, runner, sinks, sweep
+    from gendiff.runs.reporting import report
 
-    return run_command.run(experiment, options, config, progress)
+    runner.check(experiment, config)
+    logs = sinks.parse(options.log)
+    span = None if options.profile is None else profiling.parse(options.profile)
+    if span is not None and experiment.train is None:
+        raise ConfigError(f"--profile {options.profile}: {experiment.name} trains nothing")
+    axes = meshes.Axes() if options.mesh is None else meshes.parse(options.mesh)
+    if options.mesh is not None and experiment.train is None:
+        raise ConfigError(f"--mesh {options.mesh}: {experiment.name} trains nothing")
+    if options.dry_run:
+        runner.dry_run(experiment, config, progress)
+        return errors.DONE
+    compile_cache.use(options.compile_cache, progress.line)
+    shard = None if options.shards is None else sweep.shard(options.shards)
+    path = options.out or Path("runs") / (experiment.name + ("-smoke" if options.smoke else ""))
+    preset = "smoke" if options.smoke else options.preset
+    if shard is not None:  # the processes of a sweep need no connection
+        with devices.compiled_quickly(options.smoke):
+            folder = run_folder.create(path, options.resume)
+            runner.compute_shard(experiment, config, folder, progress, shard, preset=preset, smoke=options.smoke)
+        return errors.DONE
+    distributed.join(
+        options.distributed, options.coordinator, options.processes, options.process, served=experiment.processes
+    )
+    if distributed.first():
+        folder = dataclasses.replace(run_folder.create(path, options.resume), profile=span, log=logs, mesh=axes)
+    else:
+        folder, progress = run_folder.RunFolder(Path(path), options.resume, mesh=axes), Progress(quiet=True)
+    with devices.compiled_quickly(options.smoke):
+        outcome = runner.run(experiment, config, folder, progress, preset=preset, smoke=options.smoke)
+    if outcome is not None:
+        print(f"{report.table_text(outcome)}\nreport: {folder.report}", flush=True)
+    return errors.DONE
 
 
 def _train(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
@@ -297,9 +330,11 @@ def _evaluate(arguments: list[str], catalogue: Catalogue, progress: Progress) ->
         return _with_shards("evaluate", arguments, catalogue, progress)
     folder = run_folder.existing(_parse(EvaluateOptions, "evaluate", arguments).run, writable=True)
     experiment = _experiment(configuration.read(folder).experiment, catalogue)
-    from gendiff.commands import run_command
+    from gendiff.runs import compile_cache, runner
+    from gendiff.runs.reporting import report
 
-    run_command.evaluate(experiment, folder, progress)
+    compile_cache.use(say=progress.line)
+    print(f"{report.table_text(runner.evaluate(experiment, folder, progress))}\nreport: {folder.report}", flush=True)
     return errors.DONE
 
 
