@@ -47,7 +47,7 @@ class WatermarkPrograms:
     def __init__(self, config: Config, model: Model, progress: Progress) -> None:
         self._config, self._model, self._progress = config, model, progress
         # flat pictures differ by less than the last of even steps, so levels are even in log-SNR down to rounding
-        least, most = grids.resolved_limits(model.schedule, resolution=2 / 255, norm=SIDE)
+        least, most = grids.resolved_limits(model.schedule, resolution=2 / 255, norm=float(SIDE))
         self._levels, self._received = (
             grids.log_snr(model.schedule, config.sampling_steps, sigma_min=low, sigma_max=most, end=end)
             for low, end in ((least, "clean"), (config.received, "first"))
