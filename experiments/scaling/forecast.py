@@ -85,7 +85,6 @@ MEASURES: Mapping[str, tuple[str, Link]] = {
 class Forecast:
     """Of a network that is `times` as large as the largest fitted one, whose value is `before`."""
 
-    measure: str
     format: str
     times: float
     value: float
@@ -107,8 +106,9 @@ def rows(study: str, title: str) -> list[dict[str, Any]]:
 def adders() -> dict[str, dict[str, np.ndarray]]:
     """Format -> measure -> its values by size, beside "parameters"."""
     values: dict[str, dict[str, np.ndarray]] = {}
+    table = rows("emergence", "Means over seeds")
     for name in FORMATS:
-        lines = [row for row in rows("emergence", "Means over seeds") if row["set"].startswith(name)]
+        lines = [row for row in table if row["set"].startswith(name)]
         columns = {measure: np.array([row[column] for row in lines]) for measure, (column, _) in MEASURES.items()}
         columns[SURPRISE] = -np.log(columns[SURPRISE])
         values[name] = columns | {"parameters": np.array([row["parameters"] for row in lines], np.float64)}
@@ -139,7 +139,7 @@ def forecasts(config: Config, measure: str, name: str, columns: Mapping[str, np.
         ends = straight(link, sizes[:fitted], values[:fitted], sizes[fitted:], config.level)
         times = sizes[fitted:] / sizes[fitted - 1]
         for numbers in zip(times, *ends, values[fitted:], strict=True):
-            yield Forecast(measure, name, *numbers, values[fitted - 1], numbers[0] * sizes[fitted - 1], fitted)
+            yield Forecast(name, *numbers, values[fitted - 1], numbers[0] * sizes[fitted - 1], fitted)
 
 
 def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[Measured]:
@@ -147,7 +147,8 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     tables = adders()
     for name in MEASURES:
         predicted = [each for form in FORMATS for each in forecasts(config, name, form, tables[form])]
-        yield scored(name, predicted, {form: float(np.ptp(tables[form][name])) for form in FORMATS})
+        result = scored(name, predicted, {form: float(np.ptp(tables[form][name])) for form in FORMATS})
+        yield dataclasses.replace(result, arrays={"forecasts": predicted, "adders": tables})
     lines = rows("scaling-train", "Every training")
     for name, arm in SWEEPS.items():
         chosen = [row for row in lines if row["set"] == arm and row["rate factor"] == 1.0]
@@ -168,7 +169,7 @@ def scored(name: str, predicted: Sequence[Forecast], spans: Mapping[str, float])
     mean = functools.partial(intervals.interval, np.mean)
     measures: dict[str, Any] = {"near": mean(error[~far]), "far": mean(error[far]), "no change, far": mean(still[far])}
     measures |= {"inside": intervals.share(inside), "width": float(np.median(width))}
-    return Measured(name, measures, n=len(predicted), group=ABILITY, arrays={"forecasts": predicted})
+    return Measured(name, measures, n=len(predicted), group=ABILITY)
 
 
 def extended(config: Config, name: str, table: Points, fitted: np.ndarray) -> Iterator[Measured]:
@@ -186,7 +187,7 @@ def extended(config: Config, name: str, table: Points, fitted: np.ndarray) -> It
     nearest = known.loss[np.argmin((steps**2).sum(-1), axis=1)]
     measures: dict[str, Any] = {"error": _off(value, larger.loss)}
     measures |= {"inside": intervals.share((low <= larger.loss) & (larger.loss <= high)), "fitted": len(known)}
-    arrays = {"larger": larger, "value": value, "low": low, "high": high, "nearest": nearest}
+    arrays = {"larger": larger, "value": value, "low": low, "high": high}
     yield Measured(name, measures, n=len(larger), group=LOSS, arrays=arrays)
     yield Measured(f"{name}, {NO_CHANGE}", {"error": _off(nearest, larger.loss)}, n=len(larger), group=LOSS)
 
@@ -197,8 +198,8 @@ def _off(value: np.ndarray, truth: np.ndarray) -> Any:
 
 def _abilities(measured: Measurements, folder: RunFolder) -> Figure:
     """Exact match as it came out, and as it was forecast from two numbers of sizes."""
-    predicted = next(each.arrays["forecasts"] for each in measured if each.name == MATCH)
-    columns, panels = adders(), list[Panel]()
+    arrays = next(each.arrays for each in measured if each.name == MATCH)
+    predicted, columns, panels = arrays["forecasts"], arrays["adders"], list[Panel]()
     first = min(each.fitted for each in predicted)
     for form in FORMATS:
         sizes, series = columns[form]["parameters"], []

@@ -114,25 +114,18 @@ CONTROLS = (
     control(
         PLAIN, "share", against=BEST, by="<=", statement=f"plain GAN, less diffusion: {RATE}", id="plain-runs", **BARS
     ),
-    control(
-        BEST,
-        "travelled",
-        against=PLAIN,
-        by="<=",
-        margin=-STRAIGHT,
-        statement=f"diffusion, less the plain GAN: {MOVED}",
-        id="diffusion-travelled",
-        figure=TRAVELS,
-    ),
-    control(
-        WASSERSTEIN,
-        "travelled",
-        against=PLAIN,
-        by="<=",
-        margin=-STRAIGHT,
-        statement=f"WGAN-GP, less the plain GAN: {MOVED}",
-        id="penalised-travelled",
-        figure=TRAVELS,
+    *(
+        control(
+            method,
+            "travelled",
+            against=PLAIN,
+            by="<=",
+            margin=-STRAIGHT,
+            statement=f"{method}, less the plain GAN: {MOVED}",
+            id=f"{id}-travelled",
+            figure=TRAVELS,
+        )
+        for method, id in ((BEST, "diffusion"), (WASSERSTEIN, "penalised"))
     ),
 )
 ANSWER = Answer(
