@@ -105,7 +105,7 @@ def _write(result: Contents, sets: Sets, options: DataReportOptions, out: Path) 
     out.mkdir(parents=True, exist_ok=True)
     json_files.write(out / JSON, result)
     json_files.write_bytes(out / HASHES, contents.hashes(sets.pictures).encode())
-    pictures, count = sets.pictures, len(sets.pictures.source)
+    pictures, count, lines = sets.pictures, len(sets.pictures.source), contents.sentences(result)
     rows = np.sort(np.random.default_rng(0).choice(count, min(options.pictures, count), replace=False))
 
     def twins(repeats: Repeats | None, one: PictureSet | None) -> list[tuple[tuple[str, str], list[dict[str, object]]]]:
@@ -133,9 +133,9 @@ def _write(result: Contents, sets: Sets, options: DataReportOptions, out: Path) 
         pictures=[(pictures.name(row), copies_page.embedded(pictures.picture(row))) for row in rows],
         twins=twins(result.repeats, sets.training),
         leaked=twins(result.leaks, sets.held_out),
-        lines=contents.sentences(result),
+        lines=lines,
         hashes=HASHES,
     )
-    for line in contents.sentences(result).values():
+    for line in lines.values():
         print(line)
     print(f"page: {out / PAGE}", flush=True)

@@ -198,9 +198,10 @@ def _repeats(pictures: PictureSet, training: PictureSet, near: int) -> Repeats:
     same = pictures is training
     first: dict[bytes, int] = {}
     known, equal = np.ones(len(pictures.rows), bool), []
-    for row, digest in enumerate(training.source.digests()):
+    digests = training.source.digests()
+    for row, digest in enumerate(digests):
         first.setdefault(digest, row)
-    for row, digest in enumerate(pictures.source.digests()):
+    for row, digest in enumerate(digests if same else pictures.source.digests()):
         twin = first.get(digest)
         if twin is not None and not (same and twin == row):
             equal.append((row, twin))
