@@ -23,6 +23,7 @@ References:
     ggml's blocks, as the package `gguf` reads them.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -149,7 +150,7 @@ def kernel(kind: str, raw: np.ndarray, shape: Sequence[int], *, table: bool = Fa
     scale, minimum = _scales(form, blocks)
     numbers = _integers(blocks, "low", "high", form.numbers).reshape(len(blocks), -1, form.group)
     if minimum is None:
-        numbers += np.uint8(form.kernel.zero - form.numbers.zero & 255)  # below 0 they wrap around, as int8 does
+        numbers += np.uint8((form.kernel.zero - form.numbers.zero) & 255)  # below 0 they wrap around, as int8 does
     return form.kernel(_outputs_last(_together(numbers, form.kernel.each)), scale, minimum, sizes, table)
 
 
@@ -213,7 +214,7 @@ def _integers(blocks: np.ndarray, low: str, high: str, bits: Bits) -> np.ndarray
 
 def _spread(words: np.ndarray, bits: int, span: int) -> np.ndarray:
     """Uint8 (out, count, n): the lowest bits of `span` bytes, then the bits above these, and so on."""
-    shifts = np.arange(0, 8, bits, np.uint8)[:, None]
+    shifts = np.arange(0, 8, bits, dtype=np.uint8)[:, None]
     parts = words.reshape(*words.shape[:2], -1, 1, span) >> shifts & np.uint8(2**bits - 1)
     return parts.reshape(*words.shape[:2], -1)
 
@@ -233,8 +234,8 @@ def _together(numbers: np.ndarray, each: int) -> np.ndarray:
     """Bytes (out, groups, n / each): the first n / each of a group in the lowest bits; int8 where a byte holds one."""
     if each == 1:
         return numbers.view(np.int8)
-    parts = numbers.reshape(*numbers.shape[:2], each, -1) << np.arange(0, 8, 8 // each, np.uint8)[:, None]
-    return np.bitwise_or.reduce(parts, -2)
+    parts = np.split(numbers, each, -1)
+    return functools.reduce(np.bitwise_or, (part << 8 // each * at for at, part in enumerate(parts)))
 
 
 def _stepped(unit: np.ndarray, steps: np.ndarray) -> SteppedScale:
