@@ -31,7 +31,7 @@ def test_the_table_of_kinds_is_that_of_the_package():
 
 @pytest.mark.parametrize("kind", gguf_blocks.KINDS)
 def test_weights_are_those_of_the_package_bit_for_bit_and_products_are_theirs(kind):
-    """Of random blocks with the largest, the least and broken scales. Products of one and of two rows by moderate ones."""
+    """Of random blocks with the largest, least and broken scales; products with one row and two, by moderate ones."""
     table, products = kind in TABLES, []
 
     @quickly
