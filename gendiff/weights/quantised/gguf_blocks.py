@@ -87,10 +87,9 @@ def _fields(text: str) -> np.dtype:
     return np.dtype(parts)
 
 
-_BYTES = (8, 1)
 _BOTH = "unit:<f2 minimum:<f2"
 FORMATS = {
-    "Q8_0": Format(_fields("unit:<f2 low:u1:32"), 32, Bits(_BYTES), GroupedKernel),
+    "Q8_0": Format(_fields("unit:<f2 low:u1:32"), 32, Bits((8, 32)), GroupedKernel),
     "Q4_0": Format(_fields("unit:<f2 low:u1:16"), 32, Bits((4, 16), zero=8), NibbleKernel),
     "Q4_1": Format(_fields(f"{_BOTH} low:u1:16"), 32, Bits((4, 16)), NibbleKernel),
     "Q5_0": Format(_fields("unit:<f2 high:u1:4 low:u1:16"), 32, Bits((4, 16), (1, 1), 16), GroupedKernel),
@@ -110,7 +109,7 @@ FORMATS = {
         16,
         Bits((4, 64), (2, 32), 32),
         GroupedKernel,
-        Bits(_BYTES),
+        Bits((8, 16)),
     ),
     "IQ4_NL": Format(_fields("unit:<f2 low:u1:16"), 32, Bits((4, 16)), CodedKernel),
     "IQ4_XS": Format(
@@ -148,10 +147,13 @@ def kernel(kind: str, raw: np.ndarray, shape: Sequence[int], *, table: bool = Fa
     form = FORMATS[kind]
     blocks = content.view(form.fields)[..., 0]
     scale, minimum = _scales(form, blocks)
-    numbers = _integers(blocks, "low", "high", form.numbers).reshape(len(blocks), -1, form.group)
-    if minimum is None:
-        numbers += np.uint8((form.kernel.zero - form.numbers.zero) & 255)  # below 0 they wrap around, as int8 does
-    return form.kernel(_outputs_last(_together(numbers, form.kernel.each)), scale, minimum, sizes, table)
+    each, zero = form.kernel.each, form.numbers.zero if minimum is not None else form.kernel.zero
+    if form.numbers == Bits((8 // each, form.group // each), zero=zero):  # the kernel has them as the file does
+        values = blocks["low"].reshape(len(blocks), -1, form.group // each)
+    else:
+        numbers = _integers(blocks, "low", "high", form.numbers).reshape(len(blocks), -1, form.group)
+        values = _together(numbers + np.uint8((zero - form.numbers.zero) & 255), each)  # wraps around, as int8 does
+    return form.kernel(_outputs_last(values.view(np.int8) if each == 1 else values), scale, minimum, sizes, table)
 
 
 def blocks(kernel: PackedKernel) -> tuple[str, np.ndarray]:
@@ -231,9 +233,7 @@ def _six_bits(words: np.ndarray) -> np.ndarray:
 
 
 def _together(numbers: np.ndarray, each: int) -> np.ndarray:
-    """Bytes (out, groups, n / each): the first n / each of a group in the lowest bits; int8 where a byte holds one."""
-    if each == 1:
-        return numbers.view(np.int8)
+    """Bytes (out, groups, n / each): the first n / each of a group in the lowest bits, and so on."""
     parts = np.split(numbers, each, -1)
     return functools.reduce(np.bitwise_or, (part << 8 // each * at for at, part in enumerate(parts)))
 
