@@ -246,11 +246,11 @@ EXPERIMENT = Study(
             Change(
                 "2026-11-30",
                 "81b35b6",
-                "Full run before this one: free text was written 0.52 times as fast, questions 0.54, code 0.64, a summary "
-                "1.35, corrections 2.07 and copies 2.21.",
+                "Full run before this one: free text was written 0.52 times as fast, questions 0.54, code 0.64, a "
+                "summary 1.35, corrections 2.07 and copies 2.21.",
                 "It guessed seven tokens at every token, after any match. Now a text guesses after a match of three "
-                "tokens, and not for 32 tokens after guesses that lost. The limits 0.95 and 1.5 were written down before "
-                "this run.",
+                "tokens, and not for 32 tokens after guesses that lost. The limits 0.95 and 1.5 were written down "
+                "before this run.",
             ),
         ),
     ),

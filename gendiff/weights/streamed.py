@@ -34,6 +34,13 @@ TYPES: Mapping[str, DType] = {
     "BOOL": np.bool_,
 }
 """What a file may hold, by the names that it has there."""
+EIGHT_BITS = (np.dtype(jnp.float8_e4m3fn), np.dtype(jnp.float8_e5m2))
+SCALES = ("scale_weight", "weight_scale")
+"""The names of a weight's scale: in files of ComfyUI, and of compressed-tensors and newer ComfyUI."""
+NOT_USED = ("scale_input", "input_scale", "comfy_quant")
+"""What stands beside scales: how activations are rounded, which are not rounded here."""
+MARK = "scaled_fp8"
+"""The name of an array of ComfyUI that says only that there are scales."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,15 +49,18 @@ class StoredArray:
 
     Args:
         file: the file.
-        dtype: of its numbers.
+        dtype: of its numbers in the file.
         shape: its axes.
         offset: where its bytes begin.
+        scale: what its numbers are multiplied by, one number or one per entry of the first axis; they then are read in
+            float32.
     """
 
     file: Path
     dtype: np.dtype
     shape: tuple[int, ...]
     offset: int
+    scale: "StoredArray | None" = None
 
     @property
     def ndim(self) -> int:
@@ -65,7 +75,11 @@ class StoredArray:
     def rows(self, first: int, count: int) -> "StoredArray":
         """So many entries of its first axis, from one on, as an array of the file."""
         of_one = self.nbytes // self.shape[0]
-        return dataclasses.replace(self, shape=(count, *self.shape[1:]), offset=self.offset + first * of_one)
+        scale = self.scale
+        if scale is not None and math.prod(scale.shape) > 1:
+            scale = scale.rows(first, count)
+        shape = (count, *self.shape[1:])
+        return dataclasses.replace(self, shape=shape, offset=self.offset + first * of_one, scale=scale)
 
     def reshaped(self, shape: tuple[int, ...]) -> "StoredArray":
         """The same numbers with other axes."""
@@ -79,6 +93,9 @@ class StoredArray:
         if content.size != self.nbytes:
             raise DataError(f"{self.file}: is shorter than when it was opened")
         array = content.view(self.dtype).reshape(self.shape)
+        if self.scale is not None:
+            scale = np.asarray(self.scale, np.float32)
+            array = array.astype(np.float32) * scale.reshape(-1, *(1,) * (self.ndim - 1))
         return array if dtype is None else array.astype(dtype, copy=False)
 
 
@@ -86,8 +103,14 @@ def open_file(path: str | os.PathLike[str]) -> dict[str, StoredArray]:
     """Read the names, shapes and types of one `.safetensors` file.
 
     Raises:
-        DataError: path first, for any other file, a damaged one, and types that cannot be read.
+        DataError: path first, for any other file, a damaged one, types that cannot be read, and scales of 8-bit numbers
+            that are neither one number nor one per output.
     """
+    return _scaled(Path(path), _entries(path))
+
+
+def _entries(path: str | os.PathLike[str]) -> dict[str, StoredArray]:
+    """The arrays of a file, scales among them."""
     file = files.checked(path)
     try:
         with safetensors.safe_open(file, "numpy"):  # it checks that header and length agree
@@ -157,9 +180,30 @@ def _of_index(index: Path) -> dict[str, StoredArray]:
     places = files.places(index, json_object.read(index))
     arrays: dict[str, StoredArray] = {}
     for name in sorted(set(places.values())):
-        files.add_part(arrays, open_file(index.with_name(name)), index, name)
+        files.add_part(arrays, _entries(index.with_name(name)), index, name)
     files.check_places(index, places, arrays)
-    return arrays
+    return _scaled(index, arrays)
+
+
+def _scaled(file: Path, arrays: dict[str, StoredArray]) -> dict[str, StoredArray]:
+    """The arrays in which those of 8 bits have their scales. Also known as: scaled FP8."""
+    result = dict(arrays)
+    for name, array in arrays.items():
+        layer = name.removesuffix("weight")
+        scales = [layer + kind for kind in SCALES if layer + kind in arrays and layer != name]
+        if array.dtype not in EIGHT_BITS or not scales:
+            continue
+        scale = result.pop(scales[0])
+        if math.prod(scale.shape) not in (1, array.shape[0]):
+            raise DataError(
+                f"{file}: {scales[0]} has shape {scale.shape}: one number, or one for each of {array.shape[0]} outputs "
+                f"of {name}, can be read"
+            )
+        result[name] = dataclasses.replace(array, scale=scale)
+        for kind in NOT_USED:
+            result.pop(layer + kind, None)
+    scaled = len(result) < len(arrays)
+    return {name: array for name, array in result.items() if not (scaled and name.rpartition(".")[2] == MARK)}
 
 
 def _stored(file: Path, name: str, entry: Config, begin: int) -> StoredArray:

@@ -46,15 +46,55 @@ def test_every_array_is_that_of_the_library_of_the_format(tmp_path):
         assert np.asarray(stored, np.float64).dtype == np.float64
 
 
+def written(file, arrays):
+    """A file of types that the library of the format cannot write from NumPy."""
+    names, header, body = {np.dtype(dtype): name for name, dtype in streamed.TYPES.items()}, {}, b""
+    for name, array in arrays.items():
+        entry = {"dtype": names[array.dtype], "shape": array.shape}
+        header[name] = entry | {"data_offsets": [len(body), len(body) + array.nbytes]}
+        body += array.tobytes()
+    raw = json.dumps(header).encode()
+    file.write_bytes(len(raw).to_bytes(8, "little") + raw + body)
+    return file
+
+
 @table("kind", [jnp.bfloat16, jnp.float8_e4m3fn, jnp.float8_e5m2])
 def test_types_that_numpy_lacks_are_read_bit_for_bit(tmp_path, kind):
-    name = {jnp.bfloat16: "BF16", jnp.float8_e4m3fn: "F8_E4M3", jnp.float8_e5m2: "F8_E5M2"}[kind]
-    array = np.linspace(-3, 3, 8, dtype=np.float32).astype(kind)
-    header = json.dumps({"x": {"dtype": name, "shape": [2, 4], "data_offsets": [0, array.nbytes]}}).encode()
-    file = tmp_path / "x.safetensors"
-    file.write_bytes(len(header).to_bytes(8, "little") + header + array.tobytes())
-    read = np.asarray(streamed.open_file(file)["x"])
+    array = np.linspace(-3, 3, 8, dtype=np.float32).astype(kind).reshape(2, 4)
+    read = np.asarray(streamed.open_file(written(tmp_path / "x.safetensors", {"x": array}))["x"])
     assert read.dtype == np.dtype(kind) and read.tobytes() == array.tobytes() and read.shape == (2, 4)
+
+
+E4M3 = np.linspace(-3, 3, 8, dtype=np.float32).reshape(4, 2).astype(jnp.float8_e4m3fn)
+
+
+@table(
+    "extra, scale",
+    [
+        ({"a.scale_weight": np.float32(0.3), "a.scale_input": np.float32(2), "x.scaled_fp8": E4M3[:0, 0]}, 0.3),
+        ({"a.weight_scale": np.array([0.3], jnp.bfloat16), "a.input_scale": np.float32(2)}, 0.30078125),
+        ({"a.weight_scale": np.arange(4, dtype=np.float32)[:, None]}, np.arange(4)[:, None]),
+    ],
+)
+def test_numbers_of_8_bits_are_multiplied_by_the_scale_beside_them(tmp_path, extra, scale):
+    arrays = {"a.weight": E4M3, "a.bias": np.ones(4, np.float32)} | {name: np.asarray(x) for name, x in extra.items()}
+    read = streamed.open_file(written(tmp_path / "x.safetensors", arrays))
+    assert read.keys() == {"a.weight", "a.bias"} and read["a.weight"].nbytes == 8
+    expected = E4M3.astype(np.float32) * np.float32(scale)
+    np.testing.assert_array_equal(np.asarray(read["a.weight"]), expected)
+    np.testing.assert_array_equal(np.asarray(read["a.weight"].rows(1, 2)), expected[1:3])
+
+
+def test_scales_of_parts_are_found_and_those_of_blocks_are_refused(tmp_path):
+    one, two = {"a.weight": E4M3}, {"a.scale_weight": np.array(2, np.float32)}
+    places = {name: f"{part}.safetensors" for part, names in (("1", one), ("2", two)) for name in names}
+    (tmp_path / INDEX).write_text(json.dumps({"weight_map": places}))
+    written(tmp_path / "1.safetensors", one), written(tmp_path / "2.safetensors", two)
+    read = streamed.open_folder(tmp_path)
+    np.testing.assert_array_equal(np.asarray(read["a.weight"]), 2 * E4M3.astype(np.float32))
+    blocks = written(tmp_path / "x.safetensors", one | {"a.weight_scale": np.ones((2, 1), np.float32)})
+    with pytest.raises(DataError, match=r"a.weight_scale has shape \(2, 1\): one number, or one for each of 4 outputs"):
+        streamed.open_file(blocks)
 
 
 def test_a_model_is_loaded_in_the_memory_of_its_parameters_and_one_array(tmp_path):
@@ -62,6 +102,7 @@ def test_a_model_is_loaded_in_the_memory_of_its_parameters_and_one_array(tmp_pat
     file = saved(tmp_path, arrays={name: np.ones((2, size // 2), np.float32) for name in names})
     like = {f"layer_{number}": jax.ShapeDtypeStruct((size // 2, 2), np.dtype("float16")) for number in range(8)}
     all_rules = (Rule("layer_{number}", ("layer.{number}",), layouts.LINEAR),)
+    jax.block_until_ready(jnp.asarray(np.ones(2, np.float16)))  # what JAX imports at first is none of the model
     tracemalloc.start()
     params = rules.to_ours(streamed.open_file(file), all_rules, like)
     _, peak = tracemalloc.get_traced_memory()

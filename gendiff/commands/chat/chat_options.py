@@ -35,7 +35,7 @@ class ChatOptions:
     """smollm2, a .gguf file of the family of Llama, or a folder of transformers (Llama, Qwen 2 and 3, GPT-2)."""
     weights: Literal["float32", "int8", "packed"] = "float32"
     """int8 rounds each weight to 8 bits: a quarter of the memory, faster, and answers that may differ a little. packed
-    computes with the 4 to 8 bits of a .gguf file as they are, in the least memory."""
+    computes with the 2 to 16 bits of a .gguf file as they are, in the least memory."""
 
 
 COMMAND = Tool(

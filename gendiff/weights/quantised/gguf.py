@@ -42,35 +42,18 @@ KINDS = {
     "Q5_0": Kind(6, 32, 22),
     "Q5_1": Kind(7, 32, 24),
     "Q8_0": Kind(8, 32, 34),
+    "Q2_K": Kind(10, 256, 84),
+    "Q3_K": Kind(11, 256, 110),
     "Q4_K": Kind(12, 256, 144),
     "Q5_K": Kind(13, 256, 176),
     "Q6_K": Kind(14, 256, 210),
+    "IQ4_NL": Kind(20, 32, 18),
+    "IQ4_XS": Kind(23, 256, 136),
     "BF16": Kind(30, 1, 2),
 }
-NOT_READ = {
-    9: "Q8_1",
-    10: "Q2_K",
-    11: "Q3_K",
-    15: "Q8_K",
-    16: "IQ2_XXS",
-    17: "IQ2_XS",
-    18: "IQ3_XXS",
-    19: "IQ1_S",
-    20: "IQ4_NL",
-}
-NOT_READ |= {
-    21: "IQ3_S",
-    22: "IQ2_S",
-    23: "IQ4_XS",
-    24: "I8",
-    25: "I16",
-    26: "I32",
-    27: "I64",
-    28: "F64",
-    29: "IQ1_M",
-    34: "TQ1_0",
-}
-NOT_READ |= {35: "TQ2_0", 39: "MXFP4", 40: "NVFP4", 41: "Q1_0"}
+NOT_READ = {9: "Q8_1", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S", 21: "IQ3_S", 22: "IQ2_S"}
+NOT_READ |= {24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64", 29: "IQ1_M", 34: "TQ1_0", 35: "TQ2_0"}
+NOT_READ |= {39: "MXFP4", 40: "NVFP4", 41: "Q1_0"}
 """Other kinds by their number in files, for messages."""
 VERSIONS = (2, 3)
 ALIGNMENT = 32

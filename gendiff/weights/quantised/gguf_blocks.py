@@ -1,26 +1,31 @@
 """Blocks of GGUF files as packed kernels: every number as shipped, in the order that our products read.
 
-| kind | block | weights |
-|---|---|---|
-| Q8_0 | 32 inputs: a float16 scale, 32 int8 | number · scale |
-| Q4_0 | 32 inputs: a float16 scale, 16 bytes | (nibble − 8) · scale |
-| Q4_1 | 32 inputs: a float16 scale and minimum, 16 bytes | nibble · scale + minimum |
-| Q5_0 | 32 inputs: a float16 scale, 4 bytes of fifth bits, 16 bytes | (number − 16) · scale |
-| Q5_1 | 32 inputs: a float16 scale and minimum, 4 bytes of fifth bits, 16 bytes | number · scale + minimum |
-| Q4_K | 256 inputs: two float16 units, 6-bit scale and minimum per 32 inputs, 128 bytes | nibble · scale − minimum |
-| Q5_K | as Q4_K, with 32 bytes of fifth bits before the 128 | number · scale − minimum |
-| Q6_K | 256 inputs: one float16 unit, 8-bit scale per 16 inputs, 192 bytes of 6-bit numbers | (number − 32) · scale |
+| kind | weights | inputs of a scale | bits per weight in the file | here |
+|---|---|---|---|---|
+| Q8_0 | number · scale | 32 | 8.5 | 8.5 |
+| Q4_0 | (number − 8) · scale | 32 | 4.5 | 4.5 |
+| Q4_1 | number · scale + minimum | 32 | 5 | 5 |
+| Q5_0 | (number − 16) · scale | 32 | 5.5 | 8.5 |
+| Q5_1 | number · scale + minimum | 32 | 6 | 9 |
+| Q2_K | number · scale − minimum | 16 | 2.6 | 3.1 |
+| Q3_K | (number − 4) · scale | 16 | 3.4 | 4.6 |
+| Q4_K | number · scale − minimum | 32 | 4.5 | 4.6 |
+| Q5_K | number · scale − minimum | 32 | 5.5 | 8.6 |
+| Q6_K | (number − 32) · scale | 16 | 6.6 | 8.6 |
+| IQ4_NL | code of the number · scale | 32 | 4.5 | 4.5 |
+| IQ4_XS | code of the number · scale | 32 | 4.3 | 4.3 |
+| F16, BF16 | the number | | 16 | 16 |
 
-The numbers of the first three stay as they are, in another order. Of the last three the scales become float32, which
-holds the products of units and integers exactly, and numbers of 5 and 6 bits become bytes. So bits per weight are 8.5
-for Q5_0 (5.5 in the file), 9 for Q5_1 (6), 6 for Q4_K (4.5), 10 for Q5_K (5.5) and 10 for Q6_K (6.6).
+Scales and minima of blocks of 32 inputs are float16. Those of blocks of 256 are a float16 unit times an integer of at
+most 8 bits, and stay so (see `packed_kernels.SteppedScale`). Numbers of 3 bits become nibbles, those of 5 and 6 bytes.
 
 References:
-    ggml's block_q8_0, block_q4_0, block_q4_1, block_q5_0, block_q5_1, block_q4_K, block_q5_K and block_q6_K (from
-    memory).
+    ggml's blocks, as the package `gguf` reads them.
 """
 
+import functools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,12 +34,95 @@ import numpy as np
 from gendiff.core import checks
 from gendiff.core.packed import PackedKernel
 from gendiff.weights.quantised import gguf
-from gendiff.weights.quantised.packed_kernels import GroupedKernel, NibbleKernel
+from gendiff.weights.quantised.packed_kernels import (
+    CodedKernel,
+    GroupedKernel,
+    HalfKernel,
+    NibbleKernel,
+    QuarterKernel,
+    SteppedScale,
+    StoredByGroup,
+)
 
-KINDS = ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K")
-"""The kinds of blocks that stay packed."""
-PART = 32
-"""Inputs of Q4_K and Q5_K that have a scale and a minimum of their own."""
+
+class Bits(NamedTuple):
+    """Integers of a few bits in two fields of a block, one with their low bits, one with the bits above.
+
+    In a field the lowest bits of the first `span` words are the first integers, the bits above these are the next
+    ones, and so on; then come the next `span` words.
+
+    Attributes:
+        low: (bits, span).
+        high: of the second field, or None.
+        zero: what zero is stored as.
+    """
+
+    low: tuple[int, int]
+    high: tuple[int, int] | None = None
+    zero: int = 0
+
+
+class Format(NamedTuple):
+    """A kind of block.
+
+    Attributes:
+        fields: their names, dtypes and words, in the order of the file: `unit` of scales and `minimum` of minima,
+            the numbers `low` and `high`, and integers `steps` and `steps_high`, by which the units are multiplied.
+        group: how many inputs share a scale.
+        numbers: how they lie.
+        kernel: what they become.
+        steps: how these lie; None: by `_six_bits`.
+    """
+
+    fields: np.dtype
+    group: int
+    numbers: Bits
+    kernel: type[StoredByGroup]
+    steps: Bits | None = None
+
+
+def _fields(text: str) -> np.dtype:
+    """A dtype from "name:dtype" and "name:dtype:words"."""
+    parts = [(name, dtype, *map(int, words)) for name, dtype, *words in (each.split(":") for each in text.split())]
+    return np.dtype(parts)
+
+
+_BOTH = "unit:<f2 minimum:<f2"
+FORMATS = {
+    "Q8_0": Format(_fields("unit:<f2 low:u1:32"), 32, Bits((8, 32)), GroupedKernel),
+    "Q4_0": Format(_fields("unit:<f2 low:u1:16"), 32, Bits((4, 16), zero=8), NibbleKernel),
+    "Q4_1": Format(_fields(f"{_BOTH} low:u1:16"), 32, Bits((4, 16)), NibbleKernel),
+    "Q5_0": Format(_fields("unit:<f2 high:u1:4 low:u1:16"), 32, Bits((4, 16), (1, 1), 16), GroupedKernel),
+    "Q5_1": Format(_fields(f"{_BOTH} high:u1:4 low:u1:16"), 32, Bits((4, 16), (1, 1)), GroupedKernel),
+    "Q2_K": Format(_fields(f"steps:u1:16 low:u1:64 {_BOTH}"), 16, Bits((2, 32)), QuarterKernel, Bits((4, 16))),
+    "Q3_K": Format(
+        _fields("high:u1:32 low:u1:64 steps:u1:8 steps_high:u1:4 unit:<f2"),
+        16,
+        Bits((2, 32), (1, 32), 4),
+        NibbleKernel,
+        Bits((4, 8), (2, 4), 32),
+    ),
+    "Q4_K": Format(_fields(f"{_BOTH} steps:u1:12 low:u1:128"), 32, Bits((4, 32)), NibbleKernel),
+    "Q5_K": Format(_fields(f"{_BOTH} steps:u1:12 high:u1:32 low:u1:128"), 32, Bits((4, 32), (1, 32)), GroupedKernel),
+    "Q6_K": Format(
+        _fields("low:u1:128 high:u1:64 steps:u1:16 unit:<f2"),
+        16,
+        Bits((4, 64), (2, 32), 32),
+        GroupedKernel,
+        Bits((8, 16)),
+    ),
+    "IQ4_NL": Format(_fields("unit:<f2 low:u1:16"), 32, Bits((4, 16)), CodedKernel),
+    "IQ4_XS": Format(
+        _fields("unit:<f2 steps_high:u1:2 steps:u1:4 low:u1:128"),
+        32,
+        Bits((4, 16)),
+        CodedKernel,
+        Bits((4, 1), (2, 1), 32),
+    ),
+}
+HALVES = {"F16": np.dtype("<f2"), "BF16": np.dtype(jnp.bfloat16)}
+KINDS = (*FORMATS, *HALVES)
+"""The kinds of numbers that stay packed."""
 
 
 def kernel(kind: str, raw: np.ndarray, shape: Sequence[int], *, table: bool = False) -> PackedKernel:
@@ -53,20 +141,19 @@ def kernel(kind: str, raw: np.ndarray, shape: Sequence[int], *, table: bool = Fa
         TypeError: for anything but bytes.
     """
     checks.choice("kind", kind, KINDS)
-    content = _blocks(kind, raw, shape, table)
-    if kind in ("Q4_K", "Q5_K"):
-        return _of_parts(kind, content, tuple(shape), table)
-    if kind == "Q6_K":
-        return _q6_k(content, tuple(shape), table)
-    numbers = 2 if kind in ("Q4_1", "Q5_1") else 1
-    scale, *added = _halves(content[..., : 2 * numbers])
-    minimum = added[0] if added else None
-    values = content[..., 2 * numbers :]
-    if kind == "Q8_0":
-        return _grouped(values.view(np.int8), scale, None, shape, table)
-    if kind in ("Q5_0", "Q5_1"):
-        return _grouped(_q5(values) - np.int8(16 if minimum is None else 0), scale, minimum, shape, table)
-    return _nibbles(values, scale, minimum, shape, table)
+    content, sizes = _blocks(kind, raw, shape, table), tuple(shape)
+    if kind in HALVES:
+        return HalfKernel(jnp.asarray(content.view(HALVES[kind])[..., 0]), sizes, table)
+    form = FORMATS[kind]
+    blocks = content.view(form.fields)[..., 0]
+    scale, minimum = _scales(form, blocks)
+    each, zero = form.kernel.each, form.numbers.zero if minimum is not None else form.kernel.zero
+    if form.numbers == Bits((8 // each, form.group // each), zero=zero):  # the kernel has them as the file does
+        values = blocks["low"].reshape(len(blocks), -1, form.group // each)
+    else:
+        numbers = _integers(blocks, "low", "high", form.numbers).reshape(len(blocks), -1, form.group)
+        values = _together(numbers + np.uint8((zero - form.numbers.zero) & 255), each)  # wraps around, as int8 does
+    return form.kernel(_outputs_last(values.view(np.int8) if each == 1 else values), scale, minimum, sizes, table)
 
 
 def blocks(kernel: PackedKernel) -> tuple[str, np.ndarray]:
@@ -81,34 +168,13 @@ def blocks(kernel: PackedKernel) -> tuple[str, np.ndarray]:
     Raises:
         ValueError: for another kernel, or inputs that 32 does not divide.
     """
-    size = 16 if isinstance(kernel, NibbleKernel) else 32
     if not isinstance(kernel, NibbleKernel | GroupedKernel) or kernel.minimum is not None or kernel.inputs % 32:
         raise ValueError(f"a {type(kernel).__name__} of shape {kernel.shape} is no Q4_0 or Q8_0")
-    values, scale = np.moveaxis(np.asarray(kernel.values), -1, 0), np.asarray(kernel.scale, np.float16).T
-    if values.shape[2] != size:
-        raise ValueError(f"groups of {values.shape[2] * kernel.each} inputs are no Q4_0 or Q8_0, which have 32")
+    if kernel.values.shape[1] * kernel.each != 32:
+        raise ValueError(f"groups of {kernel.values.shape[1] * kernel.each} inputs are no Q4_0 or Q8_0, which have 32")
+    values, scale = np.moveaxis(np.asarray(kernel.values), -1, 0), np.asarray(kernel.scale.astype(jnp.float16)).T
     parts = [np.ascontiguousarray(each).view(np.uint8) for each in (scale[..., None], values)]
-    return "Q4_0" if size == 16 else "Q8_0", np.concatenate(parts, -1).reshape(len(values), -1)
-
-
-def _grouped(
-    values: np.ndarray, scale: np.ndarray, minimum: np.ndarray | None, shape: Sequence[int], table: bool
-) -> GroupedKernel:
-    """Of int8 (out, groups, size), scales and minima (out, groups)."""
-    added = None if minimum is None else _outputs_last(minimum)
-    return GroupedKernel(_outputs_last(values), _outputs_last(scale), added, tuple(shape), table)
-
-
-def _nibbles(
-    values: np.ndarray, scale: np.ndarray, minimum: np.ndarray | None, shape: Sequence[int], table: bool
-) -> NibbleKernel:
-    """Of bytes (out, groups, size / 2), scales and minima (out, groups)."""
-    added = None if minimum is None else _outputs_last(minimum)
-    return NibbleKernel(_outputs_last(values), _outputs_last(scale), added, tuple(shape), table)
-
-
-def _outputs_last(array: np.ndarray) -> jax.Array:
-    return jnp.asarray(np.ascontiguousarray(np.moveaxis(array, 0, -1)))
+    return "Q4_0" if kernel.each == 2 else "Q8_0", np.concatenate(parts, -1).reshape(len(values), -1)
 
 
 def _blocks(kind: str, raw: np.ndarray, shape: Sequence[int], table: bool) -> np.ndarray:
@@ -126,44 +192,56 @@ def _blocks(kind: str, raw: np.ndarray, shape: Sequence[int], table: bool) -> np
     return np.ascontiguousarray(raw).reshape(outputs, inputs // numbers, size)
 
 
-def _halves(raw: np.ndarray) -> list[np.ndarray]:
-    """Float16 numbers that stand side by side, each (out, blocks)."""
-    numbers = np.ascontiguousarray(raw).view("<f2")
-    return [numbers[..., at] for at in range(numbers.shape[-1])]
+def _scales(form: Format, blocks: np.ndarray) -> tuple[jax.Array | SteppedScale, jax.Array | SteppedScale | None]:
+    """Scales and minima of blocks (out, count)."""
+    names = form.fields.names or ()
+    unit, minimum = blocks["unit"], blocks["minimum"] if "minimum" in names else None
+    if "steps" not in names:
+        return _outputs_last(unit), None if minimum is None else _outputs_last(minimum)
+    if form.steps is None:
+        steps = _six_bits(blocks["steps"])
+    else:
+        steps = _integers(blocks, "steps", "steps_high", form.steps) - np.uint8(form.steps.zero)
+    if minimum is None:
+        return _stepped(unit, steps), None
+    scales, minima = np.split(steps, 2, -1)
+    return _stepped(unit, scales), _stepped(-minimum, minima)
 
 
-def _q5(values: np.ndarray) -> np.ndarray:
-    """Int8 (out, groups, 32): bit j of the first 4 bytes is the fifth of input j."""
-    fifth = np.unpackbits(values[..., :4], axis=-1, bitorder="little")
-    numbers: np.ndarray = np.concatenate([values[..., 4:] & 15, values[..., 4:] >> 4], -1) | fifth << 4
-    return numbers.astype(np.int8)
+def _integers(blocks: np.ndarray, low: str, high: str, bits: Bits) -> np.ndarray:
+    """Uint8 (out, count, n) of these fields."""
+    integers = _spread(blocks[low], *bits.low)
+    return integers if bits.high is None else integers | _spread(blocks[high], *bits.high) << bits.low[0]
 
 
-def _of_parts(kind: str, blocks: np.ndarray, shape: tuple[int, ...], table: bool) -> NibbleKernel | GroupedKernel:
-    """The first 4 of 8 scales and minima are the low 6 bits of a byte each; the others are spread over what is left."""
-    outputs = len(blocks)
-    unit, unit_of_minima = (each.astype(np.float32)[..., None] for each in _halves(blocks[..., :4]))
-    first, second, third = np.split(blocks[..., 4:16], 3, -1)
-    scales = np.concatenate([first & 63, (third & 15) | (first >> 6) << 4], -1)
-    minima = np.concatenate([second & 63, (third >> 4) | (second >> 6) << 4], -1)
-    scale, minimum = (unit * scales).reshape(outputs, -1), (-unit_of_minima * minima).reshape(outputs, -1)
-    # 32 bytes: one part in the low nibbles, the next in the high ones
-    halves = blocks[..., -128:].reshape(outputs, -1, 4, 1, PART)
-    nibbles = np.concatenate([halves & 15, halves >> 4], -2).reshape(outputs, -1, PART)
-    if kind == "Q4_K":
-        return _nibbles(nibbles[..., : PART // 2] | nibbles[..., PART // 2 :] << 4, scale, minimum, shape, table)
-    fifth = blocks[..., None, 16:48] >> np.arange(8, dtype=np.uint8)[:, None] & 1  # bit j of byte l: input l of part j
-    return _grouped((nibbles | fifth.reshape(nibbles.shape) << 4).astype(np.int8), scale, minimum, shape, table)
+def _spread(words: np.ndarray, bits: int, span: int) -> np.ndarray:
+    """Uint8 (out, count, n): the lowest bits of `span` bytes, then the bits above these, and so on."""
+    shifts = np.arange(0, 8, bits, dtype=np.uint8)[:, None]
+    parts = words.reshape(*words.shape[:2], -1, 1, span) >> shifts & np.uint8(2**bits - 1)
+    return parts.reshape(*words.shape[:2], -1)
 
 
-def _q6_k(blocks: np.ndarray, shape: tuple[int, ...], table: bool) -> GroupedKernel:
-    # 128 inputs have 64 bytes of low nibbles, then 32 bytes of pairs of high bits
-    # byte j of these is for inputs j, j + 32, j + 64 and j + 96
-    outputs, count = blocks.shape[:2]
-    low = blocks[..., :128].reshape(outputs, count, 2, 2, 32)
-    high = blocks[..., 128:192].reshape(outputs, count, 2, 1, 32) >> np.array([0, 2, 4, 6], np.uint8)[:, None] & 3
-    numbers = np.concatenate([low & 15, low >> 4], -2) | high << 4
-    scales = np.ascontiguousarray(blocks[..., 192:208]).view(np.int8)
-    (unit,) = _halves(blocks[..., 208:])
-    values = (numbers.astype(np.int8) - 32).reshape(outputs, -1, 16)
-    return _grouped(values, (unit.astype(np.float32)[..., None] * scales).reshape(outputs, -1), None, shape, table)
+def _six_bits(words: np.ndarray) -> np.ndarray:
+    """8 scales and 8 minima of 12 bytes.
+
+    The first 4 of each are the low 6 bits of a byte each. The others have their low 4 bits in the last 4 bytes, and
+    their high bits above the first ones.
+    """
+    first, last = words[..., :8], _spread(words[..., 8:], 4, 4) | words[..., :8] >> 6 << 4
+    both = np.stack([first & 63, last], -2).reshape(*words.shape[:2], 2, 2, 4)
+    return both.swapaxes(-2, -3).reshape(*words.shape[:2], 16)
+
+
+def _together(numbers: np.ndarray, each: int) -> np.ndarray:
+    """Bytes (out, groups, n / each): the first n / each of a group in the lowest bits, and so on."""
+    parts = np.split(numbers, each, -1)
+    return functools.reduce(np.bitwise_or, (part << 8 // each * at for at, part in enumerate(parts)))
+
+
+def _stepped(unit: np.ndarray, steps: np.ndarray) -> SteppedScale:
+    """Of units (out, blocks) and steps (out, blocks, n), which stay below 128."""
+    return SteppedScale(_outputs_last(unit), _outputs_last(steps.view(np.int8).reshape(len(steps), -1)))
+
+
+def _outputs_last(array: np.ndarray) -> jax.Array:
+    return jnp.asarray(np.ascontiguousarray(np.moveaxis(array, 0, -1)))

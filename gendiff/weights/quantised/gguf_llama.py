@@ -125,8 +125,8 @@ def params(file: Gguf, like: Params, *, packed: bool = False) -> Params:
     Args:
         file: as `gguf.load` reads it. Every tensor is used; that of stretched rotary positions is one of the fields.
         like: parameters of that network, or their shapes.
-        packed: whether matrices in blocks stay as they are (see `gguf_blocks`): the same weights in less memory, and
-            rounded nowhere.
+        packed: whether matrices stay as they are (see `gguf_blocks`), but for those of F32: the same weights in less
+            memory, and rounded nowhere.
 
     Raises:
         ImportError: without the package of the extra `language`.
@@ -142,7 +142,7 @@ def params(file: Gguf, like: Params, *, packed: bool = False) -> Params:
         path: str, rule: Rule, names: list[str], expected: Shape, read: Callable[[DType], jax.Array]
     ) -> jax.Array | PackedKernel:
         parts = [tensors[name] for name in names]
-        if not all(part.kind in gguf_blocks.KINDS for part in parts):
+        if not all(part.kind in gguf_blocks.KINDS and len(part.shape) == 2 for part in parts):
             return jnp.asarray(rule.joined([part.numbers() for part in parts]), expected.dtype)
         if path == TOKEN:
             return gguf_blocks.kernel(parts[0].kind, parts[0].blocks, parts[0].shape, table=True)

@@ -1,4 +1,4 @@
-"""How packed kernels lie in memory, and how networks compute with them. `quantised` makes them.
+"""How packed kernels lie in memory, and how networks compute with them. `quantised` and `gguf_blocks` make them.
 
 Those with a scale per output have their outputs first: weights (out, in), as the products of `integer_products` read
 them fastest. A kernel (…, in, out) is therefore stored the other way round, a table of tokens (v, d) as it is: its rows
@@ -19,6 +19,37 @@ from gendiff.core.records import record, static
 from gendiff.core.types import DType
 from gendiff.weights.quantised import integer_products
 
+CODES = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
+"""What the nibbles of a CodedKernel stand for."""
+
+
+@record
+class SteppedScale:
+    """Scales of 8 bits: each is an integer times a unit, which neighbouring groups of inputs share.
+
+    Args:
+        unit: (groups / n, out) float16.
+        steps: (groups, out) int8 or uint8.
+    """
+
+    unit: jax.Array
+    steps: jax.Array
+
+    @property
+    def dtype(self) -> np.dtype:
+        """That of the unit."""
+        return self.unit.dtype
+
+    def __getitem__(self, index: tuple[slice, slice | jax.Array]) -> "SteppedScale":
+        """Return the scales of all groups for some outputs."""
+        return SteppedScale(self.unit[index], self.steps[index])
+
+    def astype(self, dtype: DType) -> jax.Array:
+        """Return the scales (groups, …), which float32 holds exactly."""
+        shape = self.steps.shape
+        steps = self.steps.reshape(len(self.unit), -1, *shape[1:]).astype(dtype)
+        return (self.unit[:, None].astype(dtype) * steps).reshape(shape)
+
 
 class PackedMatrix(PackedKernel):
     """A packed kernel with outputs, and a scale of them.
@@ -29,7 +60,7 @@ class PackedMatrix(PackedKernel):
         table: whether that array has its outputs first, as a table (v, d), or last, as a kernel.
     """
 
-    scale: jax.Array
+    scale: jax.Array | SteppedScale
     sizes: tuple[int, ...]
     table: bool
 
@@ -125,6 +156,34 @@ class ScaledKernel(PackedMatrix):
 
 
 @record
+class HalfKernel(PackedMatrix):
+    """Weights of 16 bits as they are.
+
+    Args:
+        values: (out, in) float16 or bfloat16.
+        sizes: the shape of the array.
+        table: whether it has its outputs first.
+    """
+
+    values: jax.Array
+    sizes: tuple[int, ...] = static()
+    table: bool = static(default=False)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """float32."""
+        return arrays.at_least_float32(self.values.dtype)
+
+    def unpacked(self, chosen: slice | jax.Array, dtype: DType) -> jax.Array:
+        """Weights (…, in) of the chosen outputs."""
+        return self.values[chosen].astype(dtype)
+
+    def contracted(self, x: jax.Array, precision: str | None) -> jax.Array:
+        """Multiply (r, in) with the weights: (r, out)."""
+        return integer_products.converted(x, self.values, precision)
+
+
+@record
 class StoredByGroup(PackedMatrix):
     """A packed kernel with scales of groups of inputs, whose outputs lie side by side.
 
@@ -137,8 +196,8 @@ class StoredByGroup(PackedMatrix):
     """
 
     values: jax.Array
-    scale: jax.Array
-    minimum: jax.Array | None
+    scale: jax.Array | SteppedScale
+    minimum: jax.Array | SteppedScale | None
     sizes: tuple[int, ...] = static()
     table: bool = static(default=False)
     zero: ClassVar[int]
@@ -216,6 +275,40 @@ class NibbleKernel(StoredByGroup):
     def parts(values: jax.Array) -> tuple[jax.Array, ...]:
         """The low nibbles and the high ones."""
         return values & 15, values >> 4
+
+
+@record
+class QuarterKernel(StoredByGroup):
+    """Weights = number · scale + minimum, for numbers 0 … 3, of which a byte holds four.
+
+    The values are uint8 (groups, n / 4, out): the lowest bits are the first n / 4 inputs of a group, and so on.
+    """
+
+    zero: ClassVar[int] = 0
+    each: ClassVar[int] = 4
+
+    @staticmethod
+    def parts(values: jax.Array) -> tuple[jax.Array, ...]:
+        """The numbers, those of the lowest bits first."""
+        return tuple(values >> shift & 3 for shift in (0, 2, 4, 6))
+
+
+@record
+class CodedKernel(StoredByGroup):
+    """Weights = CODES[nibble] · scale, whose 16 integers stand closer together near 0; nibbles lie as in NibbleKernel.
+
+    References:
+        ggml's kvalues_iq4nl, as in `gguf.quants.IQ4_NL`.
+    """
+
+    zero: ClassVar[int] = 0
+    each: ClassVar[int] = 2
+
+    @staticmethod
+    def parts(values: jax.Array) -> tuple[jax.Array, ...]:
+        """The integers of the low nibbles and those of the high ones."""
+        codes = jnp.asarray(CODES, jnp.int8)
+        return tuple(codes.at[nibbles].get(mode="promise_in_bounds") for nibbles in (values & 15, values >> 4))
 
 
 @record

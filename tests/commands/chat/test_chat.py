@@ -26,6 +26,7 @@ from gendiff.weights import quantised
 from tests.networks.rig import random_params
 from tests.quickly import quickly
 from tests.tables import table
+from tests.weights.quantised import gguf_files
 
 FIELDS = {
     "vocab_size": 257,
@@ -186,6 +187,45 @@ def test_a_folder_of_transformers_answers_with_its_own_tokenizer_and_template(tm
     assert run("--prompt", "hello", "--model", str(tmp_path)) == 2
     assert "has no chat template: it goes on with texts, so add --plain" in capsys.readouterr().err
     assert run("--prompt", "hello", "--max-tokens", "2", "--plain", "--model", str(tmp_path)) == 0
+
+
+KINDS = {"token_embd": "Q8_0", "attn_q": "Q5_0", "attn_k": "IQ4_NL", "attn_v": "Q8_0", "attn_output": "Q5_0"}
+KINDS |= {"ffn_gate": "Q5_0", "ffn_up": "Q4_1", "ffn_down": "Q6_K", "attn_norm": "F32", "ffn_norm": "F32"}
+"""Of a file of Q4_K_M whose width 256 does not divide: 5 and 8 bits there, and Q6_K of the inner width."""
+
+
+@pytest.mark.slow
+def test_a_file_of_mixed_kinds_by_the_package_of_llama_cpp_answers_as_its_numbers_do(tmp_path, capsys):
+    package, rng = pytest.importorskip("gguf"), np.random.default_rng(0)
+    file = package.GGUFWriter(tmp_path / "x.gguf", "llama")
+    for name, value in (("context_length", 64), ("embedding_length", 32), ("block_count", 1)):
+        getattr(file, f"add_{name}")(value)
+    file.add_feed_forward_length(256)
+    file.add_head_count(2)
+    file.add_layer_norm_rms_eps(1e-5)
+    letters = list(language.tokens.plain().special_library.get_vocab())
+    file.add_tokenizer_model("gpt2")
+    file.add_tokenizer_pre("smollm")
+    file.add_token_list([*letters, "he"])
+    file.add_token_merges(["h e"])
+    file.add_eos_token_id(letters.index("<|endoftext|>"))
+    file.add_chat_template("{% for message in messages %}{{ message.content }}\n{% endfor %}")
+    shapes = {"ffn_down": (32, 256), "token_embd": (258, 32), "attn_norm": (32,), "ffn_norm": (32,)}
+    shapes |= dict.fromkeys(("ffn_gate", "ffn_up"), (256, 32))
+    for name, kind in KINDS.items():
+        raw = gguf_files.blocks(rng, kind, shape := shapes.get(name, (32, 32)), np.array([-0.02, 0.01, 0.02]))[2]
+        raw = np.frombuffer(raw, np.uint8).reshape(*shape[:-1], -1)
+        kind, block = package.GGMLQuantizationType[kind], "" if name == "token_embd" else "blk.0."
+        file.add_tensor(f"{block}{name}.weight", raw, raw_dtype=kind)
+    file.add_tensor("output_norm.weight", np.ones(32, np.float32))
+    for write in (file.write_header_to_file, file.write_kv_data_to_file, file.write_tensors_to_file, file.close):
+        write()
+    command = ("--prompt", "hello", "--max-tokens", "6", "--model", str(tmp_path / "x.gguf"), "--weights")
+    answers = []
+    for option in ("packed", "float32"):
+        assert run(*command, option) == 0
+        answers.append(capsys.readouterr().out.split("\n[")[0])
+    assert answers[0] == answers[1] != ""
 
 
 def test_without_the_package_of_the_weights_the_command_that_brings_it_is_told(capsys, monkeypatch):

@@ -2,34 +2,13 @@
 
 import struct
 
+import jax.numpy as jnp
 import numpy as np
 
-CODES = {
-    "F32": 0,
-    "F16": 1,
-    "Q4_0": 2,
-    "Q4_1": 3,
-    "Q5_0": 6,
-    "Q5_1": 7,
-    "Q8_0": 8,
-    "Q4_K": 12,
-    "Q5_K": 13,
-    "Q6_K": 14,
-    "BF16": 30,
-}
-BLOCKS = {
-    "F32": (1, 4),
-    "F16": (1, 2),
-    "Q4_0": (32, 18),
-    "Q4_1": (32, 20),
-    "Q5_0": (32, 22),
-    "Q5_1": (32, 24),
-    "Q8_0": (32, 34),
-    "Q4_K": (256, 144),
-    "Q5_K": (256, 176),
-    "Q6_K": (256, 210),
-    "BF16": (1, 2),
-}
+from gendiff.weights.quantised.gguf import KINDS
+from gendiff.weights.quantised.gguf_blocks import FORMATS
+
+DTYPES = {"F32": "<f4", "F16": "<f2", "BF16": jnp.bfloat16}
 
 
 def text(value):
@@ -80,7 +59,7 @@ def gguf_bytes(
             tensor if isinstance(tensor, tuple) else ("F32", tensor.shape, tensor.astype("<f4").tobytes())
         )
         body += b"\0" * (-len(body) % alignment)
-        places.append((name, shape, CODES[kind], len(body)))
+        places.append((name, shape, KINDS[kind].code, len(body)))
         body += raw
     infos = b"".join(
         info(name, shape, (codes or {}).get(name, code), (starts or {}).get(name, start))
@@ -91,17 +70,14 @@ def gguf_bytes(
     return head + b"\0" * (-len(head) % alignment) + body + rest
 
 
-def blocks(rng, kind, shape):
-    """(kind, shape, random bytes whose scales are moderate)."""
-    numbers, size = BLOCKS[kind]
-    raw = rng.integers(0, 256, (int(np.prod(shape)) // numbers, size)).astype(np.uint8)
-    first = {kind: (0,) for kind in ("Q4_0", "Q5_0", "Q8_0", "F16")} | {
-        kind: (0, 2) for kind in ("Q4_1", "Q5_1", "Q4_K", "Q5_K")
-    }
-    places = (first | {"Q6_K": (208,)}).get(kind, ())
-    for position in places:
-        raw[:, position : position + 2] = rng.uniform(-2, 2, (len(raw), 1)).astype("<f2").view(np.uint8)
-    if kind in ("F32", "BF16"):
-        floats = rng.normal(size=len(raw)).astype("<f4").view(np.uint8).reshape(-1, 4)
-        raw = floats if kind == "F32" else floats[:, 2:]
+def blocks(rng, kind, shape, scales=None):
+    """(kind, shape, random bytes whose scales are moderate, or some of these)."""
+    count, size = int(np.prod(shape)) // KINDS[kind].numbers, KINDS[kind].size
+    if kind in DTYPES:
+        numbers = rng.normal(size=count) if scales is None else rng.choice(scales, count)
+        return kind, shape, numbers.astype(DTYPES[kind]).tobytes()
+    raw = rng.integers(0, 256, (count, size)).astype(np.uint8)
+    fields = raw.view(FORMATS[kind].fields)[:, 0]
+    for name in ("unit", "minimum")[: 1 + ("minimum" in fields.dtype.names)]:
+        fields[name] = rng.uniform(-2, 2, count) if scales is None else rng.choice(scales, count)
     return kind, shape, raw.tobytes()

@@ -1,7 +1,4 @@
-"""Blocks as a GGUF file holds them, written byte by byte here."""
-
-import functools
-import struct
+"""Blocks as a GGUF file holds them, and as the package of llama.cpp reads them."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,66 +10,51 @@ from tests.refusals import refusals
 from tests.tables import table
 from tests.weights.quantised import gguf_files
 
-pytest.importorskip("gguf", reason="needs the extra [language]")
+package = pytest.importorskip("gguf", reason="needs the extra [language]")
 
-IN, OUT = 64, 3
+OUT = 3
 RNG = np.random.default_rng(0)
-SCALES = RNG.uniform(0.01, 0.1, (OUT, IN // 32)).astype(np.float16)
-MINIMA = RNG.normal(size=(OUT, IN // 32)).astype(np.float16)
-NIBBLES = RNG.integers(0, 16, (OUT, IN))
-INTEGERS = RNG.integers(-127, 128, (OUT, IN))
+BITS = {"Q8_0": 8.5, "Q4_0": 4.5, "Q4_1": 5, "Q5_0": 8.5, "Q5_1": 9, "IQ4_NL": 4.5, "IQ4_XS": 4.3125}
+BITS |= {"Q2_K": 3.125, "Q3_K": 4.5625, "Q4_K": 4.625, "Q5_K": 8.625, "Q6_K": 8.5625, "F16": 16, "BF16": 16}
+TABLES = ("Q6_K", "Q8_0", "F16")
+"""Kinds that files have their tables of tokens in."""
+EXTREME = np.array([0.0, -0.0, 6e-8, -6e-8, 3e-5, 1.0, 65504.0, -65504.0, np.inf, -np.inf, np.nan], np.float16)
+"""The least numbers of 16 bits, the largest ones, and what is none."""
 
 
-def by_bytes(kind):
-    """(blocks of a file, weights (out, in)), one number after the other."""
-    raw, weights = b"", np.zeros((OUT, IN))
-    for output in range(OUT):
-        for group in range(IN // 32):
-            scale, minimum = SCALES[output, group], MINIMA[output, group]
-            nibbles, first = NIBBLES[output, 32 * group : 32 * group + 32], 32 * group
-            raw += struct.pack("<e", scale) + (struct.pack("<e", minimum) if kind == "q4_1" else b"")
-            if kind == "q8_0":
-                raw += struct.pack("<32b", *INTEGERS[output, first : first + 32])
-            else:
-                raw += bytes(int(nibbles[j] + 16 * nibbles[j + 16]) for j in range(16))
-            for j in range(32):
-                value = {"q8_0": INTEGERS[output, first + j], "q4_0": nibbles[j] - 8, "q4_1": nibbles[j]}[kind]
-                weights[output, first + j] = float(scale) * value + (float(minimum) if kind == "q4_1" else 0.0)
-    return np.frombuffer(raw, np.uint8), weights
+def test_the_table_of_kinds_is_that_of_the_package():
+    kinds = {name: package.GGMLQuantizationType[name] for name in gguf.KINDS}
+    assert {name: (kind.value, *package.GGML_QUANT_SIZES[kind]) for name, kind in kinds.items()} == gguf.KINDS
+    assert {number: package.GGMLQuantizationType(number).name for number in gguf.NOT_READ} == gguf.NOT_READ
+    assert all(form.fields.itemsize == gguf.KINDS[name].size for name, form in gguf_blocks.FORMATS.items())
 
 
-@table("kind, bits", [("q8_0", 8.5), ("q4_0", 4.5), ("q4_1", 5.0)])
-def test_blocks_are_read_as_kernels_and_tables_with_every_byte_kept(kind, bits):
-    raw, weights = by_bytes(kind)
-    read = functools.partial(gguf_blocks.kernel, kind.upper())
-    kernel, table = read(raw, (IN, OUT)), read(raw.reshape(OUT, -1), (OUT, IN), table=True)
-    x = RNG.normal(size=(1, IN)).astype(np.float32)
-    dense, transposed, y = quickly(lambda a, b, x: (a.dense(jnp.float32), b.dense(jnp.float32), a.product(x)))(
-        kernel, table, x
-    )
-    np.testing.assert_allclose(dense, weights.T, rtol=1e-6, atol=1e-6)
-    np.testing.assert_array_equal(transposed, dense.T)
-    np.testing.assert_allclose(y, x @ weights.T, atol=2e-3)
-    assert (
-        sum(leaf.nbytes for leaf in (kernel.values, kernel.scale, getattr(kernel, "minimum", None)) if leaf is not None)
-        == raw.size
-    )
-    assert raw.size * 8 == bits * weights.size
+@pytest.mark.parametrize("kind", gguf_blocks.KINDS)
+def test_weights_are_those_of_the_package_bit_for_bit_and_products_are_theirs(kind):
+    """Of random blocks with the largest, least and broken scales; products with one row and two, by moderate ones."""
+    table, products = kind in TABLES, []
 
+    @quickly
+    def program(kernel, x):
+        few = x[:1]
+        both = [kernel.product_with_rows(few), kernel.product_with_rows(x)] if table else map(kernel.product, (few, x))
+        return kernel.dense(jnp.float32), *both
 
-@table("table", [False, True])
-@table("kind, bits", [("Q5_0", 8.5), ("Q5_1", 9), ("Q4_K", 6), ("Q5_K", 10), ("Q6_K", 10)])
-def test_blocks_of_odd_bits_or_of_256_hold_what_the_package_of_llama_cpp_reads(kind, bits, table):
-    raw = np.frombuffer(gguf_files.blocks(np.random.default_rng(1), kind, (OUT, 512))[2], np.uint8)
-    weights = gguf.Packed(kind, (OUT, 512), raw.reshape(OUT, -1)).numbers()
-    kernel = gguf_blocks.kernel(kind, raw, (OUT, 512) if table else (512, OUT), table=table)
-    x = RNG.normal(size=(1, 512)).astype(np.float32)
-    dense, y = quickly(
-        lambda kernel, x: (kernel.dense(jnp.float32), kernel.product_with_rows(x) if table else kernel.product(x))
-    )(kernel, x)
-    np.testing.assert_allclose(dense if table else dense.T, weights, rtol=1e-6, atol=1e-6 * np.abs(weights).max())
-    np.testing.assert_allclose(y, x @ weights.T, atol=1e-4 * np.abs(x).max() * np.abs(weights).sum(1).max())
-    assert 8 * quantised.nbytes(kernel) == bits * weights.size
+    x = RNG.normal(size=(2, 512)).astype(np.float32)
+    for scales in (EXTREME, None):
+        raw = np.frombuffer(gguf_files.blocks(RNG, kind, (OUT, 512), scales)[2], np.uint8).reshape(OUT, -1)
+        with np.errstate(invalid="ignore", over="ignore"):
+            expected = package.quants.dequantize(raw, package.GGMLQuantizationType[kind])
+        kernel = gguf_blocks.kernel(kind, raw, (OUT, 512) if table else (512, OUT), table=table)
+        dense, *products = map(np.asarray, program(kernel, x))
+        dense = np.ascontiguousarray(dense if table else dense.T)
+        bits = (np.where(np.isnan(each), np.float32(7), each).view(np.uint32) for each in (dense, expected))
+        np.testing.assert_array_equal(*bits)
+        np.testing.assert_array_equal(gguf.Packed(kind, (OUT, 512), raw).numbers(), expected)
+    y = x.astype(np.float64) @ expected.T.astype(np.float64)
+    for rows, product in zip((y[:1], y), products, strict=True):
+        np.testing.assert_allclose(product, rows, atol=3e-5 * np.abs(x).max() * np.abs(expected).sum(1).max())
+    assert 8 * quantised.nbytes(kernel) == BITS[kind] * expected.size
 
 
 @table(

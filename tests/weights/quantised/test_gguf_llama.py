@@ -167,24 +167,17 @@ test_a_setting_without_a_match_is_refused_by_name_and_value = pytest.mark.fault(
 )(refusals(*changed_rows(fields, METADATA, UNMATCHED, ConfigError)))
 
 
-KINDS = {
-    "token_embd": "Q6_K",
-    "attn_q": "Q4_K",
-    "attn_k": "Q4_K",
-    "attn_v": "Q6_K",
-    "ffn_gate": "Q8_0",
-    "ffn_up": "Q8_0",
-    "ffn_down": "Q4_1",
-}
-"""As in a file of mixed kinds, and attn_output as plain numbers."""
+KINDS = {"token_embd": "Q8_0", "attn_q": "Q5_0", "attn_k": "Q5_0", "attn_v": "Q8_0"}
+KINDS |= {"ffn_gate": "F16", "ffn_up": "IQ4_NL", "ffn_down": "Q4_K"}
+"""As in a file of Q4_K whose width 256 does not divide, and attn_output as plain numbers."""
 
 
 @functools.cache
 def mixed():
-    """(network, file) of one block of 256 channels."""
-    wide = {"embedding_length": 256, "feed_forward_length": 256, "block_count": 1, "rope.dimension_count": 64}
+    """(network, file) of one block of 64 channels."""
+    wide = {"embedding_length": 64, "feed_forward_length": 256, "block_count": 1, "rope.dimension_count": 16}
     metadata = METADATA | {f"llama.{name}": value for name, value in wide.items()}
-    stand_in = opened(metadata, {"token_embd.weight": np.zeros((20, 256))})
+    stand_in = opened(metadata, {"token_embd.weight": np.zeros((20, 64))})
     network = networks.LanguageModel(**gguf_llama.network_fields(stand_in))
     plain = opened(metadata, rig.random_pair(shapes(network), gguf_llama.rules(stand_in))[1])
     rng, tensors = np.random.default_rng(0), dict(plain.tensors)
