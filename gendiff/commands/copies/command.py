@@ -10,7 +10,7 @@ from gendiff.core.errors import DataError
 from gendiff.provenance.memorisation import MemorisationReport
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Catalogue
-from gendiff.runs.reporting import json_files
+from gendiff.runs.reporting import html_pages, json_files
 
 
 def call(options: CopiesOptions, catalogue: Catalogue, progress: Progress) -> None:
@@ -53,9 +53,9 @@ def _write_page(
     rows = [
         (samples.picture(row), *(train.picture(each) for each in report.nearest[row, :2])) for row, _ in report.pairs
     ]
-    copies_page.write(
+    html_pages.write(
         out / PAGE,
-        "picture_copies.html",
+        Path(__file__).with_name("picture_copies.html"),
         found=result,
         sentences=list(findings.sentences(result)),
         table=copies_page.shares([result.whole, *result.classes], beside=result.held_out is not None),

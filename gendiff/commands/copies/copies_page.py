@@ -1,36 +1,18 @@
-"""copies.html: the pairs side by side, the shares, and what they do and do not say. The file needs no other file and no
-network.
-"""
+"""What copies.html shows: pictures in the page, and the shares as a table."""
 
 import base64
 from collections.abc import Sequence
-from pathlib import Path
 
-import jinja2
 import numpy as np
 
 from gendiff.commands.copies.findings import Share
 from gendiff.data.images import image_files
-from gendiff.runs.reporting import formatting, json_files, report
+from gendiff.runs.reporting import formatting
 
 LARGEST = 256
 """Pixels of the longer side of a picture that is shown: larger ones are shrunk."""
 SMALL = 128
 """Pixels of a side up to which they are shown as squares."""
-
-
-def write(file: Path, template: str, *, folder: Path = Path(__file__).parent, **content: object) -> Path:
-    """The page. folder: where the template lies. content: what it takes."""
-    templates = [folder, Path(report.__file__).with_name("templates")]
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(templates),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template(template).render(formatting=formatting, **content)
-    return json_files.write_bytes(file, page.encode())
 
 
 def embedded(image: np.ndarray) -> dict[str, object]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gendiff.commands.copies import copies_page, findings
+from gendiff.commands.copies import findings
 from gendiff.commands.copies.copies_options import JSON, PAGE, CopiesOptions
 from gendiff.commands.copies.findings import Share
 from gendiff.data import text as texts
@@ -15,7 +15,7 @@ from gendiff.data.texts.text import Documents
 from gendiff.provenance import text_copies
 from gendiff.provenance.text_copies import TextCopies
 from gendiff.runs.progress import Progress
-from gendiff.runs.reporting import json_files
+from gendiff.runs.reporting import html_pages, json_files
 
 AROUND, LONGEST = 120, 2000
 """Characters that are shown on each side of a span, and of the span itself, at most."""
@@ -107,9 +107,9 @@ def report(options: CopiesOptions, out: Path, progress: Progress) -> None:
         for row in rows
     ]
     sentences = list(_sentences(content))
-    copies_page.write(
+    html_pages.write(
         out / PAGE,
-        "text_copies.html",
+        Path(__file__).with_name("text_copies.html"),
         found=content,
         sentences=sentences,
         pairs=list(zip(content.spans, beside, strict=True)),

@@ -20,7 +20,7 @@ from gendiff.data.images.random_access import Source, Subset
 from gendiff.runs import configuration, ranges, run_folder, runner
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Catalogue
-from gendiff.runs.reporting import json_files
+from gendiff.runs.reporting import html_pages, json_files
 
 JSON, PAGE, HASHES = "data_report.json", "data_report.html", "data_hashes.txt"
 OF_RUN = ("size", "mode", "background", "held_out")
@@ -125,10 +125,9 @@ def _write(result: Contents, sets: Sets, options: DataReportOptions, out: Path) 
             for pair in pairs
         ]
 
-    copies_page.write(
+    html_pages.write(
         out / PAGE,
-        "data_report.html",
-        folder=Path(__file__).parent,
+        Path(__file__).with_name(PAGE),
         report=result,
         pictures=[(pictures.name(row), copies_page.embedded(pictures.picture(row))) for row in rows],
         twins=twins(result.repeats, sets.training),

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import jinja2
 import numpy as np
 
 from gendiff.commands import drawing_programs
@@ -23,7 +22,7 @@ from gendiff.commands.train.facts import Described, Numbers
 from gendiff.commands.train.opened_pictures import Pictures
 from gendiff.core.types import Params
 from gendiff.metrics import neighbours
-from gendiff.runs.reporting import figures, formatting, json_files, report
+from gendiff.runs.reporting import figures, formatting, html_pages
 from gendiff.runs.reporting.plots import COLOURS
 from gendiff.runs.run_folder import RunFolder
 from gendiff.training import TrainState
@@ -119,11 +118,9 @@ def write_page(folder: RunFolder, described: Described, numbers: Numbers, seed: 
         for line in lines
         if line["step"] <= step and np.isfinite(line["loss"]) and line["loss"] > 0
     ]
-    templates = [Path(__file__).parent, Path(report.__file__).with_name("templates")]
-    loader = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(templates), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-    )
-    page = loader.get_template(FILE).render(
+    return html_pages.write(
+        folder.path / FILE,
+        Path(__file__).with_name(FILE),
         data=described.data,
         config=described.config,
         numbers=numbers,
@@ -140,7 +137,6 @@ def write_page(folder: RunFolder, described: Described, numbers: Numbers, seed: 
         size=(WIDTH, HEIGHT),
         folder=FOLDER,
     )
-    return json_files.write_bytes(folder.path / FILE, page.encode())
 
 
 def _grids(folder: Path, seed: int, step: int) -> list[tuple[int, str]]:

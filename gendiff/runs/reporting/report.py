@@ -12,10 +12,8 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-import jinja2
-
 from gendiff.core.errors import DataError
-from gendiff.runs.reporting import formatting, json_files, results, verdicts, words
+from gendiff.runs.reporting import formatting, html_pages, results, verdicts, words
 from gendiff.runs.reporting.formatting import CellValue
 from gendiff.runs.reporting.results import Explorer, Results, Table
 from gendiff.runs.reporting.verdicts import Claim, Summary
@@ -56,9 +54,9 @@ def write(folder: str | os.PathLike[str], outcome: Results | None = None, notice
     sprites = [path.name for path in sorted(folder.glob(SPRITES)) if path.name not in listed[0] + listed[1]]
     # counted down the page
     numbers = {file: number for number, file in enumerate(dict.fromkeys(listed[0] + sprites + listed[1]), 1)}
-    loader = jinja2.FileSystemLoader(Path(__file__).with_name("templates"))
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    page = environment.get_template(FILE).render(
+    return html_pages.write(
+        folder / FILE,
+        html_pages.TEMPLATES / FILE,
         outcome=outcome,
         notice=notice or _notice(outcome),
         facts=_facts(outcome),
@@ -77,9 +75,7 @@ def write(folder: str | os.PathLike[str], outcome: Results | None = None, notice
         RULE=RULE,
         words=words.used_in(outcome),
         data_reports=_data_reports(folder),
-        formatting=formatting,
     )
-    return json_files.write_bytes(folder / FILE, page.encode())
 
 
 def table_text(outcome: Results, notice: str = "") -> str:
