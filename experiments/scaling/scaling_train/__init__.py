@@ -1,8 +1,8 @@
 """How do loss and the best size grow with the operations of training, and what does a fixed horizon make of that?
 
     python -m experiments run scaling-train
-    python -m experiments run scaling-train --shards 0/4    a quarter of the trainings; `run` without --shards then
-    judges all python -m experiments run scaling-train --dry-run       what is trained and what it costs
+    python -m experiments run scaling-train --shards 0/4    a quarter of them; `run` without --shards then judges all
+    python -m experiments run scaling-train --dry-run       what is trained and what it costs
 
 Small language models of bytes learn Python's manual and sources at budgets over one and a half decades; the learning
 rate of each falls until its own end, and each budget has its best size. By Kaplan's protocol one horizon serves all,

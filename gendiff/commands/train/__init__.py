@@ -1,9 +1,9 @@
 """What does a diffusion model learn from pictures of your own, or from drawings and photographs that pip brings?
 
-    gendiff train PHOTOS    a network on a folder of pictures: figures, no verdict
-    python -m experiments run images                  two networks, on emoji and on textures, with verdicts; 35 minutes
-    on 2 idle cores gendiff train PHOTOS --model DIR --lora 8    a change of a Stable Diffusion, for text-to-image
-    --lora
+    gendiff train PHOTOS                         a network on a folder of pictures: figures, no verdict
+    gendiff train PHOTOS --model DIR --lora 8    a change of a Stable Diffusion, for text-to-image --lora
+    python -m experiments run images             two networks, on emoji and on textures, with verdicts; 35 minutes
+                                                 on 2 idle cores
 
 The network learns the flow from pictures to noise; samples come from its average. They are judged against pictures that
 were kept from training: Fréchet and kernel distance with the floor beside them, precision and recall, near-copies of

@@ -41,8 +41,7 @@ class Measures:
         """Every number of one set of pictures, uint8.
 
         frechet: in floors. distance: the same in the unit of the features. copies: the rate of near-copies of training
-            pictures. excess:
-        that rate above the one of held-out pictures.
+            pictures. excess: that rate above the one of held-out pictures.
         """
         return self._measured(self._rows(images), images)
 

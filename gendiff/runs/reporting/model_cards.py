@@ -18,9 +18,7 @@ class TrainedFile(Protocol):
 
 
 def render(template: Path, file: Path, about: TrainedFile, claims: Iterable[Claim], **fields: object) -> str:
-    """A card as Markdown. claims: those about the network. fields:
-    of the template.
-    """
+    """A card as Markdown. claims: those about the network. fields: of the template."""
     loader = jinja2.FileSystemLoader([template.parent, Path(__file__).with_name("templates")])
     environment = jinja2.Environment(
         loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True
