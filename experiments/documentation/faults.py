@@ -215,8 +215,10 @@ INPUTS = {
         "a token that the vocabulary does not have": "ValueError with the character and its position, or the id",
         "a tokenizer that does not match the vocabulary": "ValueError with both numbers of ids",
         "a message that speaks as another": "ValueError with its number and the token that ends messages",
-        "a chat template that reaches for attributes or never ends": "ConfigError with the attribute or the bound, "
-        "within seconds",
+        "a chat template that reaches for attributes or never ends": "ConfigError with the attribute or the limit of "
+        "time, memory or output, within 3 s; Ctrl-C ends it",
+        "a tokenizer whose patterns never end, or need more than memory": "DataError that starts with the path, within "
+        "3 s",
     },
     "watermarks": {
         "tokens of another tokenizer": "ValueError with the ids and the vocabulary of the mark",

@@ -1,11 +1,13 @@
 """Shared parts of tokenizers: the package, the file tokenizer.json, and the check of a text."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from gendiff.core import extras, json_object
+from gendiff.core import child_process, extras, json_object
 from gendiff.core.errors import DataError
 from gendiff.core.json_object import Config
 
@@ -13,6 +15,10 @@ if TYPE_CHECKING:
     import tokenizers
 
 NAME = "tokenizer.json"
+TRIAL = Path(__file__).with_name("tokenizer_trial.py")
+PATTERNS = ("normalizer", "pre_tokenizer", "decoder")
+"""Parts of the file that may hold regular expressions."""
+_NO_WORDS = {"type": "BPE", "vocab": {}, "merges": []}
 LONGEST = 8192
 """Characters of a prompt. Encoders of prompts read some hundreds."""
 
@@ -45,15 +51,42 @@ def opened(package: ModuleType, file: Path, content: Config) -> "tokenizers.Toke
     """The `tokenizers.Tokenizer` of what a tokenizer.json holds, without padding or truncation of its own.
 
     Raises:
-        DataError: path first, for what the package does not read.
+        DataError: path first, for what the package does not read, and for patterns that take more than 2 s or 512 MiB.
     """
+    patterns = json.dumps({name: content.get(name) for name in PATTERNS} | {"version": "1.0", "model": _NO_WORDS})
     try:
-        tokenizer: tokenizers.Tokenizer = package.Tokenizer.from_str(json.dumps(content))
+        if '"Regex"' in patterns:
+            child_process.run(TRIAL, {"tokenizer": patterns})
+        with _panics():
+            tokenizer: tokenizers.Tokenizer = package.Tokenizer.from_str(json.dumps(content))
+    except child_process.ChildError as error:
+        raise DataError(f"{file}: a pattern of this {NAME} {error}") from error
     except Exception as error:  # the library raises nothing narrower
         raise DataError(f"{file}: not a {NAME} that this version of tokenizers reads: {error}") from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
+
+
+def encoded(library: "tokenizers.Tokenizer", text: str, ends: bool = False) -> "tokenizers.Encoding":
+    """The tokens of a text, with those that begin and end one if `ends`.
+
+    Raises:
+        ValueError: for a text that the tokenizer does not read.
+    """
+    with _panics():
+        return library.encode(text, add_special_tokens=ends)
+
+
+@contextlib.contextmanager
+def _panics() -> Iterator[None]:
+    """A panic of Rust, which is no Exception, as a ValueError."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise ValueError(f"the tokenizer fails: {error}") from error
 
 
 def checked(name: str, text: object, longest: int | None = LONGEST) -> bytes:

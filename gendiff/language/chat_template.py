@@ -1,19 +1,21 @@
 """Chat templates: messages as the one text that a model was trained to go on with.
 
-A template comes with the weights, from strangers, and is a program. It runs in jinja2's sandbox, without attributes of
-Python's own, and with bounds on its steps and on the length of its texts.
+A template comes with the weights, from strangers, and is a program. It runs in jinja2's sandbox in a child process,
+with limits of time, memory and output.
 """
 
 import datetime
+import importlib.util
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from gendiff.core import extras, json_object, records
+from gendiff.core import child_process, extras, json_object, records
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.core.types import Config
 
 FILE, CONFIG = "chat_template.jinja", "tokenizer_config.json"
+SANDBOX = Path(__file__).with_name("sandbox.py")
 SPECIAL = ("bos_token", "eos_token", "unk_token", "pad_token")
 Messages = Sequence[Mapping[str, object]]
 """Each with "role", as "system", "user" or "assistant", and "content"."""
@@ -53,12 +55,11 @@ class ChatTemplate:
             TypeError: for what is no list of such messages, and for fields that are no JSON.
             ValueError: for messages that the template refuses (`raise_exception`), and for a token which begins or ends
                 a message in any text of the messages or tools.
-            ConfigError: for a template that is none, reaches for what the sandbox does not give, or runs on and on.
+            ConfigError: for a template that is none, reaches for what the sandbox does not give, runs
+                for more than 2 s or needs more than 512 MiB.
         """
-        try:
-            from gendiff.language import sandbox
-        except ImportError as error:
-            raise ImportError(extras.needs("chat templates need", "jinja2", "language")) from error
+        if importlib.util.find_spec("jinja2") is None:
+            raise ImportError(extras.needs("chat templates need", "jinja2", "language"))
         _check(messages, tools, self.control)
         variables = {
             "messages": [dict(message) for message in messages],
@@ -66,7 +67,20 @@ class ChatTemplate:
             "tools": tools,
             "documents": None,
         }
-        return sandbox.Sandbox(now).rendered(self.source, dict(self.special) | variables)
+        request = {
+            "source": self.source,
+            "variables": dict(self.special) | variables,
+            "now": now and now.isoformat(),
+        }
+        try:
+            kind, text = child_process.run(SANDBOX, request)
+        except child_process.ChildError as error:
+            raise ConfigError(f"the chat template {error}") from error
+        if kind == "refusal":
+            raise ValueError(f"the chat template refuses these messages: {text[: child_process.LONGEST_REASON]}")
+        if kind == "failure":
+            raise ConfigError(f"the chat template {text[: child_process.LONGEST_REASON]}")
+        return text
 
 
 def from_text(source: str, special: Mapping[str, str] | None = None, control: Sequence[str] = ()) -> ChatTemplate:

@@ -73,7 +73,7 @@ class LanguageTokenizer:
                 f"text holds {unknown!r} at position {text.index(unknown)}, for which the vocabulary has no token"
             )
         library = self.special_library if special else self.plain_library
-        return np.array(library.encode(text, add_special_tokens=False).ids, np.int32)
+        return np.array(tokenizing.encoded(library, text).ids, np.int32)
 
     def prompt(self, text: str, context: int, *, special: bool = False) -> Int32[np.ndarray, " s"]:
         """Turn a text into ids that a model goes on with, begun as its training began texts.
@@ -183,7 +183,7 @@ def load(path: str | os.PathLike[str]) -> LanguageTokenizer:
     special = {token["content"]: token["id"] for token in added if token["special"]}
     config = file.with_name("tokenizer_config.json")
     names = json_object.read(config) if config.is_file() else {}
-    begin, first = _named(names.get("bos_token")), library.encode("a").ids[:1]
+    begin, first = _named(names.get("bos_token")), tokenizing.encoded(library, "a", ends=True).ids[:1]
     if not names.get("add_bos_token") and (begin is None or library.token_to_id(begin) not in first):
         begin = None
     return _built(library, special, special.get(begin or ""), special.get(_named(names.get("eos_token")) or ""))

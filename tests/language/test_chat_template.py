@@ -7,12 +7,12 @@ import time
 import numpy as np
 import pytest
 
+from gendiff.core import child_process
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.language import chat_template
 from tests.refusals import refusals
 
 pytest.importorskip("jinja2", reason="needs the extra [language]")
-from gendiff.language import sandbox  # noqa: E402  # needs jinja2
 from tests.tables import table
 
 SMOLLM2 = (
@@ -90,45 +90,28 @@ HOSTILE = {
     "attributes by an index": ("{{ ''['__class__'] }}", "reaches for '__class__'"),
     "globals of a function": ("{{ raise_exception.__globals__ }}", "reaches for '__globals__'"),
     "the environment": ("{{ strftime_now.__self__ }}", "reaches for '__self__'"),
-    "a format": ("{{ '{0.__class__}'.format(1) }}", "reaches for 'format'"),
+    "a format": ("{{ '{0.__class__}'.format(1) }}", "reaches for '__class__'"),
     "a change of the messages": ("{{ messages.append(1) }}", "reaches for 'append'"),
     "another file": ("{% include '/etc/passwd' %}", "fails: TypeError: no loader"),
     "loops for ever": (
         "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}",
-        "more than 500 steps",
+        "takes more than 0.2 s",
     ),
-    "loops without a body": (
-        "{% for a in range(9999) %}{% for b in range(9999) if 0 %}{% endfor %}{% endfor %}",
-        "more than 500 steps",
+    "comparisons": (
+        "{% set n = namespace(a=[], b=[]) %}{% for i in range(60) %}{% set n.a = [n.a, n.a] %}"
+        "{% set n.b = [n.b, n.b] %}{% endfor %}{{ n.a == n.b }}",
+        "takes more than 0.2 s",
     ),
-    "powers": ("{{ 9 ** 999999999 }}", "may make more than memory holds"),
-    "a long range": ("{% for a in range(1000000000) %}{% endfor %}", "range of more than 10000"),
+    "sorts": ("{{ ([range(99999)] * 1000) | map('sort') | list | length }}", "takes more than 0.2 s"),
+    "powers": ("{{ 9 ** 999999999 }}", "takes more than 0.2 s"),
+    "a text around a loop": (
+        "{% set x %}{% for i in range(20000) %}{{ 'x' * 50000 }}{% endfor %}{% endset %}",
+        " more than ",
+    ),
     "recursion": ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "RecursionError"),
-    "branching recursion": (
-        "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
-        "more than 500 steps",
-    ),
-    "a long text": ("{{ 'a' * 1000000000 }}", "at most 1000000 are made"),
-    "a doubling text": (
-        "{% set n = namespace(x='ab') %}{% for i in range(99) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
-        "at most 1000000 are made",
-    ),
-    "a growing text": (
-        "{% set n = namespace(x='ab') %}{% for i in range(99) %}{% set n.x = n.x + n.x %}{% endfor %}",
-        "at most 1000000 are made",
-    ),
-    "a growing number": (
-        "{% set n = namespace(x=9) %}{% for i in range(99) %}{% set n.x = n.x * n.x %}{% endfor %}",
-        "a number above",
-    ),
-    "replacements": ("{{ ('a' * 999999).replace('a', 'b' * 999999) }}", "at most 1000000 are made"),
-    "replacements by a filter": ("{{ ('a' * 999999) | replace('a', 'b' * 999999) }}", "at most 1000000 are made"),
-    "a wide join": ("{{ ('a' * 999999).join('b' * 999999) }}", "at most 1000000 are made"),
-    "a wide field": ("{{ '%1000000000d' % 1 }}", "may make more than memory holds"),
-    "a wide indent": ("{{ messages | tojson(indent=1000000000) }}", "JSON indented by 1000000000"),
-    "padding": ("{{ 'a'.ljust(1000000000) }}", "reaches for 'ljust'"),
-    "a filter that pads": ("{{ 'a' | center(1000000000) }}", "No filter named 'center'"),
-    "much output": ("{% for a in range(9999) %}{{ 'abcdefgh' * 1000 }}{% endfor %}", "at most 1000000 are made"),
+    "a long text": ("{{ 'a' * 1000000000 }}", " more than "),
+    "a wide field": ("{{ '%1000000000d' % 1 }}", " more than "),
+    "much output": ("{% for a in range(999) %}{{ 'abcdefgh' * 1000 }}{% endfor %}", "at most 1000000 are read"),
 }
 
 
@@ -155,7 +138,7 @@ def test_a_folder_keeps_its_template_in_either_of_two_files_and_its_special_toke
 @pytest.mark.fault("language models: a chat template that reaches for attributes or never ends")
 @table("kind", HOSTILE)
 def test_a_template_that_wants_more_than_to_write_gets_one_clear_error_soon(monkeypatch, kind):
-    monkeypatch.setattr(sandbox, "STEPS", 500)
+    monkeypatch.setattr(child_process, "SECONDS", 0.2)
     source, message = HOSTILE[kind]
     start = time.perf_counter()
     with pytest.raises(ConfigError, match="^the chat template ") as caught:

@@ -181,6 +181,15 @@ def test_a_token_that_the_library_itself_puts_first_begins_texts(file):
     )
 
 
+HOSTILE_PATTERNS = ("(a+)+$", "(x+x+)+y", "(" * 9999 + ")" * 9999)
+
+
+def with_pattern(pattern):
+    split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+    return stored() | {"pre_tokenizer": split}
+
+
+@pytest.mark.fault("language models: a tokenizer whose patterns never end, or need more than memory")
 @table(
     "content, message",
     [
@@ -195,6 +204,7 @@ def test_a_token_that_the_library_itself_puts_first_begins_texts(file):
             json.dumps({"model": {"type": "BPE", "vocab": 3}, "decoder": {"type": "ByteLevel"}}),
             "that this version of tokenizers reads",
         ),
+        *((json.dumps(with_pattern(pattern)), "a pattern of this tokenizer.json") for pattern in HOSTILE_PATTERNS),
         (None, "no such file"),
     ],
 )

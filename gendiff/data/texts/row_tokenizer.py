@@ -59,7 +59,7 @@ class RowTokenizer:
             ValueError: for more than 8192 characters, or a half of a character.
         """
         tokenizing.checked("text", text)
-        return list(self.library.encode(text, add_special_tokens=False).ids)
+        return list(tokenizing.encoded(self.library, text).ids)
 
     def row(self, ids: Sequence[int]) -> Int32[np.ndarray, " s"]:
         """The row of at most `room` ids of words.

@@ -87,7 +87,7 @@ class Tokenizer:
 
     def _row(self, number: int, text: str) -> tuple[list[int], bool, int]:
         """(ids, whether the text is truncated, how many of them are unknown) of one text."""
-        bare = self.library.encode(text, add_special_tokens=False)
+        bare = tokenizing.encoded(self.library, text)
         room = self.length - self.library.num_special_tokens_to_add(False)
         count, truncated = len(bare.ids), len(bare.ids) > room
         if truncated:
