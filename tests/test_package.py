@@ -188,6 +188,7 @@ def test_weights_that_an_installed_command_lacks_come_by_the_line_that_it_says(e
     assert gendiff_command(*talking).strip()
     with Image.open(tmp_path / "circle.png") as picture:
         assert picture.text["gendiff"]
+    assert "add --api-key-file FILE" in gendiff_command("serve", "--host", "0.0.0.0", "--port", "0", code=2)
     words = [
         environment / "gendiff",
         "serve",

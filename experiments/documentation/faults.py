@@ -258,6 +258,12 @@ INPUTS = {
         "the program fails": "500 for what was being drawn, the reason in the log; what waits is drawn",
         "a signal while pictures are drawn": "what ends within 10 s is answered, the rest 503; exit 0 after Ctrl-C, 42 "
         "after SIGTERM",
+        "a request that comes slowly or never ends": "408 after 10 s for its headers, and 10 s for its body; the "
+        "connection is closed",
+        "more connections than there may be": "the one that has waited longest for the rest of its request is answered "
+        "503; the others are answered",
+        "a request without the key": "401; nothing of it is read",
+        "a host that other machines reach, without a key": "exit 2 before anything is compiled, with the two options",
         "a place that is taken, or is none": "exit 2 with host and port, before anything is compiled",
     },
     "copies": {

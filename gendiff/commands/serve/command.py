@@ -2,11 +2,13 @@
 diffusers.
 """
 
+import contextlib
 import importlib.util
 import ipaddress
 import socket
-from collections.abc import Collection
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 from gendiff.commands.serve import folder_networks, native_networks
 from gendiff.commands.serve.batching import Batcher
@@ -32,22 +34,25 @@ def call(options: ServeOptions, catalogue: object, progress: Progress) -> None:
     Until a signal comes: Ctrl-C is the end that a person wants, and any other is told to whoever started the process.
     """
     check(options)
-    from gendiff.commands.serve import signalled_server  # needs the extra
+    from gendiff.commands.serve import access_log, api_keys, signalled_server  # need the extra
 
-    with listening(options.host, options.port) as listener:
-        devices.local()
+    keys = () if options.api_key_file is None else api_keys.read(Path(options.api_key_file))
+    with listening(options.host, options.port) as listener, _log_file(options.access_log) as log_file:
         host, port = listener.getsockname()[:2]
-        app, batcher = _app(options, host, progress)
+        check_open(options, host)
+        devices.local()
+        app, batcher = _app(options, host, keys, progress)
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         progress.line(
             f"{address}/ draws on a page; POST {address}/v1/images/generations; {address}/metrics and /healthz. Ctrl-C "
             "ends it"
         )
         if not is_loopback(host):
-            progress.line(
-                f"note: {host} is open to whoever reaches this machine: there is no password, and no encryption"
-            )
-        signalled_server.run(app, listener, lambda: batcher.close("the server is stopping"))
+            who = "whoever reaches this machine" if not keys else "whoever has a key"
+            progress.line(f"note: {host} draws for {who}, and what is sent is not encrypted")
+        signalled_server.run(
+            app, listener, lambda: batcher.close("the server is stopping"), access_log.AccessLog(log_file)
+        )
 
 
 def check(options: ServeOptions) -> None:
@@ -58,6 +63,15 @@ def check(options: ServeOptions) -> None:
         value = getattr(options, name)
         if not low <= value <= high:
             raise ConfigError(f"--{name.replace('_', '-')} {value} is outside {low} … {high}")
+
+
+def check_open(options: ServeOptions, address: str) -> None:
+    """ConfigError for an address that other machines reach, without a key and without --open."""
+    if not (is_loopback(address) or options.open or options.api_key_file is not None):
+        raise ConfigError(
+            f"--host {options.host} lets other machines draw: add --api-key-file FILE, so that they need a key, "
+            "or --open for whoever reaches it"
+        )
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -95,6 +109,20 @@ def hosts(options: ServeOptions, address: str) -> Collection[str] | None:
     return {*trusted_hosts.LOOPBACK, options.host.lower(), address} if is_loopback(address) else None
 
 
+@contextlib.contextmanager
+def _log_file(path: str | None) -> Iterator[TextIO | None]:
+    """Opened for adding lines. ConfigError where it cannot be."""
+    if path is None:
+        yield None
+        return
+    try:
+        file = Path(path).expanduser().open("a", encoding="utf-8")
+    except (OSError, RuntimeError) as error:
+        raise ConfigError(f"--access-log {path}: {getattr(error, 'strerror', None) or error}") from error
+    with file:
+        yield file
+
+
 def _served(options: ServeOptions, progress: Progress) -> ServedNetwork:
     options.refuse_without_folder()
     compile_cache.use(options.program_cache, progress.line)
@@ -103,7 +131,7 @@ def _served(options: ServeOptions, progress: Progress) -> ServedNetwork:
     return native_networks.read(published.file_of(options.model), options.sampler)
 
 
-def _app(options: ServeOptions, address: str, progress: Progress) -> tuple["FastAPI", Batcher]:
+def _app(options: ServeOptions, address: str, keys: Sequence[str], progress: Progress) -> tuple["FastAPI", Batcher]:
     """(application, batcher), all of whose programs are compiled."""
     from gendiff.commands.serve import compiled_slots, web_app
 
@@ -116,4 +144,4 @@ def _app(options: ServeOptions, address: str, progress: Progress) -> tuple["Fast
     pictures = min(MOST_PICTURES, options.queue)
     limits = Limits(served.name, served.width, served.height, most, min(served.usual_steps, most), pictures)
     batcher = Batcher(programs, options.queue)
-    return web_app.web_app(served, batcher, limits, hosts(options, address)), batcher
+    return web_app.web_app(served, batcher, limits, hosts(options, address), keys), batcher

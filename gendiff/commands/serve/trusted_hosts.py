@@ -11,13 +11,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gendiff.commands.serve.api_errors import ApiError
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'"
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'; "
+    "frame-ancestors 'none'"
+)
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"content-security-policy", POLICY.encode()),
 )
-"""Of every answer. The page loads nothing from anywhere, and talks to this server alone."""
+"""Of every answer. The page loads nothing from anywhere, talks to this server alone, and stands in no other page."""
 
 
 class TrustedHosts:

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
@@ -12,8 +12,10 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from gendiff.commands.serve import image_requests, service_metrics
+from gendiff.commands.serve.access_log import LEFT
 from gendiff.commands.serve.answering import PictureAnswer
 from gendiff.commands.serve.api_errors import FAILED, INVALID, NOT_FOUND, ApiError
+from gendiff.commands.serve.api_keys import ApiKeys
 from gendiff.commands.serve.batching import Batcher
 from gendiff.commands.serve.image_requests import Limits
 from gendiff.commands.serve.scheduler_thread import SchedulerThread
@@ -25,12 +27,12 @@ from gendiff.runs import ranges
 PAGE = Path(__file__).with_name("page.html")
 LARGEST_BODY = 64 * 1024
 """Bytes of a request."""
-LEFT = 499
-"""Status of an answer that nobody reads any more, in the metrics."""
 
 
-def web_app(served: ServedNetwork, batcher: Batcher, limits: Limits, hosts: Collection[str] | None) -> FastAPI:
-    """The application. It draws while its lifespan lasts. hosts: as `TrustedHosts`."""
+def web_app(
+    served: ServedNetwork, batcher: Batcher, limits: Limits, hosts: Collection[str] | None, keys: Sequence[str] = ()
+) -> FastAPI:
+    """The application. It draws while its lifespan lasts. hosts: as `TrustedHosts`. keys: as `ApiKeys`."""
     scheduler, metrics = SchedulerThread(batcher), ServiceMetrics(batcher)
 
     @contextlib.asynccontextmanager
@@ -40,6 +42,7 @@ def web_app(served: ServedNetwork, batcher: Batcher, limits: Limits, hosts: Coll
 
     # their pages load from other hosts
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(ApiKeys, keys=keys)
     app.add_middleware(TrustedHosts, hosts=hosts)
     _answer_errors(app)
 

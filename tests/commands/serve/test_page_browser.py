@@ -3,7 +3,6 @@ phone.
 """
 
 import re
-import threading
 import time
 
 import pytest
@@ -11,12 +10,11 @@ import pytest
 for package in ("fastapi", "uvicorn", "prometheus_client"):
     pytest.importorskip(package, reason="needs the extra [serve]")
 
-import uvicorn  # noqa: E402
-
-from gendiff.commands.serve import command, signalled_server, trusted_hosts, web_app  # noqa: E402
+from gendiff.commands.serve import trusted_hosts, web_app  # noqa: E402
 from gendiff.commands.serve.batching import Batcher  # noqa: E402
 from gendiff.commands.serve.image_requests import Limits  # noqa: E402
 from tests.commands.serve.fake_program import SIDE, FakeProgram, served  # noqa: E402
+from tests.commands.serve.serving import serving  # noqa: E402
 from tests.runs.test_report_browser import browser  # noqa: E402, F401
 
 pytestmark = pytest.mark.slow
@@ -37,13 +35,8 @@ def server():
     app = web_app.web_app(
         served(), batcher, Limits("fake", SIDE, SIDE, steps=100, usual_steps=30), {*trusted_hosts.LOOPBACK}
     )
-    with command.listening("127.0.0.1", 0) as listener:
-        running = uvicorn.Server(signalled_server.config(app))  # which takes no signals outside the main thread
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}", batcher
-        running.should_exit = True
-        thread.join()
+    with serving(app) as (port, _):
+        yield f"http://127.0.0.1:{port}", batcher
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ from tests.tables import table  # noqa: E402
 ROOT = Path(__file__).resolve().parents[3]
 
 
-@pytest.mark.fault("serve: a place that is taken, or is none")
+@pytest.mark.fault("serve: a place that is taken, or is none", "serve: a host that other machines reach, without a key")
 @table(
     ("options", "message"),
     [
@@ -45,6 +45,9 @@ ROOT = Path(__file__).resolve().parents[3]
         ({"port": "taken"}, "choose another one"),
         ({"port": 0, "model": "shapse"}, "did you mean 'shapes'"),
         ({"port": 0, "height": 64}, "--height is for a folder of diffusers"),
+        ({"port": 0, "host": "0.0.0.0"}, "--host 0.0.0.0 lets other machines draw: add --api-key-file"),
+        ({"port": 0, "api_key_file": "/none"}, "--api-key-file /none: No such file"),
+        ({"port": 0, "access_log": "/none/log"}, "--access-log /none/log: No such file"),
     ],
 )
 def test_a_mistake_is_one_error_that_names_the_option(options, message):
@@ -64,6 +67,9 @@ def test_only_a_place_of_this_machine_asks_for_the_name_of_a_request():
     assert command.hosts(ServeOptions(), "127.0.0.1") >= {"127.0.0.1", "localhost", "[::1]"}
     assert command.hosts(ServeOptions(host="0.0.0.0"), "0.0.0.0") is None
     assert all(command.is_loopback(host) for host in ("127.0.0.1", "::1", "127.9.9.9"))
+    for options in (ServeOptions(host="0.0.0.0", open=True), ServeOptions(host="0.0.0.0", api_key_file="keys")):
+        command.check_open(options, "0.0.0.0")
+    command.check_open(ServeOptions(host="localhost"), "127.0.0.1")
     assert not any(command.is_loopback(host) for host in ("0.0.0.0", "192.168.0.7", "::"))
 
 
@@ -81,7 +87,7 @@ def test_no_request_may_ask_for_more_than_the_network_or_the_queue_takes(monkeyp
     network = dataclasses.replace(served(), most_steps=20, usual_steps=30)
     monkeypatch.setattr(command, "_served", lambda options, progress: network)
     monkeypatch.setattr(compiled_slots, "CompiledSlots", Programs)
-    app, batcher = command._app(ServeOptions(together=2, queue=4), "127.0.0.1", Progress(quiet=True))
+    app, batcher = command._app(ServeOptions(together=2, queue=4), "127.0.0.1", (), Progress(quiet=True))
     (model,) = TestClient(app, base_url="http://127.0.0.1").get("/v1/models").json()["data"]
     assert (model["most"]["steps"], model["usual"]["steps"], model["most"]["n"]) == (20, 20, 4)
     with pytest.raises(Full):

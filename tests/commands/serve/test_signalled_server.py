@@ -14,6 +14,7 @@ for package in ("fastapi", "uvicorn", "prometheus_client"):
     pytest.importorskip(package, reason="needs the extra [serve]")
 
 from gendiff.commands.serve import command, image_requests, signalled_server, trusted_hosts, web_app  # noqa: E402
+from gendiff.commands.serve.access_log import AccessLog  # noqa: E402
 from gendiff.commands.serve.batching import Batcher  # noqa: E402
 from gendiff.commands.serve.image_requests import Limits  # noqa: E402
 from gendiff.runs import interruption  # noqa: E402
@@ -60,9 +61,9 @@ def test_after_a_signal_a_request_is_answered_and_one_that_goes_on_is_told_that_
             thread.start()
         if number == "SIGTERM":
             with pytest.raises(Preempted, match="SIGTERM"):
-                signalled_server.run(app, listener, lambda: batcher.close(REASON))
+                signalled_server.run(app, listener, lambda: batcher.close(REASON), AccessLog(None))
         else:
-            signalled_server.run(app, listener, lambda: batcher.close(REASON))
+            signalled_server.run(app, listener, lambda: batcher.close(REASON), AccessLog(None))
         for thread in threads:
             thread.join()
     ((code, body),) = answers
