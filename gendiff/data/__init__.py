@@ -14,13 +14,14 @@ from gendiff.data.images import (
     saved_datasets,
     sources,
 )
-from gendiff.data.texts import clip_tokenizer, t5_tokenizer, text, tokenizer
+from gendiff.data.texts import chat_row_tokenizer, clip_tokenizer, t5_tokenizer, text, tokenizer
 
 __all__ = [
     "Images",
     "array_records",
     "batches",
     "cache",
+    "chat_row_tokenizer",
     "caption_files",
     "clip_files",
     "clip_tokenizer",

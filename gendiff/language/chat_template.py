@@ -42,6 +42,7 @@ class ChatTemplate:
         answer: bool = True,
         now: datetime.datetime | None = None,
         tools: Sequence[object] | None = None,
+        thinking: bool | None = None,
     ) -> str:
         """Write messages as one text.
 
@@ -50,6 +51,8 @@ class ChatTemplate:
             answer: end with the beginning of an answer (`add_generation_prompt` in the template).
             now: the time, for templates that write the date.
             tools: descriptions of functions, as JSON, that the model may ask for.
+            thinking: whether the answer may begin with thoughts (`enable_thinking` in the template). None: it is not
+                told.
 
         Raises:
             TypeError: for what is no list of such messages, and for fields that are no JSON.
@@ -67,6 +70,7 @@ class ChatTemplate:
             "tools": tools,
             "documents": None,
         }
+        variables |= {} if thinking is None else {"enable_thinking": thinking}
         request = {
             "source": self.source,
             "variables": dict(self.special) | variables,

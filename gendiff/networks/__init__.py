@@ -31,6 +31,7 @@ from gendiff.networks.images.dit import DiT
 from gendiff.networks.images.efficientnet_lite import EfficientNetLite
 from gendiff.networks.images.inception import Inception
 from gendiff.networks.images.projector import Projector
+from gendiff.networks.images.single_stream import SingleStreamTransformer
 from gendiff.networks.images.unet import UNet
 from gendiff.networks.images.video_transformer import VideoTransformer
 from gendiff.networks.images.video_unet import VideoUNet
@@ -41,6 +42,7 @@ from gendiff.networks.intermediate import WithIntermediate, with_intermediate
 from gendiff.networks.layers import attention, axial, convolution, embeddings, resampling, rotary
 from gendiff.networks.module import PureFunction, count, init, pure
 from gendiff.networks.texts import language_model, multimodal_transformer, t5_encoder, text_encoder
+from gendiff.networks.texts.language_encoder import LanguageEncoder
 from gendiff.networks.texts.language_model import LanguageModel
 from gendiff.networks.texts.multimodal_transformer import MultimodalTransformer, Picture
 from gendiff.networks.texts.t5_encoder import T5Encoder
@@ -65,6 +67,7 @@ __all__ = [
     "History",
     "ImageSize",
     "Inception",
+    "LanguageEncoder",
     "LanguageModel",
     "MultimodalTransformer",
     "PatchDiscriminator",
@@ -76,6 +79,7 @@ __all__ = [
     "R3GANCritic",
     "R3GANGenerator",
     "Residuals",
+    "SingleStreamTransformer",
     "EndTime",
     "T5Encoder",
     "Text",

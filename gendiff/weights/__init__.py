@@ -21,6 +21,7 @@ from gendiff.weights.diffusers import (
     diffusers_sd3,
     diffusers_text_unet,
     diffusers_unet,
+    diffusers_z_image,
     latent_diffusion,
     single_file,
 )
@@ -46,6 +47,7 @@ from gendiff.weights.transformers import (
     transformers_gpt2,
     transformers_llama,
     transformers_qwen,
+    transformers_qwen_encoder,
     transformers_rotary,
     transformers_t5,
 )
@@ -61,6 +63,7 @@ __all__ = [
     "diffusers_sd3",
     "diffusers_text_unet",
     "diffusers_unet",
+    "diffusers_z_image",
     "efficientnet_lite0",
     "files",
     "gguf",
@@ -94,6 +97,7 @@ __all__ = [
     "transformers_gpt2",
     "transformers_llama",
     "transformers_qwen",
+    "transformers_qwen_encoder",
     "transformers_rotary",
     "transformers_t5",
 ]

@@ -155,6 +155,7 @@ IMAGE_TO_IMAGE = {
     "stable": "StableDiffusionImg2ImgPipeline",
     "flux": "FluxImg2ImgPipeline",
     "sd3": "StableDiffusion3Img2ImgPipeline",
+    "z_image": "ZImageImg2ImgPipeline",
 }
 
 

@@ -64,7 +64,7 @@ def load(path: str | os.PathLike[str], *, like_transformers: bool = False) -> Ro
     library.add_special_tokens(
         [tokenizers.AddedToken(token, normalized=False, special=True) for token in sorted(special)]
     )
-    return RowTokenizer(library, length, ids["bos_token"], ids["eos_token"], ids["pad_token"])
+    return RowTokenizer(library, length, (ids["bos_token"],), (ids["eos_token"],), ids["pad_token"])
 
 
 def _from_pieces(vocabulary: Path, merges: Path, unknown: str) -> "tokenizers.Tokenizer":

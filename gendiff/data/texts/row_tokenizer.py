@@ -20,20 +20,20 @@ SUFFIX = "</w>"
 class RowTokenizer:
     """Texts as ids of words, and ids of words as rows of one length.
 
-    `clip_tokenizer.load` and `t5_tokenizer.load` build it.
+    `clip_tokenizer.load`, `t5_tokenizer.load` and `chat_row_tokenizer.load` build it.
 
     Attributes:
         library: the `tokenizers.Tokenizer`.
         length: tokens of a row: 77 for CLIP.
-        start: id that begins a row, or None where nothing does.
-        end: id that ends one.
+        before: ids that begin a row.
+        after: ids that end one.
         padding: id that fills up what is left.
     """
 
     library: "tokenizers.Tokenizer"
     length: int
-    start: int | None
-    end: int
+    before: tuple[int, ...]
+    after: tuple[int, ...]
     padding: int
 
     @property
@@ -42,14 +42,14 @@ class RowTokenizer:
         return int(max(self.library.get_vocab(with_added_tokens=True).values())) + 1
 
     @property
-    def before(self) -> tuple[int, ...]:
-        """Ids that begin a row."""
-        return () if self.start is None else (self.start,)
+    def end(self) -> int:
+        """The first id behind a text."""
+        return self.after[0]
 
     @property
     def room(self) -> int:
         """Ids of words that a row has place for."""
-        return self.length - 1 - len(self.before)
+        return self.length - len(self.before) - len(self.after)
 
     def ids(self, text: str) -> list[int]:
         """The ids of a text, without those that begin and end a row. An empty text has none.
@@ -69,7 +69,7 @@ class RowTokenizer:
         """
         if len(ids) > self.room:
             raise ValueError(f"{len(ids)} ids do not fit into a row, which has room for {self.room}")
-        filled = (*self.before, *ids, self.end)
+        filled = (*self.before, *ids, *self.after)
         row = np.full(self.length, self.padding, np.int32)
         row[: len(filled)] = filled
         return row

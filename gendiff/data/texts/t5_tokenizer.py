@@ -41,4 +41,4 @@ def load(path: str | os.PathLike[str], longest: int) -> RowTokenizer:
     file = folder / tokenizing.NAME
     library = tokenizing.opened(tokenizers, file, tokenizing.stored(file))
     ids = tokenizer_settings.ids(folder, library, named)
-    return RowTokenizer(library, min(length, longest), None, ids["eos_token"], ids["pad_token"])
+    return RowTokenizer(library, min(length, longest), (), (ids["eos_token"],), ids["pad_token"])

@@ -45,13 +45,16 @@ NOTES = (
 """Settings that have no part in what the ids of a text are."""
 
 
-def read(folder: Path, names: Mapping[str, str], fixed: Mapping[str, tuple[object, ...]]) -> tuple[dict[str, str], int]:
+def read(
+    folder: Path, names: Mapping[str, str], fixed: Mapping[str, tuple[object, ...]], *, most: int = LONGEST
+) -> tuple[dict[str, str], int]:
     """The settings of a tokenizer.
 
     Args:
         folder: that holds its files.
         names: of its tokens with a meaning, such as "eos_token" -> what each is where no file says.
         fixed: further settings -> the values that can be followed; () for any.
+        most: tokens that a row may have.
 
     Returns:
         What each of the tokens is, and the tokens of a row: 77 where no file says.
@@ -80,7 +83,7 @@ def read(folder: Path, names: Mapping[str, str], fixed: Mapping[str, tuple[objec
         named[name] = token
     length = content.get(LENGTH, 77)
     try:
-        checks.integer(LENGTH, length, 3, LONGEST)
+        checks.integer(LENGTH, length, 3, most)
     except (TypeError, ValueError) as error:
         raise DataError(f"{file}: {error}") from error
     return named, length

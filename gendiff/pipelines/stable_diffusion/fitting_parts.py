@@ -26,7 +26,8 @@ def check(index: ModelIndex, parts: Mapping[str, Part], tokenizers: Sequence[Row
 
 def _check_tokenizer(part: Part, tokenizer: RowTokenizer) -> None:
     network = part.network
-    positions, end = getattr(network, "positions", tokenizer.length), getattr(network, "end", tokenizer.end)
+    positions = getattr(network, "positions", getattr(network, "context", tokenizer.length))
+    end = getattr(network, "end", tokenizer.end)
     if tokenizer.size > network.vocabulary or tokenizer.length > positions or tokenizer.end != end:
         facts = f"{tokenizer.size} ids, {tokenizer.length} tokens, end {tokenizer.end}"
         needed = f"{network.vocabulary}, {positions} and {end}"
@@ -38,7 +39,7 @@ def _check_texts(index: ModelIndex, part: Part, towers: Mapping[str, Part]) -> N
     if not towers:
         return
     network = part.network
-    groups = [[towers[name].network.width for name in group if name in towers] for group in index.kind.tokens]
+    groups = [[_width(towers[name]) for name in group if name in towers] for group in index.kind.tokens]
     widest = max(map(sum, groups))
     if widest != network.text_channels and (all(groups) or widest > network.text_channels):
         widths = ", then ".join(" + ".join(map(str, group)) for group in groups)
@@ -52,6 +53,12 @@ def _check_texts(index: ModelIndex, part: Part, towers: Mapping[str, Part]) -> N
             f"{part.folder}: reads pooled texts of {network.pooled_channels} channels, and the text encoders have "
             f"{' + '.join(map(str, pooled))}"
         )
+
+
+def _width(part: Part) -> int:
+    """Channels of an encoded token."""
+    width: int = getattr(part.network, "text_width", part.network.width)
+    return width
 
 
 def _check_latents(part: Part, autoencoder_part: Part, reads_texts: bool) -> None:

@@ -19,7 +19,9 @@ NAME = "model_index.json"
 LIBRARIES = ("diffusers", "transformers", "stable_diffusion")
 UNET, DIT, AUTOENCODER = ("UNet2DConditionModel",), ("DiTTransformer2DModel", "Transformer2DModel"), ("AutoencoderKL",)
 FLUX_TRANSFORMER, SD3_TRANSFORMER = ("FluxTransformer2DModel",), ("SD3Transformer2DModel",)
+Z_IMAGE_TRANSFORMER = ("ZImageTransformer2DModel",)
 TEXT, PROJECTED_TEXT, T5 = ("CLIPTextModel",), ("CLIPTextModelWithProjection",), ("T5EncoderModel",)
+QWEN, QWEN_TOKENIZER = ("Qwen3Model", "Qwen3ForCausalLM"), ("Qwen2Tokenizer", "Qwen2TokenizerFast")
 ENCODERS = (*TEXT, *PROJECTED_TEXT, *T5)
 TOKENIZER, T5_TOKENIZER = ("CLIPTokenizer", "CLIPTokenizerFast"), ("T5Tokenizer", "T5TokenizerFast")
 SCHEDULER = tuple(configurations.DEFAULTS)
@@ -46,7 +48,10 @@ class Kind:
         guided: whether pictures are led away from the empty text where there is no negative one.
         straight: whether its network answers the velocity of flow matching.
         side: of the latents of the training, where no configuration tells.
-        longest: tokens of a row of T5.
+        longest: tokens of a row of T5, or of a message.
+        even: whether its steps spread noise evenly from 1 to 1 / steps before the scheduler shifts it.
+        read: numbers of the hidden states of a language model that encode a prompt; −1 is the last. (): there is none.
+        thinking: whether the message to it leaves room for thoughts.
     """
 
     name: str
@@ -60,6 +65,9 @@ class Kind:
     straight: bool = False
     side: int | None = None
     longest: int = 0
+    even: bool = False
+    read: tuple[int, ...] = ()
+    thinking: bool = True
 
 
 _WITH_TEXT = {"scheduler": SCHEDULER, "text_encoder": TEXT, "tokenizer": TOKENIZER, "unet": UNET, "vae": AUTOENCODER}
@@ -96,6 +104,7 @@ FLUX = Kind(
     straight=True,
     side=128,
     longest=512,
+    even=True,
 )
 SD3 = Kind(
     "Stable Diffusion 3",
@@ -113,6 +122,20 @@ SD3 = Kind(
     side=128,
     longest=256,
 )
+Z_IMAGE = Kind(
+    "Z-Image",
+    {
+        **{"scheduler": SCHEDULER, "text_encoder": QWEN, "tokenizer": QWEN_TOKENIZER},
+        **{"transformer": Z_IMAGE_TRANSFORMER, "vae": AUTOENCODER},
+    },
+    tokens=(("text_encoder",),),
+    guided=False,
+    straight=True,
+    side=128,
+    longest=512,
+    even=True,
+    read=(-2,),
+)
 KINDS: Mapping[str, Kind] = {
     **dict.fromkeys(
         ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline"), STABLE
@@ -125,6 +148,7 @@ KINDS: Mapping[str, Kind] = {
         ("StableDiffusion3Pipeline", "StableDiffusion3Img2ImgPipeline", "StableDiffusion3InpaintPipeline"), SD3
     ),
     **dict.fromkeys(("FluxPipeline", "FluxImg2ImgPipeline", "FluxInpaintPipeline"), FLUX),
+    **dict.fromkeys(("ZImagePipeline", "ZImageImg2ImgPipeline", "ZImageInpaintPipeline"), Z_IMAGE),
 }
 """The class of a pipeline -> what is needed of it."""
 

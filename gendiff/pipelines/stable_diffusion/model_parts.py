@@ -16,12 +16,13 @@ from gendiff import networks
 from gendiff.core import trees
 from gendiff.core.errors import CheckpointMismatchError, ConfigError, DataError
 from gendiff.core.types import Config, DType, Params, PyTree
-from gendiff.data import clip_tokenizer, t5_tokenizer
+from gendiff.data import chat_row_tokenizer, clip_tokenizer, t5_tokenizer
 from gendiff.data.texts.row_tokenizer import RowTokenizer
 from gendiff.pipelines.stable_diffusion import model_index
 from gendiff.pipelines.stable_diffusion.model_index import ModelIndex
 from gendiff.pipelines.stable_diffusion.part_readers import READERS, Reader
-from gendiff.weights import files, packed_reading, quantised, single_file, streamed
+from gendiff.language import chat_template
+from gendiff.weights import files, packed_reading, quantised, single_file, streamed, transformers_qwen_encoder
 from gendiff.weights import rules as naming_rules
 from gendiff.weights.quantised import Packing
 from gendiff.weights.quantised.packed_reading import OnPacked
@@ -38,8 +39,12 @@ DEPTHS = (
     "num_hidden_layers",
     "transformer_layers_per_block",
     "reverse_transformer_layers_per_block",
+    "n_layers",
+    "n_refiner_layers",
 )
 """Settings that say numbers of blocks."""
+PROMPT = "prompt of a picture"
+"""A text whose place in a message is looked for."""
 FEW = 100
 """So many blocks are always built, since the table of what they lack says more."""
 STORAGES: Mapping[str, tuple[Packing, ...]] = {
@@ -187,9 +192,22 @@ def tokenizer(index: ModelIndex, name: str, *, like_transformers: bool = False) 
         DataError: path first, as `clip_tokenizer.load` does.
     """
     folder = index.folder / name
+    if index.parts[name] in model_index.QWEN_TOKENIZER:
+        before, after = _message(index, folder)
+        return chat_row_tokenizer.load(folder, index.kind.longest, before, after)
     if index.parts[name] in model_index.T5_TOKENIZER:
         return t5_tokenizer.load(folder, index.kind.longest)
     return clip_tokenizer.load(folder, like_transformers=like_transformers)
+
+
+def _message(index: ModelIndex, folder: Path) -> tuple[str, str]:
+    """What the chat template of a tokenizer writes before and after a prompt. DataError, path first."""
+    with naming(folder):
+        template = chat_template.load(folder)
+        parts = template([{"role": "user", "content": PROMPT}], thinking=index.kind.thinking).split(PROMPT)
+        if len(parts) != 2:
+            raise ConfigError(f"its chat template writes a prompt {len(parts) - 1} times")
+    return parts[0], parts[1]
 
 
 def open_single(index: ModelIndex, file: str | os.PathLike[str]) -> SingleFile:
@@ -222,6 +240,8 @@ def _checked(index: ModelIndex, name: str, config: Config, arrays: Arrays) -> Co
     kind = index.parts[name]
     with naming(index.folder / name / CONFIG):
         check_depth(config, arrays)
+        if kind in model_index.QWEN:
+            return {**config, transformers_qwen_encoder.READ: index.kind.read}
         return _as_class(config, kind) if kind in model_index.ENCODERS else config
 
 

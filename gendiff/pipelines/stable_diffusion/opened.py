@@ -70,9 +70,9 @@ class Opened:
         return network
 
     @property
-    def network(self) -> networks.UNet | networks.DiT:
+    def network(self) -> networks.UNet | networks.DiT | networks.SingleStreamTransformer:
         """The network of latents."""
-        network: networks.UNet | networks.DiT = self.parts[self.network_name].network
+        network: networks.UNet | networks.DiT | networks.SingleStreamTransformer = self.parts[self.network_name].network
         return network
 
     @property
@@ -97,7 +97,7 @@ class Opened:
         """What divides height and width of a picture."""
         network = self.network
         return self.autoencoder.factor * (
-            network.patch if isinstance(network, networks.DiT) else 2 ** (len(network.channels) - 1)
+            2 ** (len(network.channels) - 1) if isinstance(network, networks.UNet) else network.patch
         )
 
     def part_params(self, name: str, on_packed: OnPacked | None = None) -> Params:
@@ -185,6 +185,7 @@ class Opened:
             kind.pooled,
             tuple(filter(None, groups)),
             None if all(groups) else (kind.longest, self.network.text_channels or 0),
+            bool(kind.read),
         )
         latent = self.latent(steps, height, width, sampler=sampler, guide=guide)
         return PromptPipeline(towers, latent, self.autoencoder.factor, self.network.image_size)
@@ -241,7 +242,7 @@ class Opened:
         fields, tokens, sigmas = self.scheduler.configuration.fields, None, None
         if fields.get("use_dynamic_shifting"):
             tokens = (height // self.multiple) * (width // self.multiple)
-        if self.index.kind is model_index.FLUX and self.scheduler.configuration.name == configurations.FLOW:
+        if self.index.kind.even and self.scheduler.configuration.name == configurations.FLOW:
             checks.integer("steps", steps, 1)
             sigmas = np.linspace(1.0, 1 / steps, steps)
         return self.scheduler.grid(steps, tokens=tokens, sigmas=sigmas)

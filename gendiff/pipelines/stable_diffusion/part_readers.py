@@ -15,8 +15,10 @@ from gendiff.weights import (
     diffusers_flux,
     diffusers_sd3,
     diffusers_text_unet,
+    diffusers_z_image,
     files,
     transformers_clip,
+    transformers_qwen_encoder,
     transformers_t5,
 )
 from gendiff.weights.rules import Rule
@@ -68,7 +70,7 @@ def _dit(config: Config, context: Config, more: Config) -> networks.DiT:
     return networks.DiT(**diffusers_dit.network_fields(config), **more)
 
 
-def _dit_example(network: networks.DiT, channels: int) -> tuple[PyTree, ...]:
+def _dit_example(network: networks.DiT | networks.SingleStreamTransformer, channels: int) -> tuple[PyTree, ...]:
     x, t = np.zeros((1, network.patch, network.patch, channels), np.float32), np.zeros(1, np.float32)
     if network.text_channels is None:
         return x, t, np.zeros(1, np.int32)
@@ -84,7 +86,13 @@ def _flux(config: Config, context: Config, more: Config) -> networks.DiT:
     return networks.DiT(**diffusers_flux.network_fields(config), **more)
 
 
-def _text_condition(network: networks.UNet | networks.ControlNet | networks.DiT) -> networks.Text:
+def _z_image(config: Config, context: Config, more: Config) -> networks.SingleStreamTransformer:
+    return networks.SingleStreamTransformer(**diffusers_z_image.network_fields(config), **more)
+
+
+def _text_condition(
+    network: networks.UNet | networks.ControlNet | networks.DiT | networks.SingleStreamTransformer,
+) -> networks.Text:
     """One token, for its shapes."""
     pooled = None if network.pooled_channels is None else np.zeros((1, network.pooled_channels), np.float32)
     return networks.Text(np.zeros((1, 1, network.text_channels or 1), np.float32), np.ones((1, 1), bool), pooled)
@@ -113,7 +121,11 @@ def _t5(config: Config, context: Config, more: Config) -> networks.T5Encoder:
     return networks.T5Encoder(**transformers_t5.network_fields(config), **more)
 
 
-def _text_example(network: networks.TextEncoder | networks.T5Encoder, channels: int) -> tuple[np.ndarray, ...]:
+def _qwen(config: Config, context: Config, more: Config) -> networks.LanguageEncoder:
+    return networks.LanguageEncoder(**transformers_qwen_encoder.network_fields(config), **more)
+
+
+def _text_example(network: Any, channels: int) -> tuple[np.ndarray, ...]:
     return (np.zeros((1, 2), np.int32),)
 
 
@@ -138,6 +150,14 @@ _FLUX = Reader(
     *(files.STEM, _flux, _dit_example, diffusers_flux.params, diffusers_flux.rules),
     *(diffusers_flux.DEFAULTS["in_channels"], diffusers_flux.PACKED),
 )
+_Z_IMAGE = Reader(
+    *(files.STEM, _z_image, _dit_example, diffusers_z_image.params, diffusers_z_image.rules),
+    diffusers_z_image.DEFAULTS["in_channels"],
+)
+_QWEN = Reader(
+    *("model", _qwen, _text_example, transformers_qwen_encoder.params, transformers_qwen_encoder.rules),
+    unused=transformers_qwen_encoder.unused,
+)
 READERS: Mapping[str, Reader] = {
     **dict.fromkeys(model_index.UNET, _UNET),
     **dict.fromkeys(model_index.AUTOENCODER, _AUTOENCODER),
@@ -146,5 +166,7 @@ READERS: Mapping[str, Reader] = {
     **dict.fromkeys(model_index.FLUX_TRANSFORMER, _FLUX),
     **dict.fromkeys((*model_index.TEXT, *model_index.PROJECTED_TEXT), _CLIP),
     **dict.fromkeys(model_index.T5, _T5),
+    **dict.fromkeys(model_index.Z_IMAGE_TRANSFORMER, _Z_IMAGE),
+    **dict.fromkeys(model_index.QWEN, _QWEN),
 }
 """By class. A new class is one line here, and one in `model_index`."""

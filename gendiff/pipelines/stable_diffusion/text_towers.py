@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from gendiff import networks
 from gendiff.core import records
@@ -22,6 +22,7 @@ class TextTowers:
         pooled: towers whose pooled encodings go along, side by side: those of the first row of a text.
         tokens: groups of towers. Tokens of a group stand side by side, and those of the next group follow them;
             narrower ones end in zeros. None: all towers are one group.
+        masked: whether padding is left out. Without it every token counts, as in the training of most models.
         zeros: (tokens, channels) of zeros that stand in the place of a last group that is lacking.
 
     References:
@@ -34,9 +35,10 @@ class TextTowers:
     pooled: tuple[str, ...] = records.static(default=())
     tokens: tuple[tuple[str, ...], ...] | None = records.static(default=None)
     zeros: tuple[int, int] | None = records.static(default=None)
+    masked: bool = records.static(default=False)
 
     def __call__(self, params: Mapping[str, Params], prompt: Prompt) -> networks.Text:
-        """Encode b texts. Every token counts, padding too, as in the training of these models.
+        """Encode b texts.
 
         A token of weight w is e + (w - 1) (e - e₀), where e is its encoding and e₀ that of the empty text at its place.
 
@@ -65,18 +67,22 @@ class TextTowers:
         tokens = jnp.where(blank[:, None, None], 0, jnp.concatenate(wide, 1))
         pooled = [encoded for name in self.pooled if (encoded := read[name].pooled) is not None]
         summary = jnp.where(blank[:, None], 0, jnp.concatenate(pooled, -1)) if pooled else None
-        return networks.Text(tokens, jnp.ones(tokens.shape[:2], bool), summary)
+        mask = jnp.ones(tokens.shape[:2], bool)
+        if self.masked:
+            mask = jnp.concatenate([read[name[0]].mask for name in self.tokens or (self.names,)], 1)
+        return networks.Text(tokens, mask, summary)
 
 
 class _Encoded(NamedTuple):
     tokens: Float[Array, "b s e"]
+    mask: Bool[Array, "b s"]
     pooled: Float[Array, "b p"] | None
 
 
 def _tower(
     encode: Callable[..., networks.Text], params: Params, ids: ArrayLike, weights: ArrayLike, empty: ArrayLike
 ) -> _Encoded:
-    """(tokens of all rows, one after the other; pooled encoding of the first row, if there is one)."""
+    """(tokens of all rows, one after the other; which are there; pooled encoding of the first row, if there is one)."""
     ids, weights, empty = jnp.asarray(ids), jnp.asarray(weights), jnp.asarray(empty)
     texts, rows, length = ids.shape
     read = encode(params, jnp.concatenate([ids.reshape(texts * rows, length), empty]))
@@ -85,4 +91,5 @@ def _tower(
     strength = weights.reshape(texts * rows, length, 1).astype(words.dtype)
     words = words + (strength - 1) * (words - nothing)
     first = None if read.pooled is None else jnp.asarray(read.pooled)[:-1].reshape(texts, rows, -1)[:, 0]
-    return _Encoded(words.reshape(texts, rows * length, -1), first)
+    mask = jnp.asarray(read.mask)[:-1].reshape(texts, rows * length)
+    return _Encoded(words.reshape(texts, rows * length, -1), mask, first)

@@ -33,6 +33,7 @@ CASES = {
     "xl": Case("xl", ("red cat", "a dog, a dog"), None, 3, 3.0),
     "flux": Case("flux", ("red cat", "a dog, a dog"), None, 3, 1.0, embedded=3.0),
     "sd3": Case("sd3", ("red cat", "a dog, a dog"), "cat!", 3, 4.0),
+    "z_image": Case("z_image", ("red cat", "a dog, a dog, a dog"), None, 3, 1.0),
 }
 DYNAMIC = {"use_dynamic_shifting": True, "base_image_seq_len": 8, "max_image_seq_len": 32}
 FIXED = {"scheduler": {"use_dynamic_shifting": False}}
@@ -40,6 +41,12 @@ SCHNELL = {"scheduler": {"use_dynamic_shifting": False, "shift": 1.0}, "transfor
 WITHOUT_T5: Mapping[str, None] = {"text_encoder_3": None, "tokenizer_3": None}
 NEWER = {"qk_norm": "rms_norm", "num_layers": 3}
 VARIANTS = {
+    "z, wide": Case("z_image", ("red cat", ""), None, 4, 1.0, (20, 28)),
+    "z, high, a negative prompt, a long one": Case("z_image", ("red cat", "red " * 5), "dog", 2, 3.0, (32, 20)),
+    "z, deeper, a shift by the size": Case(
+        "z_image", ("cat",), "a", 3, 2.0, (8, 16), {"scheduler": DYNAMIC, "transformer": {"n_refiner_layers": 2}}
+    ),
+    "z, one step": Case("z_image", ("dog", "a", "cat"), None, 1, 1.0, (12, 12)),
     "3, wide": Case("sd3", ("red cat", "dog"), None, 4, 7.0, (20, 28)),
     "3, without guidance, long prompts": Case("sd3", ("red cat " * 9, "dog"), None, 2, 1.0, (8, 16)),
     "3, two text encoders": Case("sd3", ("red cat",), "dog", 2, 3.0, changes=WITHOUT_T5),

@@ -2,6 +2,7 @@
 torch.
 """
 
+import copy
 from typing import Any
 
 import diffusers
@@ -11,7 +12,15 @@ import transformers
 
 from tests.pipelines.stable_diffusion import tiny_folders
 from tests.pipelines.stable_diffusion.peer_cases import CASES, Case
-from tests.pipelines.stable_diffusion.tiny_folders import CONTROL, FOLDERS, MERGES, T5_VOCABULARY, VOCABULARY
+from tests.pipelines.stable_diffusion.tiny_folders import (
+    CONTROL,
+    FOLDERS,
+    MERGES,
+    QWEN_MERGES,
+    QWEN_VOCABULARY,
+    T5_VOCABULARY,
+    VOCABULARY,
+)
 from tests.weights.diffusers.make_text_unets_fixture import randomized as with_random_weights
 
 __all__ = ["CASES", "built", "latents", "samples", "weights"]
@@ -78,13 +87,15 @@ def samples(pipe: Any, case: Case, start: np.ndarray) -> tuple[np.ndarray, np.nd
     if case.folder == "sd3":
         arguments |= {"max_sequence_length": 256 if pipe.text_encoder_3 is None else 12}
         arguments |= {"skip_guidance_layers": list(case.skipped) or None}
+    if case.folder == "z_image":
+        arguments |= {"guidance_scale": case.scale - 1, "max_sequence_length": 40}
     outputs = []
     for kind in ("latent", "pt"):
         first = torch.from_numpy(np.ascontiguousarray(np.moveaxis(start, -1, 1)))
         if case.folder == "flux":
             first = pipe._pack_latents(first, *(first.shape[axis] for axis in (0, 1, 2, 3)))
         with torch.inference_mode():
-            images = pipe(**arguments, latents=first, output_type=kind).images
+            images = pipe(**copy.deepcopy(arguments), latents=first, output_type=kind).images
         if case.folder == "flux" and kind == "latent":
             images = pipe._unpack_latents(images, *case.size, 2)
         outputs.append(np.ascontiguousarray(np.moveaxis(images.float().numpy(), 1, -1)))
@@ -95,6 +106,16 @@ def _part(part: str, config: dict[str, Any], seed: int) -> Any:
     if config.get("tokenizer_class") == "T5Tokenizer":
         settings = {key: config[key] for key in ("model_max_length", "extra_ids", "legacy")}
         return transformers.T5Tokenizer(vocab=T5_VOCABULARY, **settings)
+    if config.get("tokenizer_class") == "Qwen2Tokenizer":
+        settings = {key: value for key, value in config.items() if key not in ("tokenizer_class", "chat_template")}
+        result = transformers.Qwen2Tokenizer(
+            vocab=QWEN_VOCABULARY,
+            merges=list(QWEN_MERGES),
+            additional_special_tokens=list(tiny_folders.QWEN_SPECIAL),
+            **settings,
+        )
+        result.chat_template = config["chat_template"]
+        return result
     if part.startswith("tokenizer"):
         padding = config["pad_token"]
         return transformers.CLIPTokenizer(
@@ -109,7 +130,8 @@ def _part(part: str, config: dict[str, Any], seed: int) -> Any:
     if part.startswith("text"):
         kind = config["architectures"][0]
         settings = {key: value for key, value in config.items() if key not in ("architectures", "model_type")}
-        config_class = transformers.T5Config if kind == "T5EncoderModel" else transformers.CLIPTextConfig
+        kinds = {"T5EncoderModel": transformers.T5Config, "Qwen3Model": transformers.Qwen3Config}
+        config_class = kinds.get(kind, transformers.CLIPTextConfig)
         return with_random_weights(getattr(transformers, kind)(config_class(**settings)), seed)
     settings = {key: value for key, value in config.items() if not key.startswith("_")}
     return with_random_weights(getattr(diffusers, config["_class_name"])(**settings), seed)

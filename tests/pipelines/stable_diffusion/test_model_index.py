@@ -32,7 +32,7 @@ XL = VAE | {
     "tokenizer_2": TOKENIZER,
     "unet": ["diffusers", "UNet2DConditionModel"],
 }
-LATER = ("FluxKontextPipeline", "ZImagePipeline", "StableDiffusionPipline")
+LATER = ("FluxKontextPipeline", "LuminaPipeline", "StableDiffusionPipline")
 REFINER = {
     "_class_name": "StableDiffusionXLImg2ImgPipeline",
     "force_zeros_for_empty_prompt": False,
@@ -57,6 +57,13 @@ FLUX = {
     "tokenizer_2": T5_TOKENIZER,
     "transformer": ["diffusers", "FluxTransformer2DModel"],
 }
+Z_IMAGE = {
+    "_class_name": "ZImagePipeline",
+    "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+    "text_encoder": ["transformers", "Qwen3Model"],
+    "tokenizer": ["transformers", "Qwen2Tokenizer"],
+    "transformer": ["diffusers", "ZImageTransformer2DModel"],
+}
 LABELS = {"0": "tench, Tinca tinca", "207": "golden retriever"}
 DIT = {
     "_class_name": "DiTPipeline",
@@ -72,6 +79,7 @@ PUBLISHED = {
     "Stable Diffusion 3 medium": VAE | SD3 | {"text_encoder_3": T5, "tokenizer_3": T5_TOKENIZER},
     "Stable Diffusion 3.5 without T5": VAE | SD3 | {"text_encoder_3": [None, None], "tokenizer_3": [None, None]},
     "FLUX.1 [dev]": VAE | FLUX | {"image_encoder": [None, None], "feature_extractor": [None, None]},
+    "Z-Image-Turbo": VAE | Z_IMAGE,
     "DiT-XL/2": VAE | DIT | {"id2label": LABELS, "scheduler": SCHEDULER},
 }
 """From memory."""

@@ -237,7 +237,66 @@ BAD_SD3 = {
     ),
     "norms without a match": (changed("transformer", qk_norm="layer_norm"), "qk_norm = 'layer_norm'", DataError),
 }
+LAST, OF_WORDS = "model.layers.2.mlp.up_proj.weight", "cap_embedder.1.weight"
+BAD_Z_IMAGE = {
+    "a text encoder without the block behind what is read": (
+        arrays("text_encoder", "model", without(LAST)),
+        f"text_encoder: 1 missing or of another shape: {LAST}",
+        MISMATCH,
+    ),
+    "a text encoder with an array too many": (
+        arrays("text_encoder", "model", lambda a: a | {"model.extra": np.zeros(1, "f4")}),
+        "1 left over: model.extra",
+        MISMATCH,
+    ),
+    "a text encoder of one block": (changed("text_encoder", num_hidden_layers=1), "num_hidden_layers = 1", DataError),
+    "a text encoder of another class": (
+        changed("text_encoder", architectures=["LlamaModel"]),
+        "text_encoder/config.json: .*architectures",
+        DataError,
+    ),
+    "a sliding window": (
+        changed("text_encoder", use_sliding_window=True, max_window_layers=0),
+        "use_sliding_window = True",
+        DataError,
+    ),
+    "a missing array": (arrays("transformer", STEM, without(OF_WORDS)), f"1 missing: {OF_WORDS}", MISMATCH),
+    "blocks without end": (changed("transformer", n_layers=10**9), "n_layers = 1000000000 is more than its", DataError),
+    "pictures that are read": (changed("transformer", siglip_feat_dim=8), "siglip_feat_dim = 8", DataError),
+    "other heads of keys": (changed("transformer", n_kv_heads=1), "n_kv_heads = 1 is not supported, only", DataError),
+    "axes that do not fill a head": (changed("transformer", axes_dims=[4, 4, 6]), "axes_dims = ", DataError),
+    "a tokenizer without a template": (
+        changed("tokenizer", "tokenizer_config.json", chat_template=...),
+        "tokenizer: .*no chat_template",
+        DataError,
+    ),
+    "a template without a place for the prompt": (
+        changed("tokenizer", "tokenizer_config.json", chat_template="hello"),
+        "its chat template writes a prompt 0 times",
+        DataError,
+    ),
+    "a template that is none": (
+        changed("tokenizer", "tokenizer_config.json", chat_template="{% for %}"),
+        "^/.*tokenizer: ",
+        DataError,
+    ),
+    "rows without room": (
+        changed("tokenizer", "tokenizer_config.json", model_max_length=19),
+        "a row of 19 tokens has no room for a prompt",
+        DataError,
+    ),
+}
 UNFIT = {
+    "texts of another language model": (
+        "z_image",
+        changed("transformer", cap_feat_dim=8),
+        "transformer: reads texts of 8 channels, and the text encoders have 12",
+    ),
+    "a longer message than the language model reads": (
+        "z_image",
+        changed("text_encoder", max_position_embeddings=32),
+        "text_encoder: does not fit its tokenizer, which has .* 40 tokens",
+    ),
     "texts that are too wide": (
         "sd3",
         changed("transformer", joint_attention_dim=12),
@@ -276,7 +335,7 @@ UNFIT = {
 @pytest.mark.fault("weights: a folder of diffusers that cannot be followed")
 @table(
     "name, change, message, error",
-    [(name, *row) for name, rows in (("stable", BAD), ("flux", BAD_FLUX), ("sd3", BAD_SD3)) for row in rows.values()],
+    [(name, *row) for name, rows in (("stable", BAD), ("flux", BAD_FLUX), ("sd3", BAD_SD3), ("z_image", BAD_Z_IMAGE)) for row in rows.values()],
 )
 def test_whatever_is_wrong_is_one_error_that_begins_with_a_path(tmp_path, name, change, message, error):
     folder = tiny_folders.write(tmp_path / "model", name)
@@ -318,7 +377,7 @@ def mutated(content, kind, places, piece):
 @pytest.mark.fault("weights: a folder of diffusers that cannot be followed")
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("stable", 10), *(pytest.param(name, 200, marks=pytest.mark.slow) for name in ("stable", "flux", "sd3"))],
+    [("stable", 10), *(pytest.param(name, 200, marks=pytest.mark.slow) for name in ("stable", "flux", "sd3", "z_image"))],
 )
 def test_changed_bytes_of_any_file_are_a_typed_error_or_harmless(tmp_path, name, count):
     folder = tiny_folders.write(tmp_path / "model", name)

@@ -20,9 +20,11 @@ from gendiff.weights import (
     diffusers_flux,
     diffusers_sd3,
     diffusers_text_unet,
+    diffusers_z_image,
     files,
     rules,
     transformers_clip,
+    transformers_qwen_encoder,
     transformers_t5,
 )
 from tests.networks import rig
@@ -90,6 +92,44 @@ T5 = {
     "relative_attention_num_buckets": 8,
     "relative_attention_max_distance": 10,
 }
+QWEN_SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+QWEN_MERGES = (("c", "a"), ("ca", "t"), ("Ġ", "d"), ("Ġd", "o"))
+QWEN_VOCABULARY = {
+    piece: number
+    for number, piece in enumerate((*LETTERS, "Ċ", "Ġ", "ĊĊ", *("".join(pair) for pair in QWEN_MERGES), *QWEN_SPECIAL))
+}
+CHAT_TEMPLATE = (
+    "{%- for message in messages %}{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>' + '\\n' }}"
+    "{%- endfor %}{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- if enable_thinking is defined and "
+    "enable_thinking is false %}{{- '<think>\\n\\n</think>\\n\\n' }}{%- endif %}{%- endif %}"
+)
+"""The part of Qwen 3's that writes one message."""
+QWEN_TOKENIZER = {
+    "model_max_length": 40,
+    "tokenizer_class": "Qwen2Tokenizer",
+    "bos_token": None,
+    "eos_token": "<|im_end|>",
+    "pad_token": "<|endoftext|>",
+    "unk_token": None,
+    "add_prefix_space": False,
+    "chat_template": CHAT_TEMPLATE,
+}
+QWEN_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+QWEN = {
+    "architectures": ["Qwen3Model"],
+    "model_type": "qwen3",
+    "vocab_size": len(QWEN_VOCABULARY),
+    "hidden_size": 12,
+    "intermediate_size": 16,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 6,
+    "max_position_embeddings": 64,
+    "rope_parameters": {"rope_theta": 10000.0, "rope_type": "default"},
+}
 UNET = {
     "_class_name": "UNet2DConditionModel",
     "sample_size": 8,
@@ -156,6 +196,18 @@ SD3 = {
     "pooled_projection_dim": 12,
     "pos_embed_max_size": 8,
 }
+Z_IMAGE = {
+    "_class_name": "ZImageTransformer2DModel",
+    "in_channels": 4,
+    "dim": 24,
+    "n_layers": 2,
+    "n_refiner_layers": 1,
+    "n_heads": 2,
+    "n_kv_heads": 2,
+    "cap_feat_dim": 12,
+    "axes_dims": [4, 2, 6],
+    "axes_lens": [128, 32, 32],
+}
 SHIFTED = AUTOENCODER | {"shift_factor": 0.2, "use_quant_conv": False, "use_post_quant_conv": False}
 CONTROL = {name: UNET[name] for name in diffusers_controlnet.SHARED if name in UNET} | {
     "_class_name": "ControlNetModel",
@@ -184,6 +236,7 @@ FLOW = {
     "max_image_seq_len": 32,
 }
 
+_CHAT = {"text_encoder": QWEN, "tokenizer": QWEN_TOKENIZER}
 _TOWER = {"text_encoder": TEXT, "tokenizer": TOKENIZER}
 _SECOND = {"text_encoder_2": PROJECTED, "tokenizer_2": TOKENIZER | {"pad_token": "!"}}
 FOLDERS = {
@@ -237,10 +290,17 @@ FOLDERS = {
         | {"text_encoder_3": T5 | {"d_model": 20}, "tokenizer_3": T5_TOKENIZER}
         | {"transformer": SD3, "vae": SHIFTED, "scheduler": {"_class_name": FLOW["_class_name"], "shift": 3.0}},
     ),
+    "z_image": (
+        "ZImagePipeline",
+        {},
+        _CHAT
+        | {"transformer": Z_IMAGE, "vae": SHIFTED, "scheduler": {"_class_name": FLOW["_class_name"], "shift": 3.0}},
+    ),
 }
 """Name -> (class of the pipeline, further entries of its model_index.json, settings of its parts)."""
 CHOSEN = [
-    pytest.param(name, marks=pytest.mark.slow) if name in ("inpaint", "refiner", "sd3") else name for name in FOLDERS
+    pytest.param(name, marks=pytest.mark.slow) if name in ("inpaint", "refiner", "sd3", "z_image") else name
+    for name in FOLDERS
 ]
 """For tests that look at every array: tracing a network takes a second."""
 RULES = {
@@ -249,7 +309,9 @@ RULES = {
     "DiTTransformer2DModel": diffusers_dit.rules,
     "FluxTransformer2DModel": diffusers_flux.rules,
     "SD3Transformer2DModel": diffusers_sd3.rules,
+    "ZImageTransformer2DModel": diffusers_z_image.rules,
     "T5EncoderModel": transformers_t5.rules,
+    "Qwen3Model": transformers_qwen_encoder.rules,
     "CLIPTextModel": transformers_clip.rules,
     "CLIPTextModelWithProjection": transformers_clip.rules,
 }
@@ -280,7 +342,8 @@ def arrays_of(name, part):
     # traced once for all, as when it is opened
     shapes = model_parts.Part(part, pathlib.Path(), config, network, {}, reader).shapes()
     params = rig.drawn_of(shapes)
-    return {key: np.asarray(value) for key, value in rules.to_theirs(params, RULES[kind_of(config)](config)).items()}
+    theirs = {key: np.asarray(value) for key, value in rules.to_theirs(params, RULES[kind_of(config)](config)).items()}
+    return theirs | {key: np.ones(shape, np.float32) for key, shape in reader.unused(config).items()}
 
 
 def write(root, name, arrays=None):
@@ -320,7 +383,19 @@ def without_weights(folder):
 
 
 def write_tokenizer(folder, settings=TOKENIZER):
-    """Write vocab.json, merges.txt and tokenizer_config.json, or tokenizer.json for T5."""
+    """Write vocab.json, merges.txt and tokenizer_config.json, or tokenizer.json for T5 and Qwen."""
+    if settings["tokenizer_class"] == "Qwen2Tokenizer":
+        library = tokenizers.Tokenizer(tokenizers.models.BPE(QWEN_VOCABULARY, list(QWEN_MERGES)))
+        library.normalizer, library.decoder = tokenizers.normalizers.NFC(), tokenizers.decoders.ByteLevel()
+        steps = (
+            tokenizers.pre_tokenizers.Split(tokenizers.Regex(QWEN_PATTERN), "isolated"),
+            tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        )
+        library.pre_tokenizer = tokenizers.pre_tokenizers.Sequence(list(steps))
+        library.add_special_tokens(list(QWEN_SPECIAL))
+        library.save(str(folder / "tokenizer.json"))
+        (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+        return folder
     if settings["tokenizer_class"] == "T5Tokenizer":
         library = tokenizers.Tokenizer(tokenizers.models.Unigram(T5_VOCABULARY, 2))
         library.pre_tokenizer = tokenizers.pre_tokenizers.Sequence(

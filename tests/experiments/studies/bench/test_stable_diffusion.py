@@ -100,9 +100,9 @@ def test_the_vocabulary_has_all_ids_and_the_tokenizer_reads_it(tmp_path):
     stable_diffusion_folders.write_texts(tmp_path, "tiny_sd15")
     tokenizer = clip_tokenizer.load(tmp_path / "tokenizer")
     assert sorted(stable_diffusion_folders.vocabulary(100).values()) == list(range(100)) and (
-        tokenizer.start,
-        tokenizer.end,
-    ) == (98, 99)
+        tokenizer.before,
+        tokenizer.after,
+    ) == ((98,), (99,))
     assert tokenizer.text(tokenizer.ids("a horse, red")).replace(" ", "") == "ahorse,red"
 
 
