@@ -30,6 +30,7 @@ from gendiff.networks.images.controlnet import ControlNet
 from gendiff.networks.images.dit import DiT
 from gendiff.networks.images.efficientnet_lite import EfficientNetLite
 from gendiff.networks.images.inception import Inception
+from gendiff.networks.images.patch_normed_autoencoder import PatchNormedAutoencoder
 from gendiff.networks.images.projector import Projector
 from gendiff.networks.images.single_stream import SingleStreamTransformer
 from gendiff.networks.images.unet import UNet
@@ -71,6 +72,7 @@ __all__ = [
     "LanguageModel",
     "MultimodalTransformer",
     "PatchDiscriminator",
+    "PatchNormedAutoencoder",
     "Picture",
     "ProgressiveCritic",
     "ProgressiveGenerator",

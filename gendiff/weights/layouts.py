@@ -105,6 +105,27 @@ class NeighbourPairs:
 
 
 @dataclasses.dataclass(frozen=True)
+class FirstOutputs:
+    """A linear layer (out, in) of which the first outputs have a layout of their own; the others stand as they are.
+
+    Args:
+        count: of the first outputs.
+        layout: that of them, of outputs.
+    """
+
+    count: int
+    layout: NeighbourPairs
+
+    def ours(self, array: Shaped[np.ndarray, "d c"]) -> Shaped[np.ndarray, "c d"]:
+        """Order the first outputs."""
+        return np.concatenate([self.layout.ours(array[: self.count]), array[self.count :].T], -1)
+
+    def theirs(self, array: Shaped[np.ndarray, "c d"]) -> Shaped[np.ndarray, "d c"]:
+        """Order them back."""
+        return np.concatenate([self.layout.theirs(array[:, : self.count]), array[:, self.count :].T])
+
+
+@dataclasses.dataclass(frozen=True)
 class PackedInputs:
     """A linear layer (out, in) whose inputs are patches in the order channel, row, column.
 
@@ -183,7 +204,7 @@ class FirstOfOne:
 SAME = Axes()
 LINEAR = Axes((1, 0))
 CONVOLUTION = Axes((2, 3, 1, 0))
-OF_OUTPUTS = SwappedOutputs | NeighbourPairs | PackedOutputs | ScaledOutputs
+OF_OUTPUTS = SwappedOutputs | NeighbourPairs | FirstOutputs | PackedOutputs | ScaledOutputs
 """Layouts that order or scale outputs. All others are of inputs."""
 
 

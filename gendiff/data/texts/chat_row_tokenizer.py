@@ -24,12 +24,12 @@ FIXED: Mapping[str, tuple[object, ...]] = {
 """Settings that can be followed with these values only, and those that say nothing of the ids of a text."""
 NAMES = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
 """Its tokens, and what each is where no file says."""
-NOTHING = -1
-"""The id of no token, which fills up a row."""
 
 
 def load(path: str | os.PathLike[str], longest: int, before: str, after: str) -> RowTokenizer:
     """Read the folder of a tokenizer: tokenizer_config.json beside tokenizer.json.
+
+    A row is filled up with −1 − the id of padding.
 
     Args:
         path: the folder.
@@ -46,9 +46,9 @@ def load(path: str | os.PathLike[str], longest: int, before: str, after: str) ->
     named, length = tokenizer_settings.read(folder, NAMES, FIXED, most=2**63)
     file = folder / tokenizing.NAME
     library = tokenizing.opened(tokenizers, file, tokenizing.stored(file))
-    tokenizer_settings.ids(folder, library, named)
+    padding = -1 - tokenizer_settings.ids(folder, library, named)["pad_token"]
     first, last = (tuple(library.encode(text, add_special_tokens=False).ids) for text in (before, after))
-    row = RowTokenizer(library, min(length, longest), first, last, NOTHING)
+    row = RowTokenizer(library, min(length, longest), first, last, padding)
     if row.room < 1:
         raise DataError(f"{folder}: a row of {row.length} tokens has no room for a prompt")
     return row

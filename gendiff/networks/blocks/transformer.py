@@ -121,6 +121,7 @@ class TransformerBlock(nn.Module):
             streams.
         parallel: the MLP is given what attention is given, the normalised x, and one linear layer narrows both
             together.
+        fused: one linear layer of `parallel` widens for attention and the MLP.
         axial: the tokens are a table, and each sees those of its row, or of its column, alone. None: it sees all.
 
     References:
@@ -152,12 +153,13 @@ class TransformerBlock(nn.Module):
     own_attention: bool = False
     parallel: bool = False
     axial: Axial | None = None
+    fused: bool = False
 
     @nn.compact
     def __call__(
         self,
         x: Float[Array, "b s d"] | tuple[Float[Array, "b _ d"], ...],
-        condition: Float[Array, "b e"] | Float[Array, "b groups e"] | None = None,
+        condition: Float[Array, "b e"] | Float[Array, "b groups e"] | dict[str, jax.Array] | None = None,
         positions: Int[ArrayLike, "b p axes"] | None = None,
         mask: Bool[ArrayLike, "#b #heads #s k"] | Seen | None = None,
         cache: LayerCache | None = None,
@@ -173,7 +175,9 @@ class TransformerBlock(nn.Module):
             x: (b, s, d), or a tuple of streams (b, s_i, d), which are one sequence to attention, in their order.
             condition: (b, e), which shifts, scales and gates both halves; a fresh block is then the identity. (b,
                 groups, e): one for each group of s / groups tokens that stand side by side, such as those of a frame;
-                with s groups, one for each token.
+                with s groups, one for each token. A dictionary has what linear layers would make of it, (b, 6 d) or (b,
+                3 d) with `parallel`, for each stream, whose names are "", "stream_1_" and so on: blocks then have none
+                of their own (shared modulation).
             positions: (b, p, axes) absolute ids in 1 to 3 coordinates, one per token of all streams, which turn queries
                 and keys, and which a cache needs. A token at a negative one is padding.
             mask: which keys each query sees. A rule, (positions of queries (b, s), of keys (b, k)) -> (b, 1, s, k) such
@@ -231,7 +235,9 @@ class TransformerBlock(nn.Module):
         answer = tuple(results) if isinstance(x, tuple) else results[0]
         return (answer, cache) if self.experts is None else (answer, cache, routing)
 
-    def _checked(self, streams: tuple[jax.Array, ...], condition: jax.Array | None, view: _View) -> int:
+    def _checked(
+        self, streams: tuple[jax.Array, ...], condition: jax.Array | dict[str, jax.Array] | None, view: _View
+    ) -> int:
         """Return how many streams answer."""
         positions, mask, cache, score_bias = view
         checks.choice("activation", self.activation, ACTIVATIONS)
@@ -249,6 +255,7 @@ class TransformerBlock(nn.Module):
             )
         if (
             condition is not None
+            and not isinstance(condition, dict)
             and condition.ndim == 3
             and (len(streams) > 1 or streams[0].shape[1] % condition.shape[1])
         ):
@@ -297,9 +304,13 @@ class TransformerBlock(nn.Module):
             return 2  # it is normalised, shifted and scaled to be looked at
         return 9 if self.own_attention and not stream else 6
 
-    def _modulation(self, stream: str, number: int, width: int, condition: jax.Array | None) -> list[jax.Array | None]:
+    def _modulation(
+        self, stream: str, number: int, width: int, condition: jax.Array | dict[str, jax.Array] | None
+    ) -> list[jax.Array | None]:
         if condition is None:
             return [None] * number
+        if isinstance(condition, dict):
+            return list(jnp.split(condition[stream], number, -1))
         change = dense(number * width, self.compute, f"{stream}modulation", zero=True)(condition)
         return list(jnp.split(change, number, -1))
 
@@ -364,7 +375,7 @@ class TransformerBlock(nn.Module):
         return _gated(y, gate)
 
     def _in_parallel(
-        self, x: jax.Array, condition: jax.Array | None, view: _View
+        self, x: jax.Array, condition: jax.Array | dict[str, jax.Array] | None, view: _View
     ) -> tuple[jax.Array, LayerCache | None]:
         """Attention and MLP of one norm, narrowed by one linear layer."""
         shift, scale, gate = self._modulation("", 3, x.shape[-1], condition)
@@ -382,6 +393,9 @@ class TransformerBlock(nn.Module):
         y = self._before("norm_0", x, scale, shift)
         features = sum(self._counts(True)) * self._size(x)
         inner = (1 + self.gated) * self._inner(x)
+        if self.fused:
+            both = dense(features + inner, self.compute, "qkv_mlp", bias=self._qkv_biased)(y)
+            return both[..., :features], both[..., features:]
         query_key_value = dense(features, self.compute, "qkv", bias=self._qkv_biased)(y)
         return query_key_value, dense(inner, self.compute, "mlp_0", bias=self._mlp_biased)(y)
 

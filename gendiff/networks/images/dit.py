@@ -71,6 +71,13 @@ class DiT(nn.Module):
         activation: of the MLPs: "gelu_tanh", "gelu", "quick_gelu" or "silu".
         gated: multiply the activation of one linear layer by another one (SwiGLU with "silu").
         mlp_width: width of the MLPs. None: `expansion` says it.
+        bias: whether linear layers have one.
+        shared_modulation: all blocks are shifted, scaled and gated alike, by one linear layer of the condition for each
+            stream and one for the blocks of one sequence, whose layers for attention and MLP are fused; for
+            text_attention = "joint".
+        rotary_base: of the frequencies of rotary positions, above 1.
+        word_places: words stand in a row on the last coordinate of rotary_channels, where the image is at 0; row and
+            column are then the two before it.
         skipped: numbers of the blocks, from 0, that are left out: the weaker network of skip-layer guidance, with the
             parameters of the whole one.
 
@@ -110,6 +117,10 @@ class DiT(nn.Module):
     activation: str = "gelu_tanh"
     gated: bool = False
     mlp_width: int | None = None
+    bias: bool = True
+    shared_modulation: bool = False
+    rotary_base: float = 10_000.0
+    word_places: bool = False
     skipped: tuple[int, ...] = ()
 
     @nn.compact
@@ -145,19 +156,21 @@ class DiT(nn.Module):
         )
         if conditions.text is not None:
             conditions = conditions._replace(text=SeenTokens(self.null_text, compute, name="text")(conditions.text))
-        embed = Embedding(256, self.width, self.num_classes, compute, self.frequency_shift, name="embedding")
+        embed = Embedding(256, self.width, self.num_classes, compute, self.frequency_shift, self.bias, name="embedding")
         inputs = conditions.label, conditions.added(compute.dtype), conditions.guidance, conditions.second_time
         embedding = fast.silu(embed(jnp.asarray(t), *inputs))
 
         rows, columns = x.shape[1] // self.patch, x.shape[2] // self.patch
-        y = dense(self.width, compute, "input")(patches(jnp.asarray(x).astype(compute.dtype), self.patch))
+        y = dense(self.width, compute, "input", bias=self.bias)(
+            patches(jnp.asarray(x).astype(compute.dtype), self.patch)
+        )
         if self.rotary_channels is None:
             y = y + self._added_positions(rows, columns, compute)[None]
         y, change = self._blocks(y, (rows, columns), embedding, conditions.text, compute, conditions.change)
 
-        shift, scale = jnp.split(dense(2 * self.width, compute, "output_modulation", zero=True)(embedding), 2, -1)
+        shift, scale = jnp.split(dense(2 * self.width, compute, "output_modulation", True, self.bias)(embedding), 2, -1)
         y = NORMS[self.norm](compute, EPSILON, name="output_norm")(y, scale, shift)
-        y = dense(self.patch**2 * (self.out_channels or x.shape[-1]), compute, "output", zero=True)(y)
+        y = dense(self.patch**2 * (self.out_channels or x.shape[-1]), compute, "output", True, self.bias)(y)
         y = image(y, rows, columns, self.patch).astype(x.dtype)
         return y if change is None else (y, change)
 
@@ -179,6 +192,10 @@ class DiT(nn.Module):
                     f"{name} = {value} is for a text beside the image: it needs text_attention = 'joint' and "
                     "text_channels"
                 )
+        if self.shared_modulation and (self.text_channels is None or self.text_attention != "joint"):
+            raise ValueError("shared_modulation = True needs text_attention = 'joint' and text_channels")
+        if self.word_places and len(self.rotary_channels or ()) < 3:
+            raise ValueError(f"word_places = True needs three numbers of rotary_channels, not {self.rotary_channels}")
         if self.rotary_channels is not None:
             if self.position_table is not None:
                 raise ValueError(
@@ -209,7 +226,10 @@ class DiT(nn.Module):
         if self.rotary_channels is None:
             return None
         places = np.zeros((rows * columns + words, len(self.rotary_channels)), np.int32)
-        places[: rows * columns, -2:] = np.indices((rows, columns)).reshape(2, -1).T
+        grid = slice(-3, -1) if self.word_places else slice(-2, None)
+        places[: rows * columns, grid] = np.indices((rows, columns)).reshape(2, -1).T
+        if self.word_places:
+            places[rows * columns :, -1] = np.arange(words)
         return jnp.broadcast_to(jnp.asarray(places)[None], (batch, *places.shape))
 
     def _blocks(
@@ -251,7 +271,7 @@ class DiT(nn.Module):
         """Inputs of the first block: the tokens of the image, and for "joint" those of the text beside them."""
         if text is None or self.text_attention == "cross":
             return y
-        return y, dense(self.width, compute, "text_0")(jnp.asarray(text.tokens))
+        return y, dense(self.width, compute, "text_0", bias=self.bias)(jnp.asarray(text.tokens))
 
     def _as_after(self, number: int, tokens: Tokens) -> Tokens:
         """The tokens in the form of that block's output."""
@@ -282,12 +302,13 @@ class DiT(nn.Module):
                 norm_heads=self.norm_heads,
                 mlp_width=self.mlp_width,
                 gated=self.gated,
+                bias=self.bias,
                 rotary=rotary,
                 name=f"{name}_{number}",
                 **options,
             )
 
-        rotary = Rotary(channels=self.rotary_channels)
+        rotary = Rotary(self.rotary_base, channels=self.rotary_channels)
         words = text.tokens.shape[1] if text is not None and self.text_attention == "joint" else 0
         places = self._coordinates(y.shape[0], *size, words)
         if text is None:
@@ -299,16 +320,29 @@ class DiT(nn.Module):
             return lambda number, y: block("block", number, {})(y, embedding, places, None, None, read, text.mask)[0]
         visible = jnp.concatenate([jnp.ones(y.shape[:2], bool), text.mask], 1)[:, None, None, :]
 
+        shared = self._shared_changes(embedding, compute) if self.shared_modulation else {}
+
         def run(number: int, tokens: Tokens) -> Tokens:
+            condition = shared or embedding
             if number < self.depth:
                 options = {"answers": self._answers(number), "own_attention": number in self.own_attention}
-                tokens, _ = block("block", number, options)(tokens, embedding, places, visible)
+                tokens, _ = block("block", number, options)(tokens, condition, places, visible)
                 return tokens
             both = jnp.concatenate(tokens, 1) if isinstance(tokens, tuple) else tokens
-            tokens, _ = block("single_block", number - self.depth, {"parallel": True})(both, embedding, places, visible)
+            condition = {"": shared["single_"]} if shared else embedding
+            options = {"parallel": True, "fused": self.shared_modulation}
+            tokens, _ = block("single_block", number - self.depth, options)(both, condition, places, visible)
             return tokens
 
         return run
+
+    def _shared_changes(self, embedding: jax.Array, compute: Compute) -> dict[str, jax.Array]:
+        """What the condition gives all blocks, for each stream, and for one sequence."""
+        numbers = {"": 6, "stream_1_": 6, "single_": 3}
+        return {
+            name: dense(number * self.width, compute, f"{name}modulation", True, self.bias)(embedding)
+            for name, number in numbers.items()
+        }
 
 
 def patches(x: Float[Array, "b h w c"], patch: int) -> Float[Array, "b s p"]:

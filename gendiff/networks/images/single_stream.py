@@ -29,7 +29,7 @@ NOISE = 1000.0
 class _Words(NamedTuple):
     tokens: Float[Array, "b s d"]
     positions: Shaped[Array, "b s axes"]
-    seen: Shaped[Array, "b s"]
+    visible: Shaped[Array, "b s"]
     count: Shaped[Array, " b"]
     """How many stand before the image, learned ones included."""
 
@@ -82,7 +82,7 @@ class SingleStreamTransformer(nn.Module):
     remat: bool | str = False
 
     pooled_channels, image_size, guidance = None, False, False
-    """What other networks of texts are told as well."""
+    """What other networks of texts are conditioned on as well."""
 
     @nn.compact
     def __call__(
@@ -107,21 +107,21 @@ class SingleStreamTransformer(nn.Module):
         compute = Compute(
             dtype_of(self.dtype, x), self.precision, attention=self.attention_implementation, late=bool(self.remat)
         )
-        told = self._time(jnp.asarray(t), compute)
+        embedding = self._time(jnp.asarray(t), compute)
         words = self._words(text, compute)
         rows, columns = x.shape[1] // self.patch, x.shape[2] // self.patch
         y = dense(self.width, compute, "input")(dit.patches(jnp.asarray(x).astype(compute.dtype), self.patch))
         y, positions = self._filled_image(y, (rows, columns), words.count, compute)
         for number in range(self.refiners):
-            y = self._block(f"image_block_{number}", compute)(y, told, positions)
+            y = self._block(f"image_block_{number}", compute)(y, embedding, positions)
 
         y = jnp.concatenate([y, words.tokens], 1)
-        seen = jnp.concatenate([jnp.ones(positions.shape[:2], bool), words.seen], 1)
+        visible = jnp.concatenate([jnp.ones(positions.shape[:2], bool), words.visible], 1)
         positions = jnp.concatenate([positions, words.positions], 1)
         for number in range(self.depth):
-            y = self._block(f"block_{number}", compute)(y, told, positions, seen)
+            y = self._block(f"block_{number}", compute)(y, embedding, positions, visible)
 
-        scale = dense(self.width, compute, "output_modulation", zero=True)(fast.silu(told))
+        scale = dense(self.width, compute, "output_modulation", zero=True)(fast.silu(embedding))
         y = LayerNorm(compute, name="output_norm")(y[:, : rows * columns], scale, jnp.zeros_like(scale))
         y = dense(self.patch**2 * (self.out_channels or x.shape[-1]), compute, "output", zero=True)(y)
         return -dit.image(y, rows, columns, self.patch).astype(x.dtype)
@@ -160,15 +160,15 @@ class SingleStreamTransformer(nn.Module):
         tokens = jnp.take_along_axis(tokens, jnp.argsort(~mask, 1, stable=True)[..., None], 1)
         there, places = jnp.sum(mask, 1, dtype=jnp.int32), jnp.arange(mask.shape[1], dtype=jnp.int32)[None]
         count = jnp.maximum((there + GROUP - 1) // GROUP, 1) * GROUP
-        seen = places < count[:, None]
+        visible = places < count[:, None]
         positions = jnp.pad(jnp.broadcast_to(places + 1, mask.shape)[..., None], ((0, 0), (0, 0), (0, 2)))
 
         y = RMSNorm(compute, self.epsilon, name="text_norm")(tokens)
         y = dense(self.width, compute, "text_0")(y)
         y = jnp.where((places < there[:, None])[..., None], y, self._learned("text_filling", compute))
         for number in range(self.refiners):
-            y = self._block(f"text_block_{number}", compute)(y, None, positions, seen)
-        return _Words(y, positions, seen, count)
+            y = self._block(f"text_block_{number}", compute)(y, None, positions, visible)
+        return _Words(y, positions, visible, count)
 
     def _filled_image(
         self, y: jax.Array, size: tuple[int, int], before: jax.Array, compute: Compute

@@ -96,6 +96,7 @@ class Embedding(nn.Module):
         num_classes: rows of labels, after which comes that of the null class. None: no labels.
         compute: how to compute.
         frequency_shift: of the sinusoidal embedding.
+        bias: whether the layers of times and of the guidance scale have one.
     """
 
     frequencies: int
@@ -103,6 +104,7 @@ class Embedding(nn.Module):
     num_classes: int | None = None
     compute: Compute = Compute()
     frequency_shift: int = 0
+    bias: bool = True
 
     @nn.compact
     def __call__(
@@ -135,8 +137,8 @@ class Embedding(nn.Module):
     def _embedded(self, name: str, numbers: jax.Array, zero: bool = False) -> jax.Array:
         numbers = numbers.astype(jnp.promote_types(self.compute.dtype, jnp.float32))
         y = sinusoidal(numbers, self.frequencies, self.frequency_shift).astype(self.compute.dtype)
-        y = dense(self.features, self.compute, f"{name}_0")(y)
-        return dense(self.features, self.compute, f"{name}_1", zero)(fast.silu(y))
+        y = dense(self.features, self.compute, f"{name}_0", bias=self.bias)(y)
+        return dense(self.features, self.compute, f"{name}_1", zero, self.bias)(fast.silu(y))
 
 
 def rows(table: Float[Array, "k d"], label: Shaped[Array, " b"]) -> Float[Array, "b d"]:

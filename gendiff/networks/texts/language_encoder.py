@@ -12,7 +12,6 @@ from gendiff.networks.blocks.transformer import TransformerBlock
 from gendiff.networks.layers import Compute, attention, dtype_of, initializers, parameter
 from gendiff.networks.layers.embeddings import token_rows
 from gendiff.networks.layers.rotary import Rotary
-from gendiff.networks.texts.language_model import PADDING
 
 
 class LanguageEncoder(nn.Module):
@@ -73,7 +72,8 @@ class LanguageEncoder(nn.Module):
         """Encode texts. Under jit, where values cannot be looked at, an unknown id makes its own text NaN.
 
         Args:
-            ids: (b, s) from 0 … vocabulary − 1, behind which PADDING (−1) may stand.
+            ids: (b, s) from 0 … vocabulary − 1, behind which padding may stand: −1 − id is a token with the vector of
+                that id which no token sees.
 
         Returns:
             A `Text` without a pooled vector, whose mask leaves padding out.
@@ -88,9 +88,10 @@ class LanguageEncoder(nn.Module):
             dtype_of(self.dtype, table), self.precision, attention=self.attention_implementation, late=bool(self.remat)
         )
         ids = jnp.asarray(ids)
-        present = ids != PADDING
-        places = jnp.where(present, jnp.arange(ids.shape[1], dtype=jnp.int32)[None], -1)
-        x, states = token_rows(table, jnp.where(present, ids, 0)).astype(compute.dtype), []
+        present = ids >= 0
+        places = jnp.broadcast_to(jnp.arange(ids.shape[1], dtype=jnp.int32)[None], ids.shape)
+        visible = attention.causal(places, jnp.where(present, places, -1))
+        x, states = token_rows(table, jnp.where(present, ids, -1 - ids)).astype(compute.dtype), []
         build = fast.remat(TransformerBlock, self.remat)
         for number in range(self.read[-1]):
             block = build(
@@ -110,7 +111,7 @@ class LanguageEncoder(nn.Module):
                 rotary=Rotary(self.rotary_base),
                 name=f"block_{number}",
             )
-            x, _ = block(x, None, places[..., None], attention.causal(places, places))
+            x, _ = block(x, None, places[..., None], visible)
             if number + 1 in self.read:
                 states.append(x)
         return Text(jnp.concatenate(states, -1), present)
@@ -127,4 +128,5 @@ class LanguageEncoder(nn.Module):
             raise ValueError(
                 f"ids has shape {ids.shape}: (texts, tokens) with 1 to {self.context} tokens is needed (context)"
             )
-        checks.ids("ids", ids, self.vocabulary, also=PADDING)
+        ids = jnp.asarray(ids)
+        checks.ids("ids", jnp.where(ids >= 0, ids, -1 - ids), self.vocabulary)

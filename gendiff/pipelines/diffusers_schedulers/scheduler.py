@@ -45,7 +45,12 @@ class Scheduler:
         return methods.sampler(self.configuration, self.schedule, steps, self.like_diffusers)
 
     def grid(
-        self, steps: int, *, tokens: int | None = None, sigmas: Sequence[float] | np.ndarray | None = None
+        self,
+        steps: int,
+        *,
+        tokens: int | None = None,
+        sigmas: Sequence[float] | np.ndarray | None = None,
+        log_shift: float | None = None,
     ) -> Level:
         """The levels (n + 1,) of so many steps.
 
@@ -58,6 +63,8 @@ class Scheduler:
                 use_dynamic_shifting.
             sigmas: (steps,) falling numbers in (0, 1], of a flow-matching scheduler, before the shift, in place of its
                 own.
+            log_shift: with tokens, what stands in place of the number that the configuration makes of them, as the
+                pipeline of FLUX.2 has it.
 
         Raises:
             ValueError: for more steps than the table has, or arguments that do not belong to this class.
@@ -75,7 +82,7 @@ class Scheduler:
         if configuration.name != FLOW and (self.like_diffusers or not configuration.straight):
             spaced = shipped_spacings.grid if self.like_diffusers else spacings.grid
             return spaced(configuration, self.schedule, steps)
-        return self._straight(steps, tokens, sigmas)
+        return self._straight(steps, tokens, sigmas, log_shift)
 
     def limited(self, denoise: Denoiser) -> Denoiser:
         """The denoiser with its clean prediction clipped or thresholded, where the configuration says so.
@@ -102,11 +109,17 @@ class Scheduler:
         unit = self.configuration.name in SCALED and self.configuration.fields["timestep_spacing"] != "leading"
         return 1.0 if unit or not self.like_diffusers else 1 / levels.sigma[0]
 
-    def _straight(self, steps: int, tokens: int | None, sigmas: Sequence[float] | np.ndarray | None) -> Level:
+    def _straight(
+        self,
+        steps: int,
+        tokens: int | None,
+        sigmas: Sequence[float] | np.ndarray | None,
+        log_shift: float | None,
+    ) -> Level:
         configuration = self.configuration
         if tokens is not None:
             checks.integer("tokens", tokens, 1)
-            shift = spacings.dynamic_shift(configuration, tokens)
+            shift = spacings.dynamic_shift(configuration, tokens, log_shift)
             if shift <= 0:
                 raise ValueError(f"tokens = {tokens}: the shift would be {shift:g}, it must be positive")
         else:

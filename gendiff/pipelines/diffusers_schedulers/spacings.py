@@ -65,15 +65,15 @@ def shifted(sigmas: np.ndarray, shift: float) -> np.ndarray:
     return shift * sigmas / (1 + (shift - 1) * sigmas)
 
 
-def dynamic_shift(configuration: Configuration, tokens: int) -> float:
-    """The shift for pictures of so many tokens: its logarithm, or itself, is linear in their number.
+def dynamic_shift(configuration: Configuration, tokens: int, log_shift: float | None = None) -> float:
+    """The shift for pictures of so many tokens: its logarithm, or itself, is linear in their number, or is given.
 
     References:
         FLUX's published sampler (from memory).
     """
     fields = configuration.fields
     slope = (fields["max_shift"] - fields["base_shift"]) / (fields["max_image_seq_len"] - fields["base_image_seq_len"])
-    mu = fields["base_shift"] + slope * (tokens - fields["base_image_seq_len"])
+    mu = log_shift if log_shift is not None else fields["base_shift"] + slope * (tokens - fields["base_image_seq_len"])
     return math.exp(mu) if fields["time_shift_type"] == "exponential" else mu
 
 

@@ -20,6 +20,7 @@ LIBRARIES = ("diffusers", "transformers", "stable_diffusion")
 UNET, DIT, AUTOENCODER = ("UNet2DConditionModel",), ("DiTTransformer2DModel", "Transformer2DModel"), ("AutoencoderKL",)
 FLUX_TRANSFORMER, SD3_TRANSFORMER = ("FluxTransformer2DModel",), ("SD3Transformer2DModel",)
 Z_IMAGE_TRANSFORMER = ("ZImageTransformer2DModel",)
+FLUX_2_TRANSFORMER, FLUX_2_AUTOENCODER = ("Flux2Transformer2DModel",), ("AutoencoderKLFlux2",)
 TEXT, PROJECTED_TEXT, T5 = ("CLIPTextModel",), ("CLIPTextModelWithProjection",), ("T5EncoderModel",)
 QWEN, QWEN_TOKENIZER = ("Qwen3Model", "Qwen3ForCausalLM"), ("Qwen2Tokenizer", "Qwen2TokenizerFast")
 ENCODERS = (*TEXT, *PROJECTED_TEXT, *T5)
@@ -49,8 +50,10 @@ class Kind:
         straight: whether its network answers the velocity of flow matching.
         side: of the latents of the training, where no configuration tells.
         longest: tokens of a row of T5, or of a message.
+        empirical: whether the shift of noise depends on size and steps by numbers of its pipeline.
         even: whether its steps spread noise evenly from 1 to 1 / steps before the scheduler shifts it.
         read: numbers of the hidden states of a language model that encode a prompt; −1 is the last. (): there is none.
+        masked: whether its network sees no padding of texts.
         thinking: whether the message to it leaves room for thoughts.
     """
 
@@ -65,8 +68,10 @@ class Kind:
     straight: bool = False
     side: int | None = None
     longest: int = 0
+    empirical: bool = False
     even: bool = False
     read: tuple[int, ...] = ()
+    masked: bool = False
     thinking: bool = True
 
 
@@ -135,7 +140,26 @@ Z_IMAGE = Kind(
     longest=512,
     even=True,
     read=(-2,),
+    masked=True,
 )
+FLUX_2 = Kind(
+    "FLUX.2 [klein]",
+    {
+        **{"scheduler": SCHEDULER, "text_encoder": QWEN, "tokenizer": QWEN_TOKENIZER},
+        **{"transformer": FLUX_2_TRANSFORMER, "vae": FLUX_2_AUTOENCODER},
+    },
+    settings={"is_distilled": _BOOLEANS},
+    tokens=(("text_encoder",),),
+    guided=False,
+    straight=True,
+    side=128,
+    longest=512,
+    even=True,
+    empirical=True,
+    read=(9, 18, 27),
+    thinking=False,
+)
+FLUX_2_BASE = dataclasses.replace(FLUX_2, name="FLUX.2 [klein] base", guided=True)
 KINDS: Mapping[str, Kind] = {
     **dict.fromkeys(
         ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline"), STABLE
@@ -149,6 +173,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     **dict.fromkeys(("FluxPipeline", "FluxImg2ImgPipeline", "FluxInpaintPipeline"), FLUX),
     **dict.fromkeys(("ZImagePipeline", "ZImageImg2ImgPipeline", "ZImageInpaintPipeline"), Z_IMAGE),
+    "Flux2KleinPipeline": FLUX_2,
 }
 """The class of a pipeline -> what is needed of it."""
 
@@ -176,7 +201,8 @@ class ModelIndex:
     @property
     def kind(self) -> Kind:
         """The kind of pipeline."""
-        return KINDS[self.pipeline]
+        kind = KINDS[self.pipeline]
+        return FLUX_2_BASE if kind is FLUX_2 and not self.settings["is_distilled"] else kind
 
 
 def read(folder: str | os.PathLike[str]) -> ModelIndex:

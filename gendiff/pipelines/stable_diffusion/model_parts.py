@@ -18,10 +18,10 @@ from gendiff.core.errors import CheckpointMismatchError, ConfigError, DataError
 from gendiff.core.types import Config, DType, Params, PyTree
 from gendiff.data import chat_row_tokenizer, clip_tokenizer, t5_tokenizer
 from gendiff.data.texts.row_tokenizer import RowTokenizer
+from gendiff.language import chat_template
 from gendiff.pipelines.stable_diffusion import model_index
 from gendiff.pipelines.stable_diffusion.model_index import ModelIndex
 from gendiff.pipelines.stable_diffusion.part_readers import READERS, Reader
-from gendiff.language import chat_template
 from gendiff.weights import files, packed_reading, quantised, single_file, streamed, transformers_qwen_encoder
 from gendiff.weights import rules as naming_rules
 from gendiff.weights.quantised import Packing

@@ -13,6 +13,8 @@ from gendiff.weights import (
     diffusers_autoencoder,
     diffusers_dit,
     diffusers_flux,
+    diffusers_flux2,
+    diffusers_flux2_autoencoder,
     diffusers_sd3,
     diffusers_text_unet,
     diffusers_z_image,
@@ -108,6 +110,19 @@ def _autoencoder_example(network: networks.Autoencoder, channels: int) -> tuple[
     return (np.zeros((1, network.factor, network.factor, network.in_channels), np.float32),)
 
 
+def _flux_2(config: Config, context: Config, more: Config) -> networks.DiT:
+    return networks.DiT(**diffusers_flux2.network_fields(config), **more)
+
+
+def _flux_2_autoencoder(config: Config, context: Config, more: Config) -> networks.PatchNormedAutoencoder:
+    fields = {name: value for name, value in more.items() if name != "dtype"}
+    return networks.PatchNormedAutoencoder(**diffusers_flux2_autoencoder.network_fields(config), **fields)
+
+
+def _flux_2_autoencoder_example(network: networks.Autoencoder, channels: int) -> tuple[np.ndarray, ...]:
+    return (np.zeros((1, 2 * network.factor, 2 * network.factor, network.in_channels), np.float32),)
+
+
 def _text(config: Config, context: Config, more: Config) -> networks.TextEncoder:
     fields = transformers_clip.network_fields(config)
     if not context.get("penultimate"):
@@ -158,6 +173,15 @@ _QWEN = Reader(
     *("model", _qwen, _text_example, transformers_qwen_encoder.params, transformers_qwen_encoder.rules),
     unused=transformers_qwen_encoder.unused,
 )
+_FLUX_2 = Reader(
+    *(files.STEM, _flux_2, _dit_example, diffusers_flux2.params, diffusers_flux2.rules),
+    *(diffusers_flux2.DEFAULTS["in_channels"], diffusers_flux.PACKED),
+)
+_FLUX_2_AUTOENCODER = Reader(
+    *(files.STEM, _flux_2_autoencoder, _flux_2_autoencoder_example),
+    *(diffusers_flux2_autoencoder.params, diffusers_flux2_autoencoder.rules),
+    unused=diffusers_flux2_autoencoder.unused,
+)
 READERS: Mapping[str, Reader] = {
     **dict.fromkeys(model_index.UNET, _UNET),
     **dict.fromkeys(model_index.AUTOENCODER, _AUTOENCODER),
@@ -168,5 +192,7 @@ READERS: Mapping[str, Reader] = {
     **dict.fromkeys(model_index.T5, _T5),
     **dict.fromkeys(model_index.Z_IMAGE_TRANSFORMER, _Z_IMAGE),
     **dict.fromkeys(model_index.QWEN, _QWEN),
+    **dict.fromkeys(model_index.FLUX_2_TRANSFORMER, _FLUX_2),
+    **dict.fromkeys(model_index.FLUX_2_AUTOENCODER, _FLUX_2_AUTOENCODER),
 }
 """By class. A new class is one line here, and one in `model_index`."""

@@ -69,7 +69,7 @@ class TextTowers:
         summary = jnp.where(blank[:, None], 0, jnp.concatenate(pooled, -1)) if pooled else None
         mask = jnp.ones(tokens.shape[:2], bool)
         if self.masked:
-            mask = jnp.concatenate([read[name[0]].mask for name in self.tokens or (self.names,)], 1)
+            mask = jnp.concatenate([read[group[0]].mask for group in self.tokens or (self.names,)], 1)
         return networks.Text(tokens, mask, summary)
 
 

@@ -23,7 +23,7 @@ def network_fields(config: Config) -> Config:
     Raises:
         ConfigError: that names the setting and value without a match.
     """
-    fields, depth = _whole(config), config["num_hidden_layers"]
+    fields, depth = _decoder(config), config["num_hidden_layers"]
     read = tuple(number if number >= 0 else depth + 1 + number for number in config.get(READ, (-2,)))
     settings.refuse_unless(
         all(0 < number < depth for number in read), KINDS[0], "num_hidden_layers", depth, f"blocks {read} are read"
@@ -40,7 +40,7 @@ def rules(config: Config) -> tuple[Rule, ...]:
     Raises:
         ConfigError: as `network_fields` does.
     """
-    every = transformers_llama.decoder_rules(_whole(config))
+    every = transformers_llama.decoder_rules(_decoder(config))
     return tuple(rule for rule in every if rule.ours.startswith(("token", "block")))
 
 
@@ -50,7 +50,7 @@ def unused(config: Config) -> dict[str, tuple[int, ...]]:
     Raises:
         ConfigError: as `network_fields` does.
     """
-    fields = _whole(config)
+    fields = _decoder(config)
     width, inner, heads = fields["width"], fields["mlp_width"], fields["heads"]
     size = fields["head_size"] or width // heads
     shared = (fields["key_value_heads"] or heads) * size
@@ -71,7 +71,7 @@ def unused(config: Config) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _whole(config: Config) -> Config:
+def _decoder(config: Config) -> Config:
     """The fields of the whole language model."""
     named = config.get("architectures")
     fits = named is None or (len(named) == 1 and named[0] in KINDS)
@@ -81,12 +81,12 @@ def _whole(config: Config) -> Config:
 
 def _used(config: Config, arrays: Arrays) -> Arrays:
     """Without what is not read, which must be there: a file that lacks it was cut, or is of another model."""
-    whole = arrays if transformers_llama.TABLE in arrays else {f"{PREFIX}{name}": a for name, a in arrays.items()}
+    prefixed = arrays if transformers_llama.TABLE in arrays else {f"{PREFIX}{name}": a for name, a in arrays.items()}
     left_out = unused(config)
-    if wrong := [name for name, shape in left_out.items() if name not in whole or whole[name].shape != shape]:
+    if wrong := [name for name, shape in left_out.items() if name not in prefixed or prefixed[name].shape != shape]:
         raise CheckpointMismatchError(f"{len(wrong)} missing or of another shape: {wrong[0]}")
     ends = (transformers_llama.HEAD, transformers_llama.BUFFER)
-    return {name: array for name, array in whole.items() if name not in left_out and not name.endswith(ends)}
+    return {name: array for name, array in prefixed.items() if name not in left_out and not name.endswith(ends)}
 
 
 params = naming.Conversion(rules, _used)

@@ -41,6 +41,8 @@ SCHNELL = {"scheduler": {"use_dynamic_shifting": False, "shift": 1.0}, "transfor
 WITHOUT_T5: Mapping[str, None] = {"text_encoder_3": None, "tokenizer_3": None}
 NEWER = {"qk_norm": "rms_norm", "num_layers": 3}
 VARIANTS = {
+    "klein": Case("flux_2", ("red cat", "a dog, a dog"), None, 3, 1.0),
+    "klein, wide, deeper": Case("flux_2", ("red",), None, 4, 1.0, (20, 28), {"transformer": {"num_layers": 2}}),
     "z, wide": Case("z_image", ("red cat", ""), None, 4, 1.0, (20, 28)),
     "z, high, a negative prompt, a long one": Case("z_image", ("red cat", "red " * 5), "dog", 2, 3.0, (32, 20)),
     "z, deeper, a shift by the size": Case(

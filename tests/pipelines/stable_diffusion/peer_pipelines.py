@@ -10,17 +10,9 @@ import numpy as np
 import torch
 import transformers
 
-from tests.pipelines.stable_diffusion import tiny_folders
+from tests.pipelines.stable_diffusion import tiny_chat_tokenizer, tiny_folders
 from tests.pipelines.stable_diffusion.peer_cases import CASES, Case
-from tests.pipelines.stable_diffusion.tiny_folders import (
-    CONTROL,
-    FOLDERS,
-    MERGES,
-    QWEN_MERGES,
-    QWEN_VOCABULARY,
-    T5_VOCABULARY,
-    VOCABULARY,
-)
+from tests.pipelines.stable_diffusion.tiny_folders import CONTROL, FOLDERS, MERGES, T5_VOCABULARY, VOCABULARY
 from tests.weights.diffusers.make_text_unets_fixture import randomized as with_random_weights
 
 __all__ = ["CASES", "built", "latents", "samples", "weights"]
@@ -89,15 +81,23 @@ def samples(pipe: Any, case: Case, start: np.ndarray) -> tuple[np.ndarray, np.nd
         arguments |= {"skip_guidance_layers": list(case.skipped) or None}
     if case.folder == "z_image":
         arguments |= {"guidance_scale": case.scale - 1, "max_sequence_length": 40}
+    if case.folder == "flux_2":
+        arguments |= {"max_sequence_length": 48}
     outputs = []
     for kind in ("latent", "pt"):
         first = torch.from_numpy(np.ascontiguousarray(np.moveaxis(start, -1, 1)))
         if case.folder == "flux":
             first = pipe._pack_latents(first, *(first.shape[axis] for axis in (0, 1, 2, 3)))
+        if case.folder == "flux_2":
+            first = pipe._patchify_latents(first)
         with torch.inference_mode():
             images = pipe(**copy.deepcopy(arguments), latents=first, output_type=kind).images
         if case.folder == "flux" and kind == "latent":
             images = pipe._unpack_latents(images, *case.size, 2)
+        if case.folder == "flux_2" and kind == "latent":
+            norm, packed = pipe.vae.bn, pipe._patchify_latents(images)
+            mean, std = norm.running_mean, torch.sqrt(norm.running_var + norm.eps)
+            images = pipe._unpatchify_latents((packed - mean[:, None, None]) / std[:, None, None])
         outputs.append(np.ascontiguousarray(np.moveaxis(images.float().numpy(), 1, -1)))
     return outputs[0], outputs[1]
 
@@ -109,9 +109,9 @@ def _part(part: str, config: dict[str, Any], seed: int) -> Any:
     if config.get("tokenizer_class") == "Qwen2Tokenizer":
         settings = {key: value for key, value in config.items() if key not in ("tokenizer_class", "chat_template")}
         result = transformers.Qwen2Tokenizer(
-            vocab=QWEN_VOCABULARY,
-            merges=list(QWEN_MERGES),
-            additional_special_tokens=list(tiny_folders.QWEN_SPECIAL),
+            vocab=tiny_chat_tokenizer.VOCABULARY,
+            merges=list(tiny_chat_tokenizer.MERGES),
+            additional_special_tokens=list(tiny_chat_tokenizer.SPECIAL),
             **settings,
         )
         result.chat_template = config["chat_template"]
@@ -131,10 +131,16 @@ def _part(part: str, config: dict[str, Any], seed: int) -> Any:
         kind = config["architectures"][0]
         settings = {key: value for key, value in config.items() if key not in ("architectures", "model_type")}
         kinds = {"T5EncoderModel": transformers.T5Config, "Qwen3Model": transformers.Qwen3Config}
+        kinds["Qwen3ForCausalLM"] = transformers.Qwen3Config
         config_class = kinds.get(kind, transformers.CLIPTextConfig)
         return with_random_weights(getattr(transformers, kind)(config_class(**settings)), seed)
     settings = {key: value for key, value in config.items() if not key.startswith("_")}
-    return with_random_weights(getattr(diffusers, config["_class_name"])(**settings), seed)
+    model = with_random_weights(getattr(diffusers, config["_class_name"])(**settings), seed)
+    if config["_class_name"] == "AutoencoderKLFlux2":
+        count = model.bn.running_mean.numel()
+        model.bn.running_mean.copy_(torch.linspace(-0.5, 0.5, count).half())
+        model.bn.running_var.copy_(torch.linspace(0.5, 2.0, count).half())
+    return model
 
 
 def _half(value: torch.Tensor) -> torch.Tensor:

@@ -335,7 +335,11 @@ UNFIT = {
 @pytest.mark.fault("weights: a folder of diffusers that cannot be followed")
 @table(
     "name, change, message, error",
-    [(name, *row) for name, rows in (("stable", BAD), ("flux", BAD_FLUX), ("sd3", BAD_SD3), ("z_image", BAD_Z_IMAGE)) for row in rows.values()],
+    [
+        (name, *row)
+        for name, rows in (("stable", BAD), ("flux", BAD_FLUX), ("sd3", BAD_SD3), ("z_image", BAD_Z_IMAGE))
+        for row in rows.values()
+    ],
 )
 def test_whatever_is_wrong_is_one_error_that_begins_with_a_path(tmp_path, name, change, message, error):
     folder = tiny_folders.write(tmp_path / "model", name)
@@ -377,7 +381,10 @@ def mutated(content, kind, places, piece):
 @pytest.mark.fault("weights: a folder of diffusers that cannot be followed")
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("stable", 10), *(pytest.param(name, 200, marks=pytest.mark.slow) for name in ("stable", "flux", "sd3", "z_image"))],
+    [
+        ("stable", 10),
+        *(pytest.param(name, 200, marks=pytest.mark.slow) for name in ("stable", "flux", "sd3", "z_image")),
+    ],
 )
 def test_changed_bytes_of_any_file_are_a_typed_error_or_harmless(tmp_path, name, count):
     folder = tiny_folders.write(tmp_path / "model", name)

@@ -18,6 +18,8 @@ from gendiff.weights import (
     diffusers_controlnet,
     diffusers_dit,
     diffusers_flux,
+    diffusers_flux2,
+    diffusers_flux2_autoencoder,
     diffusers_sd3,
     diffusers_text_unet,
     diffusers_z_image,
@@ -28,6 +30,7 @@ from gendiff.weights import (
     transformers_t5,
 )
 from tests.networks import rig
+from tests.pipelines.stable_diffusion import tiny_chat_tokenizer
 
 LENGTH = 9
 """Tokens of a row, so that 7 tokens of a prompt fill one."""
@@ -92,35 +95,10 @@ T5 = {
     "relative_attention_num_buckets": 8,
     "relative_attention_max_distance": 10,
 }
-QWEN_SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-QWEN_MERGES = (("c", "a"), ("ca", "t"), ("Ġ", "d"), ("Ġd", "o"))
-QWEN_VOCABULARY = {
-    piece: number
-    for number, piece in enumerate((*LETTERS, "Ċ", "Ġ", "ĊĊ", *("".join(pair) for pair in QWEN_MERGES), *QWEN_SPECIAL))
-}
-CHAT_TEMPLATE = (
-    "{%- for message in messages %}{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>' + '\\n' }}"
-    "{%- endfor %}{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- if enable_thinking is defined and "
-    "enable_thinking is false %}{{- '<think>\\n\\n</think>\\n\\n' }}{%- endif %}{%- endif %}"
-)
-"""The part of Qwen 3's that writes one message."""
-QWEN_TOKENIZER = {
-    "model_max_length": 40,
-    "tokenizer_class": "Qwen2Tokenizer",
-    "bos_token": None,
-    "eos_token": "<|im_end|>",
-    "pad_token": "<|endoftext|>",
-    "unk_token": None,
-    "add_prefix_space": False,
-    "chat_template": CHAT_TEMPLATE,
-}
-QWEN_PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
 QWEN = {
     "architectures": ["Qwen3Model"],
     "model_type": "qwen3",
-    "vocab_size": len(QWEN_VOCABULARY),
+    "vocab_size": len(tiny_chat_tokenizer.VOCABULARY),
     "hidden_size": 12,
     "intermediate_size": 16,
     "num_hidden_layers": 3,
@@ -208,6 +186,22 @@ Z_IMAGE = {
     "axes_dims": [4, 2, 6],
     "axes_lens": [128, 32, 32],
 }
+FLUX_2 = {
+    "_class_name": "Flux2Transformer2DModel",
+    "in_channels": 16,
+    "num_layers": 1,
+    "num_single_layers": 2,
+    "attention_head_dim": 8,
+    "num_attention_heads": 2,
+    "joint_attention_dim": 24,
+    "mlp_ratio": 2.5,
+    "axes_dims_rope": [2, 2, 2, 2],
+    "guidance_embeds": False,
+}
+FLUX_2_AUTOENCODER = {
+    "_class_name": "AutoencoderKLFlux2",
+    **{name: AUTOENCODER[name] for name in AUTOENCODER if name not in ("_class_name", "scaling_factor")},
+}
 SHIFTED = AUTOENCODER | {"shift_factor": 0.2, "use_quant_conv": False, "use_post_quant_conv": False}
 CONTROL = {name: UNET[name] for name in diffusers_controlnet.SHARED if name in UNET} | {
     "_class_name": "ControlNetModel",
@@ -236,7 +230,7 @@ FLOW = {
     "max_image_seq_len": 32,
 }
 
-_CHAT = {"text_encoder": QWEN, "tokenizer": QWEN_TOKENIZER}
+_CHAT = {"text_encoder": QWEN, "tokenizer": tiny_chat_tokenizer.SETTINGS}
 _TOWER = {"text_encoder": TEXT, "tokenizer": TOKENIZER}
 _SECOND = {"text_encoder_2": PROJECTED, "tokenizer_2": TOKENIZER | {"pad_token": "!"}}
 FOLDERS = {
@@ -290,6 +284,15 @@ FOLDERS = {
         | {"text_encoder_3": T5 | {"d_model": 20}, "tokenizer_3": T5_TOKENIZER}
         | {"transformer": SD3, "vae": SHIFTED, "scheduler": {"_class_name": FLOW["_class_name"], "shift": 3.0}},
     ),
+    "flux_2": (
+        "Flux2KleinPipeline",
+        {"is_distilled": True},
+        {
+            "text_encoder": QWEN | {"num_hidden_layers": 28, "hidden_size": 8, "architectures": ["Qwen3ForCausalLM"]},
+            "tokenizer": tiny_chat_tokenizer.SETTINGS | {"model_max_length": 48},
+            **{"transformer": FLUX_2, "vae": FLUX_2_AUTOENCODER, "scheduler": FLOW},
+        },
+    ),
     "z_image": (
         "ZImagePipeline",
         {},
@@ -299,7 +302,7 @@ FOLDERS = {
 }
 """Name -> (class of the pipeline, further entries of its model_index.json, settings of its parts)."""
 CHOSEN = [
-    pytest.param(name, marks=pytest.mark.slow) if name in ("inpaint", "refiner", "sd3", "z_image") else name
+    pytest.param(name, marks=pytest.mark.slow) if name in ("inpaint", "refiner", "sd3", "z_image", "flux_2") else name
     for name in FOLDERS
 ]
 """For tests that look at every array: tracing a network takes a second."""
@@ -310,8 +313,11 @@ RULES = {
     "FluxTransformer2DModel": diffusers_flux.rules,
     "SD3Transformer2DModel": diffusers_sd3.rules,
     "ZImageTransformer2DModel": diffusers_z_image.rules,
+    "Flux2Transformer2DModel": diffusers_flux2.rules,
+    "AutoencoderKLFlux2": diffusers_flux2_autoencoder.rules,
     "T5EncoderModel": transformers_t5.rules,
     "Qwen3Model": transformers_qwen_encoder.rules,
+    "Qwen3ForCausalLM": transformers_qwen_encoder.rules,
     "CLIPTextModel": transformers_clip.rules,
     "CLIPTextModelWithProjection": transformers_clip.rules,
 }
@@ -337,12 +343,16 @@ def arrays_of(name, part):
     """Random weights of a part, by the names that they have in its file."""
     config = FOLDERS[name][2][part]
     reader = part_readers.READERS[kind_of(config)]
+    pipeline = model_index.KINDS[FOLDERS[name][0]]
+    if part == "text_encoder" and pipeline.read:
+        config = config | {transformers_qwen_encoder.READ: pipeline.read}
     context = {"pooled_channels": 6} if "addition_embed_type" in config else {}
     network = reader.network(config, context, {})
     # traced once for all, as when it is opened
     shapes = model_parts.Part(part, pathlib.Path(), config, network, {}, reader).shapes()
     params = rig.drawn_of(shapes)
     theirs = {key: np.asarray(value) for key, value in rules.to_theirs(params, RULES[kind_of(config)](config)).items()}
+    theirs |= {key: np.abs(value) for key, value in theirs.items() if key.endswith("running_var")}
     return theirs | {key: np.ones(shape, np.float32) for key, shape in reader.unused(config).items()}
 
 
@@ -385,17 +395,7 @@ def without_weights(folder):
 def write_tokenizer(folder, settings=TOKENIZER):
     """Write vocab.json, merges.txt and tokenizer_config.json, or tokenizer.json for T5 and Qwen."""
     if settings["tokenizer_class"] == "Qwen2Tokenizer":
-        library = tokenizers.Tokenizer(tokenizers.models.BPE(QWEN_VOCABULARY, list(QWEN_MERGES)))
-        library.normalizer, library.decoder = tokenizers.normalizers.NFC(), tokenizers.decoders.ByteLevel()
-        steps = (
-            tokenizers.pre_tokenizers.Split(tokenizers.Regex(QWEN_PATTERN), "isolated"),
-            tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        )
-        library.pre_tokenizer = tokenizers.pre_tokenizers.Sequence(list(steps))
-        library.add_special_tokens(list(QWEN_SPECIAL))
-        library.save(str(folder / "tokenizer.json"))
-        (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-        return folder
+        return tiny_chat_tokenizer.write(folder, settings)
     if settings["tokenizer_class"] == "T5Tokenizer":
         library = tokenizers.Tokenizer(tokenizers.models.Unigram(T5_VOCABULARY, 2))
         library.pre_tokenizer = tokenizers.pre_tokenizers.Sequence(
