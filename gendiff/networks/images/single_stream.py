@@ -30,7 +30,7 @@ class _Words(NamedTuple):
     tokens: Float[Array, "b s d"]
     positions: Shaped[Array, "b s axes"]
     visible: Shaped[Array, "b s"]
-    count: Shaped[Array, " b"]
+    places: Shaped[Array, " b"]
     """How many stand before the image, learned ones included."""
 
 
@@ -111,7 +111,7 @@ class SingleStreamTransformer(nn.Module):
         words = self._words(text, compute)
         rows, columns = x.shape[1] // self.patch, x.shape[2] // self.patch
         y = dense(self.width, compute, "input")(dit.patches(jnp.asarray(x).astype(compute.dtype), self.patch))
-        y, positions = self._filled_image(y, (rows, columns), words.count, compute)
+        y, positions = self._filled_image(y, (rows, columns), words.places, compute)
         for number in range(self.refiners):
             y = self._block(f"image_block_{number}", compute)(y, embedding, positions)
 
@@ -147,8 +147,8 @@ class SingleStreamTransformer(nn.Module):
 
     def _time(self, t: jax.Array, compute: Compute) -> jax.Array:
         """The embedding (b, e) of its own time."""
-        own = self.time_scale * ((NOISE - t.astype(jnp.promote_types(t.dtype, jnp.float32))) / NOISE)
-        y = dense(TIME_WIDTH, compute, "time_0")(sinusoidal(own, FREQUENCIES).astype(compute.dtype))
+        forward = self.time_scale * ((NOISE - t.astype(jnp.promote_types(t.dtype, jnp.float32))) / NOISE)
+        y = dense(TIME_WIDTH, compute, "time_0")(sinusoidal(forward, FREQUENCIES).astype(compute.dtype))
         return dense(min(self.width, CONDITION_WIDTH), compute, "time_1")(fast.silu(y))
 
     def _words(self, text: Text, compute: Compute) -> _Words:

@@ -2,9 +2,10 @@
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Int
 
-from gendiff.core import checks
+from gendiff.core import arrays, checks
 from gendiff.core.condition_records import Text
 from gendiff.core.types import ArrayLike, DType
 from gendiff.networks import fast
@@ -128,5 +129,5 @@ class LanguageEncoder(nn.Module):
             raise ValueError(
                 f"ids has shape {ids.shape}: (texts, tokens) with 1 to {self.context} tokens is needed (context)"
             )
-        ids = jnp.asarray(ids)
-        checks.ids("ids", jnp.where(ids >= 0, ids, -1 - ids), self.vocabulary)
+        values = np.where(np.asarray(ids) >= 0, ids, -1 - np.asarray(ids)) if arrays.is_concrete(ids) else ids
+        checks.ids("ids", values, self.vocabulary)

@@ -34,14 +34,14 @@ def network_fields(config: Config) -> Config:
     Raises:
         ConfigError: that names the setting and value without a match.
     """
-    own = settings.from_config(
+    norm = settings.from_config(
         {name: value for name, value in config.items() if name in NORM or name == "_class_name"},
         (KIND,),
         NORM,
         {"patch_size": ((2, 2),), "decoder_block_out_channels": (None,)},
         {},
     )
-    epsilon = own["batch_norm_eps"]
+    epsilon = norm["batch_norm_eps"]
     settings.refuse_unless(epsilon >= 0, KIND, "batch_norm_eps", epsilon, "it must be at least 0")
     for name in LACKING:
         settings.refuse_unless(name not in config, KIND, name, config.get(name), "there is no such setting")

@@ -40,8 +40,8 @@ def rules(config: Config) -> tuple[Rule, ...]:
     Raises:
         ConfigError: as `network_fields` does.
     """
-    every = transformers_llama.decoder_rules(_decoder(config))
-    return tuple(rule for rule in every if rule.ours.startswith(("token", "block")))
+    rules_of_all = transformers_llama.decoder_rules(_decoder(config))
+    return tuple(rule for rule in rules_of_all if rule.ours.startswith(("token", "block")))
 
 
 def unused(config: Config) -> dict[str, tuple[int, ...]]:

@@ -163,3 +163,27 @@ test_what_does_not_fit_is_refused = refusals(
     (lambda: rotary.Rotary(beside=1.0), "beside = 1"),
     (lambda: rotary.Rotary(channels=(4, 4), beside=10.0), "give one"),
 )
+
+
+def test_changes_of_a_shared_modulation_stand_in_the_place_of_a_layer_of_the_block():
+    params = random_params(BLOCK, (X, OTHER), ADA)
+    shared = {name: f"{name}modulation" for name in ("", "stream_1_")}
+    changes = {
+        name: np.asarray(ADA) @ np.asarray(params[layer]["kernel"]) + np.asarray(params[layer]["bias"])
+        for name, layer in shared.items()
+    }
+    rest = {name: layer for name, layer in params.items() if name not in shared.values()}
+    for result, expected in zip(
+        run(BLOCK, rest, (X, OTHER), changes), run(BLOCK, params, (X, OTHER), ADA), strict=True
+    ):
+        assert_close(result, expected)
+
+
+def test_a_fused_layer_is_both_kernels_side_by_side():
+    block = BLOCK.clone(parallel=True, gated=True)
+    params = random_params(block, X)
+    both = {
+        name: np.concatenate([params[layer][name] for layer in ("qkv", "mlp_0")], -1) for name in ("kernel", "bias")
+    }
+    rest = {name: layer for name, layer in params.items() if name not in ("qkv", "mlp_0")} | {"qkv_mlp": both}
+    assert_close(run(block.clone(fused=True), rest, X), run(block, params, X))

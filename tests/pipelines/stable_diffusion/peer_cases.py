@@ -33,6 +33,7 @@ CASES = {
     "xl": Case("xl", ("red cat", "a dog, a dog"), None, 3, 3.0),
     "flux": Case("flux", ("red cat", "a dog, a dog"), None, 3, 1.0, embedded=3.0),
     "sd3": Case("sd3", ("red cat", "a dog, a dog"), "cat!", 3, 4.0),
+    "flux_2": Case("flux_2", ("red cat", "a dog, a dog"), None, 3, 1.0),
     "z_image": Case("z_image", ("red cat", "a dog, a dog, a dog"), None, 3, 1.0),
 }
 DYNAMIC = {"use_dynamic_shifting": True, "base_image_seq_len": 8, "max_image_seq_len": 32}
@@ -41,7 +42,6 @@ SCHNELL = {"scheduler": {"use_dynamic_shifting": False, "shift": 1.0}, "transfor
 WITHOUT_T5: Mapping[str, None] = {"text_encoder_3": None, "tokenizer_3": None}
 NEWER = {"qk_norm": "rms_norm", "num_layers": 3}
 VARIANTS = {
-    "klein": Case("flux_2", ("red cat", "a dog, a dog"), None, 3, 1.0),
     "klein, wide, deeper": Case("flux_2", ("red",), None, 4, 1.0, (20, 28), {"transformer": {"num_layers": 2}}),
     "z, wide": Case("z_image", ("red cat", ""), None, 4, 1.0, (20, 28)),
     "z, high, a negative prompt, a long one": Case("z_image", ("red cat", "red " * 5), "dog", 2, 3.0, (32, 20)),

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 import transformers
 
-from tests.pipelines.stable_diffusion import tiny_chat_tokenizer, tiny_folders
+from tests.pipelines.stable_diffusion import tiny_chat_tokenizer, tiny_folders, tiny_t5_tokenizer
 from tests.pipelines.stable_diffusion.peer_cases import CASES, Case
-from tests.pipelines.stable_diffusion.tiny_folders import CONTROL, FOLDERS, MERGES, T5_VOCABULARY, VOCABULARY
+from tests.pipelines.stable_diffusion.tiny_folders import CONTROL, FOLDERS, MERGES, VOCABULARY
 from tests.weights.diffusers.make_text_unets_fixture import randomized as with_random_weights
 
 __all__ = ["CASES", "built", "latents", "samples", "weights"]
@@ -105,7 +105,7 @@ def samples(pipe: Any, case: Case, start: np.ndarray) -> tuple[np.ndarray, np.nd
 def _part(part: str, config: dict[str, Any], seed: int) -> Any:
     if config.get("tokenizer_class") == "T5Tokenizer":
         settings = {key: config[key] for key in ("model_max_length", "extra_ids", "legacy")}
-        return transformers.T5Tokenizer(vocab=T5_VOCABULARY, **settings)
+        return transformers.T5Tokenizer(vocab=tiny_t5_tokenizer.VOCABULARY, **settings)
     if config.get("tokenizer_class") == "Qwen2Tokenizer":
         settings = {key: value for key, value in config.items() if key not in ("tokenizer_class", "chat_template")}
         result = transformers.Qwen2Tokenizer(

@@ -64,6 +64,15 @@ Z_IMAGE = {
     "tokenizer": ["transformers", "Qwen2Tokenizer"],
     "transformer": ["diffusers", "ZImageTransformer2DModel"],
 }
+FLUX_2 = {
+    "_class_name": "Flux2KleinPipeline",
+    "is_distilled": True,
+    "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+    "text_encoder": ["transformers", "Qwen3ForCausalLM"],
+    "tokenizer": ["transformers", "Qwen2TokenizerFast"],
+    "transformer": ["diffusers", "Flux2Transformer2DModel"],
+    "vae": ["diffusers", "AutoencoderKLFlux2"],
+}
 LABELS = {"0": "tench, Tinca tinca", "207": "golden retriever"}
 DIT = {
     "_class_name": "DiTPipeline",
@@ -80,6 +89,7 @@ PUBLISHED = {
     "Stable Diffusion 3.5 without T5": VAE | SD3 | {"text_encoder_3": [None, None], "tokenizer_3": [None, None]},
     "FLUX.1 [dev]": VAE | FLUX | {"image_encoder": [None, None], "feature_extractor": [None, None]},
     "Z-Image-Turbo": VAE | Z_IMAGE,
+    "FLUX.2 [klein]": FLUX_2,
     "DiT-XL/2": VAE | DIT | {"id2label": LABELS, "scheduler": SCHEDULER},
 }
 """From memory."""
@@ -100,6 +110,10 @@ def test_a_published_folder_is_one_that_is_known(tmp_path, content):
 
 def test_classes_are_found_by_each_of_their_names(tmp_path):
     assert read(tmp_path, PUBLISHED["DiT-XL/2"]).labels == {"Tinca tinca": 0, "golden retriever": 207, "tench": 0}
+
+
+def test_a_klein_that_is_not_distilled_is_guided(tmp_path):
+    assert [read(tmp_path, FLUX_2 | {"is_distilled": value}).kind.guided for value in (True, False)] == [False, True]
 
 
 STABLE = index("stable")

@@ -13,7 +13,7 @@ import safetensors.numpy
 from gendiff import networks
 from gendiff.core import trees
 from gendiff.core.errors import CheckpointMismatchError, DataError
-from gendiff.pipelines.stable_diffusion import arranged, open_model, save
+from gendiff.pipelines.stable_diffusion import arranged, open_model, opened, save
 from gendiff.weights import packed_reading, quantised, rules
 from tests.pipelines.stable_diffusion import tiny_folders
 from tests.pipelines.stable_diffusion.tiny_folders import FOLDERS, RULES, arrays_of, kind_of
@@ -34,9 +34,17 @@ def folders(tmp_path_factory):
 def test_every_array_of_a_folder_is_used_once_and_returns_under_its_name(folders, name):
     model = open_model(folders[name])
     for part in model.parts:
-        config, stored = FOLDERS[name][2][part], arrays_of(name, part)
+        config, unused = FOLDERS[name][2][part], model.parts[part].reader.unused(model.parts[part].config)
+        stored = {key: array for key, array in arrays_of(name, part).items() if key not in unused}
         theirs = rules.to_theirs(model.part_params(part), RULES[kind_of(config)](config))
         assert rig.equal(dict(sorted(theirs.items())), dict(sorted(stored.items()))), part
+
+
+def test_the_shift_of_flux_2_is_that_of_10_and_200_steps_and_for_large_pictures_that_of_200():
+    few, many = 8.73809524e-05 * 1024 + 1.89833333, 0.00016927 * 1024 + 0.45666666
+    for steps, expected in ((10, few), (200, many), (105, (few + many) / 2)):
+        assert opened.empirical_log_shift(1024, steps) == pytest.approx(expected)
+    assert opened.empirical_log_shift(5000, 4) == 0.00016927 * 5000 + 0.45666666
 
 
 def test_the_folder_says_what_its_networks_are(tmp_path):

@@ -6,54 +6,14 @@ import pickle
 
 import numpy as np
 import pytest
-import safetensors.numpy
 
 from gendiff.core.errors import CheckpointMismatchError, DataError
 from gendiff.pipelines.stable_diffusion import inspect, open_model
-from gendiff.weights import files
 from tests.pipelines.stable_diffusion import tiny_folders
+from tests.pipelines.stable_diffusion.folder_faults import STEM, arrays, changed, cut, text, without
 from tests.tables import table
 
 pytest.importorskip("tokenizers", reason="needs the extra [text]")
-
-STEM = files.STEM
-
-
-def changed(part, file="config.json", **changes):
-    """Settings of a part replaced; `...` removes one."""
-
-    def change(folder):
-        path = folder / part / file
-        config = json.loads(path.read_text()) | changes
-        path.write_text(json.dumps({name: value for name, value in config.items() if value is not ...}))
-
-    return change
-
-
-def arrays(part, stem, change):
-    """Weights of a part replaced by a function of them."""
-
-    def write(folder):
-        path = folder / part / f"{stem}.safetensors"
-        safetensors.numpy.save_file(change(safetensors.numpy.load_file(path)), path)
-
-    return write
-
-
-def text(path, content):
-    return lambda folder: (folder / path).write_text(content)
-
-
-def without(name):
-    return lambda values: {key: value for key, value in values.items() if key != name}
-
-
-def cut(path):
-    def shorten(folder):
-        file = folder / path
-        file.write_bytes(file.read_bytes()[:-9])
-
-    return shorten
 
 
 def only_a_pickle(folder):
@@ -237,66 +197,7 @@ BAD_SD3 = {
     ),
     "norms without a match": (changed("transformer", qk_norm="layer_norm"), "qk_norm = 'layer_norm'", DataError),
 }
-LAST, OF_WORDS = "model.layers.2.mlp.up_proj.weight", "cap_embedder.1.weight"
-BAD_Z_IMAGE = {
-    "a text encoder without the block behind what is read": (
-        arrays("text_encoder", "model", without(LAST)),
-        f"text_encoder: 1 missing or of another shape: {LAST}",
-        MISMATCH,
-    ),
-    "a text encoder with an array too many": (
-        arrays("text_encoder", "model", lambda a: a | {"model.extra": np.zeros(1, "f4")}),
-        "1 left over: model.extra",
-        MISMATCH,
-    ),
-    "a text encoder of one block": (changed("text_encoder", num_hidden_layers=1), "num_hidden_layers = 1", DataError),
-    "a text encoder of another class": (
-        changed("text_encoder", architectures=["LlamaModel"]),
-        "text_encoder/config.json: .*architectures",
-        DataError,
-    ),
-    "a sliding window": (
-        changed("text_encoder", use_sliding_window=True, max_window_layers=0),
-        "use_sliding_window = True",
-        DataError,
-    ),
-    "a missing array": (arrays("transformer", STEM, without(OF_WORDS)), f"1 missing: {OF_WORDS}", MISMATCH),
-    "blocks without end": (changed("transformer", n_layers=10**9), "n_layers = 1000000000 is more than its", DataError),
-    "pictures that are read": (changed("transformer", siglip_feat_dim=8), "siglip_feat_dim = 8", DataError),
-    "other heads of keys": (changed("transformer", n_kv_heads=1), "n_kv_heads = 1 is not supported, only", DataError),
-    "axes that do not fill a head": (changed("transformer", axes_dims=[4, 4, 6]), "axes_dims = ", DataError),
-    "a tokenizer without a template": (
-        changed("tokenizer", "tokenizer_config.json", chat_template=...),
-        "tokenizer: .*no chat_template",
-        DataError,
-    ),
-    "a template without a place for the prompt": (
-        changed("tokenizer", "tokenizer_config.json", chat_template="hello"),
-        "its chat template writes a prompt 0 times",
-        DataError,
-    ),
-    "a template that is none": (
-        changed("tokenizer", "tokenizer_config.json", chat_template="{% for %}"),
-        "^/.*tokenizer: ",
-        DataError,
-    ),
-    "rows without room": (
-        changed("tokenizer", "tokenizer_config.json", model_max_length=19),
-        "a row of 19 tokens has no room for a prompt",
-        DataError,
-    ),
-}
 UNFIT = {
-    "texts of another language model": (
-        "z_image",
-        changed("transformer", cap_feat_dim=8),
-        "transformer: reads texts of 8 channels, and the text encoders have 12",
-    ),
-    "a longer message than the language model reads": (
-        "z_image",
-        changed("text_encoder", max_position_embeddings=32),
-        "text_encoder: does not fit its tokenizer, which has .* 40 tokens",
-    ),
     "texts that are too wide": (
         "sd3",
         changed("transformer", joint_attention_dim=12),
@@ -335,11 +236,7 @@ UNFIT = {
 @pytest.mark.fault("weights: a folder of diffusers that cannot be followed")
 @table(
     "name, change, message, error",
-    [
-        (name, *row)
-        for name, rows in (("stable", BAD), ("flux", BAD_FLUX), ("sd3", BAD_SD3), ("z_image", BAD_Z_IMAGE))
-        for row in rows.values()
-    ],
+    [(name, *row) for name, rows in (("stable", BAD), ("flux", BAD_FLUX), ("sd3", BAD_SD3)) for row in rows.values()],
 )
 def test_whatever_is_wrong_is_one_error_that_begins_with_a_path(tmp_path, name, change, message, error):
     folder = tiny_folders.write(tmp_path / "model", name)
@@ -383,7 +280,7 @@ def mutated(content, kind, places, piece):
     ("name", "count"),
     [
         ("stable", 10),
-        *(pytest.param(name, 200, marks=pytest.mark.slow) for name in ("stable", "flux", "sd3", "z_image")),
+        *(pytest.param(name, 200, marks=pytest.mark.slow) for name in ("stable", "flux", "sd3", "z_image", "flux_2")),
     ],
 )
 def test_changed_bytes_of_any_file_are_a_typed_error_or_harmless(tmp_path, name, count):

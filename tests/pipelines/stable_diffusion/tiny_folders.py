@@ -10,7 +10,6 @@ import string
 import numpy as np
 import pytest
 import safetensors.numpy
-import tokenizers
 
 from gendiff.pipelines.stable_diffusion import adapters, model_index, model_parts, part_readers
 from gendiff.weights import (
@@ -30,7 +29,7 @@ from gendiff.weights import (
     transformers_t5,
 )
 from tests.networks import rig
-from tests.pipelines.stable_diffusion import tiny_chat_tokenizer
+from tests.pipelines.stable_diffusion import tiny_chat_tokenizer, tiny_t5_tokenizer
 
 LENGTH = 9
 """Tokens of a row, so that 7 tokens of a prompt fill one."""
@@ -68,24 +67,10 @@ TEXT = {
     "pad_token_id": SIZE - 1,
 }
 PROJECTED = TEXT | {"architectures": ["CLIPTextModelWithProjection"], "projection_dim": 6, "hidden_act": "gelu"}
-T5_PIECES = ("▁", "▁cat", "▁red", *(letter for letter in LETTERS), "▁a")
-T5_VOCABULARY = [
-    *((piece, 0.0) for piece in ("<pad>", "</s>", "<unk>")),
-    *((piece, -len(piece) / 9 - 2) for piece in T5_PIECES),
-]
-T5_TOKENIZER = {
-    "model_max_length": 12,
-    "tokenizer_class": "T5Tokenizer",
-    "eos_token": "</s>",
-    "unk_token": "<unk>",
-    "pad_token": "<pad>",
-    "extra_ids": 0,
-    "legacy": True,
-}
 T5 = {
     "architectures": ["T5EncoderModel"],
     "model_type": "t5",
-    "vocab_size": len(T5_VOCABULARY),
+    "vocab_size": len(tiny_t5_tokenizer.VOCABULARY),
     "d_model": 12,
     "d_kv": 4,
     "d_ff": 16,
@@ -273,7 +258,7 @@ FOLDERS = {
         "FluxPipeline",
         {},
         _TOWER
-        | {"text_encoder_2": T5, "tokenizer_2": T5_TOKENIZER}
+        | {"text_encoder_2": T5, "tokenizer_2": tiny_t5_tokenizer.SETTINGS}
         | {"transformer": FLUX, "vae": SHIFTED, "scheduler": FLOW},
     ),
     "sd3": (
@@ -281,7 +266,7 @@ FOLDERS = {
         {},
         {"text_encoder": PROJECTED, "tokenizer": TOKENIZER}
         | _SECOND
-        | {"text_encoder_3": T5 | {"d_model": 20}, "tokenizer_3": T5_TOKENIZER}
+        | {"text_encoder_3": T5 | {"d_model": 20}, "tokenizer_3": tiny_t5_tokenizer.SETTINGS}
         | {"transformer": SD3, "vae": SHIFTED, "scheduler": {"_class_name": FLOW["_class_name"], "shift": 3.0}},
     ),
     "flux_2": (
@@ -397,14 +382,7 @@ def write_tokenizer(folder, settings=TOKENIZER):
     if settings["tokenizer_class"] == "Qwen2Tokenizer":
         return tiny_chat_tokenizer.write(folder, settings)
     if settings["tokenizer_class"] == "T5Tokenizer":
-        library = tokenizers.Tokenizer(tokenizers.models.Unigram(T5_VOCABULARY, 2))
-        library.pre_tokenizer = tokenizers.pre_tokenizers.Sequence(
-            [tokenizers.pre_tokenizers.WhitespaceSplit(), tokenizers.pre_tokenizers.Metaspace()]
-        )
-        library.add_special_tokens(["<pad>", "</s>", "<unk>"])
-        library.save(str(folder / "tokenizer.json"))
-        (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-        return folder
+        return tiny_t5_tokenizer.write(folder, settings)
     (folder / "vocab.json").write_text(json.dumps(VOCABULARY))
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *(" ".join(pair) for pair in MERGES)]) + "\n")
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
