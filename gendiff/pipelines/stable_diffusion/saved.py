@@ -13,7 +13,7 @@ from gendiff.pipelines.stable_diffusion import model_index
 from gendiff.pipelines.stable_diffusion.model_parts import CONFIG, TOKENIZERS, TOWERS
 from gendiff.pipelines.stable_diffusion.opened import Opened
 
-TEXTS = (".json", ".txt")
+TEXTS = (".json", ".txt", ".jinja")
 """Files of tokenizers and schedulers."""
 
 
