@@ -47,7 +47,10 @@ def load(path: str | os.PathLike[str], longest: int, before: str, after: str) ->
     file = folder / tokenizing.NAME
     library = tokenizing.opened(tokenizers, file, tokenizing.stored(file))
     padding = -1 - tokenizer_settings.ids(folder, library, named)["pad_token"]
-    first, last = (tuple(library.encode(text, add_special_tokens=False).ids) for text in (before, after))
+    try:
+        first, last = (tuple(tokenizing.encoded(library, text).ids) for text in (before, after))
+    except ValueError as error:
+        raise DataError(f"{file}: {error}") from error
     row = RowTokenizer(library, min(length, longest), first, last, padding)
     if row.room < 1:
         raise DataError(f"{folder}: a row of {row.length} tokens has no room for a prompt")
