@@ -18,12 +18,15 @@ with it, without it, and, as a control, with captions of other pictures. The cha
 import dataclasses
 import itertools
 
-from gendiff.commands.images import image_sampling
-from gendiff.commands.train import facts, fine_tuning, judge, prepare, train
-from gendiff.commands.train.config import MESHES, PRESETS, SETS, Config
-from gendiff.commands.train.judge import GAUSSIAN, MEAN, ONE_STEP, UNTRAINED
+from gendiff.commands.drawing_options import SAMPLERS
+from gendiff.commands.images import feature_options, sampling_options
+from gendiff.commands.images.sampling_options import SampleOptions
+from gendiff.commands.train import data_paths, named_networks, prepare
+from gendiff.commands.train.config import GAUSSIAN, MEAN, MESHES, ONE_STEP, PRESETS, SETS, UNTRAINED, Config
+from gendiff.commands.train.fine_tuning import options
+from gendiff.runs import ranges
 from gendiff.runs.progress import Progress
-from gendiff.runs.registry import Outcome
+from gendiff.runs.registry import Late, Outcome
 from gendiff.runs.reporting.answers import Answer, Change
 from gendiff.runs.run_folder import RunFolder
 from gendiff.runs.study import Measurements, Study, claim, control
@@ -56,6 +59,29 @@ ANSWER = Answer(
     ),
 )
 
+
+def check(config: Config) -> None:
+    """ConfigError or DataError before anything is computed; what needs no JAX is checked first."""
+    if config.of_model:
+        options.check(config)
+        return
+    ranges.known("network", [config.network], named_networks.NAMES)
+    ranges.known("sampler", [config.sampler], SAMPLERS)
+    feature_options.check(config)
+    data_paths.check(config)
+    from gendiff.commands.train import plan  # loads JAX
+
+    plan.check(config)
+
+
+def sample(config: Config, folder: RunFolder, options: SampleOptions, progress: Progress) -> None:
+    """Draws from the network of a run."""
+    from gendiff.commands.images import image_sampling  # loads JAX
+    from gendiff.commands.train import facts
+
+    image_sampling.sample(facts.model, facts.described, config, folder, options, progress)
+
+
 _SMALL = Config(size=8, network="dit-tiny/2", steps=4, batch=8, previews=4, judged=300, level_pictures=20)
 _COPIES = "held-out pictures copy nothing, and have such a rate too"
 _DISTANCE = "Fréchet distance to held-out pictures, in floors"
@@ -67,8 +93,8 @@ STUDY = Study(
     smoke=dataclasses.replace(
         _SMALL, samples=40, control_samples=40, together=40, draws=3, draw_size=30, sampling_steps=3
     ),
-    train=train.train_config,
-    measure=judge.measure,
+    train=Late("gendiff.commands.train.train", "train_config"),
+    measure=Late("gendiff.commands.train.judge", "measure"),
     words={"frechet": _DISTANCE, "excess": "near-copies above held-out pictures' own rate"},
     claims=(
         claim(
@@ -96,17 +122,20 @@ STUDY = Study(
     answer=ANSWER,
     more={"typed": "train", "meshes": MESHES, "prepare": prepare.COMMAND, "processes": True}
     | {
-        "check": train.check_config,
-        "plan": train.plan_config,
-        "sample": image_sampling.command(facts.model, facts.described),
+        "check": check,
+        "plan": Late("gendiff.commands.train.train", "plan_config"),
+        "sample": sampling_options.command(sample),
     },
 )
 
 
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     """Figures and tables; claims of the committed sets alone."""
-    if train.of_model(config):
-        return fine_tuning.judge.evaluate(config, folder, progress)
+    from gendiff.commands.train import facts, judge  # load JAX
+    from gendiff.commands.train.fine_tuning import judge as fine_tuning
+
+    if config.of_model:
+        return fine_tuning.evaluate(config, folder, progress)
     measured = Measurements(judge.measure(config, folder, progress))
     figures, tables = (
         tuple(itertools.chain.from_iterable(row.arrays.get(kind, ()) for row in measured))

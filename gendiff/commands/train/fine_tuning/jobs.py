@@ -10,9 +10,8 @@ from pathlib import Path
 import jax
 
 from gendiff import networks
-from gendiff.commands.train import named_networks, opened_pictures, plan
-from gendiff.commands.train.config import Config
-from gendiff.commands.train.facts import Numbers
+from gendiff.commands.train import data_paths, named_networks, opened_pictures, plan
+from gendiff.commands.train.config import Config, Numbers
 from gendiff.commands.train.fine_tuning import captioned_pictures, options
 from gendiff.commands.train.fine_tuning.captioned_pictures import CaptionedPictures
 from gendiff.core.errors import ConfigError, DataError
@@ -82,7 +81,7 @@ def prepared(config: Config, folder: RunFolder | None, progress: Progress) -> Jo
             f"--size {size} must be a multiple of {model.multiple}, as "
             f"{max(1, size // model.multiple) * model.multiple} is"
         )
-    opened_pictures.check_apart(opened_pictures.resolve_path(config.data[0]), folder)
+    opened_pictures.check_apart(data_paths.resolve(config.data[0]), folder)
     with progress.phase("open pictures"):
         training, kept_out = captioned_pictures.opened(config, size, progress)
     progress.line(
