@@ -176,7 +176,7 @@ class CommandOptions(ModelOptions, PromptOptions):
     label: str | None = None
     """With a folder of a DiT: the class, by its name or its number, in place of --prompt."""
     lora: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE[:STRENGTH] …")] = ()
-    """With a folder: LoRA files of kohya, peft or diffusers, which change its parameters one after the other.
+    """With a folder: LoRA files of kohya, peft, diffusers, ai-toolkit or ComfyUI, which change it one after the other.
 
     Each is FILE or FILE:STRENGTH, as style.safetensors:0.8."""
     controlnet: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None

@@ -1,7 +1,7 @@
 """What does a diffusion model learn from pictures of your own, or from drawings and photographs that pip brings?
 
     gendiff train PHOTOS                         a network on a folder of pictures: figures, no verdict
-    gendiff train PHOTOS --model DIR --lora 8    a change of a Stable Diffusion, for text-to-image --lora
+    gendiff train PHOTOS --model DIR --lora 8    a LoRA of Stable Diffusion or FLUX, for text-to-image --lora
     python -m experiments run images             two networks, on emoji and on textures, with verdicts; 35 minutes
                                                  on 2 idle cores
 
@@ -10,9 +10,10 @@ were kept from training: Fréchet and kernel distance with the floor beside them
 training pictures, and the denoising error at each noise level. An untrained network, a Gaussian of the pixels, samples
 in one step and the mean picture must be farther off. Emoji are drawings by OpenMoji, CC BY-SA 4.0.
 
-With --model, a Stable Diffusion 1 or 2 in the folder DIR learns a change of low rank from pictures with captions: of
-each picture in a text file beside it, or of all in metadata.jsonl. The denoising error of held-out pictures is measured
-with it, without it, and, as a control, with captions of other pictures. The change is a file that diffusers loads too.
+With --model, a Stable Diffusion 1, 2 or 3 or a FLUX.1 in the folder DIR learns a change of low rank from pictures with
+captions: of each picture in a text file beside it, or of all in metadata.jsonl. The denoising error of held-out
+pictures is measured with it, without it, and, as a control, with captions of other pictures. The change is a file that
+diffusers loads too.
 """
 
 import dataclasses

@@ -35,8 +35,8 @@ class Config(FeatureOptions, WithDtype):
     mode: Literal["RGB", "L"] | None = None
     """Colour or grey; None is RGB, and arrays keep their channels."""
     model: str | None = None
-    """Folder of a Stable Diffusion as diffusers writes it, which learns a change from `--data FOLDER` with captions;
-    goes with --lora.
+    """Folder of a Stable Diffusion 1, 2 or 3 or a FLUX.1 as diffusers writes it, which learns a change from
+    `--data FOLDER` with captions; goes with --lora.
 
     None: a network of pixels is trained from scratch."""
     lora: Count | None = None

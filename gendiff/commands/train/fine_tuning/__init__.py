@@ -1,1 +1,1 @@
-"""`train PHOTOS --model DIR --lora RANK`: a Stable Diffusion learns a small change from pictures with captions."""
+"""`train PHOTOS --model DIR --lora RANK`: a model in a folder learns a small change from pictures with captions."""
