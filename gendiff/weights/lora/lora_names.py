@@ -61,6 +61,14 @@ UNSUPPORTED = {
     ".diff_b.": "a whole change",
 }
 """Parts of a name with a point behind it -> the kind of change, which is no product of two matrices beside a layer."""
+FAMILIES = {
+    "double_blocks": "FLUX",
+    "single_transformer_blocks": "FLUX",
+    "joint_blocks": "Stable Diffusion 3",
+    "input_blocks": "Stable Diffusion XL",
+    "down_blocks": "Stable Diffusion 1, 2 or XL",
+}
+"""Parts of a name -> the models that have such layers."""
 
 
 class Name(NamedTuple):
@@ -115,7 +123,11 @@ def remark(name: str, tables: Mapping[str, Mapping[str, str]]) -> str:
     if kind is not None:
         return f" ({kind}, which is not supported)"
     network, _ = _network(name, tables)
-    return "" if network in tables else f" ({network} was not given)"
+    if network not in tables:
+        return f" ({network} was not given)"
+    alien = (part for part in FAMILIES if part in name and not any(part in known for known in tables[network]))
+    part = next(alien, None)
+    return "" if part is None else f" (a layer of {FAMILIES[part]})"
 
 
 def _network(base: str, tables: Mapping[str, Mapping[str, str]]) -> tuple[str, str]:
