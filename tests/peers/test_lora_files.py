@@ -147,12 +147,12 @@ def test_two_adapters_of_a_transformer_give_the_outputs_that_they_give_there(tmp
     model = random_model(build(**settings))
     network, given_here, params = test_joint_transformers.converted(model)
     models = adaptable_transformer(model, params)
-    plain = test_joint_transformers.answer(model)
-    assert set(lora_layers.by_name(models["transformer"])) == set(layers(model))
+    plain, shapes_there = test_joint_transformers.answer(model), layers(model)
+    assert set(lora_layers.by_name(models["transformer"])) == set(shapes_there)
     for number, strength in enumerate((0.8, -0.5)):
         changes = {
             layer: (0.2 * down, up * np.float32(up.shape[0] ** -0.5))
-            for layer, (down, up) in factors(layers(model), rank=2 + number).items()
+            for layer, (down, up) in factors(shapes_there, rank=2 + number).items()
         }
         file = tmp_path / f"{number}.safetensors"
         safetensors.numpy.save_file(of_peft(changes, "transformer."), file)
