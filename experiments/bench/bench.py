@@ -27,7 +27,7 @@ from experiments.bench.findings import Findings
 from experiments.bench.side import SideError
 from experiments.bench.workloads import Case
 from gendiff.core.errors import ConfigError
-from gendiff.runs import run_lock, runner
+from gendiff.runs import registry, run_lock, runner
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Command, Experiment, Outcome
 from gendiff.runs.reporting import report, results
@@ -144,7 +144,7 @@ def bench(
 
 def _measure_and_tell(experiment: Experiment, chosen: AnyConfig, options: Asked, progress: Progress) -> None:
     """Measures the chosen cases and prints the claims."""
-    runner.check(experiment, chosen)
+    registry.check(experiment, chosen)
     name = experiment.name
     folder = own_folder(options.out or Path("runs") / (f"{name}-smoke" if options.smoke else name), name)
     with run_lock.held(folder.path, progress.line):

@@ -26,7 +26,7 @@ from experiments.diffusion import equivalence, few_evaluations, image_draws, lat
 from experiments.diffusion.few_step import draws
 from experiments.diffusion.latent import networks
 from gendiff.commands.images import emoji_pictures, image_coding, image_features, image_training
-from gendiff.commands.images.image_features import FeatureOptions
+from gendiff.commands.images.feature_options import FeatureOptions
 from gendiff.core.types import Params
 from gendiff.data import digits as digits_data
 from gendiff.metrics import features, frechet

@@ -10,7 +10,7 @@ import jax
 import optax
 
 from gendiff import training
-from gendiff.commands.images import image_training
+from gendiff.commands.images import image_model
 from gendiff.commands.images.image_model import Model
 from gendiff.core import records
 from gendiff.core.types import Metrics, Params
@@ -255,7 +255,7 @@ def _fake_optimizer(teaching: Teaching, total: int) -> optax.GradientTransformat
 
 def _fake_loss(teaching: Teaching) -> FrozenLoss:
     """What the denoiser of generated samples descends, which distribution matching trains beside its generator."""
-    return distillation.on_generated(_generate(teaching.model), image_training.loss(teaching.model))
+    return distillation.on_generated(_generate(teaching.model), image_model.loss(teaching.model))
 
 
 def _generate(network: Model) -> Callable[..., jax.Array]:

@@ -8,8 +8,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from jaxtyping import Shaped
-from scipy.spatial.distance import pdist
 
 from gendiff.core import checks
 from gendiff.core.types import ArrayLike
@@ -116,7 +116,7 @@ def pairwise_distance(rows: Shaped[ArrayLike, "n *shape"]) -> float:
 
 
 def _mean_distance(name: str, rows: ArrayLike) -> float:
-    return float(pdist(features.pixels(validation.as_images(name, rows))).mean())
+    return float(scipy.spatial.distance.pdist(features.pixels(validation.as_images(name, rows))).mean())
 
 
 def _check_given(reference: object, by_centres: tuple[object, object], by_labels: tuple[object, object]) -> None:

@@ -19,7 +19,7 @@ from gendiff.commands import catalogue as builtin
 from gendiff.commands import usage, usage_errors
 from gendiff.commands.run_options import RunOptions
 from gendiff.core.errors import ConfigError
-from gendiff.runs import configuration, errors, interruption, registry, run_folder, shards
+from gendiff.runs import configuration, errors, interruption, registry, run_folder, shards, sinks
 from gendiff.runs.errors import PeerError, Preempted
 from gendiff.runs.program import STUDIES, program
 from gendiff.runs.progress import Progress
@@ -117,7 +117,7 @@ def _dispatch(arguments: list[str], catalogue: Catalogue, tools: Tools) -> int:
         "train": _train,
         "prepare": _prepare,
         "sample": _sample,
-        "finalize": _finalize,
+        "finalize": functools.partial(_with_shards, "finalize"),
         "evaluate": _evaluate,
         "report": _report,
     }
@@ -138,7 +138,7 @@ def _dispatch(arguments: list[str], catalogue: Catalogue, tools: Tools) -> int:
         name, rest = f"{name} {flag}", [word for word in rest if word != flag]
     if name in tools:
         tool = registry.tool(name, tools)
-        tool.call(_parse(tool.options, name, rest), catalogue, progress)
+        tool.call(_options(tool, name, rest), catalogue, progress)
         return errors.DONE
     command = registry.load(name, catalogue).command if name in catalogue else None
     if command is None:
@@ -146,7 +146,7 @@ def _dispatch(arguments: list[str], catalogue: Catalogue, tools: Tools) -> int:
         typed = [each for each in (*commands, *tools) if catalogue.keys() != OWN or each not in ("list", "run")]
         hint = f"did you mean 'run {name}'?" if name in catalogue else errors.hint(name, typed)
         raise ConfigError(f"no command is called {name!r}; {hint}")
-    command.call(_parse(command.options, name, rest), progress)
+    command.call(_options(command, name, rest), progress)
     return errors.DONE
 
 
@@ -183,18 +183,16 @@ def _run_experiment(experiment: Experiment, arguments: list[str], progress: Prog
     options, config = _parse_run(experiment, arguments)
     if options.seed is not None:
         config = configuration.with_seed(config, options.seed)
-    # these load JAX
-    from gendiff.runs import compile_cache, devices, distributed, meshes, profiling, runner, sinks, sweep
+    logs = sinks.parse(options.log)
+    span = None if options.profile is None else run_folder.span(options.profile)
+    axes = run_folder.Axes() if options.mesh is None else run_folder.axes(options.mesh)
+    for option, value in (("profile", options.profile), ("mesh", options.mesh)):
+        if value is not None and experiment.train is None:
+            raise ConfigError(f"--{option} {value}: {experiment.name} trains nothing")
+    registry.check(experiment, config)
+    from gendiff.runs import compile_cache, devices, distributed, runner, sweep  # these load JAX
     from gendiff.runs.reporting import report
 
-    runner.check(experiment, config)
-    logs = sinks.parse(options.log)
-    span = None if options.profile is None else profiling.parse(options.profile)
-    if span is not None and experiment.train is None:
-        raise ConfigError(f"--profile {options.profile}: {experiment.name} trains nothing")
-    axes = meshes.Axes() if options.mesh is None else meshes.parse(options.mesh)
-    if options.mesh is not None and experiment.train is None:
-        raise ConfigError(f"--mesh {options.mesh}: {experiment.name} trains nothing")
     if options.dry_run:
         runner.dry_run(experiment, config, progress)
         return errors.DONE
@@ -267,7 +265,7 @@ def _prepare(arguments: list[str], catalogue: Catalogue, progress: Progress) -> 
     if prepare is None:
         raise ConfigError(f"{arguments[0]} has nothing to prepare: run {arguments[0]} begins at once")
     with interruption.watch(at_once=True):
-        prepare.call(_parse(prepare.options, f"prepare {arguments[0]}", arguments[1:]), progress)
+        prepare.call(_options(prepare, f"prepare {arguments[0]}", arguments[1:]), progress)
     return errors.DONE
 
 
@@ -291,7 +289,7 @@ def _sample(arguments: list[str], catalogue: Catalogue, progress: Progress) -> i
     experiment = _experiment(stored.experiment, catalogue)
     if experiment.sample is None:
         raise ConfigError(f"experiment {experiment.name!r} has nothing to sample from")
-    options: object = _parse(experiment.sample.options, f"sample {arguments[0]}", arguments[1:])
+    options = _options(experiment.sample, f"sample {arguments[0]}", arguments[1:])
     config = configuration.restore(stored, experiment.config, folder)
     from gendiff.runs import compile_cache
 
@@ -299,10 +297,6 @@ def _sample(arguments: list[str], catalogue: Catalogue, progress: Progress) -> i
     with interruption.watch(at_once=True):
         experiment.sample.call(config, folder, options, progress)
     return errors.DONE
-
-
-def _finalize(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
-    return _with_shards("finalize", arguments, catalogue, progress)
 
 
 def _with_shards(
@@ -321,7 +315,7 @@ def _with_shards(
     if function is None:
         raise ConfigError(f"experiment {folder.manifest.experiment!r} has no {command} for samples")
     with interruption.watch(at_once=True):
-        function.call(folder, _parse(function.options, f"{command} {arguments[0]}", arguments[1:]), progress)
+        function.call(folder, _options(function, f"{command} {arguments[0]}", arguments[1:]), progress)
     return errors.DONE
 
 
@@ -359,6 +353,14 @@ def _experiment(name: str, catalogue: Catalogue) -> Experiment:
             f"{name!r} is no experiment of the package; if it is a study, type {STUDIES} in a clone of the repository"
         )
     return registry.load(name, catalogue)
+
+
+def _options(command: Command, typed: str, arguments: list[str]) -> object:
+    """What was typed, in its ranges."""
+    options: object = _parse(command.options, typed, arguments)
+    if command.check is not None:
+        command.check(options)
+    return options
 
 
 def _parse(kind: type[T], command: str, arguments: list[str], default: T | None = None) -> T:

@@ -84,3 +84,5 @@ def check(options: DrawingOptions, *, num: int | None = MOST_FILES, steps: int |
     configuration.check_seed(options.seed)
     if (scale := getattr(options, "guidance", None)) is not None and not 0 <= scale < math.inf:
         raise ConfigError(f"--guidance {scale:g} is outside [0, inf)")
+    if (sampler := getattr(options, "sampler", None)) is not None:
+        ranges.known("sampler", [sampler], SAMPLERS)

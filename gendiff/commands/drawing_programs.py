@@ -17,7 +17,7 @@ from gendiff.diffusion.samplers import catalogue
 from gendiff.diffusion.sampling import Sampler
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Denoiser, Level, Prediction
-from gendiff.runs import devices, errors
+from gendiff.runs import devices, ranges
 
 _MADE = {
     name.replace(" ", "-"): method.make
@@ -48,8 +48,7 @@ def levels(
         resolution: how fine the data are; None takes what the model says.
         option: how the command calls the grid.
     """
-    if grid not in GRIDS:
-        raise ConfigError(f"{option} {grid}: no grid has that name; {errors.hint(grid, GRIDS)}")
+    ranges.known(option.removeprefix("--"), [grid], GRIDS)
     limits = dict(zip(("sigma_min", "sigma_max"), between, strict=True))
     named = [f"--{name.replace('_', '-')} {value:g}" for name, value in limits.items() if value is not None]
     if named and grid not in BETWEEN:
@@ -72,8 +71,7 @@ def sampler(name: str, eta: float | None, schedule: Schedule) -> Sampler:
     """The sampler of that name. ConfigError for an unknown one, and for an eta that it does not have or that is out of
     range.
     """
-    if name not in SAMPLERS:
-        raise ConfigError(f"--sampler {name}: no sampler has that name; {errors.hint(name, SAMPLERS)}")
+    ranges.known("sampler", [name], SAMPLERS)
     try:
         chosen = _SAMPLERS[name](schedule)
         if eta is None:

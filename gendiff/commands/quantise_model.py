@@ -4,17 +4,15 @@ gendiff quantise smollm2 --out small.gguf
 gendiff chat --model small.gguf --weights packed
 """
 
-from pathlib import Path
-
 import numpy as np
 
 from gendiff import networks
+from gendiff.commands import quantise_options
 from gendiff.commands.chat import models
 from gendiff.commands.quantise_options import QuantiseOptions
-from gendiff.core.errors import ConfigError, DataError
+from gendiff.core.errors import DataError
 from gendiff.data import text
 from gendiff.language.tokens import LanguageTokenizer
-from gendiff.runs import run_folder
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Catalogue
 from gendiff.weights import calibration, gguf, gguf_llama, gptq, quantised
@@ -31,8 +29,8 @@ RULES = (
 
 
 def call(options: QuantiseOptions, catalogue: Catalogue, progress: Progress) -> None:
-    """Raises ConfigError for options that do not fit, DataError for texts that are too short."""
-    target = _target(options)
+    """Raises DataError for texts that are too short."""
+    target = quantise_options.target(options)
     chat, source = models.opened(options.model), models.gguf_file(options.model)
     rows = calibration_rows(chat.tokenizer, options.text, options.rows)
     with progress.phase("calibration"):
@@ -58,13 +56,3 @@ def calibration_rows(tokenizer: LanguageTokenizer, source: str | None, number: i
     if not rows:
         raise DataError(f"{source}: none of {len(texts)} texts has {ROW} tokens, which a calibration needs")
     return np.stack(rows)
-
-
-def _target(options: QuantiseOptions) -> Path:
-    if not 1 <= options.rows <= 4096:
-        raise ConfigError(f"--rows {options.rows} is outside [1, 4096]")
-    target = Path(options.out).expanduser()
-    if target.suffix.lower() != models.GGUF or not target.parent.is_dir() or target.exists():
-        raise ConfigError(f"--out {options.out} must be a new {models.GGUF} file in a folder that is there")
-    run_folder.check_writable(target.parent, "choose another --out")
-    return target

@@ -1,10 +1,14 @@
 """Options of the command `quantise`."""
 
 import dataclasses
+from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from gendiff.commands.chat.chat_options import GGUF
+from gendiff.core.errors import ConfigError
+from gendiff.runs import run_folder
 from gendiff.runs.registry import Late, Tool
 
 
@@ -25,6 +29,20 @@ class QuantiseOptions:
     """How many of them are read, the first 512 tokens of each."""
 
 
+def target(options: QuantiseOptions) -> Path:
+    """The file that is written. ConfigError for options out of range, and a file that cannot be written."""
+    if not 1 <= options.rows <= 4096:
+        raise ConfigError(f"--rows {options.rows} is outside [1, 4096]")
+    file = Path(options.out).expanduser()
+    if file.suffix.lower() != GGUF or not file.parent.is_dir() or file.exists():
+        raise ConfigError(f"--out {options.out} must be a new {GGUF} file in a folder that is there")
+    run_folder.check_writable(file.parent, "choose another --out")
+    return file
+
+
 COMMAND = Tool(
-    QuantiseOptions, Late("gendiff.commands.quantise_model"), "A language model in 4 bits per weight, by GPTQ."
+    QuantiseOptions,
+    Late("gendiff.commands.quantise_model"),
+    "A language model in 4 bits per weight, by GPTQ.",
+    check=target,
 )

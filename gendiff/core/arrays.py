@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.special
+import scipy
 
 ArrayLike = jax.Array | np.ndarray
 Scalar = int | float | np.generic | np.ndarray | jax.Array

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,6 +61,11 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
         if error.filename is None and error.errno is not None:
             error.filename = os.fspath(path)
         raise
+
+
+def is_url(name: str | os.PathLike[str]) -> bool:
+    """Whether a name is an address such as https://…; a local path is none."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", os.fspath(name)) is not None
 
 
 def _sync(path: Path, how: int) -> None:

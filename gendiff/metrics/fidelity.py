@@ -8,8 +8,8 @@ equal.
 import math
 
 import numpy as np
+import scipy
 from jaxtyping import Float64, Shaped
-from scipy.ndimage import correlate1d
 
 from gendiff.core import checks
 from gendiff.core.types import ArrayLike
@@ -104,7 +104,7 @@ def _similarity(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray
 def _averaged(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Means under the window at all its positions inside (n, h, w, c)."""
     border = len(weights) // 2
-    blurred: np.ndarray = correlate1d(correlate1d(x, weights, axis=1), weights, axis=2)
+    blurred: np.ndarray = scipy.ndimage.correlate1d(scipy.ndimage.correlate1d(x, weights, axis=1), weights, axis=2)
     return blurred[:, border : x.shape[1] - border, border : x.shape[2] - border]
 
 

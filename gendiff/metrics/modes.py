@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.stats
+import scipy
 from jaxtyping import Shaped
 
 from gendiff.core import checks

@@ -8,8 +8,8 @@ their rounding, which points may be among the nearest.
 from collections.abc import Iterator
 
 import numpy as np
+import scipy
 from jaxtyping import Float64, Int64
-from scipy.spatial.distance import cdist
 
 CHUNK = 500
 """Query rows whose distances are held at a time."""
@@ -21,7 +21,7 @@ def distances(
     """Yield slices of the queries with their distances (chunk, m) to all points; equal rows are exactly 0 apart."""
     for start in range(0, len(queries), CHUNK):
         part = slice(start, min(start + CHUNK, len(queries)))
-        yield part, cdist(queries[part], points)
+        yield part, scipy.spatial.distance.cdist(queries[part], points)
 
 
 def nearest(
@@ -51,7 +51,7 @@ def nearest(
     length = np.empty((len(queries), k))
     for part, candidates in _candidates(queries, points, k, others):
         for row, near in zip(range(part.start, part.stop), candidates, strict=True):
-            exact = cdist(queries[row : row + 1], points[near])[0]
+            exact = scipy.spatial.distance.cdist(queries[row : row + 1], points[near])[0]
             order = np.argsort(exact, kind="stable")[:k]
             index[row], length[row] = near[order], exact[order]
     return length, index

@@ -6,7 +6,7 @@ At 0 and 1 the intervals still have a width.
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.stats
+import scipy
 from jaxtyping import Bool
 
 from gendiff.core import checks

@@ -10,9 +10,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.optimize
+import scipy
 from jaxtyping import Bool, Float64, Int64, Shaped
-from scipy.spatial.distance import pdist
 
 from gendiff.core import checks
 from gendiff.core.types import ArrayLike
@@ -86,7 +85,7 @@ def with_duplicates(
     if len(rows) < 2 * batch:
         raise ValueError(f"samples has {len(rows)} rows, fewer than the {2 * batch} of two batches of {batch}")
     starts = range(0, len(rows) - batch + 1, batch)
-    return np.array([pdist(rows[start : start + batch]).min() <= distance for start in starts])
+    return np.array([scipy.spatial.distance.pdist(rows[start : start + batch]).min() <= distance for start in starts])
 
 
 def duplicate_probability(size: int | float, batch: int) -> float:
@@ -151,7 +150,7 @@ def closest_pairs(
     """
     rows = validation.as_features("samples", samples)
     checks.integer("count", count, 1, len(rows) * (len(rows) - 1) // 2)
-    lengths = pdist(rows)
+    lengths = scipy.spatial.distance.pdist(rows)
     order = np.argsort(lengths, kind="stable")[:count]
     return np.stack(np.triu_indices(len(rows), 1), axis=-1)[order], lengths[order]
 

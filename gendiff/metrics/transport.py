@@ -2,9 +2,8 @@
 
 import math
 
-import scipy.optimize
+import scipy
 from jaxtyping import Shaped
-from scipy.spatial.distance import cdist
 
 from gendiff.core.types import ArrayLike
 from gendiff.metrics import validation
@@ -42,6 +41,6 @@ def wasserstein2(x: Shaped[ArrayLike, "n d"], y: Shaped[ArrayLike, "n _"]) -> fl
             f"x has {len(first)} points, more than the {LARGEST} whose best assignment is affordable; take subsets of "
             "1,000"
         )
-    costs = cdist(first, second, "sqeuclidean")
+    costs = scipy.spatial.distance.cdist(first, second, "sqeuclidean")
     rows, columns = scipy.optimize.linear_sum_assignment(costs)
     return math.sqrt(costs[rows, columns].mean())

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import jax
 import numpy as np
-import scipy.stats
+import scipy
 from jaxtyping import Bool, Float64, Shaped
 
 from gendiff.core import checks, records

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
+import scipy
 from jaxtyping import Array, Float64, Int, Int64, Shaped, UInt32
 
 from gendiff.core import arrays, checks

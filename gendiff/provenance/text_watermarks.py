@@ -17,7 +17,7 @@ from typing import Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
+import scipy
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from gendiff.core import arrays, checks

@@ -2,36 +2,14 @@
 
 import dataclasses
 import functools
-import re
 
 import jax
 
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import PyTree
 from gendiff.runs import distributed
-from gendiff.runs.run_folder import Axes as Axes
+from gendiff.runs.run_folder import Axes
 from gendiff.training import sharding
-
-ALL = "all"
-"""Size of an axis that takes all devices which the others leave."""
-
-
-def parse(text: str) -> Axes:
-    """The axes that data=D,fsdp=F,tensor=T names, some of the three in any order; one number may be `all`. ConfigError
-    for another text.
-    """
-    pairs = [piece.partition("=")[::2] for piece in text.split(",")]
-    names = [name for name, _ in pairs]
-    known = len(set(names)) == len(names) and set(names) <= set(sharding.AXES)
-    sizes = {
-        name: None if size == ALL else int(size)
-        for name, size in pairs
-        if re.fullmatch(f"[1-9][0-9]{{0,8}}|{ALL}", size)
-    }
-    if not known or len(sizes) != len(pairs) or list(sizes.values()).count(None) > 1:
-        allowed = f"each once and at least 1, or one of them {ALL}"
-        raise ConfigError(f"--mesh {text}: give some of data=D,fsdp=F,tensor=T, {allowed}, such as data=4,fsdp=2")
-    return dataclasses.replace(Axes(1 if None in sizes.values() else None), **sizes)
 
 
 def placed(tree: PyTree, like: PyTree) -> PyTree:

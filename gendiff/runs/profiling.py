@@ -4,7 +4,6 @@ Perfetto open.
 
 import contextlib
 import itertools
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
@@ -13,21 +12,10 @@ import jax
 
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Metrics, PyTree
-from gendiff.runs.run_folder import Span as Span
+from gendiff.runs.run_folder import Span
 from gendiff.training.compile_step import Step, TrainingState
 
 Traced: TypeAlias = Callable[[Step, int], Step]
-
-
-def parse(text: str) -> Span:
-    """The span that START:COUNT names. Raises ConfigError for another text, and for numbers below 1."""
-    match = re.fullmatch(r"([0-9]{1,18}):([0-9]{1,18})", text)
-    span = Span(*map(int, match.groups())) if match else None
-    if span is None or span.start < 1 or span.count < 1:
-        raise ConfigError(
-            f"--profile {text}: give START:COUNT, both at least 1, such as 100:5 for the steps 100 to 104"
-        )
-    return span
 
 
 def check(span: Span | None, steps: int) -> None:

@@ -4,10 +4,10 @@ import dataclasses
 import importlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from gendiff.core.errors import ConfigError
-from gendiff.runs import errors
+from gendiff.runs import configuration, errors, ranges
 from gendiff.runs.ranges import Config
 from gendiff.runs.reporting.answers import Answer
 from gendiff.runs.reporting.results import Explorer, Figure, Table
@@ -24,8 +24,8 @@ class Late:
     module: str
     function: str = "call"
 
-    def __call__(self, *arguments: object) -> None:
-        getattr(importlib.import_module(self.module), self.function)(*arguments)
+    def __call__(self, *arguments: object) -> Any:  # what the function returns
+        return getattr(importlib.import_module(self.module), self.function)(*arguments)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,10 +38,12 @@ class Command:
         signal may stop it
       at any point, so it writes each finished part at once, whole or not at all. A command with the experiment's own
       name calls it as (options, progress).
+    check: raises ConfigError for options that are out of range or do not fit each other, before `call` loads JAX.
     """
 
     options: type
     call: Callable[..., None]
+    check: Callable[..., object] | None = dataclasses.field(default=None, kw_only=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,6 +196,16 @@ def load(name: str, catalogue: Catalogue) -> Experiment:
         return entry
     experiment: Experiment = importlib.import_module(entry.module).EXPERIMENT
     return dataclasses.replace(experiment, question=entry.question)
+
+
+def check(experiment: Experiment, config: Config) -> None:
+    """ConfigError, with option, value and range, for the first number that is out of its range or does not fit
+    another.
+    """
+    ranges.check(config)
+    configuration.seeds(config)
+    if experiment.check is not None:
+        experiment.check(config)
 
 
 def tool(name: str, tools: Tools) -> Tool:

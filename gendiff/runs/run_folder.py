@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -12,6 +13,9 @@ from gendiff.core.errors import ConfigError, DataError
 from gendiff.runs.reporting import json_files
 
 Line: TypeAlias = dict[str, Any]  # whole numbers and floats
+
+ALL = "all"
+"""Size of an axis that takes all devices which the others leave."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,6 +190,35 @@ def _metrics_line(raw: bytes) -> Line:
         if not isinstance(value, int | float) and value not in json_files.NON_FINITE:
             raise ValueError(f"{name} is {value!r}, no number")
     return line
+
+
+def axes(text: str) -> Axes:
+    """The axes that data=D,fsdp=F,tensor=T names, some of the three in any order; one number may be `all`. ConfigError
+    for another text.
+    """
+    pairs = [piece.partition("=")[::2] for piece in text.split(",")]
+    names = [name for name, _ in pairs]
+    known = len(set(names)) == len(names) and set(names) <= {field.name for field in dataclasses.fields(Axes)}
+    sizes = {
+        name: None if size == ALL else int(size)
+        for name, size in pairs
+        if re.fullmatch(f"[1-9][0-9]{{0,8}}|{ALL}", size)
+    }
+    if not known or len(sizes) != len(pairs) or list(sizes.values()).count(None) > 1:
+        allowed = f"each once and at least 1, or one of them {ALL}"
+        raise ConfigError(f"--mesh {text}: give some of data=D,fsdp=F,tensor=T, {allowed}, such as data=4,fsdp=2")
+    return dataclasses.replace(Axes(1 if None in sizes.values() else None), **sizes)
+
+
+def span(text: str) -> Span:
+    """The span that START:COUNT names. Raises ConfigError for another text, and for numbers below 1."""
+    match = re.fullmatch(r"([0-9]{1,18}):([0-9]{1,18})", text)
+    result = Span(*map(int, match.groups())) if match else None
+    if result is None or result.start < 1 or result.count < 1:
+        raise ConfigError(
+            f"--profile {text}: give START:COUNT, both at least 1, such as 100:5 for the steps 100 to 104"
+        )
+    return result
 
 
 def create(path: str | os.PathLike[str], resume: Literal["latest", "latest-valid"] = "latest") -> RunFolder:

@@ -14,7 +14,6 @@ from gendiff.runs import (
     interruption,
     last_checkpoints,
     partial_results,
-    ranges,
     registry,
     resume_command,
     run_lock,
@@ -28,16 +27,6 @@ from gendiff.runs.reporting.environment import Environment, environment
 from gendiff.runs.reporting.results import Results
 from gendiff.runs.run_folder import RunFolder
 from gendiff.runs.sweep import Shard
-
-
-def check(experiment: Experiment, config: Config) -> None:
-    """ConfigError, with option, value and range, for the first number that is out of its range or does not fit
-    another.
-    """
-    ranges.check(config)
-    configuration.seeds(config)
-    if experiment.check is not None:
-        experiment.check(config)
 
 
 def run(

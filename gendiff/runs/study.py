@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias, cast
 
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import PyTree
 from gendiff.runs.progress import Progress
 from gendiff.runs.ranges import Config
 from gendiff.runs.registry import Experiment, Outcome
@@ -46,7 +45,7 @@ class Measured:
     seed: int | None = None
     n: int = 1
     group: str = ""
-    arrays: Mapping[str, PyTree] = dataclasses.field(default_factory=dict, compare=False)
+    arrays: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False)  # trees of arrays
 
 
 class Measurements(tuple[Measured, ...]):

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float, Int, Shaped
-from scipy import sparse
 
 from gendiff.core import checks
 from gendiff.core.types import ArrayLike
@@ -254,8 +254,8 @@ def bipartite_giant_component(seed: int | np.integer | np.random.Generator, n1: 
     rng = np.random.default_rng(seed)
     edges = rng.choice(n1 * n2, rng.binomial(n1 * n2, p), replace=False, shuffle=False)
     first, second = (ends.astype(np.int32) for ends in np.divmod(edges, n2))
-    graph = sparse.coo_array((np.ones(len(edges), np.int8), (first, n1 + second)), shape=(n1 + n2, n1 + n2))
-    _, component = sparse.csgraph.connected_components(graph, directed=False)
+    graph = scipy.sparse.coo_array((np.ones(len(edges), np.int8), (first, n1 + second)), shape=(n1 + n2, n1 + n2))
+    _, component = scipy.sparse.csgraph.connected_components(graph, directed=False)
     return float(np.max(np.bincount(component)) / (n1 + n2))
 
 

@@ -27,7 +27,14 @@ from gendiff.weights.diffusers import (
     latent_diffusion,
     single_file,
 )
-from gendiff.weights.lora import lora_files, lora_layers, lora_names, lora_settings, low_rank_factors
+from gendiff.weights.lora import (
+    lora_files,
+    lora_layers,
+    lora_names,
+    lora_settings,
+    low_rank_factors,
+    original_names,
+)
 from gendiff.weights.quantised import (
     calibration,
     gguf,
@@ -85,6 +92,7 @@ __all__ = [
     "low_rank_factors",
     "mini_lm",
     "open_clip_text",
+    "original_names",
     "packed_kernels",
     "packed_reading",
     "quantised",

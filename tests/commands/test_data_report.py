@@ -11,8 +11,8 @@ from PIL import Image
 from experiments import catalogue
 from gendiff.commands import command_line
 from gendiff.commands.train import facts, opened_pictures
-from gendiff.commands.train.config import Config
-from gendiff.commands.train.facts import Facts, Numbers
+from gendiff.commands.train.config import Config, Numbers
+from gendiff.commands.train.facts import Facts
 from gendiff.runs import configuration, run_folder
 from gendiff.runs.reporting import json_files, report
 from tests.commands.test_copies import folder, pictures

@@ -32,7 +32,7 @@ WRONG = {
 
 @pytest.fixture(scope="module")
 def commands():
-    """Name -> (the dataclass of its options, a call with options and a folder)."""
+    """Name -> (the dataclass of its options, what refuses options, with a folder)."""
     defaults = {}
     for name in EXPERIMENTS:
         experiment = registry.load(name, EXPERIMENTS)
@@ -40,15 +40,19 @@ def commands():
             defaults[f"sample {name}"] = experiment.sample.options, sampled(experiment)
     for name in ("text-to-image", "video", "serve"):
         tool = importlib.import_module(TOOLS[name]).COMMAND
-        defaults[name] = tool.options, lambda options, folder, tool=tool: tool.call(options, {}, Progress(quiet=True))
+        defaults[name] = tool.options, lambda options, folder, tool=tool: tool.check(options)
     return defaults
 
 
 def sampled(experiment):
     """The call of `sample` for a run of smoke numbers, of which nothing but an empty folder is there."""
-    return lambda options, folder: experiment.sample.call(
-        experiment.smoke, RunFolder(folder), options, Progress(quiet=True)
-    )
+
+    def call(options, folder):
+        if experiment.sample.check is not None:
+            experiment.sample.check(options)
+        experiment.sample.call(experiment.smoke, RunFolder(folder), options, Progress(quiet=True))
+
+    return call
 
 
 @pytest.fixture

@@ -9,11 +9,14 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from gendiff import networks
 from gendiff.commands import command_line
 from gendiff.commands.plan import device_work, folder_lines, named_devices, plan_lines, this_machine
 from gendiff.commands.plan.named_devices import Devices
 from gendiff.commands.plan.plan_options import PlanOptions
-from gendiff.commands.train import named_networks
+from gendiff.commands.train import facts, named_networks, training_cost
+from gendiff.commands.train.config import Config
+from gendiff.commands.train.facts import Data, Described
 from gendiff.pipelines.stable_diffusion import open_model
 from gendiff.runs import dtypes
 from gendiff.runs.dtypes import Suited
@@ -183,3 +186,13 @@ def test_a_wrong_option_exits_2_before_anything_is_traced(words, message, capsys
     assert plan(*words) == 2
     out, errors = capsys.readouterr()
     assert message in errors and "training step" not in out
+
+
+def test_the_cost_of_many_equal_blocks_follows_from_one_and_two():
+    config = Config(network="dit-tiny/2", remat="products")
+    short = facts.model(Described(config, Data("", "", 0, 0, 0, (8, 8, 3), 256, ("a", "b"))))
+    deep = training_cost.module(short).clone(depth=3)
+    model = dataclasses.replace(short, predict=networks.pure(deep), init=facts.init(deep, short.shape, True))
+    quick, traced = training_cost.cost(config, model), training_cost.Cost(*training_cost.sums(config, model))
+    assert (quick.parameters, quick.kept) == (traced.parameters, traced.kept)
+    assert quick.flops == pytest.approx(traced.flops, rel=1e-6), "XLA adds in float32"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -43,21 +44,55 @@ def test_a_command_without_an_experiment_is_listed_and_hears_of_every_experiment
 
 LOADED = """
 import sys
+from pathlib import Path
 from experiments.catalogue import EXPERIMENTS
 from gendiff.commands import catalogue, command_line
-helps = [f"{name} --help" for name in catalogue.TOOLS]
-for words in ("--help", "list", "nothing", "inspect absent", "chat --wide", "sample absent", *helps):
-    command_line.main(words.split(), EXPERIMENTS)
+from gendiff.runs import shards
+from gendiff.runs.reporting import json_files
+
+Path("run").mkdir()
+json_files.write(Path("run/config.json"), {"experiment": "images", "preset": "full", "smoke": False, "config": {}})
+Path("shards").mkdir()
+json_files.write(Path("shards", shards.MANIFEST), shards.Manifest("images", 2, 1, (8, 8, 3), (), {}, {}))
+for line in sys.stdin:
+    code = command_line.main(line.split(), EXPERIMENTS)
     heavy = {"jax", "flax", "optax", "orbax", "scipy", "matplotlib", "PIL", "jinja2"} & sys.modules.keys()
-    if heavy:
-        sys.exit(f"{words} loads {heavy}")
+    if heavy or code != 0 and code not in (2, 65):
+        sys.exit(f"{line} ends with {code} and loads {heavy}")
+    print("", f"code {code} of {line}", flush=True)
 """
+QUICK = [
+    *("--help", "list", *(f"{name} --help" for name in catalogue.TOOLS), "train --help", "prepare images --help"),
+    *("sample run --help", "finalize shards --help", "evaluate shards --help", "evaluate --help", "report --help"),
+]
+REFUSED = [
+    *("nothing", "chat --wide", "chat --top-p 2", "quantise smollm2 --out x.gguf --rows 0", "inspect absent"),
+    *("copies run --train run --threshold 2", "data-report run --size 0", "verify absent.png", "plan --cost"),
+    *(f"plan --accelerator h100 --{option}" for option in ("batch 0", "mesh data=3", "network dit-x/2", "size 8 8")),
+    *(f"text-to-image --prompt cat --{option}" for option in ("steps 0", "sampler dimm", "height 64", "out no/x.png")),
+    *("scaling-fit --data x.csv --resamples 1", "serve --port 70000", "serve-load --clients 0", "video --frames 0"),
+    *(f"train run --{option}" for option in ("batch 0", "mesh wide=2", "network unet", "features inception")),
+    *("train absent", "train --model run --lora 8 --data emoji", "prepare images --data textures --cache x"),
+    *("sample absent", "sample run --steps 0", "sample run --num 2 --index 0:2", "sample run --grid coarse"),
+    *("finalize shards --to x.zip", "evaluate shards", "evaluate absent", "report absent"),
+]
+"""Each command once at least, with a value that it refuses."""
 
 
-def test_help_and_refusals_load_no_jax():
-    program = [sys.executable, "-c", LOADED]
-    ended = subprocess.run(program, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+def test_help_and_refusals_load_no_jax(tmp_path):
+    root, lines = Path(__file__).parents[2], [*QUICK, *REFUSED]
+    ended = subprocess.run(
+        [sys.executable, "-c", LOADED],
+        input="\n".join(lines),
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert ended.returncode == 0, ended.stderr
+    refused = [line for line in lines if f"code 0 of {line}\n" not in ended.stdout]
+    assert refused == REFUSED, ended.stdout
 
 
 def test_every_command_names_a_function_that_is_there():

@@ -5,15 +5,20 @@ add.
 import jax
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from gendiff import networks, weights
 from gendiff.core import trees
 from gendiff.networks import lora
-from gendiff.weights import lora_files, lora_layers
+from gendiff.weights import lora_files, lora_layers, original_names
+from gendiff.weights.lora.lora_layers import Adaptable
+from tests.peers import test_joint_transformers
+from tests.peers.test_joint_transformers import MODELS, SD3
 from tests.peers.test_text_unets import SMALL, UNET, XL, inputs
 from tests.peers.test_weights import random_model
+from tests.weights.diffusers import tiny_joint_transformers as joint
 from tests.weights.diffusers.tiny_text_unets import network_inputs, shapes
-from tests.weights.lora.lora_arrays import factors, of_kohya, of_peft
+from tests.weights.lora.lora_arrays import factors, in_file, of_kohya, of_peft
 
 torch = pytest.importorskip("torch", reason="needs torch and diffusers: make test-peers")
 diffusers = pytest.importorskip("diffusers", reason="needs torch and diffusers: make test-peers")
@@ -120,3 +125,120 @@ def test_an_adapter_that_peft_saved_changes_each_layer_by_the_alpha_of_its_patte
     assert sum(not np.array_equal(there[path], plain[path]) for path in plain) > 20
     for path, leaf in here.items():
         np.testing.assert_allclose(leaf, there[path], rtol=1e-5, atol=1e-5, err_msg=path)
+
+
+# Transformers of two streams.
+
+TRANSFORMERS = {name: MODELS[name] for name in ("of FLUX.1 [dev]", "of Stable Diffusion 3.5 medium")}
+PUBLISHED_FLUX = {"num_layers": 1, "num_single_layers": 1, "guidance_embeds": True}
+
+
+def adaptable_transformer(model, like):
+    config = {"_class_name": type(model).__name__, **model.config}
+    module = joint.module_of(config)
+    unused = module.unused(config) if module is weights.diffusers_sd3 else {}
+    names = original_names.BY_CLASS[config["_class_name"]]
+    return {"transformer": Adaptable(module.rules(config), like, originals=names, unused=unused)}
+
+
+@pytest.mark.parametrize(("build", "settings"), TRANSFORMERS.values(), ids=TRANSFORMERS)
+def test_two_adapters_of_a_transformer_give_the_outputs_that_they_give_there(tmp_path, build, settings):
+    pytest.importorskip("peft", reason="diffusers loads LoRA files by peft")
+    model = random_model(build(**settings))
+    network, given_here, params = test_joint_transformers.converted(model)
+    models = adaptable_transformer(model, params)
+    plain, shapes_there = test_joint_transformers.answer(model), layers(model)
+    assert set(lora_layers.by_name(models["transformer"])) == set(shapes_there)
+    for number, strength in enumerate((0.8, -0.5)):
+        changes = {
+            layer: (0.2 * down, up * np.float32(up.shape[0] ** -0.5))
+            for layer, (down, up) in factors(shapes_there, rank=2 + number).items()
+        }
+        file = tmp_path / f"{number}.safetensors"
+        safetensors.numpy.save_file(of_peft(changes, "transformer."), file)
+        model.load_lora_adapter(str(tmp_path), weight_name=file.name, prefix="transformer", adapter_name=f"a{number}")
+        params = lora.merge(params, lora_files.load(file, models)["transformer"], strength)
+    model.set_adapters(["a0", "a1"], [0.8, -0.5])
+    there = test_joint_transformers.answer(model)
+    assert np.abs(there - plain).max() > 0.1 * there.std()
+    here = jax.jit(networks.pure(network))(params, *given_here)
+    np.testing.assert_allclose(here, there, rtol=SAME, atol=SAME * there.std())
+
+
+def effects(arrays):
+    """Of each layer on one vector, by its name in diffusers: what its two factors do to it."""
+    result = {}
+    for name in sorted(arrays):
+        if name.endswith(".lora_A.weight"):
+            layer = name.removesuffix(".lora_A.weight")
+            down, up = (np.asarray(arrays[f"{layer}.lora_{part}.weight"], np.float32) for part in "AB")
+            vector = np.random.default_rng(3).normal(size=down[0].size)
+            moved = up.reshape(len(up), -1) @ (down.reshape(len(down), -1) @ vector)
+            result[layer.removeprefix("transformer.")] = moved
+    return result
+
+
+def assert_same_effects(here, there):
+    assert here.keys() == there.keys() and len(here) > 10
+    for layer, effect in there.items():
+        np.testing.assert_allclose(here[layer], effect, rtol=1e-4, atol=1e-4, err_msg=layer)
+
+
+def in_comfy(changes, alpha=None):
+    return in_file(changes, "diffusion_model.", ".lora_down.weight", ".lora_up.weight", alpha=alpha)
+
+
+@pytest.mark.parametrize("written", [of_kohya, in_comfy])
+def test_names_of_flux_mean_the_layers_that_diffusers_takes_them_for(written):
+    """At the published width, which diffusers has in its code; no weight of that size is ever there."""
+    from diffusers.loaders import lora_conversion_utils
+
+    with torch.device("meta"):
+        model = diffusers.FluxTransformer2DModel(**PUBLISHED_FLUX)
+    config = {"_class_name": type(model).__name__, **model.config}
+    network = networks.DiT(**weights.diffusers_flux.network_fields(config))
+    models = adaptable_transformer(model, joint.shapes(network, *joint.example(config)))
+    targets = lora_layers.targets(models["transformer"])
+    xlabs = ("qkv_lora1", "qkv_lora2", "proj_lora1", "proj_lora2", "single_blocks.0.qkv", "single_blocks.0.proj")
+    names = [
+        name
+        for name in original_names.rows(original_names.FLUX, lora_layers.by_name(models["transformer"]))
+        if not name.endswith(xlabs)
+    ]
+    changes = factors({name: targets[name].shape for name in names})
+    # diffusers leaves out α in front of the final layer
+    arrays = {
+        **written({name: change for name, change in changes.items() if "final" not in name}, alpha=3),
+        **written({name: change for name, change in changes.items() if "final" in name}),
+    }
+    theirs = lora_conversion_utils._convert_kohya_flux_lora_to_diffusers(
+        {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+    )
+    ours = lora_files.to_arrays(lora_files.from_arrays(arrays, models), models)
+    assert_same_effects(effects(ours), effects({name: value.numpy() for name, value in theirs.items()}))
+
+
+def test_names_of_stable_diffusion_3_mean_the_layers_that_diffusers_takes_them_for():
+    """By the weights of the authors: diffusers has no such files of LoRA, and reads their single files."""
+    from diffusers.loaders import single_file_utils
+
+    model = random_model(SD3(**TRANSFORMERS["of Stable Diffusion 3.5 medium"][1]))
+    models = adaptable_transformer(model, test_joint_transformers.converted(model)[2])
+    targets = lora_layers.targets(models["transformer"])
+    names = original_names.rows(original_names.SD3, lora_layers.by_name(models["transformer"]))
+    changes = factors({name: targets[name].shape for name in names} | {"context_embedder": (32, 12)})
+    single = {"pos_embed": torch.zeros(1)}
+    for name, (down, up) in changes.items():
+        product = up.reshape(len(up), -1) @ down.reshape(len(down), -1)
+        single[f"{name}.weight"] = torch.from_numpy(product.reshape(len(up), *down.shape[1:]))
+        single[f"{name}.bias"] = torch.zeros(len(up))
+    theirs = single_file_utils.convert_sd3_transformer_checkpoint_to_diffusers(single)
+    ours = lora_files.to_arrays(lora_files.from_arrays(of_kohya(changes), models), models)
+    assert len(ours) > 60
+    left_out = models["transformer"].unused
+    for name, value in theirs.items():
+        if value.ndim > 1 and name not in left_out:
+            layer = name.removesuffix(".weight")
+            down, up = (ours[f"transformer.{layer}.lora_{part}.weight"] for part in "AB")
+            product = (up.reshape(len(up), -1) @ down.reshape(len(down), -1)).reshape(value.shape)
+            np.testing.assert_allclose(product, value.numpy(), rtol=1e-4, atol=1e-4, err_msg=name)

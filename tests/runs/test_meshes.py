@@ -13,9 +13,8 @@ import pytest
 
 from gendiff.commands import command_line
 from gendiff.core.errors import ConfigError
-from gendiff.runs import errors, meshes, runner, training_loop
-from gendiff.runs.meshes import Axes
-from gendiff.runs.run_folder import RunFolder
+from gendiff.runs import errors, meshes, run_folder, runner, training_loop
+from gendiff.runs.run_folder import Axes, RunFolder
 from tests.runs import toy
 from tests.tables import table
 
@@ -26,9 +25,9 @@ def run(out, *options):
 
 
 def test_axes_are_named_in_any_order():
-    assert meshes.parse("data=4,fsdp=2") == Axes(4, 2, 1)
-    assert meshes.parse("tensor=2") == Axes(None, 1, 2)
-    assert meshes.parse("fsdp=all") == Axes(1, None, 1) and meshes.parse("tensor=2,data=all") == Axes(None, 1, 2)
+    assert run_folder.axes("data=4,fsdp=2") == Axes(4, 2, 1)
+    assert run_folder.axes("tensor=2") == Axes(None, 1, 2)
+    assert run_folder.axes("fsdp=all") == Axes(1, None, 1) and run_folder.axes("tensor=2,data=all") == Axes(None, 1, 2)
 
 
 @table(
@@ -102,7 +101,7 @@ def test_a_network_with_rules_may_split_its_layers():
 
 @table("axis", ["data", "fsdp"])
 def test_one_axis_takes_all_devices(axis):
-    assert dict(meshes.build(meshes.parse(f"{axis}=all"), ()).shape) == {"data": 1, "fsdp": 1, "tensor": 1} | {
+    assert dict(meshes.build(run_folder.axes(f"{axis}=all"), ()).shape) == {"data": 1, "fsdp": 1, "tensor": 1} | {
         axis: jax.local_device_count()
     }
 

@@ -7,7 +7,7 @@ import pytest
 
 from gendiff.commands import command_line
 from gendiff.core.errors import ConfigError
-from gendiff.runs import profiling
+from gendiff.runs import run_folder
 from tests.runs import toy
 from tests.runs.test_resume import assert_same_run
 from tests.tables import table
@@ -30,7 +30,7 @@ def traced_steps(folder, seed=0):
 @table("text", ["", "3", "3:", ":2", "0:2", "3:0", "-1:2", "3:2:1", "a:b", "1.5:2", "3 : 2", "٣:٢"])
 def test_a_malformed_span_is_a_usage_error_that_makes_no_folder(text, tmp_path, capsys):
     with pytest.raises(ConfigError, match="START:COUNT"):
-        profiling.parse(text)
+        run_folder.span(text)
     assert run(tmp_path / "run", f"--profile={text}", *SHORT) == 2
     assert "START:COUNT" in capsys.readouterr().err and not (tmp_path / "run").exists()
 

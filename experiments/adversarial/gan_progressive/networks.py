@@ -19,7 +19,7 @@ from experiments.adversarial.gan_progressive.pictures import Growing
 from experiments.diffusion.image_draws import Draws
 from gendiff import adversarial, networks
 from gendiff.adversarial import AdversarialState, losses, penalties
-from gendiff.commands.images import image_training
+from gendiff.commands.images import image_model, image_training
 from gendiff.commands.images.image_model import Model
 from gendiff.core import records
 from gendiff.core.types import Metrics, Params
@@ -151,7 +151,7 @@ def denoising(config: Config, folder: RunFolder, subject: str, images: np.ndarra
     recipe, model = numbers(config, subject).denoiser, denoiser(config, subject)
     return {
         "program": training_loop.compile_loss(
-            *(image_training.loss(model), image_training.steady_optimizer(recipe), model.init, folder),
+            *(image_model.loss(model), image_training.steady_optimizer(recipe), model.init, folder),
             ema=(recipe.ema,),
             ema_warm_up=True,
         ),

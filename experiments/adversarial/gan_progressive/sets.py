@@ -13,7 +13,7 @@ import numpy as np
 from experiments.adversarial.gan_progressive import networks, pictures, train
 from experiments.adversarial.gan_progressive.config import DIFFUSION, DIGITS, METHODS, PROGRESSIVE, Config, numbers
 from gendiff.commands.images import image_features
-from gendiff.commands.images.image_features import FeatureOptions
+from gendiff.commands.images.feature_options import FeatureOptions
 from gendiff.data import digits, scaling
 from gendiff.metrics import features, frechet, near_copies, precision_recall
 from gendiff.runs import paired_timing

@@ -20,8 +20,8 @@ from experiments.diffusion import image_draws
 from experiments.diffusion.batch_jobs import processes, soak
 from experiments.diffusion.batch_jobs.config import Config, check, model
 from gendiff.commands.images import image_sampling, image_training, sample_scores
-from gendiff.commands.images.sample_scores import SCORES, ScoreOptions, Scores
-from gendiff.commands.images.sampling_options import SampleOptions
+from gendiff.commands.images.sample_scores import SCORES, Scores
+from gendiff.commands.images.sampling_options import SampleOptions, ScoreOptions
 from gendiff.data import digits, scaling
 from gendiff.metrics import features, frechet, statistics_files
 from gendiff.runs import drawing, shards

@@ -21,8 +21,9 @@ from experiments.diffusion.text_to_image import drawings as emoji_sets
 from experiments.diffusion.text_to_image import sets
 from experiments.tasks import rendering, shapes, shapes_oracle
 from gendiff.commands.images import image_features
+from gendiff.commands.images.feature_options import FeatureOptions
 from gendiff.commands.images.image_coding import Coder
-from gendiff.commands.images.image_features import FeatureOptions, Judging
+from gendiff.commands.images.image_features import Judging
 from gendiff.commands.images.image_model import Model
 from gendiff.commands.text_to_image import networks, published
 from gendiff.commands.text_to_image.networks import Normalisation, Trained

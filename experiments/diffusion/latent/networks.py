@@ -8,7 +8,7 @@ import numpy as np
 from experiments.diffusion.latent import costs
 from experiments.diffusion.latent.config import Config
 from experiments.diffusion.part_averages import PartAverages
-from gendiff.commands.images import image_coding, image_training
+from gendiff.commands.images import image_coding, image_model, image_training
 from gendiff.commands.images.image_coding import Coder
 from gendiff.commands.images.image_model import Model
 from gendiff.commands.images.image_training import Recipe
@@ -85,7 +85,7 @@ def training(config: Config, folder: RunFolder, name: str, clean: np.ndarray) ->
     settings, network = recipe(config, name), model(config, name)
     return {
         "program": training_loop.compile_loss(
-            *(image_training.loss(network), image_training.steady_optimizer(settings), network.init, folder),
+            *(image_model.loss(network), image_training.steady_optimizer(settings), network.init, folder),
             ema=(settings.ema,),
             ema_warm_up=True,
         ),

@@ -10,8 +10,8 @@ from experiments.diffusion.latent import networks
 from experiments.diffusion.latent.config import Config
 from experiments.diffusion.latent.networks import LATENTS, MODELS, PIXELS, averages
 from gendiff.commands.images import emoji_pictures, image_features
+from gendiff.commands.images.feature_options import FeatureOptions
 from gendiff.commands.images.image_coding import Coder
-from gendiff.commands.images.image_features import FeatureOptions
 from gendiff.core.types import Params
 from gendiff.metrics import fidelity, frechet
 from gendiff.runs import paired_timing, program_costs

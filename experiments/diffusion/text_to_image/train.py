@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.diffusion import captioned_emoji, encoded_captions, image_draws, scenes
 from experiments.diffusion.encoded_captions import Encoded
-from gendiff.commands.images import image_coding, image_training
+from gendiff.commands.images import image_coding, image_model, image_training
 from gendiff.commands.images.image_model import Model
 from gendiff.commands.images.image_training import Learning
 from gendiff.commands.text_to_image import networks, texts
@@ -125,7 +125,7 @@ def _fit(
     of each in turn.
     """
     data = functools.partial(_batch, clean, read, learning.batch, seed)
-    loss = image_training.loss(model, learning.drop_condition, NO_TEXT)
+    loss = image_model.loss(model, learning.drop_condition, NO_TEXT)
     image_training.train(learning, model, data, folder, progress, seeds=[seed], loss=loss, batch=None)
 
 

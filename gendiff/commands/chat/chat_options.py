@@ -5,10 +5,12 @@ from typing import Annotated, Literal
 
 import tyro
 
+from gendiff.core.errors import ConfigError
 from gendiff.runs.registry import Late, Tool
 
 SMOLLM2 = "smollm2"
 """The model that pip brings."""
+GGUF = ".gguf"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +40,26 @@ class ChatOptions:
     computes with the 2 to 16 bits of a .gguf file as they are, in the least memory."""
 
 
+def check(options: ChatOptions) -> None:
+    """ConfigError for options that are out of range or exclude each other."""
+    for name, low, high in (
+        ("temperature", 0.0, float("inf")),
+        ("top_p", 0.0, 1.0),
+        ("max_tokens", 1, 2**31),
+        ("seed", 0, 2**32 - 1),
+    ):
+        value = getattr(options, name)
+        if not low <= value <= high:
+            raise ConfigError(f"--{name.replace('_', '-')} {value} is outside [{low:g}, {high:g}]")
+    if options.prompt and options.demo:
+        raise ConfigError("--demo asks a question of its own and then reads what is typed: leave out --prompt")
+    if options.plain and options.system:
+        raise ConfigError("--plain has no template that could hold --system: leave out one of them")
+
+
 COMMAND = Tool(
     ChatOptions,
     Late("gendiff.commands.chat.command"),
     "A small language model answers, once or in a conversation.",
+    check=check,
 )

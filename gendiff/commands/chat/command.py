@@ -24,8 +24,7 @@ NEW = "/new"
 
 
 def call(options: ChatOptions, catalogue: Catalogue, progress: Progress) -> None:
-    """Raises ConfigError for options that do not fit, and without the packages of the model."""
-    _check(options)
+    """Raises ConfigError without the packages of the model."""
     try:
         chat = _opened(options, progress)
         _talk(chat, options, Writer(chat.tokenizer), progress)
@@ -76,22 +75,6 @@ def _talk(chat: Chat, options: ChatOptions, writer: Writer, progress: Progress) 
             if not sys.stdin.isatty():
                 raise
             progress.line(f"{error}. Nothing was asked; the conversation goes on.")
-
-
-def _check(options: ChatOptions) -> None:
-    for name, low, high in (
-        ("temperature", 0.0, float("inf")),
-        ("top_p", 0.0, 1.0),
-        ("max_tokens", 1, 2**31),
-        ("seed", 0, 2**32 - 1),
-    ):
-        value = getattr(options, name)
-        if not low <= value <= high:
-            raise ConfigError(f"--{name.replace('_', '-')} {value} is outside [{low:g}, {high:g}]")
-    if options.prompt and options.demo:
-        raise ConfigError("--demo asks a question of its own and then reads what is typed: leave out --prompt")
-    if options.plain and options.system:
-        raise ConfigError("--plain has no template that could hold --system: leave out one of them")
 
 
 def _turn(

@@ -12,16 +12,14 @@ import jax
 import numpy as np
 
 from gendiff import language, networks, weights
-from gendiff.commands.chat import chat_options, steps
+from gendiff.commands.chat import steps
+from gendiff.commands.chat.chat_options import GGUF, SMOLLM2
 from gendiff.core import arrays
 from gendiff.core.errors import ConfigError
 from gendiff.language.tokens import LanguageTokenizer
 from gendiff.pipelines import Chat
 from gendiff.runs.errors import model_hint
 from gendiff.weights import quantised
-
-SMOLLM2 = chat_options.SMOLLM2
-GGUF = ".gguf"
 
 
 def opened(model: str = SMOLLM2, *, packed: bool = False) -> Chat:

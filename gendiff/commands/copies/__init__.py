@@ -10,6 +10,7 @@ with samples times training pictures. It leaves copies.html and copies.json. The
 threshold for your data.
 """
 
+from gendiff.commands.copies import copies_options
 from gendiff.commands.copies.copies_options import CopiesOptions
 from gendiff.runs.registry import Late, Tool
 
@@ -19,4 +20,5 @@ COMMAND = Tool(
     CopiesOptions,
     Late("gendiff.commands.copies.command"),
     "Which training pictures or texts do samples copy, and how often do fresh ones look so?",
+    check=copies_options.check,
 )

@@ -12,7 +12,8 @@ import numpy as np
 
 from gendiff.commands.copies.copies_options import CopiesOptions
 from gendiff.commands.images import image_features, sample_files
-from gendiff.commands.images.image_features import TOGETHER, FeatureOptions
+from gendiff.commands.images.feature_options import FeatureOptions
+from gendiff.commands.images.image_features import TOGETHER
 from gendiff.commands.images.sample_archives import Examples
 from gendiff.commands.train import opened_pictures
 from gendiff.core.errors import ConfigError, DataError

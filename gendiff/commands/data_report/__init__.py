@@ -10,6 +10,7 @@ left open there for a person. It gives no verdict and claims no compliance.
 """
 
 from gendiff.commands.data_report.data_report_options import DataReportOptions
+from gendiff.runs import ranges
 from gendiff.runs.registry import Late, Tool
 
 __all__ = ["COMMAND", "DataReportOptions"]
@@ -18,4 +19,5 @@ COMMAND = Tool(
     DataReportOptions,
     Late("gendiff.commands.data_report.command"),
     "What is in a set of pictures: licences, AI marks, opt-outs, repeats?",
+    check=ranges.check,
 )

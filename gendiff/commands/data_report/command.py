@@ -11,13 +11,13 @@ from gendiff.commands.data_report import contents
 from gendiff.commands.data_report.contents import Contents, Repeats, Sets
 from gendiff.commands.data_report.data_report_options import DataReportOptions
 from gendiff.commands.images import image_features
-from gendiff.commands.train import facts, opened_pictures
+from gendiff.commands.train import data_paths, facts, opened_pictures
 from gendiff.commands.train.config import Config
 from gendiff.commands.train.opened_pictures import COMMITTED_SIZE
 from gendiff.core.errors import ConfigError
 from gendiff.data import textures
 from gendiff.data.images.random_access import Source, Subset
-from gendiff.runs import configuration, ranges, run_folder, runner
+from gendiff.runs import configuration, run_folder, runner
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Catalogue
 from gendiff.runs.reporting import html_pages, json_files
@@ -29,7 +29,6 @@ OF_RUN = ("size", "mode", "background", "held_out")
 
 def call(options: DataReportOptions, catalogue: Catalogue, progress: Progress) -> None:
     """Raises ConfigError for options that do not fit, DataError for pictures of which none can be read."""
-    ranges.check(options)
     path = Path(options.data).expanduser()
     if (path / "config.json").is_file():
         _of_run(path, options, progress)
@@ -87,7 +86,7 @@ def _sets(entry: str, config: Config, progress: Progress, held_out: str | None =
         rows = source.rows if isinstance(source, Subset) else slice(None)
         return dataclasses.replace(pictures, source=source, rows=pictures.rows[rows])
 
-    path = opened_pictures.resolve_path(entry)
+    path = data_paths.resolve(entry)
     if path == "textures":
         if held_out is not None:
             raise ConfigError("--held-out: textures have held-out regions of their own")
@@ -97,7 +96,7 @@ def _sets(entry: str, config: Config, progress: Progress, held_out: str | None =
     if of_run:
         split = opened_pictures.split(config, path, pictures.source)
         return Sets(pictures, part(split.training), part(split.held_out))
-    other_path = None if held_out is None else opened_pictures.resolve_path(held_out)
+    other_path = None if held_out is None else data_paths.resolve(held_out)
     return Sets(pictures, pictures, None if other_path is None else read("held-out pictures", other_path))
 
 

@@ -1,9 +1,6 @@
-"""The feature functions that the command line names, with the options that choose one, and errors about pictures in its
-words.
-"""
+"""The feature functions that the command line names, and errors about pictures in its words."""
 
 import contextlib
-import dataclasses
 import functools
 import re
 import zipfile
@@ -16,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gendiff import networks
+from gendiff.commands.images import feature_options
+from gendiff.commands.images.feature_options import FeatureOptions
 from gendiff.core import npz
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.data import scaling, sources
@@ -46,24 +45,9 @@ _OPTIONS = {
 """Patterns of the library's messages -> what a user types."""
 
 
-@dataclasses.dataclass(frozen=True)
-class FeatureOptions:
-    """Which features of the images are compared."""
-
-    features: Literal["random-convolutions", "pixels", "classifier", "inception"] = "random-convolutions"
-    """A small network with fixed random weights, the pixels, the pool of EfficientNet-Lite0, or of Inception-v3.
-
-    The classifier needs the extra `judge`, and Inception its weights."""
-    inception_weights: str | None = None
-    """Parameters of Inception-v3 by torchvision's names, a .safetensors or .pth file, as pytorch-fid's."""
-    resize: Literal["clean-fid", "tf"] = "clean-fid"
-    """How Inception's pictures get 299 pixels: bicubic with antialiasing, or as TensorFlow 1 did, bilinear without."""
-
-
 def function(options: FeatureOptions) -> Features:
     """uint8 images (n, h, w, c) -> features (n, d). ConfigError for weights that are missing or not wanted."""
-    if (options.features == "inception") != (options.inception_weights is not None):
-        raise ConfigError("--features inception and --inception-weights FILE need each other")
+    feature_options.check(options)
     if options.features == "classifier":
         return classifier()
     if options.inception_weights is None:

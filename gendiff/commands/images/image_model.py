@@ -1,12 +1,13 @@
-"""What a trained network of images is: everything that drawing from it needs."""
+"""What a trained network of images is, everything that drawing from it needs, and the loss of its training."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import jax
 
-from gendiff.core.types import NO_LABEL, Condition, Params, Scalar
-from gendiff.diffusion import denoiser, guidance
+from gendiff.core.types import NO_LABEL, Condition, Loss, Params, Scalar
+from gendiff.diffusion import denoiser, guidance, objectives, weighting
 from gendiff.diffusion.denoiser import NetworkDenoiser
 from gendiff.diffusion.parameterization import Parameterization
 from gendiff.diffusion.schedules import Schedule
@@ -55,3 +56,12 @@ class Model:
         """The same, led away from the absent condition: classifier-free guidance, both predictions in one call."""
         conditional = self.denoiser(params, condition)
         return guidance.classifier_free(conditional, conditional.with_condition(absent), scale, batched=True)
+
+
+@functools.lru_cache  # one object, so that all trainings of a network share a compiled step
+def loss(model: Model, drop_condition: float = 0.0, null: Condition = NO_LABEL) -> Loss:
+    """The squared error of the network's own target with a uniform weight, at levels spread evenly in u. null: of a
+    dropped condition.
+    """
+    denoising = functools.partial(objectives.denoising, levels=weighting.stratified_levels(), null=null)
+    return denoising(model.predict, model.schedule, model.parameterization, drop_condition=drop_condition)

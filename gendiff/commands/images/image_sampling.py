@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gendiff.commands import drawing_programs
-from gendiff.commands.images import image_training, sample_archives, sample_scores, sampling_options
+from gendiff.commands.images import image_training, sampling_options
 from gendiff.commands.images.image_model import Model
 from gendiff.commands.images.sample_files import SampleFiles
 from gendiff.commands.images.sampling_options import ResolvedOptions, SampleOptions
@@ -34,11 +34,10 @@ def command(model: Callable[..., Model], described: Callable[..., object] | None
     model: from the configuration of the run to its network; with `described` from what that makes of the configuration
         and the run folder.
     """
-    draw = functools.partial(_sample, model, described)
-    return SampleCommand(SampleOptions, draw, finalize=sample_archives.COMMAND, evaluate=sample_scores.COMMAND)
+    return sampling_options.command(functools.partial(sample, model, described))
 
 
-def _sample(
+def sample(
     model_of: Callable[..., Model],
     described: Callable[..., object] | None,
     config: Config,
@@ -51,14 +50,11 @@ def _sample(
     Raises ConfigError for options that do not fit the model, NonFiniteError where samples are not finite (those and the
     ones drawn beside them are not written), and the errors of `training_loop.restore_ema`.
     """
-    sampling_options.check(options)
     trained = ranges.trained_seed(options.trained_seed, configuration.seeds(config) or (0,))
     config = dtypes.resolve(config, progress, options.dtype)
     description = config if described is None else described(config, folder)
     model = model_of(description)
     resolved = sampling_options.resolve(sampling_options.numbered(options, model.names, model.num_classes), model)
-    if options.out is not None and "://" in options.out:
-        raise ConfigError(f"--out {options.out} is a URL: write to a local file and copy it")
     settings = {
         "options": sampling_options.settings(resolved),
         "trained_seed": trained,
@@ -110,7 +106,7 @@ def drawer(
     *,
     say: Callable[[str], None] | None = None,
 ) -> Callable[..., jax.Array]:
-    """(index, label) -> images, compiled once. Raises as `_sample` does.
+    """(index, label) -> images, compiled once. Raises as `sample` does.
 
     description: what `model_of` takes. trained: the seed of the network.
     say: is told of a length that the run did not track.

@@ -14,11 +14,11 @@ import numpy as np
 import optax
 
 from gendiff import networks
+from gendiff.commands.images import image_model
 from gendiff.commands.images.image_model import Model
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import NO_LABEL, Condition, Config, Loss, Params
+from gendiff.core.types import Condition, Config, Params
 from gendiff.data import digits
-from gendiff.diffusion import objectives, weighting
 from gendiff.diffusion.distillation import Pairs
 from gendiff.diffusion.parameterization import Parameterization
 from gendiff.diffusion.schedules import Schedule
@@ -216,15 +216,6 @@ def digits_batch(split: digits.Split, shuffled: int | None = None) -> Batch:
     return Batch(clean=split.train_images, condition=(labels,))
 
 
-@functools.lru_cache  # one object, so that all trainings of a network share a compiled step
-def loss(model: Model, drop_condition: float = 0.0, null: Condition = NO_LABEL) -> Loss:
-    """The squared error of the network's own target with a uniform weight, at levels spread evenly in u. null: of a
-    dropped condition.
-    """
-    denoising = functools.partial(objectives.denoising, levels=weighting.stratified_levels(), null=null)
-    return denoising(model.predict, model.schedule, model.parameterization, drop_condition=drop_condition)
-
-
 def train(
     config: Learning,
     model: Model,
@@ -238,11 +229,11 @@ def train(
     """Trains the model once per seed by config's numbers. data: all of it, or a function of the step, which goes with
     `batch=None`. Pairs need a loss of their own.
 
-    The loss is `loss`, the optimizer `optimizer`.
+    The loss is `image_model.loss`, the optimizer `optimizer`.
     options: of `training_loop.train` and `compile_loss`, in place of these.
     """
     chosen: dict[str, Any] = {  # as `options`
-        "loss": loss(model, config.drop_condition),
+        "loss": image_model.loss(model, config.drop_condition),
         "optimizer": optimizer(config),
         "steps": config.train_steps,
         "batch": config.batch,

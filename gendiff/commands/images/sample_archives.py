@@ -1,6 +1,5 @@
 """`finalize SAMPLES`: one file of the samples that `sample --shard-size` wrote."""
 
-import dataclasses
 import io
 import tarfile
 from collections.abc import Callable, Sequence
@@ -8,41 +7,23 @@ from pathlib import Path
 from typing import Any
 
 from gendiff.commands.images import sample_files
+from gendiff.commands.images.sampling_options import ENDINGS, FinalizeOptions
 from gendiff.core import files
-from gendiff.core.errors import ConfigError
 from gendiff.data import array_records
 from gendiff.data.images import image_files
 from gendiff.data.images.random_access import Example
 from gendiff.runs import shards
 from gendiff.runs.progress import Progress
-from gendiff.runs.registry import Command
 from gendiff.runs.reporting import formatting
 from gendiff.runs.shards import Shards
 
 
-@dataclasses.dataclass(frozen=True)
-class FinalizeOptions:
-    """Make one file of the samples of a folder."""
-
-    to: str
-    """File to write: NAME.npz (arr_0, uint8 NHWC, and the labels arr_1), NAME.tar (one PNG per sample) or
-    NAME.arrayrecord.
-    """
-
-
 def finalize(samples: Shards, options: FinalizeOptions, progress: Progress) -> None:
-    """Raises ConfigError for another ending, DataError where a shard is not complete; then nothing is written."""
+    """Raises DataError where a shard is not complete; then nothing is written."""
     out = Path(options.to).expanduser().absolute()
-    if out.suffix not in _WRITERS:
-        raise ConfigError(f"--to {options.to}: give a name that ends in {', '.join(_WRITERS)}")
-    if not out.parent.is_dir():
-        raise ConfigError(f"--to {options.to}: there is no folder {out.parent}")
     shards.check_complete(samples, read=False)
     _WRITERS[out.suffix](samples, out)
     progress.line(f"{formatting.amount(samples.manifest.num, 'sample')}: {out}")
-
-
-COMMAND = Command(FinalizeOptions, finalize)
 
 
 class Examples(Sequence[Example]):
@@ -77,8 +58,6 @@ def _write_array_record(samples: Shards, out: Path) -> None:
     array_records.write(out, Examples(samples), classes=samples.manifest.classes)
 
 
-_WRITERS: dict[str, Callable[[Shards, Path], None]] = {
-    ".npz": shards.write_npz,
-    ".tar": _write_tar,
-    array_records.SUFFIX: _write_array_record,
-}
+_WRITERS: dict[str, Callable[[Shards, Path], None]] = dict(
+    zip(ENDINGS, (shards.write_npz, _write_tar, _write_array_record), strict=True)
+)

@@ -6,37 +6,21 @@ import dataclasses
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from gendiff.commands.images import image_features
-from gendiff.commands.images.image_features import FeatureOptions
+from gendiff.commands.images.sampling_options import ScoreOptions
 from gendiff.core.errors import ConfigError
 from gendiff.metrics import frechet, statistics_files
 from gendiff.runs import shards
 from gendiff.runs.progress import Progress
-from gendiff.runs.registry import Command
 from gendiff.runs.reporting import json_files
 from gendiff.runs.shards import Shards
 
 SCORES = "scores.json"
 ENOUGH = 10_000
 """Images from which on the bias of a Fréchet distance is small beside what people compare."""
-
-
-@dataclasses.dataclass(frozen=True)
-class ScoreOptions(FeatureOptions):
-    """Measure how far the samples of a folder are from reference images."""
-
-    reference: str | None = None
-    """Pictures (whatever `train` takes), or an .npz of images (arr_0) or of statistics of such features (mu, sigma)."""
-    background: tuple[int, int, int] | None = None
-    """Colour under transparent reference pictures, such as 255 255 255; without one they are an error."""
-    on_bad_image: Literal["raise", "skip"] = "raise"
-    """skip leaves out reference pictures that cannot be read; raise stops and lists them."""
-    save_statistics: str | None = None
-    """Write the samples' own statistics to this .npz, to be the reference of others."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,11 +43,9 @@ class Scores:
 def evaluate(samples: Shards, options: ScoreOptions, progress: Progress) -> None:
     """Prints the scores and writes scores.json beside the shards.
 
-    Raises ConfigError for options that do not fit, DataError where a shard is not complete or the reference is no such
-    file.
+    Raises ConfigError for a reference of other features, DataError where a shard is not complete or the reference is no
+    such file.
     """
-    if options.reference is None and options.save_statistics is None:
-        raise ConfigError("evaluate SAMPLES needs --reference PICTURES, --save-statistics FILE.npz, or both")
     shards.check_complete(samples, read=False)
     measured = image_features.function(options)
     begin, fitted, count = time.monotonic(), None, None
@@ -110,6 +92,3 @@ def evaluate(samples: Shards, options: ScoreOptions, progress: Progress) -> None
             )
     if options.save_statistics is not None:
         print(f"statistics: {options.save_statistics}", flush=True)
-
-
-COMMAND = Command(ScoreOptions, evaluate)

@@ -1,20 +1,30 @@
-"""Options of the `sample` command, and what they mean in numbers."""
+"""Options of `sample RUN`, and what they mean in numbers; those of `finalize` and `evaluate` of its samples.
+
+JAX is not loaded.
+"""
 
 import dataclasses
 import math
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import tyro
 
 from gendiff.commands import drawing_options
 from gendiff.commands.drawing_options import GRIDS, MOST_FILES, RunOptions, SteppedOptions, option
-from gendiff.commands.images.image_model import Model
+from gendiff.commands.images import feature_options
+from gendiff.commands.images.feature_options import FeatureOptions
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import NO_LABEL, Config
-from gendiff.runs import cluster, errors
+from gendiff.core.json_object import Config
+from gendiff.core.no_label import NO_LABEL
+from gendiff.runs import cluster, errors, ranges
 from gendiff.runs.dtypes import Dtype
+from gendiff.runs.registry import Command, Late, SampleCommand
+
+if TYPE_CHECKING:
+    from gendiff.commands.images.image_model import Model
 
 DEFAULT_NUM = 16
 LARGEST_INDEX = 2**31 - 1
@@ -26,6 +36,8 @@ LEAST_FEW = 4
 """Steps below which `MANY` is better: the levels of `FEW` are too far apart, as the curves of `few-step` show."""
 MANY: Config = {"sampler": "ddim", "grid": drawing_options.DEFAULT_GRID, "steps": 50}
 """How all else is drawn; the temperature is the model's own."""
+ENDINGS = (".npz", ".tar", ".arrayrecord")
+"""Of files of samples that `finalize` writes."""
 _ELSE = f"in fewer than {LEAST_FEW} steps, or where the values of pixels are not known, ddim on trailing"
 _STEPS = "At most the length of the schedule's table; None is 8 of the default sampler, and 50 of others."
 _DEFAULTS = f"Without --sampler, --grid and --eta: unipc-2 on resolved; {_ELSE}."
@@ -101,6 +113,72 @@ class ResolvedOptions(SampleOptions):
     grid: str = MANY["grid"]
 
 
+@dataclasses.dataclass(frozen=True)
+class FinalizeOptions:
+    """Make one file of the samples of a folder."""
+
+    to: str
+    """File to write: NAME.npz (arr_0, uint8 NHWC, and the labels arr_1), NAME.tar (one PNG per sample) or
+    NAME.arrayrecord.
+    """
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreOptions(FeatureOptions):
+    """Measure how far the samples of a folder are from reference images."""
+
+    reference: str | None = None
+    """Pictures (whatever `train` takes), or an .npz of images (arr_0) or of statistics of such features (mu, sigma)."""
+    background: tuple[int, int, int] | None = None
+    """Colour under transparent reference pictures, such as 255 255 255; without one they are an error."""
+    on_bad_image: Literal["raise", "skip"] = "raise"
+    """skip leaves out reference pictures that cannot be read; raise stops and lists them."""
+    save_statistics: str | None = None
+    """Write the samples' own statistics to this .npz, to be the reference of others."""
+
+
+def command(call: Callable[..., None]) -> SampleCommand:
+    """How `sample RUN` draws images, by `call`, and what there is to do with the samples."""
+    finalize = Late("gendiff.commands.images.sample_archives", "finalize")
+    evaluate = Late("gendiff.commands.images.sample_scores", "evaluate")
+    return SampleCommand(
+        SampleOptions,
+        call,
+        check=check,
+        finalize=Command(FinalizeOptions, finalize, check=check_archive),
+        evaluate=Command(ScoreOptions, evaluate, check=check_scores),
+    )
+
+
+def check(options: SampleOptions) -> None:
+    """ConfigError for numbers that no model takes, and options that exclude each other."""
+    drawing_options.check(options, num=None)
+    if options.temperature is not None and not 0 < options.temperature < math.inf:
+        raise ConfigError(f"--temperature {options.temperature:g} is outside (0, inf)")
+    if options.grid is not None:
+        ranges.known("grid", [options.grid], GRIDS)
+    if options.out is not None and "://" in options.out:
+        raise ConfigError(f"--out {options.out} is a URL: write to a local file and copy it")
+    if not sharded(options):
+        indices(options)
+
+
+def check_archive(options: FinalizeOptions) -> None:
+    """ConfigError for another ending, and a folder that is absent."""
+    out = Path(options.to).expanduser().absolute()
+    if out.suffix not in ENDINGS:
+        raise ConfigError(f"--to {options.to}: give a name that ends in {', '.join(ENDINGS)}")
+    if not out.parent.is_dir():
+        raise ConfigError(f"--to {options.to}: there is no folder {out.parent}")
+
+
+def check_scores(options: ScoreOptions) -> None:
+    """ConfigError where nothing is to be computed, or options need each other."""
+    if options.reference is None and options.save_statistics is None:
+        raise ConfigError("evaluate SAMPLES needs --reference PICTURES, --save-statistics FILE.npz, or both")
+    feature_options.check(options)
+
+
 def sharded(options: SampleOptions) -> bool:
     """Whether the samples go into shards. ConfigError where options of shards come without a size, or with options that
     they exclude.
@@ -137,13 +215,6 @@ def indices(options: SampleOptions) -> np.ndarray:
     return np.arange(ends[0], ends[1] + 1, dtype=np.int32) if colon else np.array(ends, np.int32)
 
 
-def check(options: SampleOptions) -> None:
-    """ConfigError for numbers that no model takes."""
-    drawing_options.check(options, num=None)
-    if options.temperature is not None and not 0 < options.temperature < math.inf:
-        raise ConfigError(f"--temperature {options.temperature:g} is outside (0, inf)")
-
-
 def numbered(options: SampleOptions, names: Sequence[str], num_classes: int) -> SampleOptions:
     """The options with the number of the class in place of its name. ConfigError for a name that the model does not
     know.
@@ -177,7 +248,7 @@ def labels(options: SampleOptions, num_classes: int, index: np.ndarray) -> np.nd
     return np.full(index.shape, options.label, np.int32)
 
 
-def resolve(options: SampleOptions, model: Model) -> "ResolvedOptions":
+def resolve(options: SampleOptions, model: "Model") -> ResolvedOptions:
     """The options with what the defaults say in place of None; a temperature that is still None is the model's own."""
     free = options.sampler is None and options.grid is None and options.eta is None
     enough = options.steps is None or options.steps >= LEAST_FEW

@@ -7,6 +7,7 @@ that must pass through memory over the bandwidth. A run that takes several times
 runs on an accelerator.
 """
 
+from gendiff.commands.plan import plan_options
 from gendiff.commands.plan.plan_options import PlanOptions
 from gendiff.runs.registry import Late, Tool
 
@@ -16,4 +17,5 @@ COMMAND = Tool(
     PlanOptions,
     Late("gendiff.commands.plan.plan_lines"),
     "How long do training and sampling take on an accelerator at best, and what fits into it?",
+    check=plan_options.check,
 )

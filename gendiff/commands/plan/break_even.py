@@ -6,13 +6,10 @@ Training takes 6 operations per parameter and token, serving 2, and both the pro
 every number is the reader's. A number of which only a range is known is given by its two ends.
 """
 
-import dataclasses
 from collections.abc import Sequence
 
 from gendiff.commands.plan import named_devices
 from gendiff.commands.plan.cost_options import CostOptions
-from gendiff.core.errors import ConfigError
-from gendiff.runs import ranges
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Catalogue
 from gendiff.runs.reporting import formatting
@@ -23,29 +20,10 @@ Power = tuple[tuple[float, ...], int]
 
 
 def call(options: CostOptions, catalogue: Catalogue, progress: Progress) -> None:
-    """Prints the costs. Raises ConfigError for numbers that are out of range or do not fit each other."""
+    """Prints the costs."""
     if options.smoke:
         options = CostOptions((1e3,), (1e4,), (1.0,), (1e3, 2e3), per_hour=(1.0,))
-    check(options)
     print(*lines(options), sep="\n", flush=True)
-
-
-def check(options: CostOptions) -> None:
-    """ConfigError for a number that is missing or out of range, and for ranges that do not rise."""
-    if not (options.parameters and options.tokens and options.users and options.user_tokens):
-        raise ConfigError(
-            "plan --cost needs a model and its users, as in --parameters 70e9 --tokens 1.4e12 --users 1e6 "
-            "--user-tokens 5000"
-        )
-    ranges.check(options)
-    for field in dataclasses.fields(options):
-        value = getattr(options, field.name)
-        if isinstance(value, tuple) and field.name != "attention":
-            ranges.rising(field.name.replace("_", "-"), value)
-    if options.training_cost is not None and options.per_hour is None:
-        raise ConfigError("--training-cost is money: give --per-hour, the price of an hour that serves, too")
-    if options.attention is not None and len(options.parameters) == 2:
-        raise ConfigError("--attention belongs to one size: give --parameters one value")
 
 
 def lines(options: CostOptions) -> list[str]:

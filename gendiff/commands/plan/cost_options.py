@@ -7,6 +7,8 @@ import msgspec
 import tyro
 
 from gendiff.commands.plan.plan_options import PartOfPeak
+from gendiff.core.errors import ConfigError
+from gendiff.runs import ranges
 from gendiff.runs.ranges import Count, Positive
 from gendiff.runs.registry import Late, Tool
 
@@ -49,8 +51,29 @@ class CostOptions:
     """Plan a model of 1,000 parameters, to see that it runs."""
 
 
+def check(options: CostOptions) -> None:
+    """ConfigError for a number that is missing or out of range, and for ranges that do not rise."""
+    if options.smoke:
+        return
+    if not (options.parameters and options.tokens and options.users and options.user_tokens):
+        raise ConfigError(
+            "plan --cost needs a model and its users, as in --parameters 70e9 --tokens 1.4e12 --users 1e6 "
+            "--user-tokens 5000"
+        )
+    ranges.check(options)
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if isinstance(value, tuple) and field.name != "attention":
+            ranges.rising(field.name.replace("_", "-"), value)
+    if options.training_cost is not None and options.per_hour is None:
+        raise ConfigError("--training-cost is money: give --per-hour, the price of an hour that serves, too")
+    if options.attention is not None and len(options.parameters) == 2:
+        raise ConfigError("--attention belongs to one size: give --parameters one value")
+
+
 COMMAND = Tool(
     CostOptions,
     Late("gendiff.commands.plan.break_even"),
     "When has serving a language model cost as much as training it?",
+    check=check,
 )

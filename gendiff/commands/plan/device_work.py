@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 
 from gendiff import training
-from gendiff.commands.images import image_training
+from gendiff.commands.images import image_model
 from gendiff.commands.images.image_model import Model
 from gendiff.commands.plan.named_devices import Devices
 from gendiff.commands.plan.plan_options import PlanOptions
-from gendiff.commands.train import facts, named_networks, plan
+from gendiff.commands.train import facts, training_cost
 from gendiff.commands.train.config import Config
 from gendiff.commands.train.facts import Data, Described
 from gendiff.core.types import Lowered, PyTree
@@ -80,12 +80,13 @@ def planned(options: PlanOptions, machine: Devices) -> Planned:
     """From shapes alone: nothing is computed. ConfigError for a network that is unknown or does not fit the shape."""
     config = Config(network=options.network, dtype=machine.dtype, remat=options.remat)  # type: ignore[arg-type]  # no `auto`
     data = Data("", "", 0, 0, 0, options.shape, 256, tuple(map(str, range(options.classes))))
-    network = named_networks.build(options.network, data.shape, options.classes, machine.dtype, options.remat)
-    model = plan.at_once(facts.model(Described(config, data)))
-    cost, batch = plan.cost(config, model), options.batch // machine.parts
-    forward = float(accounting.count(network, *_inputs(model, 1), embeddings=True).forward_flops) * batch
+    plain = facts.model(Described(config, data))
+    model = training_cost.at_once(plain)
+    cost, batch = training_cost.cost(config, model), options.batch // machine.parts
+    forward = float(*training_cost.over_blocks(plain, _forward_flops)) * batch
     state, params = (
-        NUMBER * count * cost.parameters / machine.shards for count in (plan.STATE + plan.MOMENTS[config.optimizer], 1)
+        NUMBER * count * cost.parameters / machine.shards
+        for count in (training_cost.STATE + training_cost.MOMENTS[config.optimizer], 1)
     )
     # all of it is read and written
     step = Work(3 * forward, FORWARD[options.remat] * forward, state, cost.kept, batch, 2 * state)
@@ -99,7 +100,7 @@ def compiled_step(job: Planned) -> Compiled:
     """The training step of one device, with AdamW and one average."""
     mesh = sharding.mesh(devices=jax.local_devices()[:1])
     optimizer = optimizers.adamw(1e-4, warmup=1, total=2)
-    loss = image_training.loss(job.model, job.config.drop_condition)
+    loss = image_model.loss(job.model, job.config.drop_condition)
     compile_loss = functools.partial(training.compile_loss, loss, optimizer, job.model.init, mesh)
     run = compile_loss(ema=(job.config.ema,), compiler_options=devices.compiler_options(libraries=False))
     inputs: PyTree = _inputs(job.model, job.step.batch)
@@ -113,6 +114,11 @@ def compiled_evaluation(job: Planned, guided: bool) -> Compiled:
     params = jax.eval_shape(job.model.init, jax.random.key(0))
     predict = devices.jit(job.model.predict, libraries=False)
     return _compiled(predict.lower(params, *_inputs(job.model, job.evaluation.batch * (2 if guided else 1))))
+
+
+def _forward_flops(model: Model) -> tuple[int]:
+    """Of one sample."""
+    return (accounting.count(training_cost.module(model), *_inputs(model, 1), embeddings=True).forward_flops,)
 
 
 def _compiled(lowered: Lowered) -> Compiled:

@@ -19,9 +19,6 @@ from gendiff.pipelines.stable_diffusion.model_parts import TOKENIZERS, TOWERS, P
 from gendiff.runs.reporting import formatting
 from gendiff.scaling import Accelerator, accounting, roofline
 
-OF_NETWORKS = ("network", "shape", "classes", "batch", "mesh", "remat", "compiled")
-"""Options that say nothing of a folder."""
-
 
 @dataclasses.dataclass(frozen=True)
 class PlannedPart:
@@ -44,11 +41,8 @@ class PlannedPart:
 def lines(options: PlanOptions, machine: Devices, device: Accelerator) -> list[str]:
     """The plan. device: one of `machine`, at the shares of its rates that are reached.
 
-    Raises ConfigError for options that say nothing of a folder or do not fit it, and DataError for the folder.
+    Raises ConfigError for options that do not fit the folder, and DataError for the folder.
     """
-    for field in dataclasses.fields(options):
-        if field.name in OF_NETWORKS and getattr(options, field.name) != field.default:
-            raise ConfigError(f"--{field.name} does not go with --model, which says it: leave it out")
     dtype = "float32" if machine.dtype == "float32" else "bfloat16"
     model = stable_diffusion.open_model(Path(str(options.model)).expanduser(), dtype=dtype)
     try:

@@ -2,10 +2,9 @@
 
 import dataclasses
 
-from gendiff.commands.plan import this_machine
+from gendiff.commands.plan import plan_options
 from gendiff.commands.plan.plan_options import CPU, PlanOptions
-from gendiff.core.errors import ConfigError
-from gendiff.runs import dtypes, meshes
+from gendiff.runs import dtypes
 from gendiff.scaling import Accelerator, accelerators
 
 PUBLISHED = {
@@ -34,20 +33,12 @@ class Devices:
 
 
 def devices(options: PlanOptions) -> Devices:
-    """What the options name; it measures this machine where they name it.
-
-    Raises ConfigError for a mesh of other axes or open sizes, and a batch that it does not divide.
-    """
-    axes = meshes.parse(options.mesh)
-    data, fsdp = 1 if axes.data is None and "data=" not in options.mesh else axes.data, axes.fsdp
-    if data is None or fsdp is None or axes.tensor != 1:
-        raise ConfigError(f"--mesh {options.mesh}: give the sizes of data and fsdp as numbers, such as data=4,fsdp=2")
-    if options.batch % (data * fsdp):
-        raise ConfigError(
-            f"--batch {options.batch} is no multiple of the {data * fsdp} devices of --mesh {options.mesh}"
-        )
+    """What the options name; it measures this machine where they name it."""
+    data, fsdp = plan_options.split(options)
     here = options.accelerator == CPU
     dtype = options.dtype if options.dtype != dtypes.AUTO else dtypes.suited().dtype if here else "bfloat16"
     if here:
+        from gendiff.commands.plan import this_machine
+
         return Devices(this_machine.measured(dtype, 256 if options.smoke else 2048), dtype, data * fsdp, fsdp)
     return Devices(PUBLISHED[options.accelerator].at(dtype), dtype, data * fsdp, fsdp)

@@ -3,12 +3,11 @@
 import dataclasses
 import math
 
-from gendiff.commands.plan import device_work, folder_lines, named_devices
+from gendiff.commands.plan import device_work, named_devices
 from gendiff.commands.plan.device_work import Compiled, Planned, Work
 from gendiff.commands.plan.named_devices import Devices
 from gendiff.commands.plan.plan_options import PlanOptions
-from gendiff.core.errors import ConfigError
-from gendiff.runs import compile_cache, devices, ranges
+from gendiff.runs import compile_cache, devices
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Catalogue
 from gendiff.runs.reporting import formatting
@@ -17,21 +16,18 @@ from gendiff.scaling.quantities import Number
 
 
 def call(options: PlanOptions, catalogue: Catalogue, progress: Progress) -> None:
-    """Prints the plan. Raises ConfigError for options that are out of range or do not fit each other, before anything
-    is traced.
-    """
+    """Prints the plan. Raises ConfigError for a network that does not fit its pictures, before it is traced."""
     if options.smoke:
         options = dataclasses.replace(
             options, network="dit-tiny/2", shape=(8, 8, 3), classes=2, batch=8, mesh="data=1", compiled=True
         )
-    ranges.check(options)
     devices.only_cpu()
     compile_cache.use(say=progress.line)
     machine = named_devices.devices(options)
     device = machine.one.times(flops=options.flops_share, bandwidth=options.bandwidth_share)
-    if options.size is not None and options.model is None:
-        raise ConfigError("--size is for a folder of diffusers: name one by --model, or give --shape")
     if options.model is not None:
+        from gendiff.commands.plan import folder_lines
+
         progress.line(f"tracing {options.model} …")
         print("\n".join(folder_lines.lines(options, machine, device)), flush=True)
         return

@@ -6,10 +6,15 @@ from typing import Annotated, Literal
 import msgspec
 import tyro
 
+from gendiff.commands.train import named_networks
+from gendiff.core.errors import ConfigError
+from gendiff.runs import ranges, run_folder
 from gendiff.runs.dtypes import Dtype
 from gendiff.runs.ranges import Count, Natural
 
 CPU = "cpu"
+OF_NETWORKS = ("network", "shape", "classes", "batch", "mesh", "remat", "compiled")
+"""Options that say nothing of a folder."""
 PartOfPeak = Annotated[float, msgspec.Meta(gt=0, le=1)]
 
 
@@ -61,3 +66,31 @@ class PlanOptions:
     """
     smoke: tyro.conf.FlagCreatePairsOff[bool] = False
     """Plan a tiny network in place of --network, compiled too, to see that it runs."""
+
+
+def check(options: PlanOptions) -> None:
+    """ConfigError for options that are out of range or do not fit each other."""
+    ranges.check(options)
+    if options.size is not None and options.model is None:
+        raise ConfigError("--size is for a folder of diffusers: name one by --model, or give --shape")
+    for field in dataclasses.fields(options) if options.model is not None else ():
+        if field.name in OF_NETWORKS and getattr(options, field.name) != field.default:
+            raise ConfigError(f"--{field.name} does not go with --model, which says it: leave it out")
+    if options.model is None:
+        ranges.known("network", [options.network], named_networks.NAMES)
+    split(options)
+
+
+def split(options: PlanOptions) -> tuple[int, int]:
+    """Devices along data and fsdp. ConfigError for a mesh of other axes or open sizes, and a batch that it does not
+    divide.
+    """
+    axes = run_folder.axes(options.mesh)
+    data, fsdp = 1 if axes.data is None and "data=" not in options.mesh else axes.data, axes.fsdp
+    if data is None or fsdp is None or axes.tensor != 1:
+        raise ConfigError(f"--mesh {options.mesh}: give the sizes of data and fsdp as numbers, such as data=4,fsdp=2")
+    if options.batch % (data * fsdp):
+        raise ConfigError(
+            f"--batch {options.batch} is no multiple of the {data * fsdp} devices of --mesh {options.mesh}"
+        )
+    return data, fsdp

@@ -4,26 +4,24 @@ figures.
 
 from pathlib import Path
 
-from gendiff.commands.scaling_fit import csv_points, loss_plots, three_fits
+from gendiff.commands.scaling_fit import csv_points, fit_options, loss_plots, three_fits
 from gendiff.commands.scaling_fit.csv_points import Read
-from gendiff.commands.scaling_fit.fit_options import FitOptions
+from gendiff.commands.scaling_fit.fit_options import JSON, FitOptions
 from gendiff.commands.scaling_fit.three_fits import Fits, Found
 from gendiff.core.errors import ConfigError, DataError
-from gendiff.runs import run_folder
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Catalogue
 from gendiff.runs.reporting import json_files, report
 from gendiff.runs.reporting.results import Figure
 from gendiff.scaling.laws import Chinchilla, Frontier
 
-JSON = "fits.json"
 NAMED = 6
 """Lines of a finding that are named."""
 
 
 def call(options: FitOptions, catalogue: Catalogue, progress: Progress) -> None:
     """Raises ConfigError for options out of range, DataError for a table that cannot be read or fitted."""
-    out = _check(options)
+    out = fit_options.check(options)
     read = csv_points.read(options.data)
     if options.drop_largest >= len(read.points):
         raise ConfigError(f"--drop-largest {options.drop_largest} leaves none of {len(read.points)} trainings")
@@ -46,19 +44,6 @@ def call(options: FitOptions, catalogue: Catalogue, progress: Progress) -> None:
     json_files.write(out / JSON, content)
     plots = _plots(read, fitted, out)
     _print(content, plots, out)
-
-
-def _check(options: FitOptions) -> Path:
-    for name, value, low, high in (
-        ("drop-largest", options.drop_largest, 0, 2**31 - 1),
-        ("resamples", options.resamples, 2, 100_000),
-        ("seed", options.seed, 0, 2**32 - 1),
-    ):
-        if not low <= value <= high:
-            raise ConfigError(f"--{name} {value} is outside [{low}, {high}]")
-    if wrong := [budget for budget in options.flops if not 1e3 <= budget <= 1e30]:
-        raise ConfigError(f"--flops {wrong[0]:g} is outside [1000, 1e+30]")
-    return run_folder.for_findings(Path("runs", "scaling-fit-data") if options.out is None else options.out, JSON)
 
 
 def _content(options: FitOptions, read: Read, budgets: tuple[float, ...], fitted: Found) -> Fits:

@@ -3,7 +3,6 @@ diffusers.
 """
 
 import contextlib
-import importlib.util
 import ipaddress
 import socket
 from collections.abc import Collection, Iterator, Sequence
@@ -16,24 +15,21 @@ from gendiff.commands.serve.image_requests import Limits
 from gendiff.commands.serve.serve_options import ServeOptions
 from gendiff.commands.serve.served_network import ServedNetwork
 from gendiff.commands.text_to_image import published
-from gendiff.core import extras
 from gendiff.core.errors import ConfigError
 from gendiff.runs import compile_cache, devices
 from gendiff.runs.progress import Progress
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-NEEDED = ("fastapi", "uvicorn", "prometheus_client")
 MOST_PICTURES = 10
 """Of one request, as in OpenAI's API."""
 
 
 def call(options: ServeOptions, catalogue: object, progress: Progress) -> None:
-    """Raises ConfigError for options that do not fit, for a place that is taken and for packages that are missing.
+    """Raises ConfigError for options that do not fit, and for a place that is taken.
 
     Until a signal comes: Ctrl-C is the end that a person wants, and any other is told to whoever started the process.
     """
-    check(options)
     from gendiff.commands.serve import access_log, api_keys, signalled_server  # need the extra
 
     keys = () if options.api_key_file is None else api_keys.read(Path(options.api_key_file))
@@ -53,16 +49,6 @@ def call(options: ServeOptions, catalogue: object, progress: Progress) -> None:
         signalled_server.run(
             app, listener, lambda: batcher.close("the server is stopping"), access_log.AccessLog(log_file)
         )
-
-
-def check(options: ServeOptions) -> None:
-    """ConfigError for numbers that cannot be, and for packages that are missing."""
-    if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
-        raise ConfigError(extras.needs("serve needs", missing[0].replace("_", "-"), "serve"))
-    for name, low, high in (("port", 0, 65535), ("together", 1, 256), ("queue", 1, 10_000), ("most_steps", 1, 10_000)):
-        value = getattr(options, name)
-        if not low <= value <= high:
-            raise ConfigError(f"--{name.replace('_', '-')} {value} is outside {low} … {high}")
 
 
 def check_open(options: ServeOptions, address: str) -> None:
@@ -124,7 +110,6 @@ def _log_file(path: str | None) -> Iterator[TextIO | None]:
 
 
 def _served(options: ServeOptions, progress: Progress) -> ServedNetwork:
-    options.refuse_without_folder()
     compile_cache.use(options.program_cache, progress.line)
     if options.folder is not None:
         return folder_networks.read(options, options.folder, options.sampler, progress)

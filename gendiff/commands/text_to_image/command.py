@@ -37,26 +37,13 @@ Red circles, green squares, blue triangles and yellow crosses are in no training
 
 
 def call(chosen: CommandOptions, catalogue: Catalogue, progress: Progress) -> None:
-    """Raises ConfigError for options that do not fit, and as `published.read`, `drawing.draw` and `folder.draw` do."""
+    """Raises as `published.read`, `drawing.draw` and `folder.draw` do."""
     chosen = options.renamed(chosen, progress)
     if chosen.folder is not None:
         folder.draw(chosen, chosen.folder, progress)
         return
-    chosen.refuse_without_folder()
     texts.check()
-    sheet = "gallery" if chosen.gallery else "sheet" if chosen.sheet is not None else None
-    if not chosen.gallery:
-        options.check_prompt(chosen)
-    elif chosen.prompt:
-        raise ConfigError("--gallery draws prompts of its own: leave out --prompt, or --gallery")
-    if sheet is not None and (chosen.init or chosen.export):
-        raise ConfigError(f"--{sheet} draws from noise: leave out --init and --export, or --{sheet}")
-    out, file = (
-        [options.check(column, Path()) for column in options.columns(chosen)][0],
-        published.file_of(chosen.model),
-    )
-    if sheet is not None and out.suffix != ".png":
-        raise ConfigError(f"--{sheet} writes one file: give --out NAME.png")
+    out, file, sheet = options.check(chosen, Path()), published.file_of(chosen.model), chosen.sheet_option
     compile_cache.use(chosen.program_cache, say=progress.line)
     trained, about = published.read(file)
     progress.line(f"{file.name}: {about.data}")

@@ -176,7 +176,7 @@ class CommandOptions(ModelOptions, PromptOptions):
     label: str | None = None
     """With a folder of a DiT: the class, by its name or its number, in place of --prompt."""
     lora: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE[:STRENGTH] …")] = ()
-    """With a folder: LoRA files of kohya, peft or diffusers, which change its parameters one after the other.
+    """With a folder: LoRA files of kohya, peft, diffusers, ai-toolkit or ComfyUI, which change it one after the other.
 
     Each is FILE or FILE:STRENGTH, as style.safetensors:0.8."""
     controlnet: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
@@ -185,6 +185,11 @@ class CommandOptions(ModelOptions, PromptOptions):
     """With --controlnet: the picture that is followed, such as edges, depths or a pose."""
     hint_scale: float = 1.0
     """With --controlnet: how closely it is followed, at least 0; 1 is what it was trained with."""
+
+    @property
+    def sheet_option(self) -> str | None:
+        """Which option asks for a sheet of prompts, if one does."""
+        return "gallery" if self.gallery else "sheet" if self.sheet is not None else None
 
 
 _OF_FOLDERS = {field.name for field in dataclasses.fields(CommandOptions)} - {
@@ -227,6 +232,25 @@ def columns(options: CommandOptions) -> list[CommandOptions]:
             f"--sheet {options.sheet}: {error}: the values of {name} are numbers, as in {name}=1,3,8"
         ) from error
     return [dataclasses.replace(options, num=1, **change) for change in changes]
+
+
+def check_command(options: CommandOptions) -> None:
+    """ConfigError for options that no model takes, or none of its kind."""
+    if options.folder is not None:
+        check(options, Path())
+        return
+    options.refuse_without_folder()
+    sheet = options.sheet_option
+    if not options.gallery:
+        check_prompt(options)
+    elif options.prompt:
+        raise ConfigError("--gallery draws prompts of its own: leave out --prompt, or --gallery")
+    if sheet is not None and (options.init or options.export):
+        raise ConfigError(f"--{sheet} draws from noise: leave out --init and --export, or --{sheet}")
+    for column in columns(options):
+        sampling(column.sampler, column.levels or column.grid, column.steps)
+        if check(column, Path()).suffix != ".png" and sheet is not None:
+            raise ConfigError(f"--{sheet} writes one file: give --out NAME.png")
 
 
 def check(options: PromptOptions, folder: Path) -> Path:
@@ -304,4 +328,5 @@ COMMAND = Tool(
     CommandOptions,
     Late("gendiff.commands.text_to_image.command"),
     "Pictures of a prompt, by a network that comes with the package or by a folder of diffusers.",
+    check=check_command,
 )

@@ -1,7 +1,7 @@
 """What does a diffusion model learn from pictures of your own, or from drawings and photographs that pip brings?
 
     gendiff train PHOTOS                         a network on a folder of pictures: figures, no verdict
-    gendiff train PHOTOS --model DIR --lora 8    a change of a Stable Diffusion, for text-to-image --lora
+    gendiff train PHOTOS --model DIR --lora 8    a LoRA of Stable Diffusion or FLUX, for text-to-image --lora
     python -m experiments run images             two networks, on emoji and on textures, with verdicts; 35 minutes
                                                  on 2 idle cores
 
@@ -10,20 +10,24 @@ were kept from training: Fréchet and kernel distance with the floor beside them
 training pictures, and the denoising error at each noise level. An untrained network, a Gaussian of the pixels, samples
 in one step and the mean picture must be farther off. Emoji are drawings by OpenMoji, CC BY-SA 4.0.
 
-With --model, a Stable Diffusion 1 or 2 in the folder DIR learns a change of low rank from pictures with captions: of
-each picture in a text file beside it, or of all in metadata.jsonl. The denoising error of held-out pictures is measured
-with it, without it, and, as a control, with captions of other pictures. The change is a file that diffusers loads too.
+With --model, a Stable Diffusion 1, 2 or 3 or a FLUX.1 in the folder DIR learns a change of low rank from pictures with
+captions: of each picture in a text file beside it, or of all in metadata.jsonl. The denoising error of held-out
+pictures is measured with it, without it, and, as a control, with captions of other pictures. The change is a file that
+diffusers loads too.
 """
 
 import dataclasses
 import itertools
 
-from gendiff.commands.images import image_sampling
-from gendiff.commands.train import facts, fine_tuning, judge, prepare, train
-from gendiff.commands.train.config import MESHES, PRESETS, SETS, Config
-from gendiff.commands.train.judge import GAUSSIAN, MEAN, ONE_STEP, UNTRAINED
+from gendiff.commands.drawing_options import SAMPLERS
+from gendiff.commands.images import feature_options, sampling_options
+from gendiff.commands.images.sampling_options import SampleOptions
+from gendiff.commands.train import data_paths, named_networks, prepare
+from gendiff.commands.train.config import GAUSSIAN, MEAN, MESHES, ONE_STEP, PRESETS, SETS, UNTRAINED, Config
+from gendiff.commands.train.fine_tuning import options
+from gendiff.runs import ranges
 from gendiff.runs.progress import Progress
-from gendiff.runs.registry import Outcome
+from gendiff.runs.registry import Late, Outcome
 from gendiff.runs.reporting.answers import Answer, Change
 from gendiff.runs.run_folder import RunFolder
 from gendiff.runs.study import Measurements, Study, claim, control
@@ -56,6 +60,29 @@ ANSWER = Answer(
     ),
 )
 
+
+def check(config: Config) -> None:
+    """ConfigError or DataError before anything is computed; what needs no JAX is checked first."""
+    if config.of_model:
+        options.check(config)
+        return
+    ranges.known("network", [config.network], named_networks.NAMES)
+    ranges.known("sampler", [config.sampler], SAMPLERS)
+    feature_options.check(config)
+    data_paths.check(config)
+    from gendiff.commands.train import plan  # loads JAX
+
+    plan.check(config)
+
+
+def sample(config: Config, folder: RunFolder, options: SampleOptions, progress: Progress) -> None:
+    """Draws from the network of a run."""
+    from gendiff.commands.images import image_sampling  # loads JAX
+    from gendiff.commands.train import facts
+
+    image_sampling.sample(facts.model, facts.described, config, folder, options, progress)
+
+
 _SMALL = Config(size=8, network="dit-tiny/2", steps=4, batch=8, previews=4, judged=300, level_pictures=20)
 _COPIES = "held-out pictures copy nothing, and have such a rate too"
 _DISTANCE = "Fréchet distance to held-out pictures, in floors"
@@ -67,8 +94,8 @@ STUDY = Study(
     smoke=dataclasses.replace(
         _SMALL, samples=40, control_samples=40, together=40, draws=3, draw_size=30, sampling_steps=3
     ),
-    train=train.train_config,
-    measure=judge.measure,
+    train=Late("gendiff.commands.train.train", "train_config"),
+    measure=Late("gendiff.commands.train.judge", "measure"),
     words={"frechet": _DISTANCE, "excess": "near-copies above held-out pictures' own rate"},
     claims=(
         claim(
@@ -96,17 +123,20 @@ STUDY = Study(
     answer=ANSWER,
     more={"typed": "train", "meshes": MESHES, "prepare": prepare.COMMAND, "processes": True}
     | {
-        "check": train.check_config,
-        "plan": train.plan_config,
-        "sample": image_sampling.command(facts.model, facts.described),
+        "check": check,
+        "plan": Late("gendiff.commands.train.train", "plan_config"),
+        "sample": sampling_options.command(sample),
     },
 )
 
 
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     """Figures and tables; claims of the committed sets alone."""
-    if train.of_model(config):
-        return fine_tuning.judge.evaluate(config, folder, progress)
+    from gendiff.commands.train import facts, judge  # load JAX
+    from gendiff.commands.train.fine_tuning import judge as fine_tuning
+
+    if config.of_model:
+        return fine_tuning.evaluate(config, folder, progress)
     measured = Measurements(judge.measure(config, folder, progress))
     figures, tables = (
         tuple(itertools.chain.from_iterable(row.arrays.get(kind, ()) for row in measured))

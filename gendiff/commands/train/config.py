@@ -6,14 +6,14 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 import tyro
 
-from gendiff.commands.images.image_features import FeatureOptions
-from gendiff.commands.images.image_training import Optimizer
+from gendiff.commands.images.feature_options import FeatureOptions
 from gendiff.runs.dtypes import WithDtype
 from gendiff.runs.ranges import Byte, Count, Decay, Distinct, Natural, NonNegative, Positive, Seed, Several, Share, Side
 
 SETS = ("emoji", "textures")
 """Names of the data that pip brings."""
-
+GAUSSIAN, MEAN, UNTRAINED, ONE_STEP = "a Gaussian of the pixels", "the mean picture", "untrained network", "one step"
+"""Controls: sets of pictures beside the samples."""
 
 Within: TypeAlias = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 Drawn: TypeAlias = Annotated[int, msgspec.Meta(ge=10, le=1_000_000)]
@@ -35,8 +35,8 @@ class Config(FeatureOptions, WithDtype):
     mode: Literal["RGB", "L"] | None = None
     """Colour or grey; None is RGB, and arrays keep their channels."""
     model: str | None = None
-    """Folder of a Stable Diffusion as diffusers writes it, which learns a change from `--data FOLDER` with captions;
-    goes with --lora.
+    """Folder of a Stable Diffusion 1, 2 or 3 or a FLUX.1 as diffusers writes it, which learns a change from
+    `--data FOLDER` with captions; goes with --lora.
 
     None: a network of pixels is trained from scratch."""
     lora: Count | None = None
@@ -69,7 +69,7 @@ class Config(FeatureOptions, WithDtype):
     """Optimizer steps; None goes by data and device."""
     batch: Count | None = None
     """Pictures per step; None goes by data and device."""
-    optimizer: Optimizer = "adamw"
+    optimizer: Literal["adamw", "muon"] = "adamw"
     """adamw, or muon: Muon on matrices and kernels, and AdamW on the rest. Muon compiles for longer."""
     learning_rate: Positive | None = None
     """Peak learning rate of AdamW, which warms up linearly and falls along a cosine; None: 1e-3 for unet-small and
@@ -122,6 +122,21 @@ class Config(FeatureOptions, WithDtype):
     def controls(self) -> int:
         """How many samples a control has."""
         return min(self.control_samples, self.samples)
+
+    @property
+    def of_model(self) -> bool:
+        """Whether it is a change of a model that is learned."""
+        return self.model is not None or self.lora is not None
+
+
+@dataclasses.dataclass(frozen=True)
+class Numbers:
+    """The numbers of a training that the configuration may leave open."""
+
+    steps: int
+    batch: int
+    learning_rate: float
+    preview_every: int
 
 
 _ACCELERATOR = Config(

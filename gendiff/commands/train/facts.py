@@ -6,15 +6,15 @@ With it `sample RUN` needs no pictures.
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 
 from gendiff import networks
 from gendiff.commands.images.image_model import Model
-from gendiff.commands.train import named_networks, opened_pictures
-from gendiff.commands.train.config import SETS, Config
-from gendiff.commands.train.opened_pictures import Pictures
+from gendiff.commands.train import data_paths, named_networks
+from gendiff.commands.train.config import Config, Numbers
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.core.types import Params
 from gendiff.diffusion import parameterization, schedules
@@ -22,12 +22,15 @@ from gendiff.runs import configuration, distributed
 from gendiff.runs.reporting import json_files
 from gendiff.runs.run_folder import RunFolder
 
+if TYPE_CHECKING:
+    from gendiff.commands.train.opened_pictures import Pictures
+
 FILE = "data.json"
 
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """Facts of the images. place: as `opened_pictures.resolve_path`. training, held_out, skipped: how many pictures."""
+    """Facts of the images. place: as `data_paths.resolve`. training, held_out, skipped: how many pictures."""
 
     place: str
     fingerprint: str
@@ -37,16 +40,6 @@ class Data:
     shape: tuple[int, ...]
     levels: int
     classes: tuple[str, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Numbers:
-    """The numbers of a training that the configuration may leave open."""
-
-    steps: int
-    batch: int
-    learning_rate: float
-    preview_every: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +58,7 @@ class Described:
     data: Data
 
 
-def summarize(config: Config, path: str, pictures: Pictures) -> Data:
+def summarize(config: Config, path: str, pictures: "Pictures") -> Data:
     """The facts of opened images."""
     return Data(
         place=path,
@@ -81,25 +74,10 @@ def summarize(config: Config, path: str, pictures: Pictures) -> Data:
 
 def places(config: Config, folder: RunFolder) -> Iterator[tuple[str, RunFolder]]:
     """(name, run folder) of each set of pictures: the run's own folder for one, a sub-folder for each of several."""
-    names = labels(config)
+    names = data_paths.labels(config)
     yield from (
         (name, folder if len(names) == 1 else dataclasses.replace(folder, path=folder.path / name)) for name in names
     )
-
-
-def labels(config: Config) -> tuple[str, ...]:
-    """A short name for each entry of `data`: that of the set, or the last part of the path. ConfigError where two are
-    equal.
-    """
-    names = tuple(
-        name if name in SETS else opened_pictures.resolve_path(name).rsplit("/", 1)[1] or "pictures"
-        for name in config.data
-    )
-    if not all(config.data) or len(set(names)) < len(names):
-        raise ConfigError(
-            f"--data {' '.join(config.data)}: give one set of pictures, or several whose last names differ"
-        )
-    return names
 
 
 def begin(folder: RunFolder, within: RunFolder, config: Config, name: str) -> None:
@@ -188,7 +166,7 @@ def model(description: Described) -> Model:
     network = named_networks.build(config.network, data.shape, len(data.classes), config.dtype, config.remat)
     return Model(
         networks.pure(network),
-        _init(network, data.shape, bool(data.classes)),
+        init(network, data.shape, bool(data.classes)),
         schedules.flow(),
         parameterization.flow(),
         shape=data.shape,
@@ -201,7 +179,7 @@ def model(description: Described) -> Model:
 
 
 @functools.lru_cache  # one object for equal networks, so that sets of one kind share a compiled start and step
-def _init(
+def init(
     network: networks.UNet | networks.DiT, shape: tuple[int, ...], conditional: bool
 ) -> Callable[[jax.Array], Params]:
     label = (jnp.zeros((1,), jnp.int32),) if conditional else ()

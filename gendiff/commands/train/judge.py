@@ -19,7 +19,7 @@ from gendiff.commands import drawing_programs
 from gendiff.commands.images import image_training
 from gendiff.commands.images.image_model import Model
 from gendiff.commands.train import facts, opened_pictures
-from gendiff.commands.train.config import SETS, Config
+from gendiff.commands.train.config import GAUSSIAN, MEAN, ONE_STEP, SETS, UNTRAINED, Config
 from gendiff.commands.train.facts import Described
 from gendiff.commands.train.measures import SEED, Measures, some
 from gendiff.core.errors import DataError
@@ -40,8 +40,6 @@ from gendiff.runs.shards import Manifest
 from gendiff.runs.study import Measured
 from gendiff.training import digests
 
-GAUSSIAN, MEAN, UNTRAINED, ONE_STEP = "a Gaussian of the pixels", "the mean picture", "untrained network", "one step"
-"""Controls: sets of pictures beside the samples."""
 GRID, ACROSS, COPIES, NAMED = 64, 8, 12, 12
 """Pictures in a grid and in its row, samples beside their nearest training pictures, and classes that a table names at
 most.

@@ -1,8 +1,14 @@
-"""The networks that `--network` names, each built for the size and the classes of the data."""
+"""The networks that `--network` names, each built for the size and the classes of the data. JAX is not loaded for their
+names.
+"""
 
-from gendiff import networks
+from typing import TYPE_CHECKING
+
 from gendiff.core.errors import ConfigError
 from gendiff.runs import dtypes, ranges
+
+if TYPE_CHECKING:
+    from gendiff import networks
 
 UNETS: dict[str, tuple[tuple[int, ...], int]] = {
     "unet-small": ((32, 32, 64), 1),
@@ -24,10 +30,12 @@ REMAT: dict[str, bool | str] = {"none": False, "products": "products", "all": Tr
 
 def build(
     name: str, shape: tuple[int, ...], classes: int, dtype: str = "float32", remat: str = "none"
-) -> networks.UNet | networks.DiT:
+) -> "networks.UNet | networks.DiT":
     """The network for pictures of this shape (h, w, c). classes: 0 for none. ConfigError where the shape does not fit
     it.
     """
+    from gendiff import networks  # loads JAX
+
     ranges.known("network", [name], NAMES)
     num_classes, computed = classes or None, dtypes.of_network(dtype)
     if name in UNETS:
@@ -71,7 +79,7 @@ def remark(name: str, shape: tuple[int, ...]) -> str:
     )
 
 
-def _lightning(network: networks.DiT) -> networks.DiT:
+def _lightning(network: "networks.DiT") -> "networks.DiT":
     """The same with the blocks of LightningDiT (Yao et al., 2025). An MLP has as many parameters as a plain one of four
     times the width.
     """

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from gendiff.commands.images import image_features
-from gendiff.commands.train.config import SETS, Config
+from gendiff.commands.train.config import Config
 from gendiff.core.errors import BadPicturesError, ConfigError, DataError
 from gendiff.data import cache, emoji, held_out, pipeline, random_access, scaling, sources, textures
 from gendiff.data.images.random_access import Source
@@ -51,15 +51,8 @@ class Pictures:
         return random_access.fingerprint(self.training.fingerprint, self.held_out.fingerprint)
 
 
-def resolve_path(name: str) -> str:
-    """Where the data lie: the name of a committed set, or an absolute path. A URL stays as it is, and no source opens
-    it.
-    """
-    return name if name in SETS or sources.is_url(name) else str(Path(name).expanduser().absolute())
-
-
 def open_pictures(config: Config, path: str, folder: RunFolder | None) -> Pictures:
-    """The pictures at a path of `resolve_path`, all of them decoded once.
+    """The pictures at a path of `data_paths.resolve`, all of them decoded once.
 
     folder: of the run, which keeps them for the next start unless there is a `cache`, and lists the bad ones; None
         lists nothing.
@@ -141,7 +134,7 @@ def batches(
 
 
 def prepare(config: Config, path: str, progress: Progress) -> Source:
-    """Decodes the pictures at a path of `resolve_path` into `config.cache`. Raises as `open_pictures` does."""
+    """Decodes the pictures at a path of `data_paths.resolve` into `config.cache`. Raises as `open_pictures` does."""
     with image_features.option_errors():
         source = listed(config, path)
         with progress.task("pictures", len(source)) as task:
@@ -149,7 +142,7 @@ def prepare(config: Config, path: str, progress: Progress) -> Source:
 
 
 def listed(config: Config, path: str) -> Source:
-    """The pictures at a path of `resolve_path`, before any is decoded. Raises as `data.sources.open` does."""
+    """The pictures at a path of `data_paths.resolve`, before any is decoded. Raises as `data.sources.open` does."""
     if path == "emoji":
         return emoji.source(config.size or COMMITTED_SIZE)
     size = (

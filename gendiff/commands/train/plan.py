@@ -2,30 +2,21 @@
 starts.
 """
 
-import dataclasses
-import difflib
-import os
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
-import jax
-import jax.numpy as jnp
-
-from gendiff import networks
 from gendiff.commands import drawing_programs
-from gendiff.commands.images import image_features, image_training
-from gendiff.commands.images.image_model import Model
-from gendiff.commands.train import facts, named_networks, opened_pictures
-from gendiff.commands.train.config import SETS, Config
-from gendiff.commands.train.facts import Data, Described, Numbers
+from gendiff.commands.images import image_features
+from gendiff.commands.train import data_paths, facts, named_networks, opened_pictures, training_cost
+from gendiff.commands.train.config import Config, Numbers
+from gendiff.commands.train.facts import Data, Described
 from gendiff.commands.train.opened_pictures import Pictures
-from gendiff.core.errors import ConfigError, DataError
-from gendiff.core.types import Condition, Params, PyTree
+from gendiff.commands.train.training_cost import Cost
+from gendiff.core import files
+from gendiff.core.errors import ConfigError
 from gendiff.data import random_access, sources
 from gendiff.diffusion import schedules
-from gendiff.diffusion.types import Batch
-from gendiff.runs import distributed, ranges
+from gendiff.runs import distributed
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import formatting
 
@@ -50,73 +41,18 @@ SHOWN, NAMED = 3, 8
 """Messages of skipped pictures, and names of classes."""
 KEPT = 2
 """Checkpoints that stay."""
-MOMENTS = {"adamw": 2, "muon": 1}
-"""Numbers per parameter that an optimizer keeps. Muon is counted as if all parameters were in matrices, and nearly all
-are.
-"""
-STATE = 3
-"""Numbers per parameter in memory beside those: itself, the average and the gradient."""
 STORED = 2
 """Numbers per parameter in a checkpoint beside those: all of these but the gradient."""
 FURTHER = 2
 """Numbers per parameter, beside those, of the averages whose snapshots are kept."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Cost:
-    """Of one training. flops: of the gradient for one picture, as XLA counts them before it optimises.
-
-    parameters: how many. kept: bytes that the backward pass needs of each picture's forward pass, at most.
-    """
-
-    flops: float
-    parameters: int
-    kept: int
-
-
-def cost(config: Config, network: Model) -> Cost:
-    """From shapes alone: nothing is computed. ConfigError for a network that refuses the pictures."""
-    key = jax.ShapeDtypeStruct((), jax.random.key(0).dtype)
-    loss = image_training.loss(at_once(network), config.drop_condition)
-
-    def batch(size: int) -> Batch:
-        pictures: PyTree = jax.ShapeDtypeStruct((size, *network.shape), jnp.float32)
-        condition: Condition = (jax.ShapeDtypeStruct((size,), jnp.int32),) if network.num_classes else ()
-        return Batch(clean=pictures, condition=condition)
-
-    def backward(params: Params, key: jax.Array, batch: Batch) -> PyTree:
-        return jax.vjp(lambda free: loss(free, key, batch)[0], params)[1]
-
-    try:
-        params = jax.eval_shape(network.init, key)
-        gradient = jax.jit(jax.grad(lambda *arguments: loss(*arguments)[0])).lower(params, key, batch(1))
-        # parameters are in both
-        one, two = (_bytes(jax.eval_shape(backward, params, key, batch(size))) for size in (1, 2))
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"--network {config.network}: {error}") from error
-    counted = gradient.cost_analysis() or {}
-    return Cost(float(counted.get("flops", 0.0)), sum(leaf.size for leaf in jax.tree.leaves(params)), two - one)
-
-
-def at_once(network: Model) -> Model:
-    """The same network with attention in no loop, whose body XLA would count once and whose chunks would not grow with
-    the batch.
-    """
-    module = network.predict.module  # type: ignore[attr-defined]  # of `networks.pure`
-    return dataclasses.replace(network, predict=networks.pure(module.clone(attention_implementation="heads_first")))
-
-
 def check(config: Config) -> None:
-    """ConfigError, before any picture is read, for names that are unknown and for options that need each other;
-    DataError for no data.
-    """
-    ranges.known("network", [config.network], named_networks.NAMES)
+    """ConfigError, before any picture is read, for a sampler and features that cannot be had; DataError for a URL."""
     drawing_programs.sampler(config.sampler, None, schedules.flow())
     image_features.function(config)
-    facts.labels(config)
-    for name in config.data:
-        if name not in SETS and not os.path.lexists(path := opened_pictures.resolve_path(name)):
-            _refuse_missing(path)
+    for name in filter(files.is_url, config.data):
+        sources.open(name)
 
 
 def numbers(config: Config, data: Data, cost: Cost, platform: str, devices: int = 1) -> Numbers:
@@ -139,23 +75,6 @@ def numbers(config: Config, data: Data, cost: Cost, platform: str, devices: int 
     steps = config.steps or max(FEWEST_STEPS, int(free) // 100 * 100)
     rate = config.learning_rate or (1e-3 if config.network.startswith(SMALL) else 2e-4)
     return Numbers(steps, batch, rate, config.preview_every or max(1, steps // 20))
-
-
-def _bytes(tree: PyTree) -> int:
-    return sum(
-        leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.number)
-    )
-
-
-def _refuse_missing(name: str) -> None:
-    """The error of the library for a path where nothing is, with what was probably meant."""
-    path = Path(name)
-    beside = [*SETS, *(each.name for each in path.parent.iterdir())] if path.parent.is_dir() else SETS
-    near = difflib.get_close_matches(path.name, beside, n=1)
-    try:
-        sources.open(name)
-    except DataError as error:
-        raise DataError(f"{error}; did you mean {near[0]!r}?" if near else str(error)) from None
 
 
 def of_data(data: Data, pictures: Pictures) -> list[str]:
@@ -193,8 +112,8 @@ def of_data(data: Data, pictures: Pictures) -> list[str]:
 
 def of_training(config: Config, data: Data, cost: Cost, numbers: Numbers, devices: int) -> list[str]:
     """Lines on the network and what it costs."""
-    further = MOMENTS[config.optimizer] + (FURTHER if config.ema_snapshots else 0)
-    state, activations = 4 * (STATE + further) * cost.parameters, cost.kept * numbers.batch / devices
+    further = training_cost.MOMENTS[config.optimizer] + (FURTHER if config.ema_snapshots else 0)
+    state, activations = 4 * (training_cost.STATE + further) * cost.parameters, cost.kept * numbers.batch / devices
     passes = numbers.steps * numbers.batch / data.training
     stored = 4 * (STORED + further) * KEPT * cost.parameters
     count = config.ema_snapshots
@@ -226,10 +145,10 @@ def of_training(config: Config, data: Data, cost: Cost, numbers: Numbers, device
 def dry_run(config: Config, progress: Progress) -> None:
     """Prints the plan of each set of pictures. It decodes the pictures, traces the network, and computes nothing."""
     for name in config.data:
-        path = opened_pictures.resolve_path(name)
+        path = data_paths.resolve(name)
         pictures = opened_pictures.open_pictures(config, path, None)
         data = facts.summarize(config, path, pictures)
-        costs = cost(config, facts.model(Described(config, data)))
+        costs = training_cost.cost(config, facts.model(Described(config, data)))
         lines = of_data(data, pictures)
         for platform in ("cpu", "accelerator") if None in (config.steps, config.batch) else ("cpu",):
             title = f"on {'a CPU' if platform == 'cpu' else 'an accelerator'}: "

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Literal
 
-from gendiff.commands.train import opened_pictures
+from gendiff.commands.train import data_paths
 from gendiff.commands.train.config import Config
 from gendiff.core.errors import ConfigError
 from gendiff.runs import ranges
@@ -36,17 +36,21 @@ class PrepareOptions:
     """skip leaves out pictures that cannot be read, and counts them; raise stops and lists them."""
 
 
-def prepare(options: PrepareOptions, progress: Progress) -> None:
-    """Raises ConfigError for options out of range, and DataError for pictures that cannot be used."""
+def check(options: PrepareOptions) -> None:
+    """ConfigError for options out of range, and for data that need no preparation."""
     ranges.check(options)
     if options.data == "textures":
         raise ConfigError("--data textures: they are cut from photographs in seconds, so there is nothing to prepare")
+
+
+def prepare(options: PrepareOptions, progress: Progress) -> None:
+    """Raises DataError for pictures that cannot be used."""
+    from gendiff.commands.train import opened_pictures  # loads JAX
+
     config = Config(**vars(options) | {"data": (options.data,)})
-    pictures = opened_pictures.prepare(config, opened_pictures.resolve_path(options.data), progress)
+    pictures = opened_pictures.prepare(config, data_paths.resolve(options.data), progress)
     left_out = f", {len(pictures.skipped)} left out" if pictures.skipped else ""
-    progress.line(
-        f"{formatting.amount(len(pictures), 'picture')}{left_out}: {opened_pictures.resolve_path(options.cache)}"
-    )
+    progress.line(f"{formatting.amount(len(pictures), 'picture')}{left_out}: {data_paths.resolve(options.cache)}")
 
 
-COMMAND = Command(PrepareOptions, prepare)
+COMMAND = Command(PrepareOptions, prepare, check=check)

@@ -17,8 +17,8 @@ import numpy as np
 
 from gendiff.commands import drawing_programs
 from gendiff.commands.train import facts, opened_pictures
-from gendiff.commands.train.config import Config
-from gendiff.commands.train.facts import Described, Numbers
+from gendiff.commands.train.config import Config, Numbers
+from gendiff.commands.train.facts import Described
 from gendiff.commands.train.opened_pictures import Pictures
 from gendiff.core.types import Params
 from gendiff.metrics import neighbours

@@ -5,11 +5,14 @@ from collections.abc import Callable, Mapping
 
 from gendiff.commands.images import image_training
 from gendiff.commands.images.image_training import Learning
-from gendiff.commands.train import facts, fine_tuning, opened_pictures, plan
-from gendiff.commands.train.config import Config
-from gendiff.commands.train.facts import Data, Described, Facts, Numbers
+from gendiff.commands.train import data_paths, facts, opened_pictures, plan, training_cost
+from gendiff.commands.train.config import Config, Numbers
+from gendiff.commands.train.facts import Data, Described, Facts
+from gendiff.commands.train.fine_tuning import jobs
+from gendiff.commands.train.fine_tuning import train as fine_tuning
 from gendiff.commands.train.opened_pictures import Pictures
 from gendiff.commands.train.preview import Previews
+from gendiff.commands.train.training_cost import Cost
 from gendiff.data.images.image_set import Images
 from gendiff.diffusion.types import Batch
 from gendiff.networks import transformer
@@ -34,27 +37,17 @@ class Planned:
     pictures: Pictures
     data: Data
     numbers: Numbers
-    cost: plan.Cost
-
-
-def of_model(config: Config) -> bool:
-    """Whether it is a change of a model."""
-    return config.model is not None or config.lora is not None
-
-
-def check_config(config: Config) -> None:
-    """ConfigError or DataError before anything is computed, as `plan.check` and `options.check` raise them."""
-    (fine_tuning.options.check if of_model(config) else plan.check)(config)
+    cost: Cost
 
 
 def train_config(config: Config, folder: RunFolder, progress: Progress) -> None:
     """Trains what the configuration asks for."""
-    (fine_tuning.train.train if of_model(config) else train)(config, folder, progress)
+    (fine_tuning.train if config.of_model else train)(config, folder, progress)
 
 
 def plan_config(config: Config, progress: Progress) -> None:
     """Says what a run would do."""
-    (fine_tuning.jobs.dry_run if of_model(config) else plan.dry_run)(config, progress)
+    (jobs.dry_run if config.of_model else plan.dry_run)(config, progress)
 
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
@@ -62,11 +55,11 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     platform, devices = plan.devices()
     planned = []
     for entry, (name, set_folder) in zip(config.data, facts.places(config, folder), strict=True):
-        path = opened_pictures.resolve_path(entry)
+        path = data_paths.resolve(entry)
         with progress.phase(f"open {name}"):
             pictures = opened_pictures.open_pictures(config, path, folder)
         data = facts.summarize(config, path, pictures)
-        cost = plan.cost(config, facts.model(Described(config, data)))
+        cost = training_cost.cost(config, facts.model(Described(config, data)))
         planned.append(
             Planned(name, set_folder, pictures, data, plan.numbers(config, data, cost, platform, devices), cost)
         )

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from gendiff.commands.verify import picture_evidence, text_evidence
+from gendiff.commands.verify import picture_evidence, text_evidence, verify_options
 from gendiff.commands.verify.verify_options import VerifyOptions
-from gendiff.core.errors import ConfigError, DataError
+from gendiff.core.errors import ConfigError
 from gendiff.data import text
 from gendiff.data.images import image_files
 from gendiff.runs.progress import Progress
@@ -21,10 +21,8 @@ def call(options: VerifyOptions, catalogue: Catalogue, progress: Progress) -> No
     """Raises ConfigError for options that do not fit, DataError for files that cannot be read, and marks of another
     shape or vocabulary.
     """
-    path = Path(options.file).expanduser()
+    path = verify_options.path(options)
     suffix = path.suffix.lower()
-    if not path.is_file():
-        raise DataError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}")
     if suffix in image_files.SUFFIXES:
         if options.model is not None:
             raise ConfigError("--model names the tokens of texts, and this is a picture: leave it out")

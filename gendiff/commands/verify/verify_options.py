@@ -1,9 +1,12 @@
 """Options of `verify`."""
 
 import dataclasses
+from pathlib import Path
 from typing import Annotated
 
 import tyro
+
+from gendiff.core.errors import DataError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,3 +19,11 @@ class VerifyOptions:
     """Files of watermarks, as gendiff.provenance.watermark_files wrote them: they hold the secret keys."""
     model: Annotated[str | None, tyro.conf.arg(metavar="smollm2|bytes|PATH")] = None
     """For texts: whose tokens the watermark marks: smollm2, bytes, a .gguf file, or a folder with a tokenizer.json."""
+
+
+def path(options: VerifyOptions) -> Path:
+    """The file. DataError where there is none."""
+    file = Path(options.file).expanduser()
+    if not file.is_file():
+        raise DataError(f"{file}: {'not a regular file' if file.exists() else 'no such file'}")
+    return file

@@ -5,8 +5,13 @@ from typing import Annotated
 
 import tyro
 
+from gendiff.commands import drawing_options
 from gendiff.commands.drawing_options import SteppedOptions
+from gendiff.core.errors import ConfigError
+from gendiff.runs import ranges
 from gendiff.runs.registry import Late, Tool
+
+MOST, MOST_STEPS, MOST_FRAMES = 1000, 1000, 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +41,20 @@ class CommandOptions(ClipOptions):
     """A .safetensors file that `run video` left; None takes the one that comes along."""
 
 
+def check(options: ClipOptions) -> None:
+    """ConfigError for options out of their range."""
+    drawing_options.check(options, num=MOST, steps=MOST_STEPS)
+    ranges.counted("frames", options.frames, MOST_FRAMES)
+    ranges.counted("columns", options.columns, MOST)
+    if options.label is not None and not 0 <= options.label <= 9:
+        raise ConfigError(f"--label {options.label} is outside 0 … 9")
+    if options.noise is not None and not 0 <= options.noise < 1:
+        raise ConfigError(f"--noise {options.noise:g} must be at least 0 and below 1")
+
+
 COMMAND = Tool(
     CommandOptions,
     Late("gendiff.commands.video.draw"),
     "Clips of moving digits, frame by frame, by the network that comes with the package.",
+    check=check,
 )

@@ -10,15 +10,15 @@ import jax
 import numpy as np
 import tyro
 
-from gendiff.commands import drawing_options, trained_networks
+from gendiff.commands import trained_networks
 from gendiff.commands.drawing_options import RunOptions
-from gendiff.commands.video import clip_network, draws, networks
+from gendiff.commands.video import clip_network, clip_options, draws, networks
 from gendiff.commands.video.clip_options import ClipOptions, CommandOptions
 from gendiff.commands.video.config import CAUSAL, Config
 from gendiff.core import extras
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Params
-from gendiff.data import clip_files, digits
+from gendiff.data import clip_files
 from gendiff.runs import compile_cache, drawing, ranges
 from gendiff.runs.program import STUDIES
 from gendiff.runs.progress import Progress
@@ -26,7 +26,6 @@ from gendiff.runs.registry import Catalogue, SampleCommand
 from gendiff.runs.reporting import formatting
 from gendiff.runs.run_folder import RunFolder
 
-MOST, MOST_STEPS, MOST_FRAMES = 1000, 1000, 10_000
 SCALE, GAP = 4, 1
 """How often pixels are repeated in the file, and pixels between clips before that."""
 
@@ -74,16 +73,7 @@ def model_file(model: str | None) -> Path:
 
 
 def check(config: Config, attention: str, options: ClipOptions, file: Path) -> None:
-    """ConfigError for options out of their range, a length that only the causal network can draw, and a file that
-    cannot be written.
-    """
-    drawing_options.check(options, num=MOST, steps=MOST_STEPS)
-    ranges.counted("frames", options.frames, MOST_FRAMES)
-    ranges.counted("columns", options.columns, MOST)
-    if options.label is not None and not 0 <= options.label < digits.CLASSES:
-        raise ConfigError(f"--label {options.label} is outside 0 … {digits.CLASSES - 1}")
-    if options.noise is not None and not 0 <= options.noise < 1:
-        raise ConfigError(f"--noise {options.noise:g} must be at least 0 and below 1")
+    """ConfigError for a length that only the causal network can draw, and a file that cannot be written."""
     if attention != CAUSAL and options.frames not in (None, config.frames):
         raise ConfigError(
             f"--frames {options.frames}: {attention} attention draws {config.frames} at once; take --attention {CAUSAL}"
@@ -141,4 +131,4 @@ def _write(
     )
 
 
-SAMPLE = SampleCommand(SampleOptions, _sample)
+SAMPLE = SampleCommand(SampleOptions, _sample, check=clip_options.check)

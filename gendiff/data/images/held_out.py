@@ -4,8 +4,7 @@ import hashlib
 from collections.abc import Sequence
 
 import numpy as np
-import scipy.sparse
-import scipy.sparse.csgraph
+import scipy
 from jaxtyping import Shaped
 
 from gendiff.core import checks

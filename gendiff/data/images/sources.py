@@ -1,12 +1,11 @@
 """Images of a user, opened for random access: a folder, arrays, an ArrayRecord or a saved Hugging Face dataset."""
 
 import os
-import re
 import stat
 from pathlib import Path
 from types import ModuleType
 
-from gendiff.core import checks
+from gendiff.core import checks, files
 from gendiff.core.errors import DataError
 from gendiff.data.images import array_records, image_files, image_folder, numpy_files, random_access, saved_datasets
 from gendiff.data.images.random_access import Source
@@ -63,7 +62,7 @@ def open(
         _check_readable(file, info)
     if file.is_dir():
         kind, mode = saved_datasets if saved_datasets.recognises(file) else image_folder, mode or "RGB"
-    elif info is None and is_url(path):
+    elif info is None and files.is_url(path):
         raise DataError(
             f"{os.fspath(path)}: URLs are not downloaded; fetch the pictures yourself, and give their folder"
         )
@@ -86,11 +85,6 @@ def open(
         file, size=size, mode=mode, background=background, on_bad=on_bad, conditional=conditional
     )
     return random_access.scan(opened) if scan else opened
-
-
-def is_url(name: str | os.PathLike[str]) -> bool:
-    """Whether a name is an address such as https://…; a local path is none."""
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", os.fspath(name)) is not None
 
 
 def _check_readable(file: Path, info: os.stat_result) -> None:

@@ -16,28 +16,31 @@ from gendiff.pipelines.stable_diffusion.model_parts import Part
 from gendiff.pipelines.stable_diffusion.opened import Opened
 from gendiff.pipelines.stable_diffusion.part_readers import Reader
 from gendiff.pipelines.stable_diffusion.prompt_pipeline import PromptPipeline
-from gendiff.weights import diffusers_controlnet, diffusers_text_unet, files, lora_files, lora_layers, streamed
+from gendiff.weights import (
+    diffusers_controlnet,
+    diffusers_text_unet,
+    files,
+    lora_files,
+    lora_layers,
+    original_names,
+    streamed,
+)
 from gendiff.weights.lora.lora_layers import Adaptable
 
-UNET = "unet"
+UNET, AUTOENCODER = "unet", "vae"
 HINT_CHANNELS = 3
-WITHOUT_TEXT = "a LoRA changes a U-Net and text encoders, and this folder has none of them"
+WITHOUT_TEXT = "a LoRA changes what draws prompts, and this folder has no text encoder"
 
 
 def adaptable(model: Opened) -> dict[str, Adaptable]:
     """Return the networks of a folder that a LoRA may change, by the names that its files have for them.
 
     Raises:
-        ValueError: for a folder without a U-Net.
+        ValueError: for a folder without a text encoder.
     """
-    if UNET not in model.parts:
+    if not any(name in model_parts.TOWERS for name in model.parts):
         raise ValueError(f"{model.index.folder}: {WITHOUT_TEXT}")
-    encoders = {
-        name: lora_layers.text_encoder(part.config, part.shapes())
-        for name, part in model.parts.items()
-        if name in model_parts.TOWERS
-    }
-    return {UNET: lora_layers.unet(model.parts[UNET].config, model.parts[UNET].shapes())} | encoders
+    return {name: _adaptable(model, part) for name, part in model.parts.items() if name != AUTOENCODER}
 
 
 def adapted(
@@ -59,7 +62,7 @@ def adapted(
     Raises:
         DataError: path first, for a missing or damaged file, and settings beside the arrays that cannot be followed.
         CheckpointMismatchError: path first, as `lora_files.from_arrays` does.
-        ValueError: for a folder without a U-Net.
+        ValueError: for a folder without a text encoder.
     """
     models = adaptable(model)
     try:
@@ -141,6 +144,17 @@ def controlled(pipeline: PromptPipeline, control: Part) -> PromptPipeline:
 def with_control(params: Mapping[str, Params], control: Params) -> dict[str, Params]:
     """Return the parameters of a pipeline with those of its ControlNet: what a pipeline of `controlled` takes."""
     return {**params, "network": dict(zip(controlnet.PARTS, (params["network"], control), strict=True))}
+
+
+def _adaptable(model: Opened, part: Part) -> Adaptable:
+    if part.name == UNET:
+        return lora_layers.unet(part.config, part.shapes())
+    return Adaptable(
+        part.reader.rules(part.config),
+        part.shapes(),
+        originals=original_names.BY_CLASS.get(model.index.parts[part.name], {}),
+        unused=part.reader.unused(part.config),
+    )
 
 
 def _network(config: Config, context: Config, more: Config) -> networks.ControlNet:

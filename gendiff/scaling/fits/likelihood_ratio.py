@@ -4,8 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.optimize
-import scipy.stats
+import scipy
 from jaxtyping import Float64
 
 from gendiff.core import checks

@@ -4,7 +4,7 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.optimize
+import scipy
 
 from gendiff.scaling.fits.data_points import Points, check_separable
 from gendiff.scaling.fits.surface_fit import SurfaceFit

@@ -1,4 +1,4 @@
-"""LoRA files of kohya, peft and diffusers for Stable Diffusion, as trees of `networks.lora`, and back.
+"""LoRA files of kohya, peft, diffusers, ai-toolkit and ComfyUI as trees of `networks.lora`, and back to diffusers.
 
     W' = W + (α / r) · up · down
 
@@ -26,7 +26,7 @@ from gendiff.core.types import Config, Params
 from gendiff.weights import files
 from gendiff.weights import rules as naming
 from gendiff.weights.lora import lora_layers, lora_names, lora_settings, low_rank_factors
-from gendiff.weights.lora.lora_layers import Adaptable, Layer
+from gendiff.weights.lora.lora_layers import Adaptable, Target
 from gendiff.weights.lora.lora_names import ALPHA, DOWN, UP
 from gendiff.weights.lora.low_rank_factors import Factors
 from gendiff.weights.rules import Arrays
@@ -42,8 +42,8 @@ def load(path: str | os.PathLike[str], models: Mapping[str, Adaptable]) -> dict[
 
     Args:
         path: of the file or the folder.
-        models: "unet", "text_encoder" or "text_encoder_2" -> the network, from `lora_layers`. A file that changes
-            another one is refused.
+        models: "unet" or "transformer", "text_encoder", "text_encoder_2" or "text_encoder_3" -> the network, from
+            `lora_layers`. A file that changes another one is refused.
 
     Returns:
         For each of the models its tree, as `networks.lora` has them; {} where the file does not change it.
@@ -83,19 +83,24 @@ def from_arrays(arrays: Arrays, models: Mapping[str, Adaptable], settings: Confi
             once.
         ConfigError: for settings that are not supported, and for α in arrays and in settings.
     """
-    layers = {name: lora_layers.by_name(model) for name, model in models.items()}
-    tables = {name: lora_names.names_of_layers(layers[name], models[name].others) for name in models}
+    targets = {name: lora_layers.targets(model) for name, model in models.items()}
+    tables = {name: lora_names.names_of_layers(targets[name], models[name].others) for name in models}
     scaling = {name: lora_settings.of_network(settings or {}, name) for name in models}
-    by_layer, wrong = _by_layer(arrays, tables)
+    by_name, wrong = _by_name(arrays, tables)
     changes: dict[str, dict[str, dict[int, Factors]]] = {name: {} for name in models}
-    for (network, name), parts in by_layer.items():
-        layer = layers[network][name]
+    for (network, name), parts in by_name.items():
+        target = targets[network][name]
         missing = [f"{role} of {name}" for role in (DOWN, UP) if role not in parts]
-        mismatch = [] if missing else lora_layers.mismatch(name, layer, parts)
+        mismatch = [] if missing else lora_layers.mismatch(name, target, parts)
         wrong["missing"] += missing
         wrong["wrong"] += mismatch
-        if not missing and not mismatch:
-            changes[network].setdefault(layer.path, {})[layer.number] = _scaled(name, layer, parts, scaling[network])
+        if missing or mismatch:
+            continue
+        for part, layer, factors in target.split(_scaled(name, target, parts, scaling[network])):
+            numbers = changes[network].setdefault(layer.path, {})
+            if layer.number in numbers and layer.path:
+                wrong["given twice"].append(f"{part} (by {name} too)")
+            numbers[layer.number] = factors
     if not arrays:
         wrong["missing"].append("every array")
     naming.refuse("the LoRA does not fit the networks", wrong)
@@ -168,10 +173,10 @@ def _is_change(value: object) -> bool:
     return isinstance(value, LowRank)
 
 
-def _by_layer(
+def _by_name(
     arrays: Arrays, tables: Mapping[str, Mapping[str, str]]
 ) -> tuple[dict[tuple[str, str], dict[str, np.ndarray]], dict[str, list[str]]]:
-    """(network, name of a layer) -> role -> array, and what could not be sorted."""
+    """(network, name) -> role -> array, and what could not be sorted."""
     result: dict[tuple[str, str], dict[str, np.ndarray]] = {}
     wrong: dict[str, list[str]] = {"unknown": [], "given twice": [], "missing": [], "wrong": []}
     for name, array in sorted(arrays.items()):
@@ -186,8 +191,8 @@ def _by_layer(
     return result, wrong
 
 
-def _scaled(name: str, layer: Layer, parts: Mapping[str, np.ndarray], settings: Config) -> Factors:
-    """The factors in the shape of the layer, with α / r in the second one."""
+def _scaled(name: str, target: Target, parts: Mapping[str, np.ndarray], settings: Config) -> Factors:
+    """The factors in the shape of what they change, with α / r in the second one."""
     down, up = (np.asarray(parts[role], np.float32) for role in (DOWN, UP))
     rank, alpha = len(down), lora_settings.alpha(settings, name)
     if ALPHA in parts and alpha is not None:
@@ -195,14 +200,14 @@ def _scaled(name: str, layer: Layer, parts: Mapping[str, np.ndarray], settings: 
     if ALPHA in parts:
         alpha = float(parts[ALPHA].reshape(()))
     scale = 1.0 if alpha is None else alpha / (math.sqrt(rank) if settings.get("use_rslora") else rank)
-    return Factors(down.reshape(rank, *layer.shape[1:]), up.reshape(-1, rank) * np.float32(scale))
+    return Factors(down.reshape(rank, *target.shape[1:]), up.reshape(-1, rank) * np.float32(scale))
 
 
 def _tree(model: Adaptable, changes: Mapping[str, Mapping[int, Factors]]) -> Params:
     """A nested dict of changes at the paths of the kernels."""
     kernels = lora_layers.kernels(model)
     joined: dict[str, LowRank] = {}
-    for path, rule, _ in naming.matched(changes, model.rules):
+    for path, rule, _ in naming.matched(filter(None, changes), model.rules):
         dtype = jnp.promote_types(kernels[path].dtype, jnp.float32)
         joined[path] = low_rank_factors.joined(rule, tuple(kernels[path].shape), changes[path], dtype)
     return trees.nested(joined)

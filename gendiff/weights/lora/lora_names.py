@@ -1,17 +1,29 @@
 """Names of arrays in LoRA files.
 
-The names of kohya, of peft and of diffusers, old and new, each say a network, a layer and a role.
+The names of kohya, of peft, of diffusers, old and new, of ai-toolkit and of ComfyUI each say a network, a layer and a
+role.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from gendiff.weights.diffusers import latent_diffusion
 
-UNET, TEXT, SECOND_TEXT = "unet", "text_encoder", "text_encoder_2"
+UNET, TRANSFORMER = "unet", "transformer"
+TEXT, SECOND_TEXT, THIRD_TEXT = "text_encoder", "text_encoder_2", "text_encoder_3"
 DOWN, UP, ALPHA = "lora_down", "lora_up", "alpha"
-KOHYA = {"lora_unet_": UNET, "lora_te_": TEXT, "lora_te1_": TEXT, "lora_te2_": SECOND_TEXT}
-"""How a name of kohya begins -> the network. The rest is the name of the layer with "_" in place of each point."""
+LATENT, T5 = (UNET, TRANSFORMER), (THIRD_TEXT, SECOND_TEXT)
+STARTS = {
+    **dict.fromkeys(("lora_unet_", "lora_transformer_", "lycoris_", "diffusion_model."), LATENT),
+    **dict.fromkeys(("lora_te_", "lora_te1_", "text_encoders.clip_l.transformer."), (TEXT,)),
+    **dict.fromkeys(("lora_te2_", "text_encoders.clip_g.transformer."), (SECOND_TEXT,)),
+    **dict.fromkeys(("lora_te3_", "text_encoders.t5xxl.transformer."), T5),
+}
+"""How a name of kohya or ComfyUI begins -> the networks that it may be of; the first one that is there counts.
+
+The rest is the name of the layer. kohya has "_" in place of each point.
+"""
+NETWORKS = sorted({network for networks in STARTS.values() for network in networks})
 PEFT = "base_model.model."
 """How every name begins in the folder of an adapter of peft, which does not say the network."""
 ENDINGS = {
@@ -27,6 +39,8 @@ ENDINGS = {
     ".lora_linear_layer.up.weight": UP,
     "_lora.down.weight": DOWN,
     "_lora.up.weight": UP,
+    ".down.weight": DOWN,
+    ".up.weight": UP,
     ".alpha": ALPHA,
 }
 """How a name ends -> what its array is."""
@@ -47,6 +61,14 @@ UNSUPPORTED = {
     ".diff_b.": "a whole change",
 }
 """Parts of a name with a point behind it -> the kind of change, which is no product of two matrices beside a layer."""
+FAMILIES = {
+    "double_blocks": "FLUX",
+    "single_transformer_blocks": "FLUX",
+    "joint_blocks": "Stable Diffusion 3",
+    "input_blocks": "Stable Diffusion XL",
+    "down_blocks": "Stable Diffusion 1, 2 or XL",
+}
+"""Parts of a name -> the models that have such layers."""
 
 
 class Name(NamedTuple):
@@ -54,7 +76,7 @@ class Name(NamedTuple):
 
     Attributes:
         network: such as "unet".
-        layer: its name in diffusers or transformers.
+        layer: its name in the table: in diffusers, transformers, or the release of its authors.
         role: DOWN, UP or ALPHA.
     """
 
@@ -64,7 +86,7 @@ class Name(NamedTuple):
 
 
 def names_of_layers(layers: Iterable[str], others: Mapping[str, str]) -> dict[str, str]:
-    """Return every name that a file may call a layer by -> its name in diffusers or transformers.
+    """Return every name that a file may call a layer by -> the one that it has here.
 
     Args:
         layers: those of one network, as "down_blocks.0.attentions.0.proj_in".
@@ -101,18 +123,26 @@ def remark(name: str, tables: Mapping[str, Mapping[str, str]]) -> str:
     if kind is not None:
         return f" ({kind}, which is not supported)"
     network, _ = _network(name, tables)
-    return "" if network in tables else f" ({network} was not given)"
+    if network not in tables:
+        return f" ({network} was not given)"
+    alien = (part for part in FAMILIES if part in name and not any(part in known for known in tables[network]))
+    part = next(alien, None)
+    return "" if part is None else f" (a layer of {FAMILIES[part]})"
 
 
 def _network(base: str, tables: Mapping[str, Mapping[str, str]]) -> tuple[str, str]:
-    """(network, name of the layer). A name that says no network is of the only one, or of the U-Net."""
-    for start, network in KOHYA.items():
+    """(network, name of the layer). A name that says no network is of the only one, or of that of latents."""
+    for start, networks in STARTS.items():
         if base.startswith(start):
-            return network, base.removeprefix(start)
-    for network in sorted({*tables, *KOHYA.values()}, key=len, reverse=True):
+            return _first(networks, tables), base.removeprefix(start)
+    for network in sorted({*tables, *NETWORKS}, key=len, reverse=True):
         if base.startswith(f"{network}."):
             return network, base.removeprefix(f"{network}.").removeprefix(PEFT)
-    return next(iter(tables)) if len(tables) == 1 else UNET, base.removeprefix(PEFT)
+    return next(iter(tables)) if len(tables) == 1 else _first(LATENT, tables), base.removeprefix(PEFT)
+
+
+def _first(networks: tuple[str, ...], tables: Collection[str]) -> str:
+    return next((network for network in networks if network in tables), networks[0])
 
 
 def _candidates(rest: str) -> tuple[str, ...]:

@@ -66,7 +66,7 @@ def one_program(monkeypatch):
 @pytest.fixture
 def tiny(monkeypatch):
     chat = models.tiny()
-    monkeypatch.setattr(models, "opened", lambda model=models.SMOLLM2, **_: chat)
+    monkeypatch.setattr(models, "opened", lambda model="smollm2", **_: chat)
     return chat
 
 

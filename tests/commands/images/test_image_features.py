@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 
 from gendiff.commands.images import emoji_pictures, image_features
-from gendiff.commands.images.image_features import FeatureOptions
+from gendiff.commands.images.feature_options import FeatureOptions
 from gendiff.core.errors import ConfigError
 from gendiff.metrics import frechet
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from gendiff.commands.images import image_training
 from gendiff.commands.images.image_training import Learning
-from gendiff.commands.train import GAUSSIAN, MEAN, ONE_STEP, STUDY, UNTRAINED
-from gendiff.commands.train.config import Config
+from gendiff.commands.train import STUDY
+from gendiff.commands.train.config import GAUSSIAN, MEAN, ONE_STEP, UNTRAINED, Config
 from gendiff.commands.train.measures import Measures
 from gendiff.runs.study import Measured, Measurements
 

@@ -21,10 +21,10 @@ from experiments import catalogue
 from gendiff.commands import command_line
 from gendiff.commands.images import sampling_options
 from gendiff.commands.images.sampling_options import SampleOptions
-from gendiff.commands.train import facts, opened_pictures, plan, preview
+from gendiff.commands.train import data_paths, facts, opened_pictures, plan, preview
 from gendiff.commands.train.config import Config
 from gendiff.commands.train.facts import Data
-from gendiff.commands.train.plan import Cost
+from gendiff.commands.train.training_cost import Cost
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.data.images import image_files
 from gendiff.runs import configuration, goodput, training_loop
@@ -397,7 +397,7 @@ def test_several_sets_have_run_folders_of_their_own(tmp_path):
     with pytest.raises(ConfigError, match="run folder of its own"):
         facts.described(both, folder)
     with pytest.raises(ConfigError, match="last names differ"):
-        facts.labels(Config(data=("a/photos", "b/photos")))
+        data_paths.labels(Config(data=("a/photos", "b/photos")))
 
 
 @table(("platform", "steps", "batch"), [("cpu", 2500, 32), ("gpu", 11_700, 128)])

@@ -54,8 +54,13 @@ def photos(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return tiny_folders.write(tmp_path_factory.mktemp("model"), "stable")
+def models(tmp_path_factory):
+    return tiny_folders.Folders(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture
+def model(models):
+    return models["stable"]
 
 
 def config(photos, folder, **changes):
@@ -99,21 +104,43 @@ def test_a_job_has_the_change_of_attention_alone_and_the_numbers_that_follow_fro
     )
 
 
+BOTH_STREAMS = {"qkv", "output", "stream_1_qkv", "stream_1_output"}
+LEARNED = {
+    "flux": {"block_0": BOTH_STREAMS, "single_block_0": {"qkv", "output"}},
+    "sd3": {"block_0": BOTH_STREAMS, "block_1": {"qkv", "output", "stream_1_key_value"}},
+}
+
+
+@table("name", LEARNED)
+def test_a_transformer_learns_the_attention_of_both_streams(photos, tmp_path, name):
+    job = jobs.prepared(config(photos, tiny_folders.without_weights(tmp_path)[name]), None, QUIET)
+    change = jax.eval_shape(job.init, jax.random.key(0))
+    assert {block: set(layers) for block, layers in change.items()} == LEARNED[name]
+    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), change)
+    arrays = lora_files.to_arrays({"transformer": zeros}, adapters.adaptable(job.model))
+    assert "transformer.transformer_blocks.0.attn.add_k_proj.lora_A.weight" in arrays
+
+
+WORDS = {"stable": {"tokens": (9, 8)}, "flux": {"tokens": (12, 12), "pooled": (8,)}}
+"""Shapes of an encoded caption."""
+
+
 @pytest.mark.slow
-def test_the_loss_has_a_gradient_of_every_second_factor(photos, model):
-    job = jobs.prepared(config(photos, model), None, QUIET)
+@pytest.mark.parametrize(("name", "number"), [("stable", 20), ("flux", 6)])
+def test_the_loss_has_a_gradient_of_every_second_factor(photos, models, name, number):
+    job = jobs.prepared(config(photos, models[name]), None, QUIET)
     params = folder_params.for_pipeline(job.model, QUIET)["network"]
     rng = np.random.default_rng(0)
     batch = {
         "mean": rng.normal(size=(4, 8, 8, 4)).astype(np.float32),
         "std": np.full((4, 8, 8, 4), 0.1, np.float32),
-        "tokens": rng.normal(size=(4, 9, 8)).astype(np.float32),
+        **{word: rng.normal(size=(4, *shape)).astype(np.float32) for word, shape in WORDS[name].items()},
     }
-    empty = train.text(rng.normal(size=(1, 9, 8)).astype(np.float32))
+    empty = train.text(*(rng.normal(size=(1, *shape)).astype(np.float32) for shape in WORDS[name].values()))
     loss, change = train.loss(job), quickly(job.init)(jax.random.key(0))
     slopes = quickly(jax.grad(lambda change: loss(change, jax.random.key(1), batch, params, empty)[0]))(change)
     ups = {path: np.abs(leaf).max() for path, leaf in trees.paths(slopes).items() if path.endswith("up")}
-    assert len(ups) == 20 and all(size > 0 for size in ups.values())
+    assert len(ups) == number and all(size > 0 for size in ups.values())
 
 
 def test_the_parameters_of_the_model_are_no_constants_of_the_step():
@@ -184,7 +211,7 @@ def test_what_does_not_fit_model_or_pictures_is_refused(photos, model, changes, 
 @table("kind", ["dit", "inpaint", "xl"])
 def test_other_models_are_refused_by_their_kind(photos, tmp_path, kind):
     folder = tiny_folders.without_weights(tmp_path)[kind]
-    with pytest.raises(ConfigError, match="--lora trains Stable Diffusion 1 and 2"):
+    with pytest.raises(ConfigError, match="--lora trains Stable Diffusion 1, 2 and 3 and FLUX.1"):
         jobs.prepared(config(photos, folder), None, QUIET)
 
 
@@ -205,9 +232,11 @@ def test_few_pictures_and_pictures_without_captions_are_refused(model, tmp_path)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["stable", "flux"])
 def test_a_run_learns_resumes_bitwise_judges_and_leaves_a_file_that_text_to_image_draws_with(
-    photos, model, tmp_path, capsys, monkeypatch
+    photos, models, tmp_path, capsys, monkeypatch, name
 ):
+    model = models[name]
     monkeypatch.setattr(devices, "jit", lambda draw, libraries=True, **options: quickly(draw, **options))
     words = ("run", "images", "--data", photos, "--model", model, *NUMBERS, *FAST)
     full, halves = tmp_path / "whole", tmp_path / "halves"
@@ -223,7 +252,7 @@ def test_a_run_learns_resumes_bitwise_judges_and_leaves_a_file_that_text_to_imag
     assert ["rank", 2] in learned["rows"] and ["pictures to learn from", 10] in learned["rows"]
 
     job, opened = jobs.prepared(config(photos, model, ema=0.5), None, QUIET), open_model(model)
-    tree = lora_files.load(jobs.learned_file(RunFolder(full), 0), adapters.adaptable(opened))["unet"]
+    tree = lora_files.load(jobs.learned_file(RunFolder(full), 0), adapters.adaptable(opened))[opened.network_name]
     settings = train.averaged(job, RunFolder(full), 0)
     for path, leaf in trees.paths(settings).items():
         np.testing.assert_array_equal(trees.paths(tree)[path], leaf)

@@ -16,7 +16,7 @@ from gendiff import networks
 from gendiff.commands import command_line
 from gendiff.commands.train import EXPERIMENT, named_networks
 from gendiff.commands.train.config import PRESETS
-from gendiff.runs import runner
+from gendiff.runs import registry
 from gendiff.runs.run_folder import RunFolder
 from tests.commands.images.test_images import photographs
 from tests.tables import table
@@ -37,7 +37,7 @@ def plan(photos, preset, *options):
 
 @table("name", PRESETS)
 def test_the_numbers_of_a_preset_fit_each_other(name):
-    runner.check(EXPERIMENT, PRESETS[name])
+    registry.check(EXPERIMENT, PRESETS[name])
 
 
 def test_a_smoke_run_learns_the_classes(photos, tmp_path, capsys):
@@ -85,8 +85,8 @@ import dataclasses, sys
 from gendiff.commands.train import train
 from gendiff.commands.train.config import Config
 from gendiff.runs import run_folder
-from gendiff.runs.meshes import Axes
 from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import Axes
 
 photos, out = sys.argv[1:]
 config = Config(data=(photos,), size=8, network="dit-tiny/2", steps=3, batch=8, log_every=1, previews=4)

@@ -20,10 +20,10 @@ for package in ("fastapi", "uvicorn", "prometheus_client"):
 
 from fastapi.testclient import TestClient  # noqa: E402
 
-from gendiff.commands.serve import command, compiled_slots  # noqa: E402
+from gendiff.commands.serve import command, compiled_slots, serve_options  # noqa: E402
 from gendiff.commands.serve.batching import Full  # noqa: E402
-from gendiff.commands.serve.command import ServeOptions  # noqa: E402
 from gendiff.commands.serve.image_requests import ImageRequest  # noqa: E402
+from gendiff.commands.serve.serve_options import ServeOptions  # noqa: E402
 from gendiff.commands.text_to_image import published  # noqa: E402
 from gendiff.core.errors import ConfigError  # noqa: E402
 from gendiff.runs.progress import Progress  # noqa: E402
@@ -54,13 +54,15 @@ def test_a_mistake_is_one_error_that_names_the_option(options, message):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         named = {"port": taken.getsockname()[1]} if options.get("port") == "taken" else {}
         with pytest.raises(ConfigError, match=message):
-            command.call(ServeOptions(**(options | named)), {}, Progress(quiet=True))
+            chosen = ServeOptions(**(options | named))
+            serve_options.check(chosen)
+            command.call(chosen, {}, Progress(quiet=True))
 
 
 def test_without_its_packages_the_extra_is_named(monkeypatch):
-    monkeypatch.setattr(command.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(serve_options.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"serve needs fastapi: install this project's extra \[serve\]"):
-        command.check(ServeOptions())
+        serve_options.check(ServeOptions())
 
 
 def test_only_a_place_of_this_machine_asks_for_the_name_of_a_request():

@@ -13,7 +13,7 @@ from experiments.diffusion.text_to_image.sample import TextOptions
 from gendiff.commands.images.image_model import Model
 from gendiff.commands.text_to_image import command, drawing, networks, published, texts
 from gendiff.commands.text_to_image.networks import Trained
-from gendiff.commands.text_to_image.options import FROM_NOISE, CommandOptions
+from gendiff.commands.text_to_image.options import COMMAND, FROM_NOISE, CommandOptions
 from gendiff.core.errors import ConfigError, DataError, NonFiniteError
 from gendiff.diffusion import parameterization, schedules
 from gendiff.provenance import metadata
@@ -120,6 +120,7 @@ def own_command(network, messages, tmp_path):
         settings = CommandOptions(
             **({"num": 2, "steps": 2, "out": str(tmp_path / name), "model": str(model)} | options)
         )
+        COMMAND.check(settings)
         command.call(settings, {}, Progress(quiet=True))
         return *opened(tmp_path / name), messages
 

@@ -223,7 +223,7 @@ MISTAKES = [
     ("xl", {"refiner": "xl"}, "is no refiner of Stable Diffusion XL"),
     ("xl", {"refiner": "refiner", "refine_from": 1.0}, "--refine-from 1 is outside"),
     ("xl", {"refiner": "refiner", "init": "cat"}, "leave out --init"),
-    ("flux", {"lora": (".",)}, "--lora is for Stable Diffusion 1, 2 and XL, and the folder holds FLUX.1"),
+    ("flux", {"controlnet": ".", "hint": "cat"}, "--controlnet is for Stable Diffusion 1, 2 and XL, and the folder"),
     ("flux", {"height": 18}, "height = 18 must be a multiple of 4"),
     ("flux", {"skip_layers": (7,)}, "--skip-layers is for Stable Diffusion 3, and the folder holds FLUX.1"),
     ("sd3", {"skip_layers": (7,)}, "layers = 7 is outside"),

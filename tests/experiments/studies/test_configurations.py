@@ -13,7 +13,7 @@ import pytest
 from experiments import catalogue
 from gendiff.commands import command_line
 from gendiff.core.errors import ConfigError
-from gendiff.runs import registry, runner
+from gendiff.runs import registry
 
 HOSTILE = {int: (0, -1, 10**30), float: (0.0, -1.0, math.nan, math.inf, -math.inf), str: ("", "nonsense")}
 _ZERO_NUMBERS = (
@@ -86,7 +86,7 @@ def not_refused(experiment, config, *words):
     should be.
     """
     try:
-        runner.check(experiment, config)
+        registry.check(experiment, config)
     except ConfigError as error:
         named = any(word in str(error) for word in words)
         return (
@@ -103,7 +103,7 @@ def test_every_preset_passes_and_has_the_thresholds_of_the_others():
         thresholds = {config.thresholds for config in configs if hasattr(config, "thresholds")}
         assert not thresholds or (len(thresholds) == 1 and thresholds == {type(*thresholds)()}), name
         for config in configs:
-            runner.check(experiment, config)
+            registry.check(experiment, config)
 
 
 @pytest.mark.fault("command line: a number out of its range")

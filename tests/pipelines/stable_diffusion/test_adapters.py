@@ -15,7 +15,9 @@ from gendiff.weights import lora_files, quantised
 from tests.pipelines.stable_diffusion import tiny_folders
 from tests.quickly import quickly
 from tests.tables import table
+from tests.variants import some_slow
 from tests.weights import rig as weights_rig
+from tests.weights.lora.lora_arrays import factors, of_kohya, of_peft
 
 pytest.importorskip("tokenizers", reason="needs the extra [text]")
 
@@ -66,6 +68,42 @@ def test_a_lora_stays_beside_packed_kernels(model, parts, tmp_path):
         name for name in small_paths if small_paths[name] is not other[name]
     } == {path}
     assert other[path].base is small_paths[path]
+
+
+ATTENTION = {
+    "flux": ("double_blocks.0.img_attn.qkv", "text_encoder_2"),
+    "sd3": ("joint_blocks.0.x_block.attn.qkv", "text_encoder_3"),
+}
+"""What the authors of a transformer call its first layer of attention, and the part that is a T5."""
+
+
+@pytest.mark.parametrize("name", some_slow(ATTENTION, ["sd3"]))
+def test_loras_of_a_transformer_change_it_and_its_text_encoders_one_after_the_other(name, tmp_path):
+    model = open_model(tiny_folders.write(tmp_path / "folder", name))
+    models, (layer, t5) = adapters.adaptable(model), ATTENTION[name]
+    width = model.parts[t5].config["d_model"]
+    files = (
+        (of_kohya(factors({layer: (48, 16)}), alpha=1), 0.8),
+        (
+            of_peft(factors({"transformer_blocks.0.attn.to_k": (16, 16)}), "transformer.")
+            | of_kohya(factors({"encoder.block.0.layer.0.SelfAttention.q": (8, width)}), "lora_te3_")
+            | of_kohya(factors({"text_model.encoder.layers.1.mlp.fc1": (32, 8)}), "lora_te1_"),
+            -0.5,
+        ),
+    )
+    start = result = expected = {part: model.part_params(part) for part in ("transformer", "text_encoder", t5)}
+    for arrays, strength in files:
+        file = tmp_path / f"{strength}.safetensors"
+        safetensors.numpy.save_file(arrays, file)
+        result = adapters.adapted(model, result, file, strength)
+        trees_of_file = lora_files.from_arrays(arrays, models)
+        expected = {part: lora.merge(params, trees_of_file[part], strength) for part, params in expected.items()}
+    for part, params in expected.items():
+        assert weights_rig.equal(result[part], params) and not weights_rig.equal(result[part], start[part])
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(DataError, match="not a whole safetensors file") as caught:
+        adapters.adapted(model, start, file)
+    assert str(caught.value).startswith(str(file))
 
 
 def test_errors_of_a_lora_begin_with_its_path(model, parts, tmp_path):
@@ -128,7 +166,7 @@ def test_a_controlnet_that_does_not_fit_is_refused_path_first(model, tmp_path, c
 
 def test_a_folder_of_classes_has_nothing_that_a_lora_or_a_controlnet_changes(tmp_path):
     classes = open_model(tiny_folders.write(tmp_path / "dit", "dit"))
-    with pytest.raises(ValueError, match="a LoRA changes a U-Net and text encoders"):
+    with pytest.raises(ValueError, match="a LoRA changes what draws prompts"):
         adapters.adaptable(classes)
     with pytest.raises(DataError, match="a ControlNet goes with a U-Net"):
         adapters.open_control(tiny_folders.write_control(tmp_path / "control"), classes)

@@ -1,6 +1,4 @@
-"""Pictures with captions, and what the parts of a Stable Diffusion make of them: latents and encoded texts, computed
-once.
-"""
+"""Pictures with captions, and what the parts of a model make of them, once: latents and encoded texts."""
 
 import dataclasses
 import functools
@@ -26,6 +24,8 @@ from gendiff.runs.progress import Progress
 
 FEWEST, HELD_OUT, SHARE, SEED = 5, 2, 0.1, 0
 """Pictures at least, and of them held out; the share that is held out; the seed of the split."""
+WORDS = ("tokens", "pooled")
+"""What is kept of a caption: its tokens, and its pooled encoding where the network reads one."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -90,14 +90,17 @@ def encoded(
     progress: Progress,
     title: str,
 ) -> dict[str, np.ndarray]:
-    """{"mean", "std"} (n, h, w, c) of the latents, and "tokens" (n, s, e) of the captions."""
+    """{"mean", "std"} (n, h, w, c) of the latents, and `WORDS` of the captions: "tokens" (n, s, e), "pooled" (n, p)."""
     prompt = prompt_of(model, part.captions, progress)
     encode, several = networks.pure(model.autoencoder, "encode"), min(together, len(part))
 
     @devices.jit
     def run(params: dict[str, Params], pictures: np.ndarray, prompt: Prompt) -> dict[str, jax.Array]:
         latent, text = encode(params["autoencoder"], pictures), towers(params["text"], prompt)
-        return {"mean": latent.mean, "std": latent.std(), "tokens": text.tokens.astype(jnp.float32)}
+        words = {name: getattr(text, name) for name in WORDS if getattr(text, name) is not None}
+        return {"mean": latent.mean, "std": latent.std()} | {
+            name: value.astype(jnp.float32) for name, value in words.items()
+        }
 
     encodings: list[dict[str, np.ndarray]] = []
     with progress.task(title, len(part)) as task:

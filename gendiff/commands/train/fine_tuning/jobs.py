@@ -10,9 +10,8 @@ from pathlib import Path
 import jax
 
 from gendiff import networks
-from gendiff.commands.train import named_networks, opened_pictures, plan
-from gendiff.commands.train.config import Config
-from gendiff.commands.train.facts import Numbers
+from gendiff.commands.train import data_paths, named_networks, opened_pictures, plan
+from gendiff.commands.train.config import Config, Numbers
 from gendiff.commands.train.fine_tuning import captioned_pictures, options
 from gendiff.commands.train.fine_tuning.captioned_pictures import CaptionedPictures
 from gendiff.core.errors import ConfigError, DataError
@@ -20,15 +19,20 @@ from gendiff.core.types import Params
 from gendiff.data import random_access
 from gendiff.networks import lora
 from gendiff.pipelines import stable_diffusion
-from gendiff.pipelines.stable_diffusion import Opened, PromptPipeline, adapters, model_index
+from gendiff.pipelines.stable_diffusion import Opened, PromptPipeline, model_index
 from gendiff.runs import devices, distributed
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import json_files
 from gendiff.runs.run_folder import RunFolder
 
 FILE = "fine_tuning.json"
-PATHS = r"attention/block_\d+/(qkv|output|cross_query|cross_key_value|cross_output)/kernel$"
+PATHS = (
+    r"attention/block_\d+/(qkv|output|cross_query|cross_key_value|cross_output)/kernel$"
+    r"|^(single_)?block_\d+/(own_|stream_1_)?(qkv|key_value|output)/kernel$"
+)
 """The kernels that learn a change: all of attention, which is what most files of LoRA change."""
+KINDS = (model_index.STABLE, model_index.SD3, model_index.FLUX)
+"""The models that learn one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +53,7 @@ class JobFacts:
 class Job:
     """One model and the pictures that it learns from.
 
-    pipeline: with the model's own scheduler, for pictures of the size that is learned. like: shapes of the U-Net's
+    pipeline: with the model's own scheduler, for pictures of the size that is learned. like: shapes of the network's
         parameters.
     """
 
@@ -82,7 +86,7 @@ def prepared(config: Config, folder: RunFolder | None, progress: Progress) -> Jo
             f"--size {size} must be a multiple of {model.multiple}, as "
             f"{max(1, size // model.multiple) * model.multiple} is"
         )
-    opened_pictures.check_apart(opened_pictures.resolve_path(config.data[0]), folder)
+    opened_pictures.check_apart(data_paths.resolve(config.data[0]), folder)
     with progress.phase("open pictures"):
         training, kept_out = captioned_pictures.opened(config, size, progress)
     progress.line(
@@ -94,7 +98,7 @@ def prepared(config: Config, folder: RunFolder | None, progress: Progress) -> Jo
     facts = JobFacts(
         captioned_pictures.fingerprint(training, kept_out), of_model, len(training), len(kept_out), size, numbers
     )
-    like = model.parts[adapters.UNET].shapes(model.dtype)
+    like = model.parts[model.network_name].shapes(model.dtype)
     job = Job(
         config,
         model,
@@ -128,8 +132,8 @@ def lines(job: Job) -> list[str]:
     change, numbers = jax.eval_shape(job.init, jax.random.key(0)), job.facts.numbers
     total, trained = networks.count(job.like), networks.count(change)
     return [
-        f"rank {job.config.lora}: {trained / 1e6:.3g} M parameters learn beside the U-Net's {total / 1e6:.4g} M, which "
-        "stay",
+        f"rank {job.config.lora}: {trained / 1e6:.3g} M parameters learn beside {total / 1e6:.4g} M of the network, "
+        "which stay",
         f"{numbers.steps} steps of {numbers.batch} pictures ({numbers.steps * numbers.batch / len(job.training):.3g} "
         f"passes), learning rate {numbers.learning_rate:g}",
     ]
@@ -142,9 +146,9 @@ def _model(config: Config, progress: Progress) -> Opened:
         model = stable_diffusion.open_model(folder, dtype=config.dtype, remat=named_networks.REMAT[config.remat])
     except ImportError as error:
         raise ConfigError(str(error)) from error
-    if model.index.kind is not model_index.STABLE or model.paints:
+    if model.index.kind not in KINDS or model.paints:
         kind = f"{model.index.kind.name}{' for inpainting' if model.paints else ''}"
-        raise ConfigError(f"--model {folder}: holds {kind}, and --lora trains Stable Diffusion 1 and 2")
+        raise ConfigError(f"--model {folder}: holds {kind}, and --lora trains Stable Diffusion 1, 2 and 3 and FLUX.1")
     for note in model.notes:
         progress.line(f"note: {note}")
     return model

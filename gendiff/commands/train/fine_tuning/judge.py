@@ -15,7 +15,7 @@ from gendiff import networks
 from gendiff.commands.images import folder_params, image_training
 from gendiff.commands.train.config import Config
 from gendiff.commands.train.fine_tuning import captioned_pictures, jobs, train
-from gendiff.commands.train.fine_tuning.captioned_pictures import CaptionedPictures
+from gendiff.commands.train.fine_tuning.captioned_pictures import WORDS, CaptionedPictures
 from gendiff.commands.train.fine_tuning.jobs import Job
 from gendiff.core.types import Params
 from gendiff.data import random_access
@@ -68,7 +68,10 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
                     _gain(plain["held out"], losses["held out"]),
                 )
             )
-            shuffled = {name: some | {"tokens": np.roll(some["tokens"], 1, 0)} for name, some in data.items()}
+            shuffled = {
+                name: some | {word: np.roll(some[word], 1, 0) for word in WORDS if word in some}
+                for name, some in data.items()
+            }
             other = {
                 name: _measured(error, params["network"], change, some, config.together)
                 for name, some in shuffled.items()
@@ -88,7 +91,7 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
 
 
 def _errors(
-    job: Job, params: Params, change: Params, index: jax.Array, mean: jax.Array, tokens: jax.Array
+    job: Job, params: Params, change: Params, index: jax.Array, mean: jax.Array, *words: jax.Array
 ) -> jax.Array:
     """(n,) the squared error of the predicted noise, a mean over levels. Picture i has the same noise at all levels and
     in all calls.
@@ -97,7 +100,7 @@ def _errors(
     keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(SEED)))(index)
     noise = jax.vmap(lambda key: jax.random.normal(key, mean.shape[1:], jnp.float32))(keys)
     denoise = denoiser.from_network(
-        latent.predict, lora.unmerged(params, change), latent.parameterization, train.text(tokens)
+        train.predict(job), lora.unmerged(params, change), latent.parameterization, train.text(*words)
     )
 
     def at(log_snr: jax.Array) -> jax.Array:
@@ -110,7 +113,8 @@ def _errors(
 def _measured(
     error: Callable[..., jax.Array], params: Params, change: Params, data: dict[str, np.ndarray], together: int
 ) -> np.ndarray:
-    aligned = (np.arange(len(data["mean"]), dtype=np.int32), data["mean"], data["tokens"])
+    words = (data[name] for name in WORDS if name in data)
+    aligned = (np.arange(len(data["mean"]), dtype=np.int32), data["mean"], *words)
     parts = drawing.stream(functools.partial(error, params, change), [(None, aligned)], together=together)
     return np.concatenate([np.asarray(part) for *_, part in parts]).astype(np.float64)
 
@@ -119,24 +123,24 @@ def _pictures(job: Job, params: dict[str, Params], change: Params, folder: RunFo
     """Rows of a held-out picture and what its caption gives before and after, from the same noise."""
     model, count = job.model, min(SHOWN, len(job.held_out))
     captions = job.held_out.captions[:count]
-    prompt, negative = stable_diffusion.aligned(
-        captioned_pictures.prompt_of(model, captions, progress), model.negative()
-    )
+    prompt, negative = captioned_pictures.prompt_of(model, captions, progress), model.negative()
+    prompt, negative = stable_diffusion.aligned(prompt, negative)
+    away, scale = (negative, GUIDANCE) if model.index.kind.guided else (None, job.pipeline.latent.embedded_scale or 1.0)
 
     @devices.jit
-    def draw(params: dict[str, Params], prompt: Prompt, negative: Prompt, index: jax.Array) -> jax.Array:
-        return job.pipeline(params, jax.random.key(SEED), prompt, negative, GUIDANCE, index)
+    def draw(params: dict[str, Params], prompt: Prompt, away: Prompt | None, index: jax.Array) -> jax.Array:
+        return job.pipeline(params, jax.random.key(SEED), prompt, away, scale, index)
 
     index = jnp.arange(count)
-    before = np.asarray(draw(params, prompt, negative, index))
+    before = np.asarray(draw(params, prompt, away, index))
     changed = params | {"network": jax.jit(lora.merge)(params["network"], change)}
-    after = np.asarray(draw(changed, prompt, negative, index))
+    after = np.asarray(draw(changed, prompt, away, index))
     drawing.check_finite(np.concatenate([before, after]), np.arange(2 * count), "pictures of captions")
     rows = np.stack([job.held_out.pictures(range(count)), before, after], 1)
     quoted = "; ".join(f"“{caption}”" for caption in captions)
     text = (
         "A held-out picture, what the model drew of its caption as it was, and with the change, at guidance "
-        f"{GUIDANCE:g}: {quoted}."
+        f"{scale:g}: {quoted}."
     )
     return figures.grid(rows.reshape(-1, *rows.shape[2:]), 3, folder.figure("captions"), text, scale=1)
 

@@ -3,8 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from gendiff.commands.train.config import SETS, Config
-from gendiff.commands.train.facts import Numbers
+from gendiff.commands.train.config import SETS, Config, Numbers
 from gendiff.core.errors import ConfigError
 
 USED = {

@@ -14,8 +14,8 @@ from gendiff.commands.train.config import Config
 from gendiff.commands.train.fine_tuning import captioned_pictures, jobs
 from gendiff.commands.train.fine_tuning.jobs import Job
 from gendiff.core.types import Jitted, Lowered, Metrics, Params, PyTree
-from gendiff.diffusion import objectives
-from gendiff.diffusion.types import Batch
+from gendiff.diffusion import objectives, weighting
+from gendiff.diffusion.types import Batch, Predict
 from gendiff.networks import lora
 from gendiff.pipelines.stable_diffusion import adapters
 from gendiff.runs import distributed, meshes, training_loop
@@ -54,8 +54,10 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
             job.model, towers, params, job.training, config.together, progress, "pictures and captions"
         )
         empty = captioned_pictures.nothing(job.model, towers, params)
+    network = params["network"]
+    del params  # text encoders and autoencoder have done their work
     mesh, numbers = meshes.build(folder.mesh, ()), job.facts.numbers
-    run = programs(job, sharding.replicate(params["network"], mesh), sharding.replicate(empty, mesh), mesh)
+    run = programs(job, sharding.replicate(network, mesh), sharding.replicate(empty, mesh), mesh)
     for seed in config.seeds:
         training_loop.train(
             run,
@@ -71,7 +73,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
         if distributed.first():
             file = jobs.learned_file(folder, seed)
             file.unlink(missing_ok=True)
-            lora_files.save(file, {adapters.UNET: averaged(job, folder, seed)}, adapters.adaptable(job.model))
+            lora_files.save(file, {job.model.network_name: averaged(job, folder, seed)}, adapters.adaptable(job.model))
             progress.line(f"seed {seed}: {file}")
 
 
@@ -81,7 +83,7 @@ def averaged(job: Job, folder: RunFolder, seed: int) -> Params:
 
 
 def programs(job: Job, params: Params, empty: networks.Text, mesh: jax.sharding.Mesh) -> CompiledStep:
-    """What `training_loop.train` runs. params: of the U-Net. empty: the empty caption."""
+    """What `training_loop.train` runs. params: of the network. empty: the empty caption."""
     config, numbers = job.config, job.facts.numbers
     learning = Learning(
         train_steps=numbers.steps,
@@ -103,10 +105,11 @@ def programs(job: Job, params: Params, empty: networks.Text, mesh: jax.sharding.
 
 
 def loss(job: Job) -> Callable[..., tuple[jax.Array, Metrics]]:
-    """(change, key, {"mean", "std", "tokens"}, params, empty) -> (scalar, metrics): the squared error of the network's
-    own target.
+    """(change, key, {"mean", "std", …}, params, empty) -> (scalar, metrics): the squared error of the network's own
+    target.
     """
     latent, schedule, drop = job.pipeline.latent, job.model.scheduler.schedule, job.config.drop_condition
+    levels = weighting.logit_normal_levels() if job.model.index.kind.straight else None
 
     def of_change(
         change: Params, key: jax.Array, batch: dict[str, jax.Array], params: Params, empty: networks.Text
@@ -114,13 +117,22 @@ def loss(job: Job) -> Callable[..., tuple[jax.Array, Metrics]]:
         step_key, rest = jax.random.split(key)
         clean = batch["mean"] + batch["std"] * jax.random.normal(step_key, batch["mean"].shape, jnp.float32)
         denoising = objectives.denoising(
-            latent.predict, schedule, latent.parameterization, drop_condition=drop, null=empty
+            predict(job), schedule, latent.parameterization, levels=levels, drop_condition=drop, null=empty
         )
-        return denoising(lora.unmerged(params, change), rest, Batch(clean, (text(batch["tokens"]),)))
+        words = text(*(batch[name] for name in captioned_pictures.WORDS if name in batch))
+        return denoising(lora.unmerged(params, change), rest, Batch(clean, (words,)))
 
     return of_change
 
 
-def text(tokens: jax.Array | np.ndarray) -> networks.Text:
+def predict(job: Job) -> Predict:
+    """The network. One distilled from guidance is told scale 1, at which it answers what others do."""
+    network = job.pipeline.latent.predict
+    if job.pipeline.latent.embedded_scale is None:
+        return network
+    return lambda params, x, t, words: network(params, x, t, words, networks.GuidanceScale(jnp.ones((), jnp.float32)))
+
+
+def text(tokens: jax.Array | np.ndarray, pooled: jax.Array | np.ndarray | None = None) -> networks.Text:
     """Every token counts, padding too, as these models were trained."""
-    return networks.Text(tokens, jnp.ones(tokens.shape[:2], bool))
+    return networks.Text(tokens, jnp.ones(tokens.shape[:2], bool), pooled)

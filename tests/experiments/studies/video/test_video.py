@@ -12,9 +12,9 @@ from experiments.video import clips, costs, measures
 from experiments.video.measures import Judged
 from gendiff.commands import command_line
 from gendiff.commands.trained_networks import FOLDER
-from gendiff.commands.video import clip_network, draw, draws, networks
+from gendiff.commands.video import clip_network, clip_options, draw, draws, networks
+from gendiff.commands.video.clip_options import ClipOptions
 from gendiff.commands.video.config import ATTENTIONS, CAUSAL, FACTORISED, FULL
-from gendiff.commands.video.draw import ClipOptions
 from gendiff.core.errors import CheckpointCorruptError, CheckpointMismatchError, ConfigError, DataError
 from gendiff.data import clip_files
 from gendiff.runs.progress import Progress
@@ -254,8 +254,10 @@ def test_a_network_survives_its_file_and_changed_bytes_other_files_and_other_net
     ],
 )
 def test_options_that_do_not_fit_are_refused(attention, changes, message, tmp_path):
+    options = ClipOptions(**changes)
     with pytest.raises(ConfigError, match=message):
-        draw.check(FULL_RUN, attention, ClipOptions(**changes), tmp_path / "x.webp")
+        clip_options.check(options)
+        draw.check(FULL_RUN, attention, options, tmp_path / "x.webp")
 
 
 def test_a_file_of_another_kind_and_a_network_that_is_not_there_are_refused(tmp_path, monkeypatch):
