@@ -1,4 +1,7 @@
-"""Tokenizers: texts as ids of tokens and back, by byte-level BPE as GPT-2, Llama 3, SmolLM and Qwen have it, or bytes.
+"""Tokenizers: texts as ids of tokens and back, by BPE of bytes or of characters, or as plain bytes.
+
+GPT-2, Llama 3, SmolLM and Qwen have BPE of bytes. Llama 2, Mistral and Gemma have BPE of characters, in which "▁"
+stands for a space, and tokens of single bytes for characters that the vocabulary lacks.
 
 Every token stands for some bytes, so every sequence of ids is a text, and a text that comes token by token is written
 as soon as its characters are whole.
@@ -23,8 +26,17 @@ from gendiff.core.types import Config
 
 EXTRA = "language"
 END_OF_TEXT = "<|endoftext|>"
-_CONTROL, _USER_DEFINED = 3, 4
+ENDS = END_OF_TEXT, "<|end_of_text|>", "<|im_end|>", "<|eot_id|>", "<end_of_turn>"
+"""Names of special tokens that end a text or an answer."""
+SPACE = "▁"
+_UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 2, 3, 4, 6
 """Types of tokens in GGUF."""
+_WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|DIGITS| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+"""What Llama 3 and Qwen split texts into, with digits in their own way (from memory)."""
+_LLAMA_3 = "llama-bpe", "llama3", "llama-v3"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -156,7 +168,7 @@ class LanguageTokenizer:
 
 
 def load(path: str | os.PathLike[str]) -> LanguageTokenizer:
-    """Read a tokenizer.json of byte-level BPE.
+    """Read a tokenizer.json of BPE of bytes, or of characters with bytes to fall back on.
 
     Which tokens begin and end a text stands in tokenizer_config.json, where there is one beside it.
 
@@ -165,19 +177,19 @@ def load(path: str | os.PathLike[str]) -> LanguageTokenizer:
 
     Raises:
         ImportError: without the package of the extra `language`.
-        DataError: path first, for a missing file, or one that is no tokenizer.json of byte-level BPE.
+        DataError: path first, for a missing file, or one that is a tokenizer.json of another kind.
     """
     tokenizers = tokenizing.package(EXTRA)
     file = Path(path) / tokenizing.NAME if Path(path).is_dir() else Path(path)
     stored = tokenizing.stored(file)
     model, added = stored.get("model"), stored.get("added_tokens") or []
-    if (
-        not isinstance(model, dict)
-        or model.get("type") != "BPE"
-        or '"ByteLevel"' not in json.dumps(stored.get("decoder"))
-    ):
+    decoder, settings = json.dumps(stored.get("decoder")), model if isinstance(model, dict) else {}
+    is_bpe = settings.get("type") == "BPE"
+    falls_back = is_bpe and settings.get("byte_fallback") is True and '"ByteFallback"' in decoder
+    if not is_bpe or (not falls_back and '"ByteLevel"' not in decoder):
         raise DataError(
-            f"{file}: not a {tokenizing.NAME} of byte-level BPE, which is the only kind of language models that is read"
+            f"{file}: not a {tokenizing.NAME} of byte-level BPE, or of BPE with bytes to fall back on: no "
+            "other kinds of language models are read"
         )
     library = tokenizing.opened(tokenizers, file, stored)
     special = {token["content"]: token["id"] for token in added if token["special"]}
@@ -186,7 +198,8 @@ def load(path: str | os.PathLike[str]) -> LanguageTokenizer:
     begin, first = _named(names.get("bos_token")), tokenizing.encoded(library, "a", ends=True).ids[:1]
     if not names.get("add_bos_token") and (begin is None or library.token_to_id(begin) not in first):
         begin = None
-    return _built(library, special, special.get(begin or ""), special.get(_named(names.get("eos_token")) or ""))
+    end = special.get(_named(names.get("eos_token")) or "")
+    return _built(library, special, special.get(begin or ""), end, falls_back=falls_back)
 
 
 def from_gguf(metadata: Config) -> LanguageTokenizer:
@@ -202,13 +215,15 @@ def from_gguf(metadata: Config) -> LanguageTokenizer:
     tokenizers = tokenizing.package(EXTRA)
     prefix = "tokenizer.ggml"
     kind, split = metadata.get(f"{prefix}.model"), metadata.get(f"{prefix}.pre")
-    splits = _splits(tokenizers)
-    if kind != "gpt2" or split not in splits:
+    splits, falls_back = _splits(tokenizers), kind == "llama"
+    if not falls_back and (kind != "gpt2" or split not in splits):
         raise ConfigError(
-            f"{prefix}.model = {kind!r} with {prefix}.pre = {split!r} is not known, only 'gpt2' with "
+            f"{prefix}.model = {kind!r} with {prefix}.pre = {split!r} is not known, only 'llama', and 'gpt2' with "
             f"{', '.join(splits)}"
         )
     tokens, merges, types = (metadata.get(f"{prefix}.{name}") for name in ("tokens", "merges", "token_type"))
+    if falls_back and isinstance(tokens, list):
+        merges = _merges(tokens, metadata.get(f"{prefix}.scores"), types)
     if not isinstance(tokens, list) or not isinstance(merges, list) or len(set(tokens)) != len(tokens):
         raise ConfigError(f"{prefix}.tokens and {prefix}.merges must be lists of texts, and no token may come twice")
     types = np.ones(len(tokens), int) if types is None else np.asarray(types)
@@ -218,23 +233,30 @@ def from_gguf(metadata: Config) -> LanguageTokenizer:
         )
     try:
         pairs = [tuple(merge.split(" ", 1)) for merge in merges]
-        library = tokenizers.Tokenizer(
-            tokenizers.models.BPE({token: number for number, token in enumerate(tokens)}, pairs)
-        )
+        options = {"byte_fallback": True, "fuse_unk": True} if falls_back else {"ignore_merges": split in _LLAMA_3}
+        vocabulary = {token: number for number, token in enumerate(tokens)}
+        library = tokenizers.Tokenizer(tokenizers.models.BPE(vocabulary, pairs, **options))
     except Exception as error:  # the library raises nothing narrower
         raise ConfigError(f"{prefix}.merges do not fit {prefix}.tokens: {error}") from error
-    library.pre_tokenizer, library.decoder = splits[split], tokenizers.decoders.ByteLevel()
-    special = {tokens[at]: int(at) for at in np.flatnonzero(types == _CONTROL)}
+    if falls_back:
+        first = [tokenizers.normalizers.Prepend(SPACE)] if metadata.get(f"{prefix}.add_space_prefix", True) else []
+        library.normalizer = tokenizers.normalizers.Sequence([*first, tokenizers.normalizers.Replace(" ", SPACE)])
+    else:
+        library.pre_tokenizer, library.decoder = splits[str(split)], tokenizers.decoders.ByteLevel()
+        if split == "qwen2":
+            library.normalizer = tokenizers.normalizers.NFC()
+    special = {tokens[at]: int(at) for at in np.flatnonzero(np.isin(types, (_UNKNOWN, _CONTROL)))}
     library.add_special_tokens([tokenizers.AddedToken(name, normalized=False, special=True) for name in special])
     library.add_tokens(
         [tokenizers.AddedToken(tokens[at], normalized=False) for at in np.flatnonzero(types == _USER_DEFINED)]
     )
     begin = (
         _metadata_id(metadata, f"{prefix}.bos_token_id", len(tokens))
-        if metadata.get(f"{prefix}.add_bos_token", False)
+        if metadata.get(f"{prefix}.add_bos_token", falls_back or split in _LLAMA_3)
         else None
     )
-    return _built(library, special, begin, _metadata_id(metadata, f"{prefix}.eos_token_id", len(tokens)))
+    end = _metadata_id(metadata, f"{prefix}.eos_token_id", len(tokens))
+    return _built(library, special, begin, end, falls_back=falls_back)
 
 
 def plain() -> LanguageTokenizer:
@@ -251,10 +273,44 @@ def _splits(tokenizers: ModuleType) -> dict[str, object]:
     """Pre-tokenizers, which split texts before bytes are joined, by the names of llama.cpp."""
     pre = tokenizers.pre_tokenizers
     words = pre.ByteLevel(add_prefix_space=False, use_regex=True)
-    return {"gpt-2": words, "smollm": pre.Sequence([pre.Digits(individual_digits=True), words])}
+    of_bytes = pre.ByteLevel(add_prefix_space=False, use_regex=False)
+    regex = {
+        digits: pre.Sequence([pre.Split(tokenizers.Regex(_WORDS.replace("DIGITS", digits)), "isolated"), of_bytes])
+        for digits in (r"\p{N}", r"\p{N}{1,3}")
+    }
+    return {
+        "gpt-2": words,
+        "smollm": pre.Sequence([pre.Digits(individual_digits=True), words]),
+        "qwen2": regex[r"\p{N}"],
+        **dict.fromkeys(_LLAMA_3, regex[r"\p{N}{1,3}"]),
+    }
 
 
-def _built(library: Any, special: Mapping[str, int], begin: int | None, end: int | None) -> LanguageTokenizer:
+def _merges(tokens: list[str], scores: object, types: object) -> list[str]:
+    """The merges that lead to the tokens of SentencePiece, those to the highest score first.
+
+    Raises:
+        ConfigError: unless there is a score for each.
+    """
+    numbers = np.asarray(scores if isinstance(scores, np.ndarray) else ())
+    if numbers.shape != (len(tokens),):
+        raise ConfigError(f"tokenizer.ggml.scores has shape {numbers.shape}: one for each of {len(tokens)} is needed")
+    kinds = np.asarray(types) if isinstance(types, np.ndarray) and len(types) == len(tokens) else np.ones(len(tokens))
+    other = _UNKNOWN, _CONTROL, _BYTE
+    known = {token for token, kind in zip(tokens, kinds, strict=True) if kind not in other and " " not in token}
+    order = (tokens[at] for at in np.argsort(-numbers, kind="stable"))
+    return [
+        f"{token[:cut]} {token[cut:]}"
+        for token in order
+        if token in known
+        for cut in range(1, len(token))
+        if token[:cut] in known and token[cut:] in known
+    ]
+
+
+def _built(
+    library: Any, special: Mapping[str, int], begin: int | None, end: int | None, *, falls_back: bool = False
+) -> LanguageTokenizer:
     """The two libraries, whose package has no types, and the bytes of every id."""
     library.no_truncation()
     library.no_padding()
@@ -263,14 +319,22 @@ def _built(library: Any, special: Mapping[str, int], begin: int | None, end: int
     plain_library.encode_special_tokens = True
     vocabulary = library.get_vocab(with_added_tokens=True)
     added = set(library.get_added_tokens_decoder())
-    bytes_of = {letter: bytes([byte]) for byte, letter in enumerate(_letters())}  # other letters stand for themselves
+    names = [f"<0x{byte:02X}>" for byte in range(256)] if falls_back else _letters()
+    bytes_of = {name: bytes([byte]) for byte, name in enumerate(names)}  # other letters stand for themselves
     without_text = set(special.values())
     pieces = [b""] * (max(vocabulary.values()) + 1)
     for token, number in vocabulary.items():
         if number not in without_text:
-            letters = (bytes_of.get(letter) or letter.encode() for letter in token)
-            pieces[number] = token.encode() if number in added else b"".join(letters)
-    unwritable = frozenset(byte[0] for letter, byte in bytes_of.items() if letter not in vocabulary)
+            if falls_back:
+                pieces[number] = bytes_of.get(token) or token.replace(SPACE, " ").encode()
+            else:
+                letters = (bytes_of.get(letter) or letter.encode() for letter in token)
+                pieces[number] = token.encode() if number in added else b"".join(letters)
+    unwritable = frozenset(
+        byte[0]
+        for name, byte in bytes_of.items()
+        if name not in vocabulary and not (falls_back and byte.isascii() and byte.decode() in vocabulary)
+    )
     return LanguageTokenizer(plain_library, library, tuple(pieces), dict(special), begin, end, unwritable)
 
 

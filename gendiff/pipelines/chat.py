@@ -137,7 +137,7 @@ class Chat:
 
     def ends(self) -> Int32[np.ndarray, " n"]:
         """Return the ids of the tokens that end an answer, for `language.generate`'s stop; −1 where there is none."""
-        ends = {self.tokenizer.end, self.tokenizer.special.get(language.tokens.END_OF_TEXT)}
+        ends = {self.tokenizer.end, *map(self.tokenizer.special.get, language.tokens.ENDS)}
         return np.array(sorted(end for end in ends if end is not None) or [-1], np.int32)
 
     def _reply(

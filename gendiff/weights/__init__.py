@@ -53,12 +53,15 @@ from gendiff.weights.transformers import (
     smollm2,
     transformers_bert,
     transformers_clip,
+    transformers_gemma,
     transformers_gpt2,
     transformers_llama,
+    transformers_mistral,
     transformers_qwen,
     transformers_qwen_encoder,
     transformers_rotary,
     transformers_t5,
+    transformers_windows,
 )
 
 __all__ = [
@@ -106,10 +109,13 @@ __all__ = [
     "torchvision_inception",
     "transformers_bert",
     "transformers_clip",
+    "transformers_gemma",
     "transformers_gpt2",
     "transformers_llama",
+    "transformers_mistral",
     "transformers_qwen",
     "transformers_qwen_encoder",
     "transformers_rotary",
     "transformers_t5",
+    "transformers_windows",
 ]

@@ -1,6 +1,7 @@
 """Texts as ids of byte-level BPE and back, by a small vocabulary that is learnt here."""
 
 import functools
+import itertools
 import json
 
 import hypothesis
@@ -64,6 +65,39 @@ def tokenizer():
     return tokens.from_gguf(metadata())
 
 
+@functools.cache
+def of_characters():
+    """A library as Gemma has it: "▁" for a space, and tokens of bytes for what is not in the vocabulary."""
+    library = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    library.normalizer, library.decoder = (
+        tokenizers.normalizers.Replace(" ", tokens.SPACE),
+        tokenizers.decoders.Sequence([tokenizers.decoders.ByteFallback(), tokenizers.decoders.Fuse()]),
+    )
+    special = ["<unk>", "<bos>", "<end_of_turn>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    trainer = tokenizers.trainers.BpeTrainer(vocab_size=420, special_tokens=special, show_progress=False)
+    library.train_from_iterator(CORPUS[:1], trainer)
+    stored = json.loads(library.to_str())
+    stored["added_tokens"] = stored["added_tokens"][:3]
+    return tokenizers.Tokenizer.from_str(json.dumps(stored))
+
+
+def sentence_piece(**changes):
+    """The same as a GGUF file has it: a score for each token in place of merges."""
+    stored = json.loads(of_characters().to_str())
+    names = list(stored["model"]["vocab"])
+    rank = {"".join(pair): number for number, pair in enumerate(stored["model"]["merges"])}
+    fields = {
+        "model": "llama",
+        "tokens": names,
+        "scores": np.array([-float(rank.get(name, 1000)) for name in names], np.float32),
+        "token_type": np.array([2, 3, 3, *[6] * 256, *[1] * (len(names) - 259)]),
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "add_space_prefix": False,
+    }
+    return {f"tokenizer.ggml.{name}": value for name, value in (fields | changes).items() if value is not None}
+
+
 PLAIN = tokens.plain()
 
 
@@ -116,6 +150,43 @@ def test_a_text_that_comes_token_by_token_is_of_whole_characters_and_the_same(id
     assert "".join(pieces) == tokenizer().decode(ids)
     if not set(ids) & {0, 1, 2}:
         assert "".join(pieces) == raw.decode(errors="replace") == learnt().decode(ids)
+
+
+def joined(text, scores):
+    """The pieces of a text, of which the two neighbours that give the highest score are joined first."""
+    pieces = list(text)
+    while pairs := [(scores[a + b], -at) for at, (a, b) in enumerate(itertools.pairwise(pieces)) if a + b in scores]:
+        at = -max(pairs)[1]
+        pieces[at : at + 2] = [pieces[at] + pieces[at + 1]]
+    return pieces
+
+
+def test_characters_are_joined_and_others_are_bytes(tmp_path):
+    (tmp_path / "tokenizer.json").write_text(of_characters().to_str())
+    ours, file = tokens.load(tmp_path), tokens.from_gguf(sentence_piece())
+    names = sentence_piece()["tokenizer.ggml.tokens"]
+    scores = dict(zip(names, sentence_piece()["tokenizer.ggml.scores"], strict=True))
+    for text in (*CORPUS[:3], WRITTEN, "a  b\nc 🫠"):
+        assert ours.encode(text).tolist() == of_characters().encode(text, add_special_tokens=False).ids
+        pieces = joined(text.replace(" ", tokens.SPACE), scores)
+        expected = [[piece] if piece in scores else [f"<0x{byte:02X}>" for byte in piece.encode()] for piece in pieces]
+        assert file.encode(text).tolist() == [names.index(name) for part in expected for name in part]
+        assert ours.decode(ours.encode(text)) == text == file.decode(file.encode(text))
+    assert len(ours.encode("the capital of France")) < 12 and ours.unwritable == frozenset()
+    assert ours.pieces[3 + 0x41] == b"A" and file.pieces == ours.pieces
+    assert (file.begin, file.end, file.prompt("a", 8)[0]) == (1, 2, 1)
+    first = tokens.from_gguf(sentence_piece(add_space_prefix=None))
+    assert first.decode(first.encode("the")) == " the"
+
+
+def test_letters_and_digits_are_split_as_llama_3_and_qwen_do():
+    for split, expected in (("llama-bpe", [b"199", b"8"]), ("qwen2", [b"1", b"9", b"9", b"8"])):
+        names = [*metadata()["tokenizer.ggml.tokens"], "19", "199", "1998"]
+        merges = [*metadata()["tokenizer.ggml.merges"], "1 9", "19 9", "199 8"]
+        ours = tokens.from_gguf(metadata(pre=split, tokens=names, token_type=None, merges=merges))
+        pieces = [ours.pieces[number] for number in ours.encode("it's of 1998!")]
+        assert b"".join(pieces) == b"it's of 1998!" and [piece for piece in pieces if piece.isdigit()] == expected
+    assert tokens.from_gguf(metadata(pre="llama-bpe", add_bos_token=None)).begin == 1
 
 
 def test_half_a_character_waits_for_its_other_half_and_no_longer():
@@ -222,6 +293,7 @@ test_metadata_without_a_tokenizer_of_a_known_kind_are_refused = refusals(
     (lambda: tokens.from_gguf(metadata(tokens=["a", "a"])), "no token may come twice", ConfigError),
     (lambda: tokens.from_gguf(metadata(token_type=np.ones(3))), r"token_type has shape \(3,\)", ConfigError),
     (lambda: tokens.from_gguf(metadata(merges=["x y z w"])), "merges do not fit", ConfigError),
+    (lambda: tokens.from_gguf(sentence_piece(scores=None)), r"scores has shape \(0,\): one for each of", ConfigError),
     (lambda: tokens.from_gguf(metadata(eos_token_id=10_000)), "eos_token_id = 10000 is none of 0 … 319", ConfigError),
 )
 test_unknown_tokens_are_refused = pytest.mark.fault("language models: a token that the vocabulary does not have")(

@@ -14,6 +14,7 @@ from gendiff.language import tokens
 from gendiff.networks import language_model
 from gendiff.weights import gguf, language_models, smollm2
 from tests.quickly import quickly
+from tests.weights.quantised import converted_models, gguf_files
 from tests.weights.transformers import tiny_language_models
 from tests.weights.transformers.tiny_language_models import CONFIGS, TOKENS
 
@@ -61,6 +62,30 @@ def test_a_folder_of_ours_gives_the_same_logits_there_and_what_they_save_returns
         **again.fields
     ) == network
     assert jax.tree.all(jax.tree.map(np.array_equal, again.params(shapes), ours))
+
+
+@pytest.mark.parametrize(("name", "size"), [("Qwen 3", 128), ("Gemma 2", 256), ("Gemma 3", 256)])
+def test_a_gguf_file_gives_the_same_logits_there(tmp_path, name, size):
+    """With what transformers reads of such files: it takes head sizes, caps and bases of rotary positions as given."""
+    pytest.importorskip("gguf", reason="needs the extra [language]")
+    changes = {"head_dim": size, "attention_bias": False}
+    if name != "Qwen 3":
+        changes |= {"query_pre_attn_scalar": size, "rope_theta": 1e4}
+    if name == "Gemma 2":
+        changes |= {"attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0}
+    if name == "Gemma 3":
+        changes |= {"rope_theta": 1e6, "rope_local_base_freq": 1e4, "rope_scaling": None}
+    _, metadata, arrays = converted_models.model(name, changes)
+    (tmp_path / "x.gguf").write_bytes(gguf_files.gguf_bytes(metadata, arrays))
+    stored = language_models.load(tmp_path / "x.gguf")
+    network = networks.LanguageModel(**stored.fields)
+    ours = stored.params(jax.eval_shape(lambda: networks.init(network, jax.random.key(0), TOKENS)))
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        tmp_path, gguf_file="x.gguf", attn_implementation="eager", dtype=torch.float32
+    ).eval()
+    with torch.inference_mode():
+        there = model(torch.tensor(TOKENS).long()).logits.numpy()
+    close(logits(network, ours, TOKENS), there, SAME)
 
 
 @pytest.fixture(scope="module")

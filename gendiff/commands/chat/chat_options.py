@@ -34,7 +34,7 @@ class ChatOptions:
     seed: int = 0
     """Seed of what is drawn, from 0 to 2**32 - 1."""
     model: Annotated[str, tyro.conf.arg(metavar="smollm2|PATH")] = SMOLLM2
-    """smollm2, a .gguf file of the family of Llama, or a folder of transformers (Llama, Qwen 2 and 3, GPT-2)."""
+    """smollm2, a .gguf file, or a folder of transformers (Llama, Mistral, Qwen 2 and 3, Gemma 2 and 3, GPT-2)."""
     weights: Literal["float32", "int8", "packed"] = "float32"
     """int8 rounds each weight to 8 bits: a quarter of the memory, faster, and answers that may differ a little. packed
     computes with the 2 to 16 bits of a .gguf file as they are, in the least memory."""

@@ -25,7 +25,7 @@ from gendiff.weights import quantised
 def opened(model: str = SMOLLM2, *, packed: bool = False) -> Chat:
     """A model with its tokenizer, and its template where it has one, in float32, or packed as its .gguf file has it.
 
-    model: "smollm2", a .gguf file of the family of Llama, or a folder of transformers. ConfigError for anything else,
+    model: "smollm2", a .gguf file, or a folder of transformers. ConfigError for anything else,
     and without the packages that it needs; errors of `weights` and `language` for what is damaged.
     """
     try:
@@ -65,7 +65,7 @@ def _path(model: str) -> Path:
     path = Path(model).expanduser()
     if not path.exists():
         raise ConfigError(
-            f"--model {model} is no file or folder; {model_hint(model, [SMOLLM2], 'Llama, Qwen 2 and 3, GPT-2')}"
+            f"--model {model} is no file or folder; {model_hint(model, [SMOLLM2], 'Llama, Mistral, Qwen, Gemma')}"
         )
     if path.is_file() and path.suffix.lower() != GGUF:
         raise ConfigError(f"--model {model}: a {GGUF} file, a folder of transformers, or {SMOLLM2} is needed")

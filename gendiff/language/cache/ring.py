@@ -73,8 +73,8 @@ def ring(
     """A cache of the last `window` tokens and of the first `sinks` ones, without any so far.
 
     It takes 2 · depth · batch · key/value heads · (sinks + window + slack) · head size numbers, whatever the capacity.
-    A network with a window that is no longer sees nothing less than it would see without a cache; other networks see
-    less. Positions are those in the text.
+    A network in which all blocks have a window that is no longer sees nothing less than it would see without a cache;
+    other networks see less. Positions are those in the text.
 
     Args:
         network: a `networks.LanguageModel`.

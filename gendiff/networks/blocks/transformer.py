@@ -3,6 +3,7 @@
 Positions, mask, condition, cache and context are optional.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -18,7 +19,7 @@ from gendiff.networks import fast
 from gendiff.networks.blocks.mixture_of_experts import Experts, MixtureOfExperts
 from gendiff.networks.blocks.routing import Routing
 from gendiff.networks.layers import ACTIVATIONS, NORMS, Compute, activated, dense, per_token
-from gendiff.networks.layers.attention import attend
+from gendiff.networks.layers.attention import Scores, attend
 from gendiff.networks.layers.axial import Axial
 from gendiff.networks.layers.rotary import Rotary, rotate
 
@@ -104,8 +105,10 @@ class TransformerBlock(nn.Module):
             given.
         answers: how many streams, the first ones, look at the others and are given back; the rest is looked at
             only. None: all of them.
-        norm: "layer" or "rms" (see layers/).
+        norm_after: normalise what attention and MLP give, too, before it is added (Gemma 2).
+        norm: "layer", "rms" or "rms_from_one" (see layers/).
         norm_heads: QK-norm: normalise each head's query and key by their root mean square, before they are turned.
+        scores: how queries and keys give scores (see attention.py).
         key_value_heads: their number, which divides heads: each serves heads / key_value_heads queries (grouped-query
             attention, GQA; 1 is multi-query attention). None: as many as heads.
         head_size: channels of a head. None: those of x over heads, which then divides them.
@@ -139,8 +142,10 @@ class TransformerBlock(nn.Module):
     activation: str = "gelu_tanh"
     norm_first: bool = True
     answers: int | None = None
+    norm_after: bool = False
     norm: str = "layer"
     norm_heads: bool = False
+    scores: Scores = Scores()
     key_value_heads: int | None = None
     head_size: int | None = None
     mlp_width: int | None = None
@@ -192,10 +197,11 @@ class TransformerBlock(nn.Module):
         Raises:
             ValueError: when the heads do not divide the channels or `key_value_heads` the heads, for streams of unequal
                 widths, `answers` outside 1 … their number, several streams with experts, a cache or a rule without
-                positions, a cache without a rule, an unknown activation or norm, a condition, `own_attention` or
-                `parallel` where the norm stands last, `parallel` with streams, a context, experts or `own_attention`,
-                conditions of groups that do not divide the tokens, and of groups for streams, and axial attention with
-                streams, a mask, a cache or a bias, or for rows that do not divide the tokens.
+                positions, a cache without a rule, an unknown activation or norm, a condition, `own_attention`,
+                `norm_after` or `parallel` where the norm stands last, `parallel` with streams, a context, experts,
+                `norm_after` or `own_attention`, conditions of groups that do not divide the tokens, and of groups for
+                streams, and axial attention with streams, a mask, a cache or a bias, or for rows that do not divide the
+                tokens.
         """
         streams = x if isinstance(x, tuple) else (x,)
         width = streams[0].shape[-1]
@@ -218,7 +224,7 @@ class TransformerBlock(nn.Module):
         for name, stream, change, y in zip(names, streams, changes, _parted(mixed, streams[:answering]), strict=False):
             _, _, gate_0, shift_1, scale_1, gate_1 = change[:6]
             y = dense(width, self.compute, f"{name}output", bias=self.bias)(y.reshape(*stream.shape[:2], -1))
-            y = self._summed(f"{name}norm_0", stream, _gated(y, gate_0))
+            y = self._summed(f"{name}norm_0", stream, y, gate_0)
             if self.own_attention and not name:
                 y = y + self._own_attention(stream, change[6:], positions)
             if context is not None:
@@ -231,7 +237,7 @@ class TransformerBlock(nn.Module):
                 narrow, routing = self._routed(
                     self.experts, self._before(f"{name}norm_1", y, scale_1, shift_1), present
                 )
-            results.append(self._summed(f"{name}norm_1", y, _gated(narrow, gate_1)))
+            results.append(self._summed(f"{name}norm_1", y, narrow, gate_1))
         answer = tuple(results) if isinstance(x, tuple) else results[0]
         return (answer, cache) if self.experts is None else (answer, cache, routing)
 
@@ -244,8 +250,8 @@ class TransformerBlock(nn.Module):
         checks.choice("norm", self.norm, NORMS)
         if condition is not None and not self.norm_first:
             raise ValueError("a condition changes what attention and MLP are given: it needs norm_first = True")
-        if (self.own_attention or self.parallel) and not self.norm_first:
-            raise ValueError("own_attention and parallel read the normalised x: they need norm_first = True")
+        if (self.own_attention or self.parallel or self.norm_after) and not self.norm_first:
+            raise ValueError("own_attention, parallel and norm_after are for a norm that is first: norm_first = True")
         if self.axial is not None and (
             len(streams) > 1 or any(option is not None for option in (mask, cache, score_bias))
         ):
@@ -286,12 +292,9 @@ class TransformerBlock(nn.Module):
         return self.answers
 
     def _check_parallel(self, x: jax.Array | tuple[jax.Array, ...], context: jax.Array | None) -> None:
-        others = {
-            "streams": isinstance(x, tuple),
-            "a context": context is not None,
-            "own_attention": self.own_attention,
-        }
-        for name, is_set in (others | {"experts": self.experts is not None}).items():
+        others = {"streams": isinstance(x, tuple), "a context": context is not None, "norm_after": self.norm_after}
+        others |= {"own_attention": self.own_attention, "experts": self.experts is not None}
+        for name, is_set in others.items():
             if is_set:
                 raise ValueError(f"parallel = True is for one sequence with attention and an MLP, and here are {name}")
 
@@ -339,7 +342,8 @@ class TransformerBlock(nn.Module):
         parts = jnp.split(y.reshape(*y.shape[:2], sum(counts), -1), np.cumsum(counts)[:-1], 2)
         if self.norm_heads:
             for at, name in enumerate(("query", "key")[0 if answers else 1 :]):
-                parts[at] = NORMS["rms"](self.compute, self.epsilon, name=f"{stream}norm_{name}")(parts[at])
+                norm = NORMS["rms" if self.norm == "layer" else self.norm]
+                parts[at] = norm(self.compute, self.epsilon, name=f"{stream}norm_{name}")(parts[at])
         return parts
 
     def _attended(
@@ -350,20 +354,17 @@ class TransformerBlock(nn.Module):
         if positions is not None and self.rotary is not None:
             query = rotate(query, positions[:, : query.shape[1]], self.rotary)
             key = rotate(key, positions, self.rotary)
-        how, visible = self.compute, None if callable(mask) else mask
+        visible, how = None if callable(mask) else mask, self.compute
+        mix = functools.partial(attend, scores=self.scores, implementation=how.attention, precision=how.precision)
         if self.axial is not None:
             parts = (self.axial.split(tokens) for tokens in (query, key, value))
-            return self.axial.together(
-                attend(*parts, implementation=how.attention, precision=how.precision), len(query)
-            ), None
+            return self.axial.together(mix(*parts), len(query)), None
         if callable(mask) and positions is not None:
             at = known = jnp.asarray(positions)[..., 0]
             if cache is not None:
                 cache, key, value, known = cache.updated(key, value, at)
             visible = mask(at[:, : query.shape[1]], known)
-        return attend(
-            query, key, value, visible, bias=score_bias, implementation=how.attention, precision=how.precision
-        ), cache
+        return mix(query, key, value, visible, bias=score_bias), cache
 
     def _own_attention(self, x: jax.Array, change: list[jax.Array | None], positions: ArrayLike | None) -> jax.Array:
         """What the tokens of x see in x alone."""
@@ -461,13 +462,14 @@ class TransformerBlock(nn.Module):
     ) -> jax.Array:
         return self._normed(norm, x, scale, shift) if self.norm_first else x
 
-    def _summed(self, norm: str, x: jax.Array, y: jax.Array) -> jax.Array:
+    def _summed(self, norm: str, x: jax.Array, y: jax.Array, gate: jax.Array | None = None) -> jax.Array:
+        y = _gated(self._normed(f"{norm}_after", y) if self.norm_after else y, gate)
         return x + y if self.norm_first else self._normed(norm, x + y)
 
     def _normed(
         self, norm: str, x: jax.Array, scale: jax.Array | None = None, shift: jax.Array | None = None
     ) -> jax.Array:
-        epsilon = self.mlp_epsilon if norm.endswith("norm_1") else self.epsilon
+        epsilon = self.mlp_epsilon if "norm_1" in norm else self.epsilon
         return NORMS[self.norm](self.compute, epsilon, name=norm)(x, scale, shift)
 
 

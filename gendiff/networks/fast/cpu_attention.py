@@ -27,20 +27,32 @@ _MIXED = "mixed values and sums of weights"
 
 
 def heads_first_attention(
-    query: Array, key: Array, value: Array, mask: Array | None, precision: str | None, bias: Array | None
+    query: Array,
+    key: Array,
+    value: Array,
+    mask: Array | None,
+    precision: str | None,
+    bias: Array | None,
+    cap: float | None = None,
 ) -> Array:
     """Attention of (b, s, heads, size) that puts heads before tokens inside, which is the fastest on a CPU.
 
-    `bias` is added to the scores.
+    `bias` is added to the scores, which then stay below `cap`.
     """
     query, key, value = (array.transpose(0, 2, 1, 3) for array in (query, key, value))
     # the weights are as many as pairs of tokens: the backward pass computes them again rather than keep them
-    mixed: jax.Array = jax.checkpoint(_formula(query, key, precision))(query, key, value, mask, bias)
+    mixed: jax.Array = jax.checkpoint(_formula(query, key, precision, cap))(query, key, value, mask, bias)
     return mixed.transpose(0, 2, 1, 3)
 
 
 def chunked_attention(
-    query: Array, key: Array, value: Array, mask: Array | None, precision: str | None, bias: Array | None
+    query: Array,
+    key: Array,
+    value: Array,
+    mask: Array | None,
+    precision: str | None,
+    bias: Array | None,
+    cap: float | None = None,
 ) -> Array:
     """`heads_first_attention` whose derivative computes large weights in chunks.
 
@@ -52,12 +64,14 @@ def chunked_attention(
     (b, s, heads, _), keys = query.shape, key.shape[1]
     weights = _known(b) * heads * s * keys
     if jax.export.is_symbolic_dim(weights) or weights <= LARGE:
-        return heads_first_attention(query, key, value, mask, precision, bias)
+        return heads_first_attention(query, key, value, mask, precision, bias, cap)
     query, key, value = (array.transpose(0, 2, 1, 3) for array in (query, key, value))
-    return _chunked(precision, query, key, value, mask, bias).transpose(0, 2, 1, 3)
+    return _chunked(precision, cap, query, key, value, mask, bias).transpose(0, 2, 1, 3)
 
 
-def one_query_attention(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None) -> jax.Array:
+def one_query_attention(
+    query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, cap: float | None = None
+) -> jax.Array:
     """Attention of one query of each text, (b, 1, heads, size), to (b, k, groups, size) as a cache holds them.
 
     Sums in place of products of matrices: XLA:CPU reads every key and value once and moves none of them.
@@ -67,6 +81,7 @@ def one_query_attention(query: jax.Array, key: jax.Array, value: jax.Array, mask
         key: (b, k, groups, size).
         value: (b, k, groups, size).
         mask: (#b, 1 or heads, 1, k), or None.
+        cap: of the scores, or None.
     """
     accumulate = jnp.promote_types(query.dtype, jnp.float32)
     groups = key.shape[2]
@@ -75,7 +90,8 @@ def one_query_attention(query: jax.Array, key: jax.Array, value: jax.Array, mask
         query = (
             query.astype(accumulate).reshape(query.shape[0], 1, groups, -1, query.shape[-1]) * query.shape[-1] ** -0.5
         )
-        scores = jnp.sum(query * key[:, :, :, None].astype(accumulate), -1)  # (b, k, groups, heads of each)
+        # (b, k, groups, heads of each)
+        scores = _capped(jnp.sum(query * key[:, :, :, None].astype(accumulate), -1), cap)
         if mask is not None:
             mask = mask[:, :, 0].swapaxes(1, 2)
             mask = mask.reshape(*mask.shape[:2], *((1, 1) if mask.shape[2] == 1 else scores.shape[2:]))
@@ -90,21 +106,27 @@ def one_query_attention(query: jax.Array, key: jax.Array, value: jax.Array, mask
     return result.reshape(query.shape)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def _chunked(
-    precision: str | None, query: Array, key: Array, value: Array, mask: Array | None, bias: Array | None
+    precision: str | None,
+    cap: float | None,
+    query: Array,
+    key: Array,
+    value: Array,
+    mask: Array | None,
+    bias: Array | None,
 ) -> Array:
     """Attention of (b, heads, s, size) without a derivative."""
-    return _formula(query, key, precision)(query, key, value, mask, bias)
+    return _formula(query, key, precision, cap)(query, key, value, mask, bias)
 
 
 @_chunked.defjvp
 def _chunked_tangent(
-    precision: str | None, primals: tuple[PyTree, ...], tangents: tuple[PyTree, ...]
+    precision: str | None, cap: float | None, primals: tuple[PyTree, ...], tangents: tuple[PyTree, ...]
 ) -> tuple[Array, Array]:
     # the rule is the derivative of the same formula in chunks, so that it has all further derivatives too
     policy = jax.checkpoint_policies.save_only_these_names(_MIXED)
-    function = jax.checkpoint(_formula(primals[0], primals[1], precision), policy=policy)
+    function = jax.checkpoint(_formula(primals[0], primals[1], precision, cap), policy=policy)
     return jax.jvp(functools.partial(_in_chunks, function), primals, tangents)
 
 
@@ -157,13 +179,20 @@ def _along(function: Callable[..., jax.Array], axis: int, size: int, *arrays: ja
     return results.reshape(*results.shape[:axis], -1, *results.shape[axis + 2 :])
 
 
-def _formula(query: jax.Array, key: jax.Array, precision: str | None) -> Callable[..., jax.Array]:
+def _formula(query: jax.Array, key: jax.Array, precision: str | None, cap: float | None) -> Callable[..., jax.Array]:
     """Attention of these (b, heads, tokens, size) or of a chunk of them."""
-    return functools.partial(_mixed, precision=precision, few=FEW * query.shape[2] <= key.shape[2])
+    return functools.partial(_mixed, precision=precision, cap=cap, few=FEW * query.shape[2] <= key.shape[2])
 
 
 def _mixed(
-    query: Array, key: Array, value: Array, mask: Array | None, bias: Array | None, precision: str | None, few: bool
+    query: Array,
+    key: Array,
+    value: Array,
+    mask: Array | None,
+    bias: Array | None,
+    precision: str | None,
+    cap: float | None,
+    few: bool,
 ) -> Array:
     accumulate = jnp.promote_types(query.dtype, jnp.float32)
     query = query * query.shape[-1] ** -0.5
@@ -175,7 +204,7 @@ def _mixed(
         scores = jnp.einsum("bhqd,bhkd->bhqk", query, key, precision=precision, preferred_element_type=accumulate)
     if bias is not None:
         scores = scores + bias.astype(accumulate)
-    weights = _exponentials(scores, mask, -1)
+    weights = _exponentials(_capped(scores, cap), mask, -1)
     # for many queries a column of ones makes the sum of the weights part of the product; for few it would copy all
     # values
     summed = value if few else jnp.concatenate([value, jnp.ones_like(value[..., :1])], -1)
@@ -186,6 +215,10 @@ def _mixed(
     mixed, total = (mixed, weights.sum(-1, keepdims=True)) if few else (mixed[..., :-1], mixed[..., -1:])
     mixed = mixed / total if mask is None else arrays.safe_divide(mixed, total)
     return mixed.astype(value.dtype)
+
+
+def _capped(scores: jax.Array, cap: float | None) -> jax.Array:
+    return scores if cap is None else cap * jnp.tanh(scores / cap)
 
 
 def _exponentials(scores: jax.Array, mask: jax.Array | None, axis: int) -> jax.Array:

@@ -1,5 +1,6 @@
 """Scaled dot-product attention by equal implementations; each backend has its fastest as the default."""
 
+import dataclasses
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -15,6 +16,27 @@ from gendiff.networks.layers.compute import Compute, dense
 from gendiff.networks.layers.norms import GroupNorm
 
 
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """How products of queries and keys become scores.
+
+    Args:
+        scalar: they are divided by its root (query_pre_attn_scalar). None: the head size.
+        cap: above 0: c tanh(score / c) stands for a score, and none is larger than c (soft capping). None: they stay.
+
+    References:
+        Gemma team, 2024 (Gemma 2), section 2, for the cap (from memory).
+    """
+
+    scalar: float | None = None
+    cap: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("scalar", "cap"):
+            if getattr(self, name) is not None:
+                checks.in_range(name, getattr(self, name), 0.0, float("inf"), open_low=True)
+
+
 def attend(
     query: Float[Array, "b s heads size"],
     key: Float[Array, "b k groups size"],
@@ -22,6 +44,7 @@ def attend(
     mask: Bool[ArrayLike, "#b #heads #s k"] | None = None,
     *,
     bias: Float[Array, "#b heads #s k"] | None = None,
+    scores: Scores = Scores(),
     implementation: str = "auto",
     precision: str | None = None,
 ) -> Float[Array, "b s heads size"]:
@@ -35,20 +58,21 @@ def attend(
         value: (b, k, groups, size).
         mask: which keys each query sees; a query that sees none gets 0. None: all of them.
         bias: what is added to the scores, as relative positions are. None: nothing.
-        implementation: "heads_first", "chunked", "xla" or "cudnn", which are equal. "auto" is "chunked" on one CPU,
-            "cudnn" for 16-bit floats on a GPU without a stated precision, "xla" for other accelerators, else
-            "heads_first". "cudnn" has no forward-mode derivative; the others have.
+        scores: how they follow from products, before the mask.
+        implementation: "heads_first", "chunked", "xla" or "cudnn", which are equal; the last two have no cap. "auto" is
+            "chunked" on one CPU, "cudnn" for 16-bit floats on a GPU without a stated precision, "xla" for other
+            accelerators, else "heads_first". "cudnn" has no forward-mode derivative; the others have.
         precision: of the products: None, "default", "high" or "highest".
 
     Raises:
-        ValueError: for an unknown implementation, for a precision with "cudnn", and where the groups do not divide the
-            heads, a mask differs between heads that share keys, or there is a bias for them.
+        ValueError: for an unknown implementation, for a precision with "cudnn", a cap with it or "xla", and where the
+            groups do not divide the heads, a mask differs between heads that share keys, or there is a bias for them.
 
     References:
         Vaswani et al., 2017, Eq. 1; Ainslie et al., 2023, section 2.2, for groups (from memory).
     """
     checks.choice("attention", implementation, ("auto", *IMPLEMENTATIONS))
-    chosen = _fastest(query.dtype, precision) if implementation == "auto" else implementation
+    chosen = _fastest(query.dtype, precision, scores) if implementation == "auto" else implementation
     allowed = None if mask is None else jnp.asarray(mask)
     (b, s, heads, size), groups = query.shape, key.shape[2]
     if groups != heads and (heads % groups or (allowed is not None and allowed.shape[1] != 1)):
@@ -60,16 +84,21 @@ def attend(
         raise ValueError(
             f"a bias is for heads with keys of their own, and here {heads} heads share {groups}: repeat keys and values"
         )
+    if scores.cap is not None and chosen in ("xla", "cudnn"):
+        raise ValueError(f"attention = {chosen!r} has no cap of scores: use 'auto', 'heads_first' or 'chunked'")
+    if scores.scalar is not None:
+        query = query * (size / scores.scalar) ** 0.5
+    cap = {} if scores.cap is None else {"cap": scores.cap}
     if s == 1 and chosen in ("heads_first", "chunked") and bias is None:
-        return cpu_attention.one_query_attention(query, key, value, allowed)
+        return cpu_attention.one_query_attention(query, key, value, allowed, **cap)
     if groups == heads:
-        return IMPLEMENTATIONS[chosen](query, key, value, allowed, precision, bias)
+        return IMPLEMENTATIONS[chosen](query, key, value, allowed, precision, bias, **cap)
     # queries of one group are further tokens to it, so that no key is copied
     each = heads // groups
     query = query.reshape(b, s, groups, each, size).swapaxes(2, 3).reshape(b, s * each, groups, size)
     if allowed is not None and allowed.shape[2] > 1:
         allowed = jnp.repeat(allowed, each, 2)
-    mixed = IMPLEMENTATIONS[chosen](query, key, value, allowed, precision, None)
+    mixed = IMPLEMENTATIONS[chosen](query, key, value, allowed, precision, None, **cap)
     return mixed.reshape(b, s, each, groups, size).swapaxes(2, 3).reshape(b, s, heads, size)
 
 
@@ -136,13 +165,13 @@ class ImageAttention(nn.Module):
         )
 
 
-def _fastest(dtype: jnp.dtype, precision: str | None) -> str:
+def _fastest(dtype: jnp.dtype, precision: str | None, scores: Scores) -> str:
     backend = jax.default_backend()
-    if backend == "gpu" and precision is None and dtype in (jnp.bfloat16, jnp.float16):
+    if backend == "gpu" and precision is None and scores.cap is None and dtype in (jnp.bfloat16, jnp.float16):
         return "cudnn"
     if backend == "cpu":  # devices may split samples and heads, which chunks would gather
         return "chunked" if jax.device_count() == 1 else "heads_first"
-    return "xla" if precision is None else "heads_first"
+    return "xla" if precision is None and scores.cap is None else "heads_first"
 
 
 def _xla(

@@ -3,6 +3,9 @@
 Also known as: adaptive layer norm (adaLN).
 """
 
+import functools
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -114,6 +117,7 @@ class RMSNorm(nn.Module):
     Args:
         compute: how to compute.
         epsilon: what is added to a mean square.
+        from_one: whether the gain is 1 + its parameter, which then starts at 0 (Gemma).
 
     References:
         Zhang & Sennrich, 2019, Eq. 4 (from memory).
@@ -121,6 +125,7 @@ class RMSNorm(nn.Module):
 
     compute: Compute = Compute()
     epsilon: float = 1e-6
+    from_one: bool = False
 
     @nn.compact
     def __call__(
@@ -131,11 +136,17 @@ class RMSNorm(nn.Module):
         y = x.astype(accumulate)
         (inverse,) = fast.computed_once(jax.lax.rsqrt(jnp.mean(jnp.square(y), -1, keepdims=True) + self.epsilon))
         if scale is None or shift is None:
-            gain: jax.Array = parameter(self, "scale", initializers.ones, x.shape[-1:]).astype(accumulate)
+            start = initializers.zeros if self.from_one else initializers.ones
+            gain: jax.Array = parameter(self, "scale", start, x.shape[-1:]).astype(accumulate)
+            gain = 1 + gain if self.from_one else gain
             return (y * inverse * gain.reshape((1,) * (x.ndim - 1) + (-1,))).astype(self.compute.dtype)
         gain, offset = 1 + per_token(scale.astype(accumulate), x), per_token(shift.astype(accumulate), x)
         return (y * inverse * gain + offset).astype(self.compute.dtype)
 
 
-NORMS: dict[str, type[LayerNorm] | type[RMSNorm]] = {"layer": LayerNorm, "rms": RMSNorm}
+NORMS: dict[str, Callable[..., LayerNorm | RMSNorm]] = {
+    "layer": LayerNorm,
+    "rms": RMSNorm,
+    "rms_from_one": functools.partial(RMSNorm, from_one=True),
+}
 """The norms of a transformer block, by name."""

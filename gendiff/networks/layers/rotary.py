@@ -44,7 +44,7 @@ class Rotary:
 
     Args:
         base: above 1.
-        stretched: None, or how long contexts change them.
+        stretched: how long contexts change them: a number from 1 divides all (linear scaling). None: they do not.
         channels: of a head, how many each coordinate turns: even numbers, whose sum is the head size. None: each has an
             equal share.
         beside: above 1. The first coordinate then turns all pairs, as if it stood alone, and the further ones turn
@@ -59,13 +59,15 @@ class Rotary:
     """
 
     base: float = 10_000.0
-    stretched: LongContext | None = None
+    stretched: LongContext | float | None = None
     channels: tuple[int, ...] | None = None
     beside: float | None = None
     periods: tuple[int | None, ...] | None = None
 
     def __post_init__(self) -> None:
         checks.in_range("base", self.base, 1.0, float("inf"), open_low=True)
+        if not isinstance(self.stretched, LongContext | None):
+            checks.in_range("stretched", self.stretched, 1.0, float("inf"))
         for number in self.channels or ():
             checks.integer("channels", number, 2)
             if number % 2:
@@ -83,8 +85,8 @@ class Rotary:
         if period is not None:
             return 2 * np.pi * np.arange(1, pairs + 1) / period
         plain = self.base ** (-np.arange(pairs) / pairs)
-        if self.stretched is None:
-            return plain
+        if not isinstance(self.stretched, LongContext):
+            return plain if self.stretched is None else plain / self.stretched
         turns = self.stretched.original * plain / (2 * np.pi)
         unstretched = np.clip((turns - self.stretched.low) / (self.stretched.high - self.stretched.low), 0, 1)
         return plain * (unstretched + (1 - unstretched) / self.stretched.factor)

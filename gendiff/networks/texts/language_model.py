@@ -96,18 +96,25 @@ class LanguageModel(nn.Module):
         mlp_width: width of the MLPs. None: 4 × width.
         gated: MLPs multiply the activation of one linear layer by another one (SwiGLU).
         activation: of the MLPs: "silu", "gelu", "gelu_tanh" or "quick_gelu" (see layers/).
-        norm: "rms" or "layer" (see layers/).
+        norm: "rms", "rms_from_one" or "layer" (see layers/).
         epsilon: what every norm adds.
+        norm_after: normalise what attention and MLPs give, too, before it is added.
         norm_heads: normalise each head's query and key (QK-norm, as in Qwen 3).
+        query_scalar: scores are divided by its root. None: the head size.
+        score_cap: none is larger: c tanh(score / c) stands for a score of attention (soft capping). None: they stay.
+        logit_cap: the same of logits.
         bias: whether linear layers but query, key and value have one.
         qkv_bias: whether these have one. None: as `bias` says (Qwen 2 has them here alone).
         mlp_bias: whether those of the MLP have one. None: as `bias` says.
         positions: "rotary" (RoPE) turns queries and keys, "learned" adds a vector per position.
         rotary_base: of the frequencies of rotary positions, above 1.
-        rotary_stretch: None, or (factor, low, high, original) of `rotary.LongContext`, by which long contexts change
-            them.
+        rotary_stretch: (factor, low, high, original) of `rotary.LongContext`, by which long contexts change them, or a
+            number that divides all of them (linear scaling). None: they stay.
+        local_rotary_base: of blocks with a window, whose frequencies then are not stretched. None: as of others.
         window: how many tokens each one sees, itself included (sliding-window attention). None: all before it.
+        global_blocks: numbers of blocks, from 0, in which each token sees all before it although there is a window.
         experts: MLPs of width `mlp_width` among which a router chooses, in every block. None: there is one.
+        scaled_tokens: multiply the vectors of tokens by the root of the width.
         tied: weight tying: the table of tokens is also the last linear layer; otherwise that has a kernel of its own.
         head: "tokens" answers logits, "scalar" one number after each token: a reward of the text so far, or what a
             critic expects of it.
@@ -118,7 +125,8 @@ class LanguageModel(nn.Module):
             linear layers.
 
     References:
-        Touvron et al., 2023, section 2.2; Radford et al., 2019, section 2.3 (from memory).
+        Touvron et al., 2023, section 2.2; Radford et al., 2019, section 2.3; Gemma team, 2024 and 2025, section 2, for
+        caps, norms on both sides, and windows of some blocks (from memory).
     """
 
     vocabulary: int
@@ -133,15 +141,22 @@ class LanguageModel(nn.Module):
     activation: str = "silu"
     norm: str = "rms"
     epsilon: float = 1e-5
+    norm_after: bool = False
     norm_heads: bool = False
+    query_scalar: float | None = None
+    score_cap: float | None = None
+    logit_cap: float | None = None
     bias: bool = False
     qkv_bias: bool | None = None
     mlp_bias: bool | None = None
     positions: str = "rotary"
     rotary_base: float = 10_000.0
-    rotary_stretch: tuple[float, float, float, int] | None = None
+    rotary_stretch: tuple[float, float, float, int] | float | None = None
+    local_rotary_base: float | None = None
     window: int | None = None
+    global_blocks: tuple[int, ...] = ()
     experts: Experts | None = None
+    scaled_tokens: bool = False
     tied: bool = True
     head: str = "tokens"
     dtype: DType | None = None
@@ -187,7 +202,7 @@ class LanguageModel(nn.Module):
         if cache is not None:
             cache = cache.opened(count, ids.shape[1])
 
-        x = token_rows(table, jnp.where(present, ids, 0))
+        x = self._token_vectors(table, ids)
         if self.positions == "learned":
             learned = parameter(self, "position", initializers.normal(0.01), (self.context, self.width))
             x = x + token_rows(learned, jnp.where(present, places, 0))
@@ -218,14 +233,18 @@ class LanguageModel(nn.Module):
             x = jnp.where((places < cache.room()[:, None])[..., None], x, jnp.nan)
         x = x.astype(compute.dtype)
         build = fast.remat(TransformerBlock, self.remat)
-        rule, rotary = _Seen(self.window, None if cache is None else (cache.window, cache.sinks)), self._rotary()
-        visible: Seen | jax.Array = (
-            rule
-            if segments is None
-            else rule(places, places) & (segments[:, None, :, None] == segments[:, None, None, :])
-        )
+        cached = None if cache is None else (cache.window, cache.sinks)
+
+        @functools.cache
+        def visible(window: int | None) -> Seen | jax.Array:
+            rule = _Seen(window, cached)
+            if segments is None:
+                return rule
+            return rule(places, places) & (segments[:, None, :, None] == segments[:, None, None, :])
+
         layers, routings = [], []
         for number in range(self.depth):
+            window = None if number in self.global_blocks else self.window
             block = build(
                 self.heads,
                 compute=compute,
@@ -233,7 +252,9 @@ class LanguageModel(nn.Module):
                 epsilon=self.epsilon,
                 activation=self.activation,
                 norm=self.norm,
+                norm_after=self.norm_after,
                 norm_heads=self.norm_heads,
+                scores=attention.Scores(self.query_scalar, self.score_cap),
                 key_value_heads=self.key_value_heads,
                 head_size=self.head_size,
                 mlp_width=self.mlp_width,
@@ -241,24 +262,36 @@ class LanguageModel(nn.Module):
                 bias=self.bias,
                 qkv_bias=self.qkv_bias,
                 mlp_bias=self.mlp_bias,
-                rotary=rotary if self.positions == "rotary" else None,
+                rotary=self._rotary(window is not None) if self.positions == "rotary" else None,
                 experts=self.experts,
                 name=f"block_{number}",
             )
-            x, layer, *routing = block(x, None, positions, visible, None if cache is None else cache.layers[number])
+            x, layer, *routing = block(
+                x, None, positions, visible(window), None if cache is None else cache.layers[number]
+            )
             layers.append(layer)
             routings += routing
         return x, tuple(layers), tuple(routings)
 
-    def _rotary(self) -> Rotary:
-        return Rotary(self.rotary_base, None if self.rotary_stretch is None else LongContext(*self.rotary_stretch))
+    def _token_vectors(self, table: jax.Array | packed.PackedKernel, ids: Int[Array, "b s"]) -> Float[Array, "b s d"]:
+        x = token_rows(table, jnp.where(ids == PADDING, 0, ids))
+        return x * jnp.asarray(self.width**0.5, x.dtype) if self.scaled_tokens else x
+
+    def _rotary(self, local: bool = False) -> Rotary:
+        if local and self.local_rotary_base is not None:
+            return Rotary(self.local_rotary_base)
+        stretch = self.rotary_stretch
+        return Rotary(self.rotary_base, LongContext(*stretch) if isinstance(stretch, tuple) else stretch)
 
     def _output_norm(self, x: Float[Array, "b s d"], compute: Compute) -> Float[Array, "b s d"]:
         return NORMS[self.norm](compute, self.epsilon, name="output_norm")(x)
 
     def _headed(self, x: Float[Array, "b s d"], table: jax.Array | packed.PackedKernel, compute: Compute) -> jax.Array:
         """Logits, or numbers, of vectors behind the last norm."""
-        return self._logits(x, table, compute) if self.head == "tokens" else self._numbers(x, compute)
+        if self.head == "scalar":
+            return self._numbers(x, compute)
+        logits, cap = self._logits(x, table, compute), self.logit_cap
+        return logits if cap is None else cap * jnp.tanh(logits / cap)
 
     def _logits(
         self, x: Float[Array, "b s d"], table: jax.Array | packed.PackedKernel, compute: Compute
@@ -279,6 +312,12 @@ class LanguageModel(nn.Module):
         optional = "key_value_heads", "head_size", "mlp_width", "window"
         checks.counts(self, "vocabulary", "context", "width", "depth", "heads", optional=optional)
         checks.in_range("epsilon", self.epsilon, 0.0, float("inf"))
+        if self.logit_cap is not None:
+            checks.in_range("logit_cap", self.logit_cap, 0.0, float("inf"), open_low=True)
+        for number in self.global_blocks:
+            checks.integer("global_blocks", number, 0, self.depth - 1)
+        if self.global_blocks and self.window is None:
+            raise ValueError(f"global_blocks = {self.global_blocks} are those without a window: give window")
         checks.choice("positions", self.positions, ("rotary", "learned"))
         checks.choice("activation", self.activation, ACTIVATIONS)
         checks.choice("norm", self.norm, NORMS)

@@ -19,7 +19,7 @@ from gendiff.core.types import ArrayLike, KVCache, Numeric, PyTree
 from gendiff.networks.blocks.routing import Routing
 from gendiff.networks.images import dit
 from gendiff.networks.layers import Compute, dense, image_inputs
-from gendiff.networks.layers.embeddings import Embedding, grid_positions, token_rows
+from gendiff.networks.layers.embeddings import Embedding, grid_positions
 from gendiff.networks.layers.rotary import Rotary
 from gendiff.networks.texts.language_model import PADDING, LanguageModel, ModelCache
 
@@ -151,7 +151,7 @@ class MultimodalTransformer(LanguageModel):
         if cache is not None:
             cache = cache.opened(count, positions.shape[1])
 
-        vectors = [token_rows(table, jnp.where(ids == PADDING, 0, ids)).astype(compute.dtype) for ids in texts]
+        vectors = [self._token_vectors(table, ids).astype(compute.dtype) for ids in texts]
         x = jnp.concatenate(_in_order(is_image, vectors, self._patch_vectors(pictures, compute)), 1)
         x, layers, routing = self._blocks(x, positions, None, cache, compute)
         pieces = _cut(self._output_norm(x, compute), [self.places(part) for part in parts])
@@ -220,8 +220,8 @@ class MultimodalTransformer(LanguageModel):
         images = [dit.image(y, *self._grid(picture), self.patch) for y, picture in zip(cut, pictures, strict=True)]
         return [y.astype(picture.x.dtype) for y, picture in zip(images, pictures, strict=True)]
 
-    def _rotary(self) -> Rotary:
-        plain = super()._rotary()
+    def _rotary(self, local: bool = False) -> Rotary:
+        plain = super()._rotary(local)
         return Rotary(plain.base, plain.stretched, beside=self.picture_base)
 
     def _check_fields(self) -> None:

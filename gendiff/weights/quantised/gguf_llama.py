@@ -1,10 +1,12 @@
-"""Models of the family of Llama in GGUF files as `networks.LanguageModel`: its fields, and rules for its parameters.
+"""Llama, Qwen 2 and 3, Gemma 2 and 3 in GGUF files as `networks.LanguageModel`: fields, and rules for parameters.
 
-llama.cpp orders the rows of queries and keys by neighbouring rotary pairs. Nothing fails where they are left so, and
-the model is bad: the rules put them back.
+Of Llama, as which Mistral is stored, llama.cpp orders the rows of queries and keys by neighbouring rotary pairs.
+Nothing fails where they are left so, and the model is bad: the rules put them back. Gains of norms of Gemma are whole
+there: transformers adds 1 to what its files hold.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +23,6 @@ from gendiff.weights.quantised.gguf import Gguf, Packed
 from gendiff.weights.quantised.packed_kernels import JoinedKernel
 from gendiff.weights.rules import Rule, Shape
 
-KIND = "llama"
-"""The value of general.architecture, with which the keys of its settings begin."""
 NEEDED = (
     "context_length",
     "embedding_length",
@@ -39,13 +39,14 @@ DEFAULTS: Config = {
     "attention.value_length": None,
     "rope.freq_base": 10_000.0,
     "rope.dimension_count": None,
-    "rope.scaling.type": "none",
+    "rope.scaling.type": "linear",
+    "rope.scaling.factor": 1.0,
     "vocab_size": None,
     "expert_count": 0,
     "expert_used_count": 0,
 }
 SUPPORTED: dict[str, tuple[object, ...]] = {
-    "rope.scaling.type": ("none",),
+    "rope.scaling.type": ("none", "linear"),
     "expert_count": (0,),
     "expert_used_count": (0,),
 }
@@ -55,10 +56,54 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
         "attention.head_count_kv",
         "attention.key_length",
         "attention.value_length",
+        "attention.sliding_window",
         "rope.dimension_count",
         "vocab_size",
     )
 }
+OPTIONAL["final_logit_softcapping"] = (float,)
+
+
+class Architecture(NamedTuple):
+    """What files with one value of general.architecture have in common.
+
+    Attributes:
+        fields: of the network, which no setting says.
+        settings: those beside DEFAULTS, and what each is where a file has none.
+        pairs: whether rows of queries and keys stand by neighbouring rotary pairs.
+        largest: blocks of the model of Gemma whose scores are divided by the root of width / heads, not of head size.
+    """
+
+    fields: Config = {}
+    settings: Config = {}
+    pairs: bool = False
+    largest: int | None = None
+
+
+_GEMMA: Config = {"activation": "gelu_tanh", "norm_after": True, "scaled_tokens": True}
+_CAPS: Config = {"attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0}
+_WINDOW, _PERIOD = "attention.sliding_window", "attention.sliding_window_pattern"
+ARCHITECTURES = {
+    "llama": Architecture(pairs=True),
+    "qwen2": Architecture({"qkv_bias": True}),
+    "qwen3": Architecture({"norm_heads": True}),
+    "gemma2": Architecture(_GEMMA, {_WINDOW: 4096, _PERIOD: 2, **_CAPS}, largest=46),
+    "gemma3": Architecture(
+        {**_GEMMA, "norm_heads": True},
+        {_WINDOW: None, _PERIOD: 6, "final_logit_softcapping": None, "rope.freq_base_swa": 10_000.0},
+        largest=62,
+    ),
+}
+"""By the value of general.architecture, with which the keys of their settings begin."""
+NORMS = {
+    "norm_0": "attn_norm",
+    "norm_0_after": "post_attention_norm",
+    "norm_1": "ffn_norm",
+    "norm_1_after": "post_ffw_norm",
+    "norm_query": "attn_q_norm",
+    "norm_key": "attn_k_norm",
+}
+"""Norms of a block, here and there."""
 TOKEN = "token"
 """The path of the table of tokens."""
 TABLE, OUTPUT, STRETCH = "token_embd.weight", "output.weight", "rope_freqs.weight"
@@ -75,12 +120,12 @@ def network_fields(file: Gguf) -> Config:
     Raises:
         ConfigError: that names the setting and value without a match.
     """
-    values = _settings(file)
+    kind, values = _settings(file)
     heads, width = values["attention.head_count"], values["embedding_length"]
-    size = _head_size(values)
+    size = _head_size(kind, values)
     base = _shortest(values["rope.freq_base"])
     return {
-        "vocabulary": _vocabulary(file, values),
+        "vocabulary": _vocabulary(kind, file, values),
         "context": values["context_length"],
         "width": width,
         "depth": values["block_count"],
@@ -90,8 +135,10 @@ def network_fields(file: Gguf) -> Config:
         "mlp_width": values["feed_forward_length"],
         "epsilon": _shortest(values["attention.layer_norm_rms_epsilon"]),
         "rotary_base": base,
-        "rotary_stretch": _stretch(file, base, size),
+        "rotary_stretch": _stretch(kind, file, values, base, size),
         "tied": OUTPUT not in file.tensors,
+        **ARCHITECTURES[kind].fields,
+        **_gemma_fields(kind, values, size),
     }
 
 
@@ -103,15 +150,15 @@ def rules(file: Gguf) -> tuple[Rule, ...]:
     """
     fields = network_fields(file)
     heads, shared = fields["heads"], fields["key_value_heads"] or fields["heads"]
-    turned = layouts.NeighbourPairs(fields["head_size"] or fields["width"] // heads)
-    block = "blk.{block}"
-    names = tuple(f"{block}.attn_{part}.weight" for part in "qkv")
+    pairs = ARCHITECTURES[file.metadata["general.architecture"]].pairs
+    order = layouts.NeighbourPairs(fields["head_size"] or fields["width"] // heads) if pairs else layouts.LINEAR
+    block, layer = "blk.{block}", (order, order, layouts.LINEAR)
+    names = " ".join(f"{block}.attn_{part}" for part in "qkv")
     return (
         Rule(TOKEN, (TABLE,)),
-        Rule("block_{block}/norm_0/scale", (f"{block}.attn_norm.weight",)),
-        Rule("block_{block}/qkv/kernel", names, (turned, turned, layouts.LINEAR), shares=(heads, shared, shared)),
+        *(Rule(f"block_{{block}}/{ours}/scale", (f"{block}.{theirs}.weight",)) for ours, theirs in NORMS.items()),
+        *naming.linear(names, "block_{block}/qkv", layer, shares=(heads, shared, shared)),
         *naming.linear(f"{block}.attn_output", "block_{block}/output"),
-        Rule("block_{block}/norm_1/scale", (f"{block}.ffn_norm.weight",)),
         *naming.linear(f"{block}.ffn_gate {block}.ffn_up", "block_{block}/mlp_0"),
         *naming.linear(f"{block}.ffn_down", "block_{block}/mlp_1"),
         Rule("output_norm/scale", ("output_norm.weight",)),
@@ -193,52 +240,81 @@ def _kernel(rows: list[tuple[str, np.ndarray]], parts: list[Packed]) -> PackedKe
     return JoinedKernel(tuple(gguf_blocks.kernel(kind, blocks, (inputs, len(blocks))) for kind, blocks in rows))
 
 
-def _settings(file: Gguf) -> Config:
-    architecture = file.metadata.get("general.architecture")
-    if architecture != KIND:
-        raise ConfigError(f"general.architecture = {architecture!r}: these rules are for {KIND!r}")
-    beginning = f"{KIND}."
+def _settings(file: Gguf) -> tuple[str, Config]:
+    """The architecture, and its settings."""
+    kind = file.metadata.get("general.architecture")
+    if not isinstance(kind, str) or kind not in ARCHITECTURES:
+        raise ConfigError(f"general.architecture = {kind!r}: these rules are for {', '.join(ARCHITECTURES)}")
+    beginning = f"{kind}."
     written = {key.removeprefix(beginning): value for key, value in file.metadata.items() if key.startswith(beginning)}
     missing = [name for name in NEEDED if name not in written]
     if missing:
-        raise ConfigError(f"{KIND}: {missing[0]} is missing from the metadata")
-    values = settings.from_config(written, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
+        raise ConfigError(f"{kind}: {missing[0]} is missing from the metadata")
+    values = settings.from_config(written, (kind,), {**DEFAULTS, **ARCHITECTURES[kind].settings}, SUPPORTED, OPTIONAL)
     for name in NEEDED[:-1]:
-        settings.refuse_unless(values[name] > 0, KIND, name, values[name], "it must be above 0")
-    return values
+        settings.refuse_unless(values[name] > 0, kind, name, values[name], "it must be above 0")
+    return kind, values
 
 
-def _head_size(values: Config) -> int:
+def _head_size(kind: str, values: Config) -> int:
     heads, width = values["attention.head_count"], values["embedding_length"]
     size: int = values["attention.key_length"] or width // heads
     settings.refuse_unless(
         values["attention.key_length"] is not None or width % heads == 0,
-        KIND,
+        kind,
         "attention.head_count",
         heads,
         f"it must divide {width}",
     )
     for name in ("attention.value_length", "rope.dimension_count"):
         settings.refuse_unless(
-            values[name] in (None, size), KIND, name, values[name], f"only {size}, all channels of a head"
+            values[name] in (None, size), kind, name, values[name], f"only {size}, all channels of a head"
         )
     return size
 
 
-def _vocabulary(file: Gguf, values: Config) -> int:
+def _gemma_fields(kind: str, values: Config, size: int) -> Config:
+    """The windows, caps and scale of scores of Gemma; {} for others."""
+    largest = ARCHITECTURES[kind].largest
+    if largest is None:
+        return {}
+    depth, window, period = values["block_count"], values[_WINDOW], values[_PERIOD]
+    settings.refuse_unless(period > 0, kind, _PERIOD, period, "it must be above 0")
+    scalar = values["embedding_length"] // values["attention.head_count"] if depth == largest else size
+    fields = {
+        "window": window or None,
+        "global_blocks": tuple(range(period - 1, depth, period)) if window else (),
+        "query_scalar": None if scalar == size else float(scalar),
+        "score_cap": values.get("attn_logit_softcapping") or None,
+        "logit_cap": values["final_logit_softcapping"] or None,
+    }
+    if "rope.freq_base_swa" in values:
+        fields["local_rotary_base"] = _shortest(values["rope.freq_base_swa"])
+    return fields
+
+
+def _vocabulary(kind: str, file: Gguf, values: Config) -> int:
     if TABLE not in file.tensors:
-        raise ConfigError(f"{KIND}: the file has no {TABLE}")
+        raise ConfigError(f"{kind}: the file has no {TABLE}")
     size = file.tensors[TABLE].shape[0]
     settings.refuse_unless(
-        values["vocab_size"] in (None, size), KIND, "vocab_size", values["vocab_size"], f"{TABLE} has {size} rows"
+        values["vocab_size"] in (None, size), kind, "vocab_size", values["vocab_size"], f"{TABLE} has {size} rows"
     )
     return size
 
 
-def _stretch(file: Gguf, base: float, size: int) -> tuple[float, float, float, int] | None:
-    """The stretch of the rotary positions, from the divisors of their frequencies; the last divisor is the factor."""
+def _stretch(
+    kind: str, file: Gguf, values: Config, base: float, size: int
+) -> tuple[float, float, float, int] | float | None:
+    """The stretch of the rotary positions: one factor, or that of Llama 3, from the divisors of their frequencies.
+
+    The last divisor is its factor.
+    """
+    linear = _shortest(values["rope.scaling.factor"]) if values["rope.scaling.type"] == "linear" else 1.0
+    fits = linear >= 1 and (linear == 1 or STRETCH not in file.tensors)
+    settings.refuse_unless(fits, kind, "rope.scaling.factor", linear, f"at least 1, and 1 beside {STRETCH}")
     if STRETCH not in file.tensors:
-        return None
+        return None if linear == 1 else linear
     divisors = file.tensors[STRETCH].numbers()
     factor = float(divisors.flat[-1])
     turns = LLAMA_3["original"] * base ** (-np.arange(size // 2) / (size // 2)) / (2 * np.pi)
@@ -249,7 +325,7 @@ def _stretch(file: Gguf, base: float, size: int) -> tuple[float, float, float, i
         and np.allclose(1 / divisors, share + (1 - share) / factor, rtol=1e-4)
     )
     settings.refuse_unless(
-        bool(fits), KIND, STRETCH, f"divisors up to {factor:g}", f"only those that follow from {LLAMA_3}"
+        bool(fits), kind, STRETCH, f"divisors up to {factor:g}", f"only those that follow from {LLAMA_3}"
     )
     return factor, LLAMA_3["low"], LLAMA_3["high"], int(LLAMA_3["original"])
 

@@ -17,13 +17,22 @@ from gendiff.core.types import Config, Params
 from gendiff.weights import files
 from gendiff.weights import rules as naming
 from gendiff.weights.quantised import gguf, gguf_llama
-from gendiff.weights.transformers import transformers_gpt2, transformers_llama, transformers_qwen
+from gendiff.weights.transformers import (
+    transformers_gemma,
+    transformers_gpt2,
+    transformers_llama,
+    transformers_mistral,
+    transformers_qwen,
+)
 
 STEM = "model"
 KINDS: dict[str, tuple[str, ModuleType]] = {
     "llama": (transformers_llama.KIND, transformers_llama),
     "qwen2": (transformers_qwen.SECOND, transformers_qwen),
     "qwen3": (transformers_qwen.THIRD, transformers_qwen),
+    "mistral": (transformers_mistral.KIND, transformers_mistral),
+    "gemma2": (transformers_gemma.SECOND, transformers_gemma),
+    "gemma3_text": (transformers_gemma.THIRD, transformers_gemma),
     "gpt2": (transformers_gpt2.KIND, transformers_gpt2),
 }
 """The value of model_type -> the class, and the module with its rules."""
@@ -85,7 +94,8 @@ def save(path: str | os.PathLike[str], params: Params, config: Config) -> None:
         DataError: path first, for a folder that holds a model.
     """
     folder = Path(path)
-    module = module_of(config)
+    kind = _type_of(config)
+    class_name, module = KINDS[kind]
     fields, rules = module.network_fields(config), module.rules(config)
     ours = trees.paths(params)
     _check_fit(ours, rules, fields)
@@ -97,13 +107,8 @@ def save(path: str | os.PathLike[str], params: Params, config: Config) -> None:
     )
     if taken:
         raise DataError(f"{folder}: holds {taken[0]}: name another folder")
-    kind = next(
-        kind
-        for kind, (name, candidate) in KINDS.items()
-        if candidate is module and (candidate is not transformers_qwen or name == candidate.kind_of(config))
-    )
     written = {name: value for name, value in config.items() if name != "torch_dtype"}
-    written |= {"architectures": [KINDS[kind][0]], "model_type": kind, "dtype": str(np.asarray(ours["token"]).dtype)}
+    written |= {"architectures": [class_name], "model_type": kind, "dtype": str(np.asarray(ours["token"]).dtype)}
     folder.mkdir(parents=True, exist_ok=True)
     safetensors.numpy.save_file(arrays, folder / f"{STEM}.safetensors", {"format": "pt"})
     (folder / "config.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
@@ -115,10 +120,15 @@ def module_of(config: Config) -> ModuleType:
     Raises:
         ConfigError: for a kind without rules here.
     """
+    return KINDS[_type_of(config)][1]
+
+
+def _type_of(config: Config) -> str:
+    """The name of KINDS that a configuration is of."""
     named, kind = config.get("architectures"), config.get("model_type")
-    for model_type, (name, module) in KINDS.items():
+    for model_type, (name, _) in KINDS.items():
         if list(named) == [name] if isinstance(named, list | tuple) and named else kind == model_type:
-            return module
+            return model_type
     known = ", ".join(name for name, _ in KINDS.values())
     raise ConfigError(f"architectures = {named!r} with model_type = {kind!r} has no rules here, only {known}")
 

@@ -4,8 +4,11 @@ SmolLM, Llama 2 and 3, TinyLlama and many others are stored so. `files.load_fold
 folders, also in parts.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
+from gendiff.core.errors import ConfigError
 from gendiff.core.types import Config
 from gendiff.weights import layouts, settings
 from gendiff.weights import rules as naming
@@ -46,10 +49,7 @@ DEFAULTS: Config = {
     "architectures": (KIND,),
     "model_type": "llama",
 }
-SUPPORTED: dict[str, tuple[object, ...]] = {
-    "architectures": ((KIND,), None),
-    "model_type": ("llama",),
-    "hidden_act": tuple(ACTIVATIONS),
+FURTHER: dict[str, tuple[object, ...]] = {
     "rope_interleaved": (False,),
     "pretraining_tp": (1,),  # other values compute the same sums in another order, and are read as this one would be
 }
@@ -74,7 +74,7 @@ def network_fields(config: Config) -> Config:
     Raises:
         ConfigError: that names the setting and value without a match.
     """
-    values = settings.from_config(config, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
+    values = settings.from_config(config, (KIND,), DEFAULTS, supported(KIND, "llama") | FURTHER, OPTIONAL)
     return {
         **decoder_fields(KIND, values),
         "bias": values["attention_bias"],
@@ -92,6 +92,36 @@ def rules(config: Config) -> tuple[Rule, ...]:
 
 
 params = naming.Conversion(rules, lambda config, arrays: without_copies(network_fields(config), arrays))
+
+
+def kind_of(config: Config, types: Mapping[str, str]) -> str:
+    """Return which class a configuration is of, by its `architectures` or, without these, its `model_type`.
+
+    Args:
+        config: of a config.json.
+        types: the values of model_type, and the class of each.
+
+    Raises:
+        ConfigError: for one that says none of these.
+    """
+    named = config.get("architectures") if isinstance(config, Mapping) else None
+    if isinstance(named, list | tuple) and len(named) == 1 and named[0] in types.values():
+        return str(named[0])
+    kind = config.get("model_type") if isinstance(config, Mapping) and named is None else None
+    if kind not in types:
+        raise ConfigError(
+            f"architectures = {named!r} with model_type = {kind!r}: these rules are for {' and '.join(types.values())}"
+        )
+    return types[str(kind)]
+
+
+def supported(kind: str, model_type: str) -> dict[str, tuple[object, ...]]:
+    """Return the values of those settings of a decoder that have few: its class, its type and its activation."""
+    return {
+        "architectures": ((kind,), None),
+        "model_type": (model_type,),
+        "hidden_act": tuple(ACTIVATIONS),
+    }
 
 
 def decoder_fields(kind: str, values: Config) -> Config:
@@ -154,7 +184,12 @@ def decoder_rules(fields: Config) -> tuple[Rule, ...]:
         *naming.linear(f"{mlp}.gate_proj {mlp}.up_proj", "block_{block}/mlp_0"),
         *naming.linear(f"{mlp}.down_proj", "block_{block}/mlp_1"),
     )
-    norms = {"norm_0": f"{block}.input_layernorm", "norm_1": f"{block}.post_attention_layernorm"}
+    norms = {"norm_0": f"{block}.input_layernorm"}
+    if fields.get("norm_after"):
+        norms |= {"norm_0_after": f"{block}.post_attention_layernorm", "norm_1": f"{block}.pre_feedforward_layernorm"}
+        norms |= {"norm_1_after": f"{block}.post_feedforward_layernorm"}
+    else:
+        norms |= {"norm_1": f"{block}.post_attention_layernorm"}
     if fields.get("norm_heads"):
         norms |= {"norm_query": f"{attention}.q_norm", "norm_key": f"{attention}.k_norm"}
     return (

@@ -4,18 +4,15 @@ They are decoders as those of Llama. Qwen 2 has biases of queries, keys and valu
 of each head instead.
 """
 
-from collections.abc import Mapping
-
-from gendiff.core.errors import ConfigError
 from gendiff.core.types import Config
 from gendiff.weights import rules as naming
 from gendiff.weights import settings
 from gendiff.weights.rules import Rule
-from gendiff.weights.transformers import transformers_llama
+from gendiff.weights.transformers import transformers_llama, transformers_windows
+from gendiff.weights.transformers.transformers_windows import FULL, SLIDING
 
 SECOND, THIRD = "Qwen2ForCausalLM", "Qwen3ForCausalLM"
 TYPES = {"qwen2": SECOND, "qwen3": THIRD}
-FULL, SLIDING = "full_attention", "sliding_attention"
 _BOTH: Config = {
     **transformers_llama.OF_EVERY_DECODER,
     "vocab_size": 151936,
@@ -41,26 +38,21 @@ def network_fields(config: Config) -> Config:
     """Return the fields of `networks.LanguageModel` that make it equal to the model of a config.json.
 
     Raises:
-        ConfigError: that names the setting and value without a match, such as a sliding window of some layers alone.
+        ConfigError: that names the setting and value without a match, such as a layer of an unknown type.
     """
-    kind = kind_of(config)
-    supported = {
-        "architectures": ((kind,), None),
-        "model_type": (DEFAULTS[kind]["model_type"],),
-        "hidden_act": tuple(transformers_llama.ACTIVATIONS),
-    }
+    kind = transformers_llama.kind_of(config, TYPES)
     values = settings.from_config(
         {name: value for name, value in config.items() if name != "layer_types"},
         (kind,),
         DEFAULTS[kind],
-        supported,
+        transformers_llama.supported(kind, DEFAULTS[kind]["model_type"]),
         OPTIONAL,
     )
-    window = _window(kind, values, config.get("layer_types"))
     extra = {"qkv_bias": True} if kind == SECOND else {"norm_heads": True, "bias": values["attention_bias"]}
     if extra.get("bias"):
         extra["mlp_bias"] = False
-    return {**transformers_llama.decoder_fields(kind, {"head_dim": None, **values}), "window": window, **extra}
+    fields = transformers_llama.decoder_fields(kind, {"head_dim": None, **values})
+    return {**fields, **_windows(kind, values, config.get("layer_types")), **extra}
 
 
 def rules(config: Config) -> tuple[Rule, ...]:
@@ -77,39 +69,10 @@ params = naming.Conversion(
 )
 
 
-def kind_of(config: Config) -> str:
-    """Return which of the two a configuration is of.
-
-    Raises:
-        ConfigError: for one that says neither.
-    """
-    named = config.get("architectures") if isinstance(config, Mapping) else None
-    if isinstance(named, list | tuple) and len(named) == 1 and named[0] in TYPES.values():
-        return str(named[0])
-    kind = config.get("model_type") if isinstance(config, Mapping) and named is None else None
-    if kind not in TYPES:
-        raise ConfigError(
-            f"architectures = {named!r} with model_type = {kind!r}: these rules are for {SECOND} and {THIRD}"
-        )
-    return TYPES[kind]
-
-
-def _window(kind: str, values: Config, layers: object) -> int | None:
-    """The window of every layer; transformers lets the first ones see all."""
-    window: int | None = values["sliding_window"]
-    depth, active = values["num_hidden_layers"], values["use_sliding_window"] and window is not None
+def _windows(kind: str, values: Config, layers: object) -> Config:
+    """The windows of the layers, of which transformers lets the first ones see all."""
+    window = values["sliding_window"] if values["use_sliding_window"] else None
     if layers is None:
-        layers = [SLIDING if active and number >= values["max_window_layers"] else FULL for number in range(depth)]
-        culprit, value = "max_window_layers", values["max_window_layers"]
-    else:
-        culprit, value = "layer_types", layers
-    kinds = set(layers) if isinstance(layers, list | tuple) and len(layers) == depth else set()
-    needed = f"all {depth} layers must have one sliding window, or none of them"
-    settings.refuse_unless(kinds in ({FULL}, {SLIDING}), kind, culprit, value, needed)
-    if kinds == {FULL}:
-        return None
-    settings.refuse_unless(
-        bool(active), kind, culprit, value, "use_sliding_window and sliding_window say that there is none"
-    )
-    settings.refuse_unless(window is None or window > 0, kind, "sliding_window", window, "it must be above 0")
-    return window
+        first = values["max_window_layers"] if window is not None else values["num_hidden_layers"]
+        layers = [SLIDING if number >= first else FULL for number in range(values["num_hidden_layers"])]
+    return transformers_windows.fields(kind, {**values, "sliding_window": window}, layers)

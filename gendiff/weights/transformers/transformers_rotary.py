@@ -19,8 +19,8 @@ def fields(kind: str, values: Config) -> Config:
             holds both.
 
     Raises:
-        ConfigError: that names the setting and value without a match: a way to stretch positions other than that of
-            Llama 3, or settings of both versions that contradict each other.
+        ConfigError: that names the setting and value without a match: a way to stretch positions other than by one
+            factor and that of Llama 3, or settings of both versions that contradict each other.
     """
     older, newer = values["rope_scaling"], values["rope_parameters"]
     name, written = ("rope_scaling", older) if newer is None else ("rope_parameters", newer)
@@ -43,11 +43,15 @@ def fields(kind: str, values: Config) -> Config:
 
 def _stretch(
     kind: str, name: str, types: set[object], rest: Config, written: object
-) -> tuple[float, float, float, int] | None:
+) -> tuple[float, float, float, int] | float | None:
     if types == {"default"}:
         refuse_unless(not rest, kind, name, written, "what is no setting of the type 'default' is unknown")
         return None
-    refuse_unless(types == {"llama3"}, kind, name, written, "only the types 'default' and 'llama3'")
+    if types == {"linear"}:
+        fits = set(rest) == {"factor"} and _number(rest["factor"]) and rest["factor"] >= 1
+        refuse_unless(fits, kind, name, written, "'linear' needs the number factor >= 1 and no others")
+        return float(rest["factor"])
+    refuse_unless(types == {"llama3"}, kind, name, written, "only the types 'default', 'linear' and 'llama3'")
     complete = set(rest) == set(LLAMA_3) and all(_number(value) for value in rest.values())
     refuse_unless(complete, kind, name, written, f"'llama3' needs the numbers {', '.join(LLAMA_3)} and no others")
     factor, low, high, original = (rest[key] for key in LLAMA_3)

@@ -23,10 +23,12 @@ from gendiff.core.errors import ConfigError
 from gendiff.pipelines import Chat
 from gendiff.pipelines import chat as pipeline
 from gendiff.weights import quantised
+from tests.language import test_tokens
 from tests.networks.rig import random_params
 from tests.quickly import quickly
 from tests.tables import table
 from tests.weights.quantised import gguf_files
+from tests.weights.transformers.tiny_language_models import CONFIGS
 
 FIELDS = {
     "vocab_size": 257,
@@ -226,6 +228,22 @@ def test_a_file_of_mixed_kinds_by_the_package_of_llama_cpp_answers_as_its_number
         assert run(*command, option) == 0
         answers.append(capsys.readouterr().out.split("\n[")[0])
     assert answers[0] == answers[1] != ""
+
+
+@pytest.mark.slow
+def test_a_folder_of_gemma_answers_by_pieces_of_characters_until_its_turn_ends(tmp_path, capsys):
+    size = test_tokens.of_characters().get_vocab_size()
+    config = CONFIGS["Gemma 3"] | {"vocab_size": size, "max_position_embeddings": 256}
+    network = networks.LanguageModel(**weights.transformers_gemma.network_fields(config))
+    weights.language_models.save(tmp_path, random_params(network, np.zeros((1, 2), np.int32)), config)
+    test_tokens.of_characters().save(str(tmp_path / "tokenizer.json"))
+    template = "{{ bos_token }}{% for message in messages %}{{ message.content }}<end_of_turn>{% endfor %}"
+    settings = {"chat_template": template, "eos_token": "<unk>", "bos_token": "<bos>", "add_bos_token": True}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    assert run("--prompt", "of France", "--max-tokens", "6", "--model", str(tmp_path)) == 0
+    chat = models.opened(str(tmp_path))
+    assert "tokens read" in capsys.readouterr().out and chat.ends().tolist() == [0, 2]
+    assert models.question(chat, "of France").tolist() == [1, *chat.tokenizer.encode("of France"), 2]
 
 
 def test_without_the_package_of_the_weights_the_command_that_brings_it_is_told(capsys, monkeypatch):

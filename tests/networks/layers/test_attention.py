@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from gendiff.networks import attention
+from gendiff.networks.fast import cpu_attention
 from tests.networks.rig import quickly, value_and_slopes
 from tests.tables import table
 
@@ -18,8 +19,10 @@ MASK[:, :, :, 0] = True
 MASK[0, :, 2] = False  # a query that sees nothing
 
 
-def plain(query, key, value, mask=ALL, bias=0.0):
-    scores = jnp.einsum("bqhd,bkhd->bhqk", query, key) / jnp.sqrt(jnp.asarray(query.shape[-1], query.dtype)) + bias
+def plain(query, key, value, mask=ALL, bias=0.0, scalar=None, cap=None):
+    root = jnp.sqrt(jnp.asarray(query.shape[-1] if scalar is None else scalar, query.dtype))
+    scores = jnp.einsum("bqhd,bkhd->bhqk", query, key) / root + bias
+    scores = scores if cap is None else cap * jnp.tanh(scores / cap)
     weights = jax.nn.softmax(jnp.where(mask, scores, -1e30)) * mask.any(-1, keepdims=True)
     return jnp.einsum("bhqk,bkhd->bqhd", weights, value)
 
@@ -103,6 +106,31 @@ def test_attention_of_one_query_equals_the_plain_formula_in_value_and_gradient()
         *(jnp.asarray(draws.normal(size=(2, length, 6, 4)), jnp.float32) for length in (1, 20, 20))
     ):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), ours, expected)
+
+
+def test_scaled_and_capped_scores_are_those_of_the_formula_in_value_and_gradient(monkeypatch):
+    """Of one query, of few and of more; the last ones in chunks."""
+    monkeypatch.setattr(cpu_attention, "LARGE", 0)
+    draws = np.random.default_rng(5)
+    lengths = 1, 2, 8, 40, 40
+    *queries, key, value = (jnp.asarray(draws.normal(size=(2, n, 3, 4)), jnp.float32) for n in lengths)
+    mask = draws.random((2, 1, 1, 40)) < 0.6
+    scores = attention.Scores(scalar=2.0, cap=1.5)
+
+    def ours(query, key, value):
+        return attention.attend(query, key, value, mask, scores=scores, implementation="chunked")
+
+    def expected(query, key, value):
+        return plain(query, key, value, mask, scalar=2.0, cap=1.5)
+
+    def of_all(f):
+        return [value_and_slopes(f, query, key, value) for query in queries]
+
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), *quickly(lambda: (of_all(ours), of_all(expected)))()
+    )
+    with pytest.raises(ValueError, match="attention = 'xla' has no cap of scores"):
+        attention.attend(queries[0], key, value, scores=scores, implementation="xla")
 
 
 @table("implementation", ["heads_first", "xla"])

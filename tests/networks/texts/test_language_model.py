@@ -29,9 +29,27 @@ KINDS = {
     "qwen2": networks.LanguageModel(**SMALL, key_value_heads=1, qkv_bias=True, tied=False, **STRETCH),
     "qwen3": networks.LanguageModel(**SMALL, key_value_heads=2, head_size=6, norm_heads=True, window=5),
     "gpt2": language_model.gpt2(**SMALL | {"depth": 1}),
+    "gemma": networks.LanguageModel(
+        **SMALL | {"depth": 3},
+        key_value_heads=2,
+        head_size=6,
+        activation="gelu_tanh",
+        norm="rms_from_one",
+        norm_after=True,
+        norm_heads=True,
+        query_scalar=3.0,
+        score_cap=2.0,
+        logit_cap=3.0,
+        rotary_base=100.0,
+        rotary_stretch=4.0,
+        local_rotary_base=20.0,
+        window=5,
+        global_blocks=(1,),
+        scaled_tokens=True,
+    ),
 }
 
-every_kind = pytest.mark.parametrize("kind", some_slow(KINDS, ("qwen2",)))
+every_kind = pytest.mark.parametrize("kind", some_slow(KINDS, ("qwen2", "gemma")))
 
 
 @functools.cache
@@ -72,35 +90,48 @@ def by_formula(network, params, tokens):
         if network.norm == "layer":
             x = x - x.mean(-1, keepdims=True)
         unit = x / np.sqrt(np.mean(x**2, -1, keepdims=True) + network.epsilon)
-        return unit * weights[f"{name}/scale"] + weights.get(f"{name}/bias", 0.0)
+        gain = weights[f"{name}/scale"] + (network.norm == "rms_from_one")
+        return unit * gain + weights.get(f"{name}/bias", 0.0)
+
+    def summed(name, x, y):
+        return x + (norm(f"{name}_after", y) if network.norm_after else y)
+
+    def capped(x, cap):
+        return x if cap is None else cap * np.tanh(x / cap)
 
     heads, shared = network.heads, network.key_value_heads or network.heads
     size = network.head_size or network.width // heads
     places = np.arange(len(tokens))
-    x = weights["token"][tokens] + (weights["position"][places] if network.positions == "learned" else 0)
+    x = weights["token"][tokens] * (network.width**0.5 if network.scaled_tokens else 1)
+    x = x + (weights["position"][places] if network.positions == "learned" else 0)
     for number in range(network.depth):
+        window = None if number in network.global_blocks else network.window
         block = f"block_{number}"
         y = linear(f"{block}/qkv", norm(f"{block}/norm_0", x)).reshape(len(tokens), -1, size)
         query, key, value = y[:, :heads], y[:, heads : heads + shared], y[:, heads + shared :]
         if network.norm_heads:
             query, key = (norm(f"{block}/norm_{name}", part) for name, part in (("query", query), ("key", key)))
         if network.positions == "rotary":
-            turns = rotary.Rotary(network.rotary_base) if network.rotary_stretch is None else STRETCHED
+            turns = STRETCHED if network.rotary_stretch else rotary.Rotary(network.rotary_base)
+            if network.local_rotary_base is not None:
+                turns = rotary.Rotary(100.0, 4.0) if window is None else rotary.Rotary(20.0)
             query, key = turned(query, places, turns), turned(key, places, turns)
         mixed = np.zeros_like(query)
         for at in places:
-            first = 0 if network.window is None else max(0, at + 1 - network.window)
+            first = 0 if window is None else max(0, at + 1 - window)
             for head in range(heads):
                 group = head // (heads // shared)
-                scores = key[first : at + 1, group] @ query[at, head] / np.sqrt(size)
+                scores = key[first : at + 1, group] @ query[at, head] / np.sqrt(network.query_scalar or size)
+                scores = capped(scores, network.score_cap)
                 shares = np.exp(scores - scores.max())
                 mixed[at, head] = (shares / shares.sum()) @ value[first : at + 1, group]
-        x = x + linear(f"{block}/output", mixed.reshape(len(tokens), -1))
+        x = summed(f"{block}/norm_0", x, linear(f"{block}/output", mixed.reshape(len(tokens), -1)))
         y = linear(f"{block}/mlp_0", norm(f"{block}/norm_1", x))
         gate, up = np.split(y, 2, -1) if network.gated else (y, 1.0)
-        x = x + linear(f"{block}/mlp_1", np.asarray(activate(network.activation)(gate), np.float64) * up)
+        narrow = linear(f"{block}/mlp_1", np.asarray(activate(network.activation)(gate), np.float64) * up)
+        x = summed(f"{block}/norm_1", x, narrow)
     x = norm("output_norm", x)
-    return x @ weights["token"].T if network.tied else linear("output", x)
+    return capped(x @ weights["token"].T if network.tied else linear("output", x), network.logit_cap)
 
 
 @every_kind
@@ -246,5 +277,10 @@ test_what_does_not_fit_is_refused = refusals(
     (called(positions="relative"), "positions = 'relative'"),
     (called(head="values"), "head = 'values' is none of tokens, scalar"),
     (called(window=0), "window = 0"),
+    (called(global_blocks=(0,)), r"global_blocks = \(0,\) are those without a window"),
+    (called(global_blocks=(2,), window=3), r"global_blocks = 2 is outside \[0, 1\]"),
+    (called(score_cap=0.0), "cap = 0 is outside"),
+    (called(logit_cap=-1.0), "logit_cap = -1 is outside"),
+    (called(rotary_stretch=0.5), "stretched = 0.5 is outside"),
     (called(width=15, heads=5), "head size 3"),
 )

@@ -1,4 +1,4 @@
-"""Models of the family of Llama in GGUF files: fields, names, and the order of the rows of queries and keys."""
+"""Decoders in GGUF files: fields, names, the order of the rows of queries and keys, and gains of norms."""
 
 import functools
 
@@ -11,12 +11,13 @@ from gendiff.core import trees
 from gendiff.core.errors import CheckpointMismatchError, ConfigError
 from gendiff.core.packed import is_packed
 from gendiff.networks import rotary
-from gendiff.weights import gguf, gguf_llama, quantised, rules
+from gendiff.weights import gguf, gguf_llama, language_models, quantised, rules
 from tests.quickly import quickly
 from tests.refusals import changed_rows, refusals
 from tests.tables import table
+from tests.variants import some_slow
 from tests.weights import rig
-from tests.weights.quantised import gguf_files
+from tests.weights.quantised import converted_models, gguf_files
 
 pytest.importorskip("gguf", reason="needs the extra [language]")
 
@@ -127,6 +128,21 @@ def test_left_permuted_they_are_another_model():
     assert np.abs(right - wrong).max() > 0.1 * np.abs(right).max()
 
 
+@pytest.mark.parametrize("name", some_slow(converted_models.NAMES, ("Mistral", "Qwen 2", "Gemma 2")))
+def test_a_model_that_llama_cpp_converts_is_that_of_its_folder(name):
+    config, metadata, arrays = converted_models.model(name)
+    file = opened(metadata, arrays)
+    network = networks.LanguageModel(**gguf_llama.network_fields(file))
+    folder = networks.LanguageModel(**language_models.module_of(config).network_fields(config))
+    ours = gguf_llama.params(file, shapes(network))
+    expected = quickly(lambda params: networks.pure(folder)(params, TOKENS).logits)(converted_models.params(config))
+    logits = quickly(lambda params: networks.pure(network)(params, TOKENS).logits)(ours)
+    np.testing.assert_allclose(logits, expected, atol=2e-5 * np.abs(expected).max())
+    again = gguf_llama.tensors(file, ours)
+    assert again.keys() == file.tensors.keys()
+    assert all(np.array_equal(again[each].numbers(), file.tensors[each].numbers()) for each in again)
+
+
 def test_llama_3_s_long_contexts_are_read_from_the_divisors_of_frequencies():
     stretch = (8.0, 1.0, 4.0, 8192)
     plain, slow = (
@@ -142,6 +158,10 @@ def test_llama_3_s_long_contexts_are_read_from_the_divisors_of_frequencies():
     assert fields["rotary_stretch"] == stretch and fields["rotary_base"] == 500_000.0
     with pytest.raises(ConfigError, match="rope_freqs.weight = 'divisors up to 8' is not supported"):
         gguf_llama.network_fields(opened(metadata, TABLE | {"rope_freqs.weight": np.linspace(1, 8, 8)}))
+    linear = METADATA | {"llama.rope.scaling.factor": 4.0}
+    for kind, stretch in (("linear", 4.0), (None, 4.0), ("none", None)):
+        changed = linear if kind is None else linear | {"llama.rope.scaling.type": kind}
+        assert gguf_llama.network_fields(opened(changed, TABLE))["rotary_stretch"] == stretch
 
 
 def fields(metadata):
@@ -151,7 +171,8 @@ def fields(metadata):
 
 
 UNMATCHED = [
-    ({"general.architecture": "qwen2"}, "general.architecture = 'qwen2'"),
+    ({"general.architecture": "mamba"}, "= 'mamba': these rules are for llama, qwen2, qwen3, gemma2, gemma3"),
+    ({"llama.rope.scaling.factor": 0.5}, "rope.scaling.factor = 0.5 is not supported, at least 1"),
     ({"llama.block_count": None}, "llama: block_count is missing"),
     ({"llama.block_count": 0}, "block_count = 0 is not supported"),
     ({"llama.rope.scaling.type": "yarn"}, "rope.scaling.type = 'yarn'"),

@@ -14,16 +14,19 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from gendiff import networks
+from gendiff import language, networks
 from gendiff.core.errors import CheckpointMismatchError, ConfigError, DataError
 from gendiff.networks import language_model
 from gendiff.weights import (
     files,
     language_models,
+    transformers_gemma,
     transformers_gpt2,
     transformers_llama,
+    transformers_mistral,
     transformers_qwen,
     transformers_rotary,
+    transformers_windows,
 )
 from tests.quickly import quickly
 from tests.refusals import changed_rows, refusals
@@ -49,6 +52,15 @@ def random_model(name):
     return network, shapes, ours, language_models.naming.to_theirs(ours, module.rules(CONFIGS[name]))
 
 
+@functools.cache
+def fixture():
+    return safetensors.numpy.load_file(Path(__file__).with_name("language_models_fixture.safetensors"))
+
+
+def logits_of(network, params):
+    return np.asarray(quickly(lambda params: networks.pure(network)(params, TOKENS).logits)(params))
+
+
 @all_models
 def test_a_folder_that_we_write_returns_bit_for_bit(tmp_path, name):
     network, shapes, ours, theirs = random_model(name)
@@ -60,13 +72,54 @@ def test_a_folder_that_we_write_returns_bit_for_bit(tmp_path, name):
     assert sum(array.size for array in stored.arrays.values()) == networks.count(ours)
 
 
-@pytest.mark.parametrize("name", some_slow(CONFIGS, ("Llama of a wide head", "Llama of transformers 5", "Qwen 2")))
+QUICK = "Llama", "Llama 3", "Qwen 2 with a window", "Qwen 3", "GPT-2", "Gemma 3"
+
+
+@pytest.mark.parametrize("name", some_slow(CONFIGS, [name for name in CONFIGS if name not in QUICK]))
 def test_logits_are_those_of_transformers(name):
     network, _, ours, _ = random_model(name)
-    reference = safetensors.numpy.load_file(Path(__file__).with_name("language_models_fixture.safetensors"))[name]
-    logits = quickly(lambda params: networks.pure(network)(params, TOKENS).logits)(ours)
+    reference = fixture()[name]
+    logits = logits_of(network, ours)
     assert reference.std() > 0.3
     np.testing.assert_allclose(logits, reference, atol=SAME * max(1, np.abs(reference).max()))
+
+
+WITHOUT = {
+    "Llama of a wide head": {"rotary_stretch": None},
+    "Llama of transformers 5": {"rotary_stretch": None},
+    "Qwen 3 with some windows": {"global_blocks": ()},
+    "Mistral": {"window": 32},
+    "Gemma 2": {"window": 32},
+    "Gemma 3": {"rotary_stretch": None},
+    "Gemma 3 of transformers 5": {"local_rotary_base": None},
+}
+"""What each model would be without; of Gemma 2 these one by one, too."""
+CONTROLS = [*WITHOUT.items(), *(("Gemma 2", {each: None}) for each in ("score_cap", "logit_cap", "query_scalar"))]
+CONTROLS += [("Gemma 2", {"scaled_tokens": False}), ("Gemma 3", {"window": 32})]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "change"), CONTROLS)
+def test_without_one_of_its_settings_a_model_is_another(name, change):
+    network, _, ours, _ = random_model(name)
+    fields = {field: getattr(network, field) for field in change}
+    assert fields != change
+    difference = np.abs(logits_of(network.clone(**change), ours) - fixture()[name]).max((0, 2))
+    assert difference.max() > 1e-2
+    if "window" in change:  # the first tokens see all in any case
+        assert difference[: network.window].max() < SAME * np.abs(fixture()[name]).max() < difference[network.window]
+
+
+@pytest.mark.parametrize("name", some_slow(WITHOUT, [name for name in WITHOUT if name != "Gemma 3"]))
+def test_token_by_token_with_a_cache_the_logits_are_those_of_the_text_at_once(name):
+    network, _, ours, _ = random_model(name)
+    predict = quickly(networks.pure(network))
+    answer = predict(ours, TOKENS[:, :4], language.cache.full(network, 2, 10))
+    logits = [answer.logits]
+    for at in range(4, 10):
+        answer = predict(ours, TOKENS[:, at : at + 1], answer.cache)
+        logits.append(answer.logits)
+    np.testing.assert_allclose(np.concatenate(logits, 1), fixture()[name], atol=SAME * 10)
 
 
 NAMES = {
@@ -80,6 +133,11 @@ NAMES = {
     },
     "Qwen 2": {"model.layers.0.self_attn.k_proj.bias": (8,), "model.norm.weight": (16,)},
     "Qwen 3": {"model.layers.0.self_attn.q_norm.weight": (6,), "model.layers.1.self_attn.o_proj.weight": (16, 24)},
+    "Gemma 2": {"model.layers.1.post_feedforward_layernorm.weight": (16,)},
+    "Gemma 3": {
+        "model.layers.2.pre_feedforward_layernorm.weight": (16,),
+        "model.layers.0.self_attn.q_norm.weight": (6,),
+    },
     "GPT-2": {
         "transformer.h.1.attn.c_attn.weight": (16, 48),
         "transformer.h.0.mlp.c_proj.bias": (16,),
@@ -92,7 +150,7 @@ NAMES = {
 def test_names_and_shapes_are_those_of_the_model(name):
     theirs = {each: array.shape for each, array in random_model(name)[3].items()}
     assert NAMES[name].items() <= theirs.items()
-    assert len(theirs) == {"Llama": 21, "Qwen 2": 26, "Qwen 3": 33, "GPT-2": 28}[name]
+    assert len(theirs) == {"Llama": 21, "Qwen 2": 26, "Qwen 3": 33, "Gemma 2": 24, "Gemma 3": 41, "GPT-2": 28}[name]
 
 
 def test_a_model_in_parts_is_the_model(tmp_path):
@@ -207,11 +265,20 @@ def test_rotary_positions_read_the_same_in_both_versions():
     )
 
 
-def test_layers_are_one_sliding_window_or_none():
+def test_windows_are_those_of_the_layers_that_have_one():
     windowed = CONFIGS["Qwen 2 with a window"]
     fields = transformers_qwen.network_fields
     assert fields(windowed)["window"] == 3 and fields(CONFIGS["Qwen 2"])["window"] is None
     assert fields(windowed | {"max_window_layers": 2})["window"] is None
+    some = fields(windowed | {"max_window_layers": 1})
+    assert (some["window"], some["global_blocks"]) == (3, (0,))
+    layers = {"layer_types": ["sliding_attention", "full_attention"]}
+    assert transformers_gemma.network_fields(CONFIGS["Gemma 2"] | layers)["global_blocks"] == (1,)
+    assert transformers_gemma.network_fields({"model_type": "gemma3_text"})["global_blocks"] == (5, 11, 17, 23)
+    assert transformers_mistral.network_fields(CONFIGS["Mistral"] | {"sliding_window": None})["window"] is None
+    assert transformers_mistral.network_fields({"model_type": "mistral"})["window"] == 4096
+    values, layers = {"num_hidden_layers": 2, "sliding_window": 5}, ("sliding_attention", "full_attention")
+    assert transformers_windows.fields("X", values, layers) == {"window": 5, "global_blocks": (1,)}
     assert fields(windowed | {"layer_types": ["sliding_attention"] * 2, "max_window_layers": 28})["window"] == 3
     assert fields(windowed | {"use_sliding_window": False})["window"] is None
 
@@ -222,7 +289,8 @@ UNMATCHED = {
         ({"architectures": ["LlamaModel"]}, "architectures = ('LlamaModel',)"),
         ({"hidden_act": "relu"}, "hidden_act = 'relu'"),
         ({"rope_interleaved": True}, "rope_interleaved = True"),
-        ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "only the types 'default' and 'llama3'"),
+        ({"rope_scaling": {"type": "yarn", "factor": 2.0}}, "only the types 'default', 'linear' and 'llama3'"),
+        ({"rope_scaling": {"type": "linear", "factor": 0.5}}, "'linear' needs the number factor >= 1"),
         ({"rope_scaling": ROPE}, "'llama3' needs the numbers"),
         (
             {"rope_parameters": ROPE | {"original_max_position_embeddings": 8, "factor": 0.5}},
@@ -248,13 +316,31 @@ UNMATCHED = {
     ],
     "Qwen 2": [
         ({"architectures": ["Qwen2MoeForCausalLM"]}, "architectures = ['Qwen2MoeForCausalLM']"),
-        ({"use_sliding_window": True, "max_window_layers": 1}, "max_window_layers = 1 is not supported, all 2 layers"),
-        (
-            {"layer_types": ["full_attention", "sliding_attention"]},
-            "layer_types = ['full_attention', 'sliding_attention']",
-        ),
-        ({"layer_types": ["sliding_attention"] * 2}, "say that there is none"),
+        ({"layer_types": ["full_attention"]}, "layer_types = ['full_attention'] is not supported, 'full_attention' or"),
+        ({"layer_types": ["linear_attention"] * 2}, "layer_types = ['linear_attention', 'linear_attention']"),
+        ({"layer_types": ["sliding_attention"] * 2}, "sliding_window = None is not supported, 2 layers have one"),
         ({"attention_bias": True}, "attention_bias = True is a setting that these rules do not know"),
+    ],
+    "Mistral": [
+        ({"sliding_window": 0}, "sliding_window = 0 is not supported, 2 layers have one"),
+        ({"attention_bias": True}, "attention_bias = True is a setting that these rules do not know"),
+        ({"layer_types": ["full_attention"] * 2}, "is a setting that these rules do not know"),
+    ],
+    "Gemma 2": [
+        ({"architectures": ["GemmaForCausalLM"]}, "architectures = ['GemmaForCausalLM']"),
+        ({"hidden_activation": "relu"}, "hidden_activation = 'relu'"),
+        ({"attn_logit_softcapping": 0.0}, "attn_logit_softcapping = 0.0 is not supported, it must be above 0"),
+        ({"query_pre_attn_scalar": 0}, "query_pre_attn_scalar = 0"),
+        ({"use_bidirectional_attention": True}, "use_bidirectional_attention = True"),
+        ({"sliding_window_size": 4}, "sliding_window_size = 4 is not supported, sliding_window = 3"),
+        ({"sliding_window_pattern": 2}, "sliding_window_pattern = 2 is a setting that these rules do not know"),
+        ({"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}}, "only the types"),
+    ],
+    "Gemma 3": [
+        ({"attn_logit_softcapping": 50.0}, "attn_logit_softcapping = 50.0 is not supported, only None"),
+        ({"rope_parameters": {"rope_type": "default"}}, "only objects named 'full_attention' and 'sliding_attention'"),
+        ({"rope_parameters": {"sliding_attention": {"rope_type": "linear", "factor": 2.0}}}, "must be of type"),
+        ({"sliding_window_pattern": 0}, "sliding_window_pattern = 0"),
     ],
     "GPT-2": [
         ({"scale_attn_weights": False}, "scale_attn_weights = False"),
@@ -274,7 +360,7 @@ def unmatched(name):
 
 test_a_setting_without_a_match_is_refused_by_name_and_value = pytest.mark.fault(
     "weights: a configuration that cannot be followed"
-)(refusals(*unmatched("Llama"), *unmatched("Qwen 2"), *unmatched("GPT-2")))
+)(refusals(*(row for name in UNMATCHED for row in unmatched(name))))
 
 
 # The door.

@@ -36,6 +36,8 @@ CONFIGS = {
         "head_dim": 6,
         "mlp_bias": True,
         "num_key_value_heads": 1,
+        "rope_theta": 100.0,
+        "rope_scaling": {"rope_type": "linear", "factor": 4.0},
     },
     "Llama of transformers 5": SMALL
     | {
@@ -54,6 +56,53 @@ CONFIGS = {
     },
     "Qwen 3": SMALL
     | {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "head_dim": 6, "attention_bias": True},
+    "Qwen 3 with some windows": SMALL
+    | {
+        "architectures": ["Qwen3ForCausalLM"],
+        "model_type": "qwen3",
+        "head_dim": 6,
+        "use_sliding_window": True,
+        "sliding_window": 3,
+        "max_window_layers": 1,
+    },
+    "Mistral": SMALL
+    | {"architectures": ["MistralForCausalLM"], "model_type": "mistral", "head_dim": 6, "sliding_window": 3},
+    "Gemma 2": SMALL
+    | {
+        "architectures": ["Gemma2ForCausalLM"],
+        "model_type": "gemma2",
+        "head_dim": 6,
+        "query_pre_attn_scalar": 3,
+        "sliding_window": 3,
+        "attn_logit_softcapping": 2.0,
+        "final_logit_softcapping": 3.0,
+    },
+    "Gemma 3": SMALL
+    | {
+        "architectures": ["Gemma3ForCausalLM"],
+        "model_type": "gemma3_text",
+        "num_hidden_layers": 3,
+        "head_dim": 6,
+        "query_pre_attn_scalar": 3,
+        "sliding_window": 3,
+        "sliding_window_pattern": 3,
+        "rope_theta": 200.0,
+        "rope_local_base_freq": 20.0,
+        "rope_scaling": {"rope_type": "linear", "factor": 4.0},
+    },
+    "Gemma 3 of transformers 5": SMALL
+    | {
+        "architectures": ["Gemma3ForCausalLM"],
+        "model_type": "gemma3_text",
+        "head_dim": 6,
+        "attention_bias": True,
+        "sliding_window": 4,
+        "layer_types": ["full_attention", "sliding_attention"],
+        "rope_parameters": {
+            "full_attention": STRETCH | {"rope_type": "llama3", "rope_theta": 50.0},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 10.0},
+        },
+    },
     "GPT-2": {
         "architectures": ["GPT2LMHeadModel"],
         "model_type": "gpt2",

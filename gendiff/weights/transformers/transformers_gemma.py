@@ -1,0 +1,149 @@
+"""`Gemma2ForCausalLM` and `Gemma3ForCausalLM` of transformers as `networks.LanguageModel`: fields and rules.
+
+They are decoders as those of Llama with norms before and after attention and MLP, whose gains are 1 + what the file
+holds. Some layers have a sliding window: in Gemma 2 each second one, in Gemma 3 five of six, which also turn by a base
+of their own. Gemma 2 caps scores and logits, Gemma 3 normalises the queries and keys of each head.
+"""
+
+from gendiff.core.types import Config
+from gendiff.weights import rules as naming
+from gendiff.weights import settings
+from gendiff.weights.rules import Rule
+from gendiff.weights.transformers import transformers_llama, transformers_rotary, transformers_windows
+from gendiff.weights.transformers.transformers_windows import FULL, SLIDING
+
+SECOND, THIRD = "Gemma2ForCausalLM", "Gemma3ForCausalLM"
+TYPES = {"gemma2": SECOND, "gemma3_text": THIRD}
+_BOTH: Config = {
+    **{name: value for name, value in transformers_llama.OF_EVERY_DECODER.items() if name != "hidden_act"},
+    "hidden_size": 2304,
+    "intermediate_size": 9216,
+    "num_hidden_layers": 26,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "head_dim": 256,
+    "hidden_activation": "gelu_pytorch_tanh",
+    "hidden_act": None,  # stands beside it in some files, and is not used there
+    "tie_word_embeddings": True,
+    "attention_bias": False,
+    "query_pre_attn_scalar": 256,
+    "sliding_window": 4096,
+    "sliding_window_size": None,  # another name of it
+    "use_bidirectional_attention": None,
+    "cache_implementation": None,  # how their cache is built, which changes no number
+}
+DEFAULTS: dict[str, Config] = {
+    SECOND: {
+        **_BOTH,
+        "vocab_size": 256000,
+        "max_position_embeddings": 8192,
+        "attn_logit_softcapping": 50.0,
+        "final_logit_softcapping": 30.0,
+        "architectures": (SECOND,),
+        "model_type": "gemma2",
+    },
+    THIRD: {
+        **_BOTH,
+        "vocab_size": 262208,
+        "max_position_embeddings": 131072,
+        "attn_logit_softcapping": None,
+        "final_logit_softcapping": None,
+        "rope_local_base_freq": None,
+        "sliding_window_pattern": 6,
+        "architectures": (THIRD,),
+        "model_type": "gemma3_text",
+    },
+}
+OPTIONAL: dict[str, tuple[type, ...]] = {
+    **{name: transformers_llama.OPTIONAL[name] for name in transformers_llama.OPTIONAL if name in _BOTH},
+    **dict.fromkeys(("attn_logit_softcapping", "final_logit_softcapping", "rope_local_base_freq"), (float,)),
+    **dict.fromkeys(("sliding_window", "sliding_window_size"), (int,)),
+    **dict.fromkeys(("hidden_act", "cache_implementation"), (str,)),
+}
+GLOBAL_BASE, LOCAL_BASE = 1e6, 1e4
+"""Of rotary positions in Gemma 3, where a configuration names none."""
+
+
+def network_fields(config: Config) -> Config:
+    """Return the fields of `networks.LanguageModel` that make it equal to the model of a config.json.
+
+    Raises:
+        ConfigError: that names the setting and value without a match.
+    """
+    kind = transformers_llama.kind_of(config, TYPES)
+    values = settings.from_config(
+        {name: value for name, value in config.items() if name != "layer_types"},
+        (kind,),
+        DEFAULTS[kind],
+        _supported(kind),
+        OPTIONAL,
+    )
+    window, size, scalar = (values[name] for name in ("sliding_window", "sliding_window_size", "query_pre_attn_scalar"))
+    settings.refuse_unless(size in (None, window), kind, "sliding_window_size", size, f"sliding_window = {window}")
+    for name in ("query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping"):
+        settings.refuse_unless(values[name] is None or values[name] > 0, kind, name, values[name], "it must be above 0")
+    turns, local = ({}, {}) if kind == SECOND else _positions(values)
+    decoder = {**values, **turns, "hidden_act": values["hidden_activation"]}
+    return {
+        **transformers_llama.decoder_fields(kind, decoder),
+        **transformers_windows.fields(kind, values, _layers(kind, values, config.get("layer_types"))),
+        **local,
+        "norm_heads": kind == THIRD,
+        "norm": "rms_from_one",
+        "norm_after": True,
+        "query_scalar": None if scalar == values["head_dim"] else float(scalar),
+        "score_cap": values["attn_logit_softcapping"],
+        "logit_cap": values["final_logit_softcapping"],
+        "scaled_tokens": True,
+        "bias": values["attention_bias"],
+        "mlp_bias": False if values["attention_bias"] else None,
+    }
+
+
+def rules(config: Config) -> tuple[Rule, ...]:
+    """Return the rules for every parameter of the model of a config.json, and no others.
+
+    Raises:
+        ConfigError: as `network_fields` does.
+    """
+    return transformers_llama.decoder_rules(network_fields(config))
+
+
+params = naming.Conversion(
+    rules, lambda config, arrays: transformers_llama.without_copies(network_fields(config), arrays)
+)
+
+
+def _supported(kind: str) -> dict[str, tuple[object, ...]]:
+    supported = transformers_llama.supported(kind, DEFAULTS[kind]["model_type"])
+    del supported["hidden_act"]
+    supported |= {"hidden_activation": tuple(transformers_llama.ACTIVATIONS)}
+    supported |= {"use_bidirectional_attention": (None, False)}
+    return supported | ({} if kind == SECOND else {"attn_logit_softcapping": (None,)})
+
+
+def _layers(kind: str, values: Config, layers: object) -> object:
+    """What each layer is: as written, or all but the last of each period of layers have a window."""
+    if layers is not None:
+        return layers
+    period = 2 if kind == SECOND else values["sliding_window_pattern"]
+    settings.refuse_unless(period > 0, kind, "sliding_window_pattern", period, "it must be above 0")
+    return [SLIDING if (number + 1) % period else FULL for number in range(values["num_hidden_layers"])]
+
+
+def _positions(values: Config) -> tuple[Config, Config]:
+    """The settings of rotary positions of global layers, and the field of those of the others."""
+    nested = values["rope_parameters"] or {}
+    fits = set(nested) <= {FULL, SLIDING} and all(isinstance(each, dict) for each in nested.values())
+    settings.refuse_unless(fits, THIRD, "rope_parameters", nested, f"only objects named {FULL!r} and {SLIDING!r}")
+    bases = {FULL: values["rope_theta"], SLIDING: values["rope_local_base_freq"]}
+    for layer, base in ((FULL, GLOBAL_BASE), (SLIDING, LOCAL_BASE)):
+        if bases[layer] is None and "rope_theta" not in nested.get(layer, {}):
+            bases[layer] = base
+    local = transformers_rotary.fields(
+        THIRD, {"rope_theta": bases[SLIDING], "rope_scaling": None, "rope_parameters": nested.get(SLIDING)}
+    )
+    stretch = local["rotary_stretch"]
+    settings.refuse_unless(stretch is None, THIRD, "rope_parameters", nested, f"{SLIDING!r} must be of type 'default'")
+    turns = {"rope_theta": bases[FULL], "rope_parameters": nested.get(FULL)}
+    return turns, {"local_rotary_base": local["rotary_base"]}
