@@ -67,7 +67,7 @@ EXTRAS = (
         "tensorboardX",
     ),
     *("diffrax", "equinox", "msgspec", "jinja2", "datasets", "array_record", "tokenizers", "gguf"),
-    *("fastapi", "uvicorn", "prometheus_client", "imageio_ffmpeg"),
+    *("fastapi", "uvicorn", "prometheus_client", "imageio_ffmpeg", "soundfile"),
 )
 TOP_LEVEL = {
     *("pyproject.toml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "Makefile", ".gitignore", ".ci"),

@@ -105,6 +105,8 @@ RUNS = (
     Fault("read-only or absent output folder", "refused before compilation, exit 2"),
     Fault("missing data", "an error with the path, exit 65"),
     Fault("unreadable image", "an error with the path of the file; skipped only when asked, and counted"),
+    Fault("unreadable sound", "an error with the path of the file; skipped only when asked, and counted"),
+    Fault("a folder of sounds and pictures", "an error that counts both kinds, exit 65"),
     Fault("unexpected file in a folder of images", "an error with its path; skipped only when asked, and counted"),
     Fault(
         "a build of the cache is killed",

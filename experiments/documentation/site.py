@@ -25,6 +25,7 @@ GUIDE = [
     *(
         "start.md",
         "pictures.md",
+        "sounds.md",
         "concepts.md",
         "samplers.md",
         "guidance.md",

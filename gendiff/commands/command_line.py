@@ -223,7 +223,7 @@ def _train(arguments: list[str], catalogue: Catalogue, progress: Progress) -> in
     """`train PHOTOS` is `run images --data PHOTOS`."""
     if not arguments:
         return _usage(
-            "train PHOTOS [options]; PHOTOS is a folder of images, or a file as --data of `train --help` explains",
+            "train PHOTOS [options]; PHOTOS is a folder of images or sounds, or a file as `train --help` says",
             arguments,
         )
     data = [] if arguments[0].startswith("-") else ["--data", arguments.pop(0)]

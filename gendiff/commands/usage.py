@@ -9,7 +9,7 @@ _COMMANDS = """make images and clips
   inspect DIR                   what a folder of diffusers holds, and whether it can be drawn with
   finalize SAMPLES --to FILE    one file of the samples that `sample --shard-size` wrote
 train
-  train PHOTOS                  a network on a folder of images, or a LoRA: --model DIR --lora 8
+  train PHOTOS                  a network on images or sounds, or a LoRA: --model DIR --lora 8
   prepare images                decode images once, for several trainings
   plan                          time and memory on an accelerator that is not here
   plan --cost                   when serving a language model has cost as much as training it

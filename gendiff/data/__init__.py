@@ -1,6 +1,6 @@
 """Data: real images as arrays in [-1, 1], texts as tokens, and batches that are a pure function of (seed, step)."""
 
-from gendiff.data import batches, clip_files, digits, emoji, emoji_names, emoji_styles, scaling, textures
+from gendiff.data import audio, batches, clip_files, digits, emoji, emoji_names, emoji_styles, scaling, textures
 from gendiff.data.images import (
     Images,
     array_records,
@@ -19,6 +19,7 @@ from gendiff.data.texts import chat_row_tokenizer, clip_tokenizer, t5_tokenizer,
 __all__ = [
     "Images",
     "array_records",
+    "audio",
     "batches",
     "cache",
     "chat_row_tokenizer",

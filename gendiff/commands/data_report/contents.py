@@ -12,6 +12,7 @@ from gendiff.commands.copies.picture_sets import PictureSet
 from gendiff.core import extras
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.data import emoji, random_access
+from gendiff.data.audio.sound_folder import SoundFolder
 from gendiff.data.images.image_folder import ImageFolder
 from gendiff.data.images.random_access import Source, Subset
 from gendiff.metrics import neighbours
@@ -112,7 +113,7 @@ def files(source: Source) -> tuple[str, ...] | None:
     if isinstance(source, Subset):
         inner = files(source.source)
         return None if inner is None else tuple(inner[row] for row in source.rows)
-    return source.files if isinstance(source, ImageFolder) else None
+    return source.files if isinstance(source, ImageFolder | SoundFolder) else None
 
 
 def summarize(

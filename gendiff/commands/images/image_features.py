@@ -38,6 +38,8 @@ _OPTIONS = {
     r'on_bad="skip"': "--on-bad-image skip",
     r"background=\((\d+), (\d+), (\d+)\)": r"--background \1 \2 \3",
     r"pass size= ": "pass --size N ",
+    r"mels = ": "--size ",
+    r"frames = ": "--seconds: frames = ",
     r'conditional="none"': "--conditional none",
     r"held_out = ": "--held-out ",
     r"change the share": "change --held-out",

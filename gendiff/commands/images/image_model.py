@@ -7,6 +7,7 @@ from collections.abc import Callable
 import jax
 
 from gendiff.core.types import NO_LABEL, Condition, Loss, Params, Scalar
+from gendiff.data.audio import Spectrogram
 from gendiff.diffusion import denoiser, guidance, objectives, weighting
 from gendiff.diffusion.denoiser import NetworkDenoiser
 from gendiff.diffusion.parameterization import Parameterization
@@ -29,6 +30,7 @@ class Model:
     temperature: of the noise that samples start from (gendiff.diffusion.sample).
     rules: how `--mesh tensor=N` splits the layers of the network (gendiff.training.sharding); () for a network without
         rules.
+    sound: what makes a sound of a sample; None where samples are pictures.
     """
 
     predict: Predict
@@ -42,6 +44,7 @@ class Model:
     ema: float | None = None
     temperature: float = 1.0
     rules: Rules = ()
+    sound: Spectrogram | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:

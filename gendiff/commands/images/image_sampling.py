@@ -76,7 +76,7 @@ def sample(
     index = sampling_options.indices(options)
     labels = sampling_options.labels(resolved, model.num_classes, index)
     out = folder.path / "samples" if options.out is None else Path(options.out).expanduser().absolute()
-    files = SampleFiles(out, model.shape, settings, options.force, model.names)
+    files = SampleFiles(out, model.shape, settings, options.force, model.names, model.sound)
     draw = make()
     missing = files.missing(index, labels)
     if len(missing) < len(index):

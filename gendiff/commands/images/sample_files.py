@@ -13,6 +13,7 @@ import numpy as np
 from gendiff.core import files
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import NO_LABEL
+from gendiff.data.audio import Spectrogram, sound_files
 from gendiff.runs import ranges
 from gendiff.runs.reporting import figures, json_files
 from gendiff.training import compatibility
@@ -22,23 +23,29 @@ SETTINGS = "samples.json"
 
 
 class SampleFiles:
-    """The samples of one command: a folder with one PNG per sample, or one file (a grid .png or an .npz) made of all of
-    them.
+    """The samples of one command: a folder with one PNG or WAV per sample, or one file (a grid .png or an .npz) made of
+    all of them.
 
     The single samples of one file wait in a hidden folder beside it until all are there.
     """
 
     def __init__(
-        self, out: Path, shape: tuple[int, ...], settings: dict[str, object], force: bool, classes: Sequence[str] = ()
+        self,
+        out: Path,
+        shape: tuple[int, ...],
+        settings: dict[str, object],
+        force: bool,
+        classes: Sequence[str] = (),
+        sound: Spectrogram | None = None,
     ) -> None:
         """settings: what a sample depends on beside its index and label; samples of other settings are never mixed with
         these.
 
-        classes: the name of each label, which names of files and an archive carry.
+        classes: the name of each label, which names of files and an archive carry. sound: of samples that are sounds.
 
         Raises ConfigError where nothing of this kind may be written to `out`.
         """
-        self._out, self._settings, self._classes = out, settings, tuple(classes)
+        self._out, self._settings, self._classes, self._sound = out, settings, tuple(classes), sound
         self._single = out.suffix != ""
         self._folder = out.with_name(f".{out.name}.parts") if self._single else out
         _check(out, shape)
@@ -60,6 +67,8 @@ class SampleFiles:
             if self._single:
                 with files.replacing(path) as file:
                     np.save(file, image)
+            elif self._sound is not None:
+                json_files.write_bytes(path, wav(self._sound, image))
             else:
                 figures.grid(image[None], 1, path, "", scale=1, gap=0)
 
@@ -76,7 +85,8 @@ class SampleFiles:
         shutil.rmtree(self._folder)
 
     def _paths(self, index: np.ndarray, labels: np.ndarray) -> list[Path]:
-        suffix, named = ".npy" if self._single else ".png", zip(index, labels, strict=True)
+        suffix = ".npy" if self._single else ".png" if self._sound is None else ".wav"
+        named = zip(index, labels, strict=True)
         return [self._folder / (name(number, label, self._classes) + suffix) for number, label in named]
 
     def _check_folder(self, force: bool) -> None:
@@ -94,7 +104,7 @@ class SampleFiles:
             )
             raise ConfigError(f"{self._folder}: add --force to replace it, or choose another --out; it holds {reason}")
         if any(
-            path.is_dir() or path.suffix not in (".png", ".npy")
+            path.is_dir() or path.suffix not in (".png", ".npy", ".wav")
             for path in self._folder.iterdir()
             if path.name != SETTINGS
         ):
@@ -102,6 +112,11 @@ class SampleFiles:
                 f"{self._folder} holds more than samples, so --force does not replace it: choose another --out"
             )
         shutil.rmtree(self._folder)
+
+
+def wav(sound: Spectrogram, image: np.ndarray) -> bytes:
+    """The sound of one sample, as a WAV file."""
+    return sound_files.to_wav(sound.to_sound(image), sound.rate)
 
 
 def name(number: int, label: int, classes: Sequence[str]) -> str:
@@ -117,8 +132,8 @@ def name(number: int, label: int, classes: Sequence[str]) -> str:
 def _check(out: Path, shape: tuple[int, ...]) -> None:
     if out.suffix not in ("", ".png", ".npz"):
         raise ConfigError(
-            f"--out {out} ends in {out.suffix!r}: give a folder name (one PNG each), a .png (one grid) or an .npz "
-            "(arrays)"
+            f"--out {out} ends in {out.suffix!r}: give a folder name (one PNG or WAV each), a .png (one grid) or an "
+            ".npz (arrays)"
         )
     drawable = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3))
     if out.suffix != ".npz" and not drawable:

@@ -79,8 +79,8 @@ class SampleOptions(RunOptions, SteppedOptions):
 
     None takes the run's own average."""
     out: str | None = None
-    """Where to write: a folder (one PNG each), NAME.png (one grid) or NAME.npz (arrays in [-1, 1]); None is the folder
-    RUN/samples.
+    """Where to write: a folder (one PNG each, of sounds one WAV), NAME.png (one grid) or NAME.npz (arrays in [-1, 1]);
+    None is the folder RUN/samples.
 
     Samples that are there already are not drawn again. --force replaces those of other settings."""
     together: Annotated[int, option("together")] = 256

@@ -17,6 +17,8 @@ GAUSSIAN, MEAN, UNTRAINED, ONE_STEP = "a Gaussian of the pixels", "the mean pict
 
 Within: TypeAlias = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 Drawn: TypeAlias = Annotated[int, msgspec.Meta(ge=10, le=1_000_000)]
+Rate: TypeAlias = Annotated[int, msgspec.Meta(ge=4000, le=192_000)]
+Seconds: TypeAlias = Annotated[float, msgspec.Meta(gt=0, le=60)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,16 +26,21 @@ class Config(FeatureOptions, WithDtype):
     """Every number of the experiment."""
 
     data: Distinct[str] = SETS
-    """What to learn: a folder of pictures, an .npz, .npy or .arrayrecord file, a saved Hugging Face dataset, emoji or
-    textures.
+    """What to learn: a folder of pictures or of sounds, an .npz, .npy or .arrayrecord file, a saved Hugging Face
+    dataset, emoji or textures.
 
     Several names train a network each, in a sub-folder of the run each."""
     size: Side | None = None
     """Side of the square pictures in pixels: the shorter side is resized and the centre cropped.
 
-    None: 32 for emoji and textures, 64 for folders and datasets; arrays keep their own."""
+    None: 32 for emoji and textures, 64 for folders and datasets; arrays keep their own. Sounds have so many
+    mel bins."""
     mode: Literal["RGB", "L"] | None = None
     """Colour or grey; None is RGB, and arrays keep their channels."""
+    sample_rate: Rate | None = None
+    """Samples per second at which sounds are learned; others are resampled. None is 16000."""
+    seconds: Seconds | None = None
+    """Length of the sounds: longer ones are cut, and silence follows shorter ones. None is 64 frames of 256 samples."""
     model: str | None = None
     """Folder of a Stable Diffusion 1, 2 or 3 or a FLUX.1 as diffusers writes it, which learns a change from
     `--data FOLDER` with captions; goes with --lora.

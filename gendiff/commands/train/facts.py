@@ -17,6 +17,7 @@ from gendiff.commands.train import data_paths, named_networks
 from gendiff.commands.train.config import Config, Numbers
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.core.types import Params
+from gendiff.data.audio import Spectrogram
 from gendiff.diffusion import parameterization, schedules
 from gendiff.runs import configuration, distributed
 from gendiff.runs.reporting import json_files
@@ -30,7 +31,10 @@ FILE = "data.json"
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """Facts of the images. place: as `data_paths.resolve`. training, held_out, skipped: how many pictures."""
+    """Facts of the images. place: as `data_paths.resolve`. training, held_out, skipped: how many pictures.
+
+    sound: what sounds became; None of pictures.
+    """
 
     place: str
     fingerprint: str
@@ -40,6 +44,7 @@ class Data:
     shape: tuple[int, ...]
     levels: int
     classes: tuple[str, ...]
+    sound: Spectrogram | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +74,7 @@ def summarize(config: Config, path: str, pictures: "Pictures") -> Data:
         shape=tuple(pictures.training[0].image.shape),
         levels=pictures.training.levels,
         classes=pictures.training.classes if config.conditional == "auto" else (),
+        sound=pictures.sound,
     )
 
 
@@ -116,7 +122,10 @@ def chosen(config: Config, folder: RunFolder) -> dict[str, str]:
     """What was taken for the fields of the configuration that are None; of several sets, for each."""
     sets = {name: read(set_folder) for name, set_folder in places(config, folder)}
     texts: dict[str, dict[str, str]] = {
-        "size": {name: str(min(facts.data.shape[:2])) for name, facts in sets.items()},
+        "size": {
+            name: str(facts.data.sound.mels if facts.data.sound else min(facts.data.shape[:2]))
+            for name, facts in sets.items()
+        },
         "mode": {name: "L" if facts.data.shape[2] == 1 else "RGB" for name, facts in sets.items()},
         "held_out": {name: f"{facts.data.held_out} pictures" for name, facts in sets.items()},
         "steps": {name: str(facts.numbers.steps) for name, facts in sets.items()},
@@ -124,6 +133,9 @@ def chosen(config: Config, folder: RunFolder) -> dict[str, str]:
         "learning_rate": {name: f"{facts.numbers.learning_rate:g}" for name, facts in sets.items()},
         "preview_every": {name: str(facts.numbers.preview_every) for name, facts in sets.items()},
     }
+    if sounds := {name: facts.data.sound for name, facts in sets.items() if facts.data.sound is not None}:
+        texts["sample_rate"] = {name: str(sound.rate) for name, sound in sounds.items()}
+        texts["seconds"] = {name: f"{sound.seconds:.3g}" for name, sound in sounds.items()}
 
     def text(values: dict[str, str]) -> str:
         several = len(set(values.values())) > 1
@@ -175,6 +187,7 @@ def model(description: Described) -> Model:
         names=data.classes,
         ema=config.ema,
         rules=networks.transformer.TENSOR_PARALLEL if isinstance(network, networks.DiT) else (),
+        sound=data.sound,
     )
 
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gendiff.commands import drawing_programs
-from gendiff.commands.images import image_training
+from gendiff.commands.images import image_training, sample_files
 from gendiff.commands.images.image_model import Model
 from gendiff.commands.train import facts, opened_pictures
 from gendiff.commands.train.config import GAUSSIAN, MEAN, ONE_STEP, SETS, UNTRAINED, Config
@@ -235,7 +235,7 @@ class OneSet:
         ]
 
     def _grid(self, pictures: np.ndarray, labels: np.ndarray, file: str, caption: str) -> Figure:
-        """The first of the pictures; where there are classes, those of a class in a column."""
+        """The first of the pictures; where there are classes, those of a class in a column. Sounds get players."""
         rows, columns = np.arange(min(GRID, len(pictures))), ACROSS
         of_class = {
             name: np.flatnonzero(labels == number) for number, name in enumerate(self.model.names) if number in labels
@@ -244,7 +244,14 @@ class OneSet:
             down = min(GRID // ACROSS, *map(len, by_class.values()))
             rows, columns = np.stack([each[:down] for each in by_class.values()], axis=1).reshape(-1), len(by_class)
             caption = f"{caption} Columns: {', '.join(by_class)}."
-        return figures.grid(pictures[rows], columns, self._file(file), f"{self._words}{caption}")
+        path, sound = self._file(file), self.model.sound
+        if sound is not None:
+            caption = f"{caption} Time goes to the right, pitch upwards. The players have the first row."
+            for number, row in enumerate(rows[:columns]):
+                name = sample_files.name(number, int(labels[row]), self.model.names)
+                content = sample_files.wav(sound, pictures[row])
+                json_files.write_bytes(path.with_name(f"{path.stem}_{name}.wav"), content)
+        return figures.grid(pictures[rows], columns, path, f"{self._words}{caption}")
 
     def _lengths(self, measures: Measures, like: Params, seed: int) -> tuple[Figure, Table]:
         """How near samples come by averages of other lengths, made from the snapshots. like: lies on the devices as

@@ -13,7 +13,9 @@ import numpy as np
 from gendiff.commands.images import image_features
 from gendiff.commands.train.config import Config
 from gendiff.core.errors import BadPicturesError, ConfigError, DataError
-from gendiff.data import cache, emoji, held_out, pipeline, random_access, scaling, sources, textures
+from gendiff.data import audio, cache, emoji, held_out, pipeline, random_access, scaling, sources, textures
+from gendiff.data.audio import spectrogram
+from gendiff.data.audio.sound_folder import SoundFolder
 from gendiff.data.images.random_access import Source
 from gendiff.runs import distributed
 from gendiff.runs.progress import Progress
@@ -29,6 +31,8 @@ DECODED = ".pictures"
 NO_LIST = "a run without --dry-run lists them in a file"
 SMALL = 16
 """Pixels to which pictures are averaged where near-copies are looked for."""
+MULTIPLE = 8
+"""Of the frames of a sound, which a U-Net can then halve three times."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Pictures:
 
     training, held_out: without a common picture. skipped: one message per picture that was left out. listed: the file
     that holds them all, if there is one. enlarged: (pictures that are smaller than the side they get, that side).
+    sound: what sounds became; None of pictures. notes: what happened to some of the sounds.
     """
 
     training: Source
@@ -44,6 +49,8 @@ class Pictures:
     skipped: tuple[str, ...] = ()
     listed: Path | None = None
     enlarged: tuple[int, int] = (0, 0)
+    sound: audio.Spectrogram | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -62,6 +69,7 @@ def open_pictures(config: Config, path: str, folder: RunFolder | None) -> Pictur
     """
     with image_features.option_errors():
         if path == "textures":
+            _spectrogram(config, path)
             pictures = Pictures(*textures.split(config.size or COMMITTED_SIZE))
         else:
             pictures = _opened(config, path, folder)
@@ -143,6 +151,7 @@ def prepare(config: Config, path: str, progress: Progress) -> Source:
 
 def listed(config: Config, path: str) -> Source:
     """The pictures at a path of `data_paths.resolve`, before any is decoded. Raises as `data.sources.open` does."""
+    sound = _spectrogram(config, path)
     if path == "emoji":
         return emoji.source(config.size or COMMITTED_SIZE)
     size = (
@@ -158,7 +167,28 @@ def listed(config: Config, path: str) -> Source:
         on_bad=config.on_bad_image,
         conditional=config.conditional,
         scan=False,
+        spectrogram=sound,
     )
+
+
+def _spectrogram(config: Config, path: str) -> audio.Spectrogram | None:
+    """What the sounds of a folder become; None of pictures. ConfigError for options of the other kind."""
+    is_sound = os.path.isdir(path) and audio.sound_folder.recognises(path)
+    foreign = (
+        {"mode RGB": config.mode == "RGB", "background": config.background is not None, "flip": config.flip}
+        if is_sound
+        else {"sample-rate": config.sample_rate is not None, "seconds": config.seconds is not None}
+    )
+    if options := [option for option, chosen in foreign.items() if chosen]:
+        kinds = ("pictures", "sounds") if is_sound else ("sounds", "pictures")
+        raise ConfigError(f"--{options[0]} is for {kinds[0]}, and {path} holds {kinds[1]}")
+    if not is_sound:
+        return None
+    settings = audio.Spectrogram(config.sample_rate or audio.Spectrogram.rate, config.size or audio.Spectrogram.mels)
+    if config.seconds is None:
+        return settings
+    frames = max(1, round(config.seconds * settings.rate / (spectrogram.HOP * MULTIPLE))) * MULTIPLE
+    return dataclasses.replace(settings, frames=frames)
 
 
 def split(config: Config, path: str, source: Source) -> Pictures:
@@ -194,7 +224,11 @@ def _opened(config: Config, path: str, folder: RunFolder | None) -> Pictures:
     pictures = dataclasses.replace(pictures, skipped=tuple(map(image_features.translated, pictures.skipped)))
     _write(pictures.skipped, path, file)
     return dataclasses.replace(
-        pictures, listed=file if pictures.skipped else None, enlarged=_enlarged(source, pictures)
+        pictures,
+        listed=file if pictures.skipped else None,
+        enlarged=_enlarged(source, pictures),
+        sound=source.spectrogram if isinstance(source, SoundFolder) else None,
+        notes=source.notes() if isinstance(source, SoundFolder) else (),
     )
 
 

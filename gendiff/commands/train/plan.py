@@ -89,6 +89,12 @@ def of_data(data: Data, pictures: Pictures) -> list[str]:
         f"{data.place}: {data.training} pictures to learn from and {data.held_out} held out, {height} × {width} × "
         f"{channels}, {classes}"
     ]
+    if data.sound is not None:
+        lines.append(
+            f"note: each picture is {data.sound.seconds:.2f} s of a sound at {data.sound.rate} Hz, in "
+            f"{data.sound.mels} mel bins and {data.sound.frames} frames"
+        )
+    lines += [f"note: {note}" for note in pictures.notes]
     skipped, (enlarged, side) = pictures.skipped, pictures.enlarged
     if skipped:
         lines += [

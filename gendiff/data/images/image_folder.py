@@ -77,26 +77,17 @@ def source(
     checks.choice("on_bad", on_bad, random_access.ON_BAD)
     checks.choice("conditional", conditional, random_access.CONDITIONAL)
     root = Path(path)
-    folders, _ = _top(root)
-    by_class = conditional == "auto" and len(folders) >= 2
-    classes, listed, skipped = (
-        _scan(root, on_bad) if by_class else ((), [(file, NO_LABEL) for file in _files(root)], [])
-    )
+    classes, listed, skipped = listing(root, on_bad, conditional)
     if captions:
         beside = caption_files.among([file for file, _ in listed])
         listed = [(file, label) for file, label in listed if file not in beside]
     if not listed:
         raise DataError(f"{printable(root)}: no images in it")
-    contents = random_access.in_threads(_content, [file for file, _ in listed])
-    options = (mode, size, background, classes)
-    names = [os.fsencode(file.relative_to(root)) for file, _ in listed]
     return ImageFolder(
         labels=np.array([label for _, label in listed], np.int32),
         classes=classes,
         skipped=tuple(skipped),
-        fingerprint=random_access.fingerprint(
-            "images", *options, *(part for pair in zip(names, contents, strict=True) for part in pair)
-        ),
+        fingerprint=folder_fingerprint("images", (mode, size, background, classes), root, listed, image_files.SUFFIXES),
         on_bad=on_bad,
         files=tuple(str(file) for file, _ in listed),
         mode=mode,
@@ -162,14 +153,30 @@ def load(
     )
 
 
-def _content(file: Path) -> bytes:
-    """The digest of a file; nothing for what `_read` will refuse."""
-    try:
-        return (
-            random_access.file_digest(file) if file.is_file() and file.suffix.lower() in image_files.SUFFIXES else b""
-        )
-    except OSError:
-        return b""
+def listing(root: Path, on_bad: str, conditional: str) -> tuple[tuple[str, ...], list[tuple[Path, int]], list[str]]:
+    """Class names, each file with its label, and what is left out, by the rules of `source`."""
+    folders, _ = _top(root)
+    if conditional == "auto" and len(folders) >= 2:
+        return _scan(root, on_bad)
+    return (), [(file, NO_LABEL) for file in visible_files(root)], []
+
+
+def folder_fingerprint(
+    kind: str, options: tuple[object, ...], root: Path, listed: list[tuple[Path, int]], suffixes: tuple[str, ...]
+) -> str:
+    """The fingerprint of the files of a folder: their names and bytes, and the options."""
+
+    def content(file: Path) -> bytes:
+        """The digest of a file; nothing for what will be refused."""
+        try:
+            return random_access.file_digest(file) if file.is_file() and file.suffix.lower() in suffixes else b""
+        except OSError:
+            return b""
+
+    files = [file for file, _ in listed]
+    names = [os.fsencode(file.relative_to(root)) for file in files]
+    pairs = zip(names, random_access.in_threads(content, files), strict=True)
+    return random_access.fingerprint(kind, *options, *(part for pair in pairs for part in pair))
 
 
 def _read(file: Path, size: int | None, mode: str, background: tuple[int, int, int] | None) -> np.ndarray:
@@ -224,7 +231,7 @@ def _scan(root: Path, on_bad: str) -> tuple[tuple[str, ...], list[tuple[Path, in
     ]
     files = []
     for label, folder in enumerate(folders):
-        inside = _files(folder)
+        inside = visible_files(folder)
         if not inside:
             raise DataError(f"{printable(folder)}: a class without images; remove the folder")
         files += [(file, label) for file in inside]
@@ -233,7 +240,8 @@ def _scan(root: Path, on_bad: str) -> tuple[tuple[str, ...], list[tuple[Path, in
     return tuple(printable(folder.name) for folder in folders), files, skipped
 
 
-def _files(folder: Path) -> list[Path]:
+def visible_files(folder: Path) -> list[Path]:
+    """Every file under a folder that is not hidden, sorted."""
     listed: list[Path] = []
     visited: set[str] = set()
     for here, folders, names in os.walk(folder, followlinks=True, onerror=_unlistable):

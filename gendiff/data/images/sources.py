@@ -1,4 +1,4 @@
-"""Images of a user, opened for random access: a folder, arrays, an ArrayRecord or a saved Hugging Face dataset."""
+"""Images or sounds of a user, opened for random access: a folder, arrays, an ArrayRecord or a saved dataset."""
 
 import os
 import stat
@@ -7,11 +7,13 @@ from types import ModuleType
 
 from gendiff.core import checks, files
 from gendiff.core.errors import DataError
+from gendiff.data.audio import sound_files, sound_folder
+from gendiff.data.audio.spectrogram import Spectrogram
 from gendiff.data.images import array_records, image_files, image_folder, numpy_files, random_access, saved_datasets
 from gendiff.data.images.random_access import Source
 
 TAKEN = (
-    "a folder of images",
+    "a folder of images or sounds",
     "an .npy or .npz file",
     f"an {array_records.SUFFIX} file",
     "a folder that datasets' save_to_disk has written",
@@ -29,12 +31,13 @@ def open(
     on_bad: str = "raise",
     conditional: str = "auto",
     scan: bool = True,
+    spectrogram: Spectrogram | None = None,
 ) -> Source:
     """Open a set of pictures for random access, whatever its kind.
 
-    The kind is recognised by the path: `image_folder`, `numpy_files`, `array_records` and `saved_datasets` state what
-    each takes. The whole of the data is read once for the fingerprint, 0.4 GB per second and core or more, and with
-    `scan` every picture is decoded once.
+    The kind is recognised by the path: `image_folder`, `sound_folder`, `numpy_files`, `array_records` and
+    `saved_datasets` state what each takes. A sound becomes a picture of its pitch over time. The whole of the data is
+    read once for the fingerprint, 0.4 GB per second and core or more, and with `scan` every picture is decoded once.
 
     Args:
         path: the folder or file.
@@ -47,11 +50,13 @@ def open(
         conditional: "auto" uses the classes if there are 2 or more; "none" gives every picture NO_LABEL.
         scan: decode every picture now, so that a bad one is known before any training. Without it, `source[i]` raises
             at a bad picture; `cache.build` makes up for it.
+        spectrogram: what sounds become; None is `Spectrogram()` with `size` bins of pitch. For them
+            `mode` is "L" or None.
 
     Raises:
         DataError: path first, for what is none of these kinds, and as each kind states.
-        ValueError: for an option outside its range.
-        ImportError: where a kind needs a package of the extra `data`.
+        ValueError: for an option outside its range, or one that the kind does not take.
+        ImportError: where a kind needs a package of the extra `data` or `audio`.
     """
     checks.choice("on_bad", on_bad, random_access.ON_BAD)
     file = Path(path)
@@ -61,7 +66,14 @@ def open(
     if info is not None:
         _check_readable(file, info)
     if file.is_dir():
-        kind, mode = saved_datasets if saved_datasets.recognises(file) else image_folder, mode or "RGB"
+        saved = saved_datasets.recognises(file)
+        if not saved and sound_folder.recognises(file):
+            if mode == "RGB" or background is not None:
+                raise ValueError(f"mode = {mode!r}, background = {background}: sounds have one channel and no colours")
+            chosen = spectrogram or (Spectrogram() if size is None else Spectrogram(mels=size))
+            sounds = sound_folder.source(file, chosen, on_bad=on_bad, conditional=conditional)
+            return random_access.scan(sounds) if scan else sounds
+        kind, mode = saved_datasets if saved else image_folder, mode or "RGB"
     elif info is None and files.is_url(path):
         raise DataError(
             f"{os.fspath(path)}: URLs are not downloaded; fetch the pictures yourself, and give their folder"
@@ -77,10 +89,14 @@ def open(
         kind = array_records
     elif suffix in image_files.SUFFIXES:
         raise DataError(f"{random_access.printable(file)}: that is one picture; give its folder")
+    elif suffix in sound_files.SUFFIXES:
+        raise DataError(f"{random_access.printable(file)}: that is one sound; give its folder")
     elif suffix in ARCHIVES:
         raise DataError(f"{random_access.printable(file)}: that is an archive; unpack it, and give the folder")
     else:
         raise DataError(f"{random_access.printable(file)}: its name ends in no suffix that is known here; {_taken()}")
+    if spectrogram is not None:
+        raise ValueError(f"spectrogram = {spectrogram}: {random_access.printable(file)} holds no sounds")
     opened: Source = kind.source(
         file, size=size, mode=mode, background=background, on_bad=on_bad, conditional=conditional
     )

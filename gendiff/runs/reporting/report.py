@@ -22,6 +22,8 @@ FILE = "report.html"
 DATA, DATA_REPORT = "data.json", "data_report.html"
 """Of a run on pictures: what it knows of them, and what `data-report` says of them."""
 SPRITES = "denoising*.png"
+SOUNDS = "_*.wav"
+"""Ends of the names of sounds that stand below the picture whose name they begin with."""
 COLUMNS = ("seed", "value", "interval", "samples")
 """Of the plain table, by the names of `_rows`."""
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -41,8 +43,8 @@ NOT_JUDGED = "Figures without a verdict: verdicts belong to the presets."
 
 
 def write(folder: str | os.PathLike[str], outcome: Results | None = None, notice: str = "") -> Path:
-    """Makes report.html of a run folder from its results.json, the pictures named there and every other denoising*.png;
-    returns its path.
+    """Makes report.html of a run folder from its results.json, the pictures named there with the sounds beside them,
+    and every other denoising*.png; returns its path.
 
     outcome: replaces results.json. notice: a sentence below the question. The file needs no other file and no
         network.
@@ -154,8 +156,20 @@ def _figure(path: Path, caption: str, number: int) -> dict[str, object]:
     if not content.startswith(PNG_SIGNATURE):
         raise DataError(f"{path}: is no PNG")
     wide = int.from_bytes(content[16:20], "big") >= WIDE  # the header's first field
-    data = "data:image/png;base64," + base64.b64encode(content).decode("ascii")
-    return {"number": number, "caption": caption, "data": data, "wide": wide}
+    return {
+        "number": number,
+        "caption": caption,
+        "data": _embedded("image/png", content),
+        "wide": wide,
+        "sounds": [
+            (file.stem, _embedded("audio/wav", file.read_bytes()))
+            for file in sorted(path.parent.glob(path.stem + SOUNDS))
+        ],
+    }
+
+
+def _embedded(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def _explorer(path: Path, explorer: Explorer, number: int) -> dict[str, object]:

@@ -171,7 +171,7 @@ HOSTILE = {  # file, how it is made, and the words of its error
     "unknown file": (
         "x.csv",
         lambda path: write(path, b"x"),
-        "no suffix that is known here; a folder of images, an .npy",
+        "no suffix that is known here; a folder of images or sounds, an .npy",
     ),
     "one picture": ("x.PNG", lambda path: saved(path, PIXELS[0]), "that is one picture; give its folder"),
     "archive": ("x.tar.gz", lambda path: write(path, b"x"), "that is an archive; unpack it"),
