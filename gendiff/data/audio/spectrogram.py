@@ -67,14 +67,16 @@ class Spectrogram:
         """Draw the spectrogram of a sound.
 
         Args:
-            samples: (n,) finite, full scale is [-1, 1], at `rate`. What is longer than `length` is cut off, and
-                silence follows what is shorter.
+            samples: (n,) finite, full scale is [-1, 1], at `rate`. What is not shorter than `length` is cut off
+                and fades out over its last HOP samples, without a click; silence follows what is shorter.
 
         Returns:
             (mels, frames, 1) levels 0 … 255 that are 0.31 dB apart, from FLOOR up to 0 dB.
         """
         sound = np.zeros(self.length)
         sound[: len(samples)] = samples[: self.length]
+        if len(samples) >= self.length:
+            sound[-HOP:] *= np.cos(np.linspace(0, np.pi / 2, HOP)) ** 2
         power = filters(self.rate, self.mels) @ np.square(np.abs(_transform(sound)) / _SCALE)
         decibels = 10 * np.log10(np.maximum(power, 10 ** (FLOOR / 10)))
         unit = np.clip(1 - 2 * decibels / FLOOR, -1.0, 1.0)

@@ -42,6 +42,11 @@ def test_filters_are_triangles_that_add_up_to_one_between_the_middles_of_the_fir
     assert weights.min() >= 0 and weights.max() <= 1 and total[0] == total[-1] == 0
 
 
+def test_a_sound_that_is_cut_ends_without_a_click():
+    middle, last = decibels(SETTINGS.to_image(0.5 * np.sin(2 * np.pi * 1000 * TIME)))[-16:, [16, -1]].max(axis=0)
+    assert middle == -80 and last < -60
+
+
 def test_what_is_longer_is_cut_off_and_silence_follows_what_is_shorter():
     noise = np.random.default_rng(0).normal(size=2 * SETTINGS.length) / 10
     np.testing.assert_array_equal(SETTINGS.to_image(noise), SETTINGS.to_image(noise[: SETTINGS.length]))
