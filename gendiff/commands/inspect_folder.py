@@ -28,7 +28,7 @@ class InspectOptions:
     folder: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
     """A folder with a model_index.json."""
     weights: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
-    """A single .safetensors file of the same model, which takes the place of the folder's weights."""
+    """A single file of the same model, .safetensors or .gguf, which takes the place of weights of the folder."""
     variant: str | None = None
     """Which files of weights, such as fp16; None takes those without a variant, or the only ones."""
 

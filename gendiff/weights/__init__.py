@@ -25,16 +25,11 @@ from gendiff.weights.diffusers import (
     diffusers_unet,
     diffusers_z_image,
     latent_diffusion,
+    original_names,
+    original_transformers,
     single_file,
 )
-from gendiff.weights.lora import (
-    lora_files,
-    lora_layers,
-    lora_names,
-    lora_settings,
-    low_rank_factors,
-    original_names,
-)
+from gendiff.weights.lora import lora_files, lora_layers, lora_names, lora_settings, low_rank_factors
 from gendiff.weights.quantised import (
     calibration,
     gguf,
@@ -96,6 +91,7 @@ __all__ = [
     "mini_lm",
     "open_clip_text",
     "original_names",
+    "original_transformers",
     "packed_kernels",
     "packed_reading",
     "quantised",

@@ -18,12 +18,13 @@ from gendiff.core.errors import CheckpointMismatchError
 from gendiff.core.renamed import renamed_keywords
 from gendiff.core.types import ArrayLike, Config, DType, Params, PyTree
 from gendiff.weights import layouts
+from gendiff.weights.quantised.gguf import Packed
 from gendiff.weights.streamed import StoredArray
 
 COPY = "{copy}"
 SHOWN = 6
 
-ForeignArray = ArrayLike | StoredArray
+ForeignArray = ArrayLike | StoredArray | Packed
 Arrays = Mapping[str, ForeignArray]
 Shape = ArrayLike | jax.ShapeDtypeStruct
 """What has the shape and dtype of a parameter."""

@@ -32,9 +32,8 @@ def check_kind(options: CommandOptions, kind: model_index.Kind) -> None:
     check_prompt(options)
     if options.label is not None:
         raise ConfigError(f"--label is for a DiT, and the folder holds {kind.name}: give --prompt")
-    for name in ("controlnet", "weights"):
-        if getattr(options, name) and "unet" not in kind.needs:
-            raise ConfigError(f"--{name} is for Stable Diffusion 1, 2 and XL, and the folder holds {kind.name}")
+    if options.controlnet and "unet" not in kind.needs:
+        raise ConfigError(f"--controlnet is for Stable Diffusion 1, 2 and XL, and the folder holds {kind.name}")
     if options.skip_layers and kind is not model_index.SD3:
         raise ConfigError(f"--skip-layers is for Stable Diffusion 3, and the folder holds {kind.name}")
     if options.skip_layers and options.guidance == 1:

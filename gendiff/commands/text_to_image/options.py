@@ -155,8 +155,8 @@ class CommandOptions(ModelOptions, PromptOptions):
     or levels.
     """
     weights: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
-    """With a folder: a single .safetensors file of the same model, as model sites have them. The folder then needs no
-    weights.
+    """With a folder: a single file of the same model, as model sites have them. It takes the place of the folder's
+    weights: of all for Stable Diffusion 1, 2 and XL, and else of its transformer, which may be a .gguf file.
     """
     like_diffusers: tyro.conf.FlagCreatePairsOff[bool] = False
     """With a folder: levels, steps and prompts as in diffusers where it leaves the published form. For comparison."""

@@ -10,6 +10,7 @@ from gendiff.core.errors import CheckpointMismatchError, DataError
 from gendiff.pipelines.stable_diffusion import folder_scheduler, model_index, model_parts, opened
 from gendiff.pipelines.stable_diffusion.model_index import ModelIndex
 from gendiff.pipelines.stable_diffusion.model_parts import Part, SingleFile
+from gendiff.weights.quantised.gguf import Packed
 from gendiff.weights.streamed import StoredArray
 
 
@@ -23,7 +24,7 @@ class PartReport:
         files: names of the files of its weights.
         nbytes: of its arrays.
         parameters: how many numbers these hold.
-        types: of its arrays, by their names in NumPy.
+        types: of its arrays, by their names in NumPy or GGUF.
         problem: why it would be refused; empty where it is not.
     """
 
@@ -121,12 +122,13 @@ def _part(
     except (DataError, CheckpointMismatchError) as error:
         return dataclasses.replace(report, problem=str(error)), None
     arrays = part.arrays.values()
+    single_name = set() if part.single is None else {part.single.name}
     report = dataclasses.replace(
         report,
-        files=tuple(sorted({array.file.name for array in arrays if isinstance(array, StoredArray)})),
+        files=tuple(sorted({array.file.name for array in arrays if isinstance(array, StoredArray)} | single_name)),
         nbytes=sum(array.nbytes for array in arrays),
         parameters=sum(math.prod(array.shape) for array in arrays),
-        types=tuple(sorted({str(array.dtype) for array in arrays})),
+        types=tuple(sorted({array.kind if isinstance(array, Packed) else str(array.dtype) for array in arrays})),
     )
     return _tried(report, part.check), part
 

@@ -22,7 +22,16 @@ from gendiff.language import chat_template
 from gendiff.pipelines.stable_diffusion import model_index
 from gendiff.pipelines.stable_diffusion.model_index import ModelIndex
 from gendiff.pipelines.stable_diffusion.part_readers import READERS, Reader
-from gendiff.weights import files, packed_reading, quantised, single_file, streamed, transformers_qwen_encoder
+from gendiff.weights import (
+    files,
+    gguf,
+    original_transformers,
+    packed_reading,
+    quantised,
+    single_file,
+    streamed,
+    transformers_qwen_encoder,
+)
 from gendiff.weights import rules as naming_rules
 from gendiff.weights.quantised import Packing
 from gendiff.weights.quantised.packed_reading import OnPacked
@@ -135,11 +144,11 @@ class Part:
 
 
 class SingleFile(NamedTuple):
-    """A file that holds all parts.
+    """A file that holds a transformer, or all parts.
 
     Attributes:
         file: where it is.
-        parts: the arrays of each part, under the names that a folder gives them.
+        parts: the arrays of each of its parts, under the names that a folder gives them.
     """
 
     file: Path
@@ -164,7 +173,7 @@ def opened(
         context: what other parts say of it: "pooled_channels" of a U-Net's text, "penultimate" of text encoders.
         fields: of its network beside those that its configuration says: "dtype" and "remat". The autoencoder is always
             float32.
-        single: the file that has the arrays of all parts; None: each part has its own.
+        single: a file whose arrays take the place of those of the folder.
 
     Raises:
         DataError: path first, for missing and damaged files, and a setting without a match.
@@ -172,11 +181,16 @@ def opened(
     folder, kind = index.folder / name, index.parts[name]
     reader = READERS[kind]
     config = files.load_config(folder)
-    arrays = streamed.open_folder(folder, reader.stem, variant) if single is None else single.parts[name]
+    arrays: Arrays
+    file: Path | None = None
+    if single is not None and name in single.parts:
+        arrays, file = single.parts[name], single.file
+    else:
+        arrays = streamed.open_folder(folder, reader.stem, variant)
     config = _checked(index, name, config, arrays)
     with naming(folder / CONFIG):
         network = reader.network(config, context or {}, fields or {})
-    return Part(name, folder, config, network, arrays, reader, None if single is None else single.file)
+    return Part(name, folder, config, network, arrays, reader, file)
 
 
 def tokenizer(index: ModelIndex, name: str, *, like_transformers: bool = False) -> RowTokenizer:
@@ -211,25 +225,44 @@ def _message(index: ModelIndex, folder: Path) -> tuple[str, str]:
 
 
 def open_single(index: ModelIndex, file: str | os.PathLike[str]) -> SingleFile:
-    """Take a single file of Stable Diffusion apart, without reading its arrays.
+    """Take a single file apart, without reading its arrays.
 
     Args:
         index: of the folder whose configurations say what the parts are.
-        file: a `.safetensors` file in the layout of latent diffusion.
+        file: a `.safetensors` file in the layout of latent diffusion, or one of a transformer with the names of its
+            authors or of diffusers, alone or with other parts; of a transformer also a `.gguf` file.
 
     Raises:
         DataError: path first, for any other file, a damaged one, and configurations that are missing or have no match.
+        ImportError: for a `.gguf` file without the package of the extra `language`.
         CheckpointMismatchError: path first, for parts that it lacks, and arrays that belong to no part.
     """
-    path, arrays = Path(file), streamed.open_file(file)
-    if "unet" not in index.kind.needs:
+    path, transformer = Path(file), index.parts.get("transformer")
+    if "unet" not in index.kind.needs and transformer not in original_transformers.KINDS:
         raise DataError(
-            f"{index.folder}: a single file of weights is for Stable Diffusion, and this is {index.kind.name}"
+            f"{index.folder}: a single file of weights is for Stable Diffusion, FLUX and Z-Image, and this is "
+            f"{index.kind.name}"
         )
+    arrays: Arrays = _of_gguf(path, index) if path.suffix.lower() == ".gguf" else streamed.open_file(path)
     names = (name for name, kind in index.parts.items() if kind in READERS)
     configs = {name: _checked(index, name, files.load_config(index.folder / name), arrays) for name in names}
+    if transformer is not None:
+        configs["transformer"] = {**configs["transformer"], "_class_name": transformer}
     with naming(path):
         return SingleFile(path, single_file.parts(arrays, configs))
+
+
+def _of_gguf(path: Path, index: ModelIndex) -> Arrays:
+    """The tensors of a GGUF file of the transformer of a folder."""
+    if "transformer" not in index.parts:
+        raise DataError(f"{path}: a GGUF file holds a transformer, and {index.kind.name} has none: give .safetensors")
+    content = gguf.load(path)
+    architecture = original_transformers.KINDS[index.parts["transformer"]].architecture
+    name = content.metadata.get("general.architecture", architecture)
+    if name != architecture:
+        raise DataError(f"{path}: general.architecture = {name!r}, and that of {index.kind.name} is {architecture!r}")
+    gguf.block_formulas()
+    return content.tensors
 
 
 def _checked(index: ModelIndex, name: str, config: Config, arrays: Arrays) -> Config:

@@ -305,13 +305,14 @@ def open_model(
     like_diffusers: bool = False,
     storage: str = "full",
 ) -> Opened:
-    """Open a folder of Stable Diffusion 1, 2, XL, its refiner, or a DiT, without reading its parameters.
+    """Open a folder of Stable Diffusion, FLUX, Z-Image or a DiT, without reading its parameters.
 
     Args:
         path: a folder with a model_index.json, as diffusers writes it.
-        weights: a single `.safetensors` file of Stable Diffusion 1, 2, XL or the refiner, as model sites have them,
-            whose arrays take the place of those of the folder. The folder then needs none: its settings and tokenizers
-            are a few MB.
+        weights: a single file, as model sites have them, whose arrays take the place of those of the folder. For Stable
+            Diffusion 1, 2, XL and the refiner it is a `.safetensors` file of all parts: the folder then needs settings
+            and tokenizers, a few MB. For Stable Diffusion 3, FLUX and Z-Image it is a `.safetensors` or `.gguf` file of
+            the transformer; of safetensors it may hold other parts too. Arrays are checked before any is read.
         variant: of the files of weights, as in "fp16". None: those without a variant; where there are none, those of
             the only one.
         dtype: of parameters and activations, "float32" or "bfloat16"; the autoencoder is float32.
@@ -326,8 +327,9 @@ def open_model(
     Raises:
         DataError: path first, for missing or damaged files, a class, setting or part without a match, and parts that do
             not fit each other.
-        ImportError: without the package of the extra `text`, for a model that reads prompts.
-        CheckpointMismatchError: path first, for single weights that lack a part or hold more than the parts.
+        ImportError: without the package of the extra `text`, for a model that reads prompts, and that of `language`,
+            for GGUF.
+        CheckpointMismatchError: path first, for single weights that lack an array or hold more than the parts.
         ValueError: for an unknown dtype or storage, and for a variant of single weights.
     """
     if weights is not None and variant is not None:
@@ -357,6 +359,9 @@ def open_model(
     )
     model = Opened(index, parts, tokenizers, scheduler, notes, dtype, like_diffusers, storage)
     fitting_parts.check(model.index, parts, tokenizers)
+    for part in parts.values():
+        if part.single is not None:
+            part.check()
     return model
 
 

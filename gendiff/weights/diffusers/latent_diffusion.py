@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from gendiff.core.errors import CheckpointMismatchError
 from gendiff.core.types import Config
 from gendiff.weights.diffusers import diffusers_autoencoder, diffusers_text_unet
+from gendiff.weights.quantised.gguf import Packed
 from gendiff.weights.rules import Arrays, ForeignArray
 from gendiff.weights.streamed import StoredArray
 
@@ -46,20 +47,21 @@ def unet(arrays: Arrays, config: Config, pooled_channels: int | None = None) -> 
     return renamed(arrays, UNET, unet_names(config, pooled_channels))
 
 
-def autoencoder(arrays: Arrays, config: Config) -> dict[str, ForeignArray]:
+def autoencoder(arrays: Arrays, config: Config, prefix: str = AUTOENCODER) -> dict[str, ForeignArray]:
     """Return the arrays of the autoencoder under the names of `AutoencoderKL`, for `diffusers_autoencoder.params`.
 
     Its attention has convolutions of single pixels in place of linear layers; they come back as matrices.
 
     Args:
-        arrays: those of the file, by name. What does not begin with "first_stage_model." is left out.
+        arrays: those of the file, by name. What does not begin with the prefix is left out.
         config: the config.json of the model.
+        prefix: how its names begin.
 
     Raises:
         ConfigError: as `diffusers_autoencoder.network_fields` does.
         CheckpointMismatchError: when the file holds no autoencoder.
     """
-    named = renamed(arrays, AUTOENCODER, autoencoder_names(config))
+    named = renamed(arrays, prefix, autoencoder_names(config))
     return {name: _as_matrix(name, array) for name, array in named.items()}
 
 
@@ -183,4 +185,5 @@ def _as_matrix(name: str, array: ForeignArray) -> ForeignArray:
     """A convolution of single pixels of an attention as a matrix; all else as it is."""
     if ".attentions." not in name or array.ndim != 4 or array.shape[2:] != (1, 1):
         return array
-    return array.reshaped(array.shape[:2]) if isinstance(array, StoredArray) else array[:, :, 0, 0]
+    matrix = array.shape[:2]
+    return array.reshaped(matrix) if isinstance(array, StoredArray | Packed) else array.reshape(matrix)

@@ -12,8 +12,8 @@ from gendiff.core.renamed import renamed
 from gendiff.core.types import Config, Params
 from gendiff.weights import layouts
 from gendiff.weights import rules as naming
-from gendiff.weights.diffusers import diffusers_text_unet, latent_diffusion
-from gendiff.weights.lora import low_rank_factors, original_names
+from gendiff.weights.diffusers import diffusers_text_unet, latent_diffusion, original_names
+from gendiff.weights.lora import low_rank_factors
 from gendiff.weights.lora.lora_names import ALPHA, DOWN, UP
 from gendiff.weights.lora.low_rank_factors import Factors
 from gendiff.weights.rules import Rule, Shape

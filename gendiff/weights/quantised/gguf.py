@@ -10,6 +10,7 @@ import os
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from jaxtyping import Float32, UInt8
 
 from gendiff.core import extras, files
 from gendiff.core.errors import DataError
-from gendiff.core.types import Config
+from gendiff.core.types import Config, DType
 
 
 class Kind(NamedTuple):
@@ -89,20 +90,55 @@ class Packed:
     shape: tuple[int, ...]
     blocks: UInt8[np.ndarray, "*rows bytes"]
 
+    @property
+    def dtype(self) -> np.dtype:
+        """That of its numbers."""
+        return np.dtype(np.float32)
+
+    @property
+    def ndim(self) -> int:
+        """The number of its axes."""
+        return len(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes it takes in the file."""
+        return self.blocks.nbytes
+
     def numbers(self) -> Float32[np.ndarray, "..."]:
         """Return the numbers.
 
         Raises:
             ImportError: without the package of the extra `language`.
         """
-        try:
-            from gguf import GGMLQuantizationType, quants
-        except ImportError as error:
-            raise ImportError(extras.needs("the numbers of GGUF need", "gguf", "language")) from error
+        quants = block_formulas()
+        code = quants.GGMLQuantizationType(KINDS[self.kind].code)
         with np.errstate(invalid="ignore", over="ignore"):  # a scale may be infinite
-            return quants.dequantize(np.array(self.blocks), GGMLQuantizationType(KINDS[self.kind].code)).reshape(
-                self.shape
-            )
+            numbers: np.ndarray = quants.dequantize(np.array(self.blocks), code).reshape(self.shape)
+        return numbers
+
+    def rows(self, first: int, count: int) -> "Packed":
+        """So many entries of its first axis, from one on, as a tensor of the file.
+
+        Raises:
+            ValueError: where that would cut a block.
+        """
+        start, end = first, first + count
+        if self.ndim == 1:
+            kind = KINDS[self.kind]
+            if start % kind.numbers or end % kind.numbers:
+                raise ValueError(f"numbers {start} to {end} are no whole blocks of {self.kind}")
+            start, end = (at // kind.numbers * kind.size for at in (start, end))
+        return dataclasses.replace(self, shape=(count, *self.shape[1:]), blocks=self.blocks[start:end])
+
+    def reshaped(self, shape: tuple[int, ...]) -> "Packed":
+        """The same rows under other leading axes."""
+        return dataclasses.replace(self, shape=shape, blocks=self.blocks.reshape(*shape[:-1], -1))
+
+    def __array__(self, dtype: DType | None = None, copy: bool | None = None) -> np.ndarray:
+        """Read its numbers."""
+        numbers = self.numbers()
+        return numbers if dtype is None else numbers.astype(dtype, copy=False)
 
 
 class Gguf(NamedTuple):
@@ -140,6 +176,19 @@ def load(path: str | os.PathLike[str]) -> Gguf:
     except (_Damage, ValueError, OSError) as error:  # ValueError: an empty file cannot be mapped
         raise DataError(f"{file}: not a whole GGUF file: {error}") from error
     return Gguf(metadata, {entry.name: entry.packed(stored[start:]) for entry in places})
+
+
+def block_formulas() -> ModuleType:
+    """Return the formulas of every kind of block: the module `quants` of the package `gguf`.
+
+    Raises:
+        ImportError: without the package of the extra `language`.
+    """
+    try:
+        from gguf import quants
+    except ImportError as error:
+        raise ImportError(extras.needs("the numbers of GGUF need", "gguf", "language")) from error
+    return quants
 
 
 class _Damage(Exception):

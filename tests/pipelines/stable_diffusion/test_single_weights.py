@@ -95,7 +95,7 @@ def test_what_does_not_fit_is_refused_by_the_file(settings, tmp_path, name):
 
 def test_a_file_is_for_stable_diffusion_and_takes_no_variant(settings, tmp_path):
     file = stored({"x": np.ones(1)}, tmp_path)
-    with pytest.raises(DataError, match="is for Stable Diffusion, and this is DiT"):
+    with pytest.raises(DataError, match="is for Stable Diffusion, FLUX and Z-Image, and this is DiT"):
         open_model(settings["dit"], weights=file)
     with pytest.raises(ValueError, match="variant = 'fp16' is for files of the folder"):
         open_model(settings["stable"], weights=file, variant="fp16")
