@@ -42,8 +42,8 @@ class Config(FeatureOptions, WithDtype):
     seconds: Seconds | None = None
     """Length of the sounds: longer ones are cut, and silence follows shorter ones. None is 64 frames of 256 samples."""
     model: str | None = None
-    """Folder of a Stable Diffusion 1, 2 or 3 or a FLUX.1 as diffusers writes it, which learns a change from
-    `--data FOLDER` with captions; goes with --lora.
+    """Folder of a Stable Diffusion 1, 2 or 3, a FLUX or a Z-Image as diffusers writes it, which learns a change
+    from `--data FOLDER` with captions; goes with --lora.
 
     None: a network of pixels is trained from scratch."""
     lora: Count | None = None

@@ -13,6 +13,7 @@ import numpy as np
 from gendiff import networks
 from gendiff.commands.images import image_features
 from gendiff.commands.train.config import Config
+from gendiff.core import trees
 from gendiff.core.errors import DataError
 from gendiff.core.types import ArrayLike, Params
 from gendiff.data import caption_files, held_out, image_folder, random_access, scaling
@@ -24,8 +25,8 @@ from gendiff.runs.progress import Progress
 
 FEWEST, HELD_OUT, SHARE, SEED = 5, 2, 0.1, 0
 """Pictures at least, and of them held out; the share that is held out; the seed of the split."""
-WORDS = ("tokens", "pooled")
-"""What is kept of a caption: its tokens, and its pooled encoding where the network reads one."""
+WORDS = ("tokens", "pooled", "mask")
+"""What may be kept of a caption; `words_of` says what is."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -90,17 +91,15 @@ def encoded(
     progress: Progress,
     title: str,
 ) -> dict[str, np.ndarray]:
-    """{"mean", "std"} (n, h, w, c) of the latents, and `WORDS` of the captions: "tokens" (n, s, e), "pooled" (n, p)."""
+    """{"mean", "std"} (n, h, w, c) of the latents, and what `words_of` names: "tokens" (n, s, e), "pooled" (n, p), "mask" (n, s)."""
     prompt = prompt_of(model, part.captions, progress)
     encode, several = networks.pure(model.autoencoder, "encode"), min(together, len(part))
 
     @devices.jit
     def run(params: dict[str, Params], pictures: np.ndarray, prompt: Prompt) -> dict[str, jax.Array]:
         latent, text = encode(params["autoencoder"], pictures), towers(params["text"], prompt)
-        words = {name: getattr(text, name) for name in WORDS if getattr(text, name) is not None}
-        return {"mean": latent.mean, "std": latent.std()} | {
-            name: value.astype(jnp.float32) for name, value in words.items()
-        }
+        words = {name: getattr(text, name) for name in words_of(model)}
+        return {"mean": latent.mean, "std": latent.std(), **trees.cast(words, jnp.float32)}
 
     encodings: list[dict[str, np.ndarray]] = []
     with progress.task(title, len(part)) as task:
@@ -111,6 +110,12 @@ def encoded(
             encodings.append({name: np.asarray(value)[: len(part) - begin] for name, value in some.items()})
             task.update(min(begin + several, len(part)))
     return {name: np.concatenate([some[name] for some in encodings]) for name in encodings[0]}
+
+
+def words_of(model: Opened) -> tuple[str, ...]:
+    """Those of `WORDS` that its network reads."""
+    reads = {"tokens": True, "pooled": bool(model.index.kind.pooled), "mask": model.index.kind.masked}
+    return tuple(name for name in WORDS if reads[name])
 
 
 def nothing(model: Opened, towers: TextTowers, params: dict[str, Params]) -> networks.Text:

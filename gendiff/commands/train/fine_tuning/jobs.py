@@ -28,11 +28,11 @@ from gendiff.runs.run_folder import RunFolder
 FILE = "fine_tuning.json"
 PATHS = (
     r"attention/block_\d+/(qkv|output|cross_query|cross_key_value|cross_output)/kernel$"
-    r"|^(single_)?block_\d+/(own_|stream_1_)?(qkv|key_value|output)/kernel$"
+    r"|^(single_|image_|text_)?block_\d+/(own_|stream_1_)?(qkv|qkv_mlp|key_value|output)/kernel$"
 )
 """The kernels that learn a change: all of attention, which is what most files of LoRA change."""
-KINDS = (model_index.STABLE, model_index.SD3, model_index.FLUX)
-"""The models that learn one."""
+OTHERS = (model_index.XL, model_index.CLASSES)
+"""The models that learn none."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,9 +146,11 @@ def _model(config: Config, progress: Progress) -> Opened:
         model = stable_diffusion.open_model(folder, dtype=config.dtype, remat=named_networks.REMAT[config.remat])
     except ImportError as error:
         raise ConfigError(str(error)) from error
-    if model.index.kind not in KINDS or model.paints:
+    if model.index.kind in OTHERS or model.paints:
         kind = f"{model.index.kind.name}{' for inpainting' if model.paints else ''}"
-        raise ConfigError(f"--model {folder}: holds {kind}, and --lora trains Stable Diffusion 1, 2 and 3 and FLUX.1")
+        raise ConfigError(
+            f"--model {folder}: holds {kind}, and --lora trains Stable Diffusion 1, 2 and 3, FLUX and Z-Image"
+        )
     for note in model.notes:
         progress.line(f"note: {note}")
     return model

@@ -99,9 +99,8 @@ def _errors(
     latent = job.pipeline.latent
     keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(SEED)))(index)
     noise = jax.vmap(lambda key: jax.random.normal(key, mean.shape[1:], jnp.float32))(keys)
-    denoise = denoiser.from_network(
-        train.predict(job), lora.unmerged(params, change), latent.parameterization, train.text(*words)
-    )
+    text = train.text(**dict(zip(captioned_pictures.words_of(job.model), words, strict=True)))
+    denoise = denoiser.from_network(train.predict(job), lora.unmerged(params, change), latent.parameterization, text)
 
     def at(log_snr: jax.Array) -> jax.Array:
         level = job.model.scheduler.schedule.at_log_snr(log_snr)

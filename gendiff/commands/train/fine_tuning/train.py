@@ -13,7 +13,7 @@ from gendiff.commands.images.image_training import Learning
 from gendiff.commands.train.config import Config
 from gendiff.commands.train.fine_tuning import captioned_pictures, jobs
 from gendiff.commands.train.fine_tuning.jobs import Job
-from gendiff.core.types import Jitted, Lowered, Metrics, Params, PyTree
+from gendiff.core.types import ArrayLike, Jitted, Lowered, Metrics, Params, PyTree
 from gendiff.diffusion import objectives, weighting
 from gendiff.diffusion.types import Batch, Predict
 from gendiff.networks import lora
@@ -119,7 +119,7 @@ def loss(job: Job) -> Callable[..., tuple[jax.Array, Metrics]]:
         denoising = objectives.denoising(
             predict(job), schedule, latent.parameterization, levels=levels, drop_condition=drop, null=empty
         )
-        words = text(*(batch[name] for name in captioned_pictures.WORDS if name in batch))
+        words = text(**{name: batch[name] for name in captioned_pictures.words_of(job.model)})
         return denoising(lora.unmerged(params, change), rest, Batch(clean, (words,)))
 
     return of_change
@@ -133,6 +133,6 @@ def predict(job: Job) -> Predict:
     return lambda params, x, t, words: network(params, x, t, words, networks.GuidanceScale(jnp.ones((), jnp.float32)))
 
 
-def text(tokens: jax.Array | np.ndarray, pooled: jax.Array | np.ndarray | None = None) -> networks.Text:
-    """Every token counts, padding too, as these models were trained."""
-    return networks.Text(tokens, jnp.ones(tokens.shape[:2], bool), pooled)
+def text(tokens: ArrayLike, pooled: ArrayLike | None = None, mask: ArrayLike | None = None) -> networks.Text:
+    """Without a mask every token counts, padding too, as most models were trained."""
+    return networks.Text(tokens, jnp.ones(tokens.shape[:2], bool) if mask is None else mask, pooled)
