@@ -11,9 +11,9 @@ training pictures, and the denoising error at each noise level. An untrained net
 in one step and the mean picture must be farther off. Emoji are drawings by OpenMoji, CC BY-SA 4.0.
 
 With --model, a Stable Diffusion 1, 2 or 3, a FLUX or a Z-Image in the folder DIR learns a change of low rank from
-pictures with captions: of each picture in a text file beside it, or of all in metadata.jsonl. The denoising error of held-out
-pictures is measured with it, without it, and, as a control, with captions of other pictures. The change is a file that
-diffusers loads too.
+pictures with captions: of each picture in a text file beside it, or of all in metadata.jsonl. The denoising error of
+held-out pictures is measured with it, without it, and, as a control, with captions of other pictures. The change is a
+file that diffusers loads too.
 """
 
 import dataclasses

@@ -17,7 +17,7 @@ from tests.quickly import quickly
 from tests.tables import table
 from tests.variants import some_slow
 from tests.weights import rig as weights_rig
-from tests.weights.lora.lora_arrays import factors, of_kohya, of_peft
+from tests.weights.lora.lora_arrays import factors, in_file, of_kohya
 
 pytest.importorskip("tokenizers", reason="needs the extra [text]")
 
@@ -70,28 +70,37 @@ def test_a_lora_stays_beside_packed_kernels(model, parts, tmp_path):
     assert other[path].base is small_paths[path]
 
 
-ATTENTION = {
-    "flux": ("double_blocks.0.img_attn.qkv", "text_encoder_2"),
-    "sd3": ("joint_blocks.0.x_block.attn.qkv", "text_encoder_3"),
+_CLIP, _T5 = "text_model.encoder.layers.1.mlp.fc1", "encoder.block.0.layer.0.SelfAttention.q"
+LAYERS = {
+    "flux": ({"double_blocks.0.img_attn.qkv": (48, 16)}, {"lora_te1_": {_CLIP: (32, 8)}, "lora_te3_": {_T5: (8, 12)}}),
+    "sd3": (
+        {"joint_blocks.0.x_block.attn.qkv": (48, 16)},
+        {"lora_te1_": {_CLIP: (32, 8)}, "lora_te3_": {_T5: (8, 20)}},
+    ),
+    "z_image": (
+        {"layers.0.attention.to_q": (24, 24)},
+        {"lora_unet_": {"noise_refiner.0.attention.to_out.0": (24, 24)}},
+    ),
+    "flux_2": (
+        {"transformer_blocks.0.attn.add_q_proj": (16, 16)},
+        {"lora_unet_": {"single_transformer_blocks.1.attn.to_out": (16, 56)}},
+    ),
 }
-"""What the authors of a transformer call its first layer of attention, and the part that is a T5."""
+"""What a file calls a layer of the transformer, and the layers of a second file by how their names begin there."""
 
 
-@pytest.mark.parametrize("name", some_slow(ATTENTION, ["sd3"]))
+@pytest.mark.parametrize("name", some_slow(LAYERS, set(LAYERS) - {"flux"}))
 def test_loras_of_a_transformer_change_it_and_its_text_encoders_one_after_the_other(name, tmp_path):
     model = open_model(tiny_folders.write(tmp_path / "folder", name))
-    models, (layer, t5) = adapters.adaptable(model), ATTENTION[name]
-    width = model.parts[t5].config["d_model"]
+    models, (first, second) = adapters.adaptable(model), LAYERS[name]
+    others = {}
+    for begins, layers in second.items():
+        others |= of_kohya(factors(layers), begins)
     files = (
-        (of_kohya(factors({layer: (48, 16)}), alpha=1), 0.8),
-        (
-            of_peft(factors({"transformer_blocks.0.attn.to_k": (16, 16)}), "transformer.")
-            | of_kohya(factors({"encoder.block.0.layer.0.SelfAttention.q": (8, width)}), "lora_te3_")
-            | of_kohya(factors({"text_model.encoder.layers.1.mlp.fc1": (32, 8)}), "lora_te1_"),
-            -0.5,
-        ),
+        (in_file(factors(first), "diffusion_model.", ".lora_down.weight", ".lora_up.weight", alpha=1), 0.8),
+        (others, -0.5),
     )
-    start = result = expected = {part: model.part_params(part) for part in ("transformer", "text_encoder", t5)}
+    start = result = expected = {part: model.part_params(part) for part in models}
     for arrays, strength in files:
         file = tmp_path / f"{strength}.safetensors"
         safetensors.numpy.save_file(arrays, file)
@@ -99,7 +108,9 @@ def test_loras_of_a_transformer_change_it_and_its_text_encoders_one_after_the_ot
         trees_of_file = lora_files.from_arrays(arrays, models)
         expected = {part: lora.merge(params, trees_of_file[part], strength) for part, params in expected.items()}
     for part, params in expected.items():
-        assert weights_rig.equal(result[part], params) and not weights_rig.equal(result[part], start[part])
+        assert weights_rig.equal(result[part], params)
+    changed_parts = {part for part in start if not weights_rig.equal(result[part], start[part])}
+    assert len(changed_parts) == len(second) + (name in ("flux", "sd3"))
     file.write_bytes(file.read_bytes()[:-9])
     with pytest.raises(DataError, match="not a whole safetensors file") as caught:
         adapters.adapted(model, start, file)

@@ -91,7 +91,9 @@ def encoded(
     progress: Progress,
     title: str,
 ) -> dict[str, np.ndarray]:
-    """{"mean", "std"} (n, h, w, c) of the latents, and what `words_of` names: "tokens" (n, s, e), "pooled" (n, p), "mask" (n, s)."""
+    """{"mean", "std"} (n, h, w, c) of the latents, and of the captions what `words_of` names: "tokens" (n, s, e),
+    "pooled" (n, p), "mask" (n, s).
+    """
     prompt = prompt_of(model, part.captions, progress)
     encode, several = networks.pure(model.autoencoder, "encode"), min(together, len(part))
 

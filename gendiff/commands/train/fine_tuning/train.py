@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from gendiff import networks, training
 from gendiff.commands.images import folder_params, image_training
