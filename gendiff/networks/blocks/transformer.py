@@ -251,7 +251,7 @@ class TransformerBlock(nn.Module):
         if condition is not None and not self.norm_first:
             raise ValueError("a condition changes what attention and MLP are given: it needs norm_first = True")
         if (self.own_attention or self.parallel or self.norm_after) and not self.norm_first:
-            raise ValueError("own_attention, parallel and norm_after are for a norm that is first: norm_first = True")
+            raise ValueError("own_attention, parallel and norm_after follow a norm: they need norm_first = True")
         if self.axial is not None and (
             len(streams) > 1 or any(option is not None for option in (mask, cache, score_bias))
         ):

@@ -21,6 +21,7 @@ NAMES = {
 }
 """The architecture there, and what of a configuration its files cannot hold, or hold as a constant."""
 SETTINGS = {
+    "vocab_size": "vocab_size",
     "context_length": "max_position_embeddings",
     "embedding_length": "hidden_size",
     "block_count": "num_hidden_layers",
