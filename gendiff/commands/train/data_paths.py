@@ -31,9 +31,10 @@ def labels(config: Config) -> tuple[str, ...]:
 def check(config: Config) -> None:
     """As `labels` does, and DataError for a path where nothing is, with what was probably meant."""
     labels(config)
-    for path in map(Path, map(resolve, config.data)):
-        if str(path) in SETS or files.is_url(str(path)) or os.path.lexists(path):
+    for name in map(resolve, config.data):
+        if name in SETS or files.is_url(name) or os.path.lexists(name):
             continue
+        path = Path(name)
         beside = [*SETS, *(each.name for each in path.parent.iterdir())] if path.parent.is_dir() else SETS
         near = difflib.get_close_matches(path.name, beside, n=1)
         raise DataError(
