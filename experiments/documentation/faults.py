@@ -255,7 +255,7 @@ INPUTS = {
         "nothing of it is opened",
         "more requests than there is room for": "429, with the seconds to wait in Retry-After; nothing of the request "
         "is drawn",
-        "a client leaves before its pictures are drawn": "they leave the queue, and their slots before the next step",
+        "a client leaves before its pictures are drawn": "nothing more of them is drawn after the step that runs",
         "pictures that are not finite": "422 for their request; pictures beside them are not touched",
         "the program fails": "500 for what was being drawn, the reason in the log; what waits is drawn",
         "a signal while pictures are drawn": "what ends within 10 s is answered, the rest 503; exit 0 after Ctrl-C, 42 "

@@ -49,11 +49,13 @@ class PictureAnswer:
 
     left = False
 
-    def __init__(self, scheduler: SchedulerThread, limits: Limits, request: ImageRequest, words: ReadTexts) -> None:
+    def __init__(
+        self, scheduler: SchedulerThread, limits: Limits, request: ImageRequest, words: ReadTexts, client: str
+    ) -> None:
         self.request, self._scheduler, self._limits, self._words = request, scheduler, limits, words
         self._loop, self._events = asyncio.get_running_loop(), asyncio.Queue[Event]()
         try:
-            self._ticket: Ticket = scheduler.submit(request, words, self._tell)
+            self._ticket: Ticket = scheduler.submit(request, words, self._tell, client)
         except Full as full:
             raise ApiError(
                 str(full), status=429, kind=BUSY, code="queue_full", headers={"Retry-After": str(full.seconds)}

@@ -35,6 +35,11 @@ def read(path: Path) -> tuple[str, ...]:
     return tuple(keys)
 
 
+def client(scope: Scope) -> str:
+    """Whose a request is: that of its key, or of its address."""
+    return f"key {scope[NUMBER]}" if NUMBER in scope else str((scope.get("client") or ("",))[0])
+
+
 class ApiKeys:
     """ASGI middleware. keys: of which a request must have one; without any, all requests are answered."""
 

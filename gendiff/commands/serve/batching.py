@@ -1,17 +1,17 @@
-"""Continuous batching of denoising steps: a queue, the slots of a program, and turns. It knows neither HTTP nor JAX.
+"""Continuous batching of denoising steps: requests, their pictures on their way, and turns. It knows neither HTTP nor
+JAX.
 
-A turn fills free slots from the queue, and takes one step of every picture that is being drawn. So pictures of unequal
-prompts, scales, seeds and numbers of steps are drawn together, a picture that is finished makes room at once, and
-nobody waits for a slower neighbour. Also known as: in-flight batching, iteration-level scheduling.
+A turn takes one step of several pictures, at whatever step each is. Requests of unequal prompts, scales, seeds and
+numbers of steps share turns, a picture that is finished makes room at once, and a short request overtakes a long one.
+Also known as: in-flight batching, iteration-level scheduling; the order is that of fair queueing.
 """
 
 import dataclasses
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
 RECENT = 0.1
 """Weight of the newest turn in the mean time of a turn."""
+ALIKE = 4
+"""Requests share a turn where none has more steps left than so many times those of the first one."""
+SLOWER = 1.5
+"""How much longer than theirs a turn may take by what is added to it."""
+CLIENT_SHARE = 0.75
+"""Share of all room that one client may take."""
 LONGEST_WAIT = 600
 """Most seconds that anybody is told to wait."""
 NOT_FINITE, BROKEN, STOPPED = "not_finite", "drawing_failed", "stopping"
@@ -29,21 +35,24 @@ NOT_FINITE, BROKEN, STOPPED = "not_finite", "drawing_failed", "stopping"
 
 
 class StepProgram(Protocol):
-    """What draws: `slots` places, each of which holds one picture on its way."""
+    """What draws, a step at a time. What it knows of a picture on its way is a value that only it reads.
 
-    slots: int
+    together: most pictures of a step.
+    """
 
-    def enter(self, slot: int, request: ImageRequest, words: "ReadTexts", index: int) -> None:
-        """Put picture `index` of a request into a slot. words: the texts of the request as this program reads them."""
+    together: int
 
-    def step(self, slots: Sequence[int], done: Sequence[int]) -> Sequence[bool]:
-        """Take one step in each of these slots, after so many in each; whether what is there is finite."""
+    def begin(self, request: ImageRequest, words: "ReadTexts", index: int) -> Any:  # only the program knows the type
+        """Picture `index` of a request before its first step. words: its texts as this program reads them."""
 
-    def picture(self, slot: int) -> np.ndarray:
-        """What a slot shows now."""
+    def step(self, rows: Sequence[Any], done: Sequence[int]) -> tuple[Sequence[Any], Sequence[bool]]:
+        """The pictures after one more step, where each has taken so many; whether each is finite."""
 
-    def restart(self) -> None:
-        """Forget what is in all slots, after an error."""
+    def picture(self, row: Any) -> np.ndarray:
+        """What a picture on its way shows now."""
+
+    def cost(self, count: int) -> float:
+        """How long a step of so many pictures takes, in any unit."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,13 +97,22 @@ class Closed(Exception):
 
 @dataclasses.dataclass(eq=False)
 class Ticket:
-    """One request on its way. left: pictures to come. over: nothing more is told of it."""
+    """One request on its way. due: its turn in the order of all. rows: pictures to come. over: nothing more is told of
+    it.
+    """
 
     request: ImageRequest
     words: "ReadTexts"
     tell: Callable[[Event], None]
-    left: int
+    client: str
+    due: float
+    rows: list["_Row"] = dataclasses.field(default_factory=list)
     over: bool = False
+
+    @property
+    def left(self) -> int:
+        """Steps to come, of all its pictures."""
+        return sum(row.to_come for row in self.rows)
 
 
 @dataclasses.dataclass
@@ -113,11 +131,12 @@ class Totals:
     spent: float = 0.0
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class _Row:
     ticket: Ticket
     index: int
     done: int = 0
+    state: Any = None  # of the program
 
     @property
     def to_come(self) -> int:
@@ -129,50 +148,68 @@ class Batcher:
 
     No lock is held while the program computes.
 
-    room: pictures that may wait, beside those in the slots.
+    The first request of a turn is the one that would be finished first if all clients shared the machine alike, and the
+    requests of a client its share. So a short request overtakes a long one, and the long one comes first once
+    the others have had as much as it needs.
+
+    room: pictures that may be here, beside as many as one step takes.
     """
 
     def __init__(self, program: StepProgram, room: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._program, self._room, self._clock = program, room, clock
+        self._program, self._clock = program, clock
+        self._places = room + program.together
         self._lock = threading.Lock()
-        self._queue: deque[_Row] = deque()
-        self._slots: list[_Row | None] = [None] * program.slots
+        self._tickets: list[Ticket] = []
+        self._shared = 0.0  # steps that each client would have had since the start, if all shared alike
+        self._spent: dict[str, float] = {}  # the same of clients that have had more
         self._turn_seconds = 0.0
         self._closed = ""
         self.totals = Totals()
 
     @property
+    def most_of_client(self) -> int:
+        """Pictures of one client that may be here at once."""
+        return math.ceil(CLIENT_SHARE * self._places)
+
+    @property
     def waiting(self) -> int:
-        """Pictures in the queue."""
-        with self._lock:
-            return len(self._queue)
+        """Pictures that have not begun."""
+        return self._pictures(lambda row: row.state is None)
 
     @property
     def drawing(self) -> int:
-        """Pictures in slots."""
+        """Pictures that have begun."""
+        return self._pictures(lambda row: row.state is not None)
+
+    def _pictures(self, counts: Callable[["_Row"], bool]) -> int:
         with self._lock:
-            return sum(row is not None for row in self._slots)
+            return sum(counts(row) for ticket in self._tickets for row in ticket.rows)
 
-    def submit(self, request: ImageRequest, words: "ReadTexts", tell: Callable[[Event], None]) -> Ticket:
-        """Queue all pictures of a request, or none. tell: hears every event of it, from the thread of the turns.
+    def submit(
+        self, request: ImageRequest, words: "ReadTexts", tell: Callable[[Event], None], client: str = ""
+    ) -> Ticket:
+        """Take in all pictures of a request, or none. tell: hears every event of it, from the thread of the turns.
 
-        Raises Full where they do not fit, and Closed after `close`. Free slots count as room.
+        Raises Full where they do not fit, and Closed after `close`.
         """
         with self._lock:
             if self._closed:
                 raise Closed(self._closed)
-            taken = len(self._queue) + sum(row is not None for row in self._slots)
-            places = self._room + len(self._slots)
-            if taken + request.n > places:
-                self.totals.full += 1
-                raise Full(taken, places, request.n, self._seconds_of_all())
-            ticket = Ticket(request, words, tell, request.n)
-            self._queue.extend(_Row(ticket, index) for index in range(request.n))
+            beside = [ticket for ticket in self._tickets if ticket.client == client]
+            for tickets, places in ((self._tickets, self._places), (beside, self.most_of_client)):
+                taken = sum(len(ticket.rows) for ticket in tickets)
+                if taken + request.n > places:
+                    self.totals.full += 1
+                    raise Full(taken, places, request.n, self._seconds_of(tickets))
+            start = max(self._shared, self._spent.get(client, 0.0))
+            ticket = Ticket(request, words, tell, client, start + (1 + len(beside)) * request.n * request.steps)
+            ticket.rows = [_Row(ticket, index) for index in range(request.n)]
+            self._tickets.append(ticket)
             self.totals.requests += 1
         return ticket
 
     def cancel(self, ticket: Ticket) -> bool:
-        """Nobody waits for it: what is queued of it goes, and what is being drawn stops before its next step.
+        """Nobody waits for it: nothing more of it is drawn.
 
         Answers False, and does nothing, where it is finished or has failed.
         """
@@ -186,65 +223,86 @@ class Batcher:
     def close(self, reason: str) -> None:
         """Fail all requests that are here, and every later one."""
         with self._lock:
-            self._closed = reason
-            tickets = list(dict.fromkeys(row.ticket for row in (*self._slots, *self._queue) if row is not None))
+            self._closed, tickets = reason, list(self._tickets)
         for ticket in tickets:
             self._fail(ticket, reason, STOPPED)
 
     def turn(self) -> bool:
-        """Take one step of all that is in the slots. Answers False, and does nothing, where there is no work.
+        """Take one step of some of the pictures. Answers False, and does nothing, where there are none.
 
-        After an error of the program, which is raised, requests in the slots have failed, and the queue is as before.
+        After an error of the program, which is raised, their requests have failed, and the others are as before.
         """
-        try:
-            self._fill()
-            return self._step()
-        except Exception as error:
-            self._fail_all(f"drawing failed: {error}")
-            raise
-
-    def _step(self) -> bool:
         with self._lock:
-            active = [(slot, row) for slot, row in enumerate(self._slots) if row is not None]
-        if not active:
+            rows = self._next_rows()
+        if not rows:
             return False
-        begin = self._clock()
-        finite = self._program.step([slot for slot, _ in active], [row.done for _, row in active])
-        self._count(len(active), self._clock() - begin)
-        for (slot, row), good in zip(active, finite, strict=True):
-            self._tell_of(slot, row, good)
+        try:
+            self._step(rows)
+        except Exception as error:
+            for ticket in dict.fromkeys(row.ticket for row in rows):
+                self._fail(ticket, f"drawing failed: {error}", BROKEN)
+            raise
         return True
 
-    def _fill(self) -> None:
-        """From the queue into free slots, the first that came first."""
-        while True:
-            with self._lock:
-                free = next((slot for slot, row in enumerate(self._slots) if row is None), None)
-                if free is None or not self._queue:
-                    return
-                row = self._slots[free] = self._queue.popleft()
-            self._program.enter(free, row.ticket.request, row.ticket.words, row.index)
+    def _next_rows(self) -> list[_Row]:
+        """The pictures of a turn. The lock is held.
 
-    def _tell_of(self, slot: int, row: _Row, finite: bool) -> None:
-        """What a step of a row has brought. A ticket that is over has left its slot already, and nobody hears of it."""
-        ticket, row.done = row.ticket, row.done + 1
+        The first request; as many pictures of each other one that is not much longer; and whatever can be added without
+        making the turn much longer.
+        """
+        tickets = sorted(self._tickets, key=lambda ticket: ticket.due)
+        if not tickets:
+            return []
+        first, most = tickets[0].request, self._program.together
+        share, longest = min(len(tickets[0].rows), most), ALIKE * first.n * first.steps
+        rows: list[_Row] = []
+        others: list[_Row] = []
+        for ticket in tickets:
+            count = share if ticket.left <= longest else 0
+            rows += ticket.rows[:count]
+            others += ticket.rows[count:]
+        rows = rows[:most]
+        limit = SLOWER * self._program.cost(len(rows))
+        more = [count for count in range(len(rows), most + 1) if self._program.cost(count) <= limit]
+        rows += others[: max(more) - len(rows)]
+        for row in rows:
+            client = row.ticket.client
+            self._spent[client] = max(self._shared, self._spent.get(client, 0.0)) + 1
+        self._shared += len(rows) / len({ticket.client for ticket in tickets})
+        self._spent = {client: steps for client, steps in self._spent.items() if steps > self._shared}
+        return rows
+
+    def _step(self, rows: Sequence[_Row]) -> None:
+        for row in rows:
+            if row.state is None:
+                row.state = self._program.begin(row.ticket.request, row.ticket.words, row.index)
+        begin = self._clock()
+        states, finite = self._program.step([row.state for row in rows], [row.done for row in rows])
+        self._count(len(rows), self._clock() - begin)
+        for row, state, good in zip(rows, states, finite, strict=True):
+            row.state, row.done = state, row.done + 1
+            self._tell_of(row, good)
+
+    def _tell_of(self, row: _Row, finite: bool) -> None:
+        """What a step of a row has brought. Nobody hears of a ticket that is over."""
+        ticket = row.ticket
         if ticket.over:
             return
         if not finite:
             reason = f"picture {row.index} is not finite after step {row.done}: ask for less guidance, or more steps"
             self._fail(ticket, reason, NOT_FINITE)
         elif row.to_come == 0:
-            picture = self._program.picture(slot)
+            picture = self._program.picture(row.state)
             with self._lock:
                 if ticket.over:
                     return
-                self._slots[slot] = None
                 self.totals.pictures += 1
-                ticket.left -= 1
-                ticket.over = ticket.left == 0
+                ticket.rows.remove(row)
+                if not ticket.rows:
+                    self._end(ticket)
             ticket.tell(Finished(row.index, picture))
         elif row.done in ticket.request.shown_after:
-            ticket.tell(Preview(row.index, row.done, self._program.picture(slot)))
+            ticket.tell(Preview(row.index, row.done, self._program.picture(row.state)))
 
     def _fail(self, ticket: Ticket, reason: str, cause: str) -> None:
         with self._lock:
@@ -254,26 +312,17 @@ class Batcher:
             self._end(ticket)
         ticket.tell(Failed(reason, cause))
 
-    def _fail_all(self, reason: str) -> None:
-        """Of an error of the program, after which no slot can be trusted. What waits is drawn later."""
-        with self._lock:
-            tickets = list(dict.fromkeys(row.ticket for row in self._slots if row is not None))
-        for ticket in tickets:
-            self._fail(ticket, reason, BROKEN)
-        self._program.restart()
-
     def _end(self, ticket: Ticket) -> None:
         """The lock is held."""
         ticket.over = True
-        self._queue = deque(row for row in self._queue if row.ticket is not ticket)
-        self._slots = [None if row is not None and row.ticket is ticket else row for row in self._slots]
+        self._tickets.remove(ticket)
 
     def _count(self, rows: int, seconds: float) -> None:
         totals = self.totals
         totals.turns, totals.rows, totals.spent = totals.turns + 1, totals.rows + rows, totals.spent + seconds
         self._turn_seconds = seconds if totals.turns == 1 else (1 - RECENT) * self._turn_seconds + RECENT * seconds
 
-    def _seconds_of_all(self) -> int:
-        """Until the slots are free of all that is here, at least 1. The lock is held."""
-        steps = sum(row.to_come for row in (*self._slots, *self._queue) if row is not None)
-        return max(1, min(LONGEST_WAIT, math.ceil(steps / len(self._slots) * self._turn_seconds)))
+    def _seconds_of(self, tickets: Sequence[Ticket]) -> int:
+        """Until all these are drawn, at least 1. The lock is held."""
+        steps = sum(ticket.left for ticket in tickets)
+        return max(1, min(LONGEST_WAIT, math.ceil(steps / self._program.together * self._turn_seconds)))

@@ -118,15 +118,15 @@ def _served(options: ServeOptions, progress: Progress) -> ServedNetwork:
 
 def _app(options: ServeOptions, address: str, keys: Sequence[str], progress: Progress) -> tuple["FastAPI", Batcher]:
     """(application, batcher), all of whose programs are compiled."""
-    from gendiff.commands.serve import compiled_slots, web_app
+    from gendiff.commands.serve import compiled_steps, web_app
 
     served = _served(options, progress)
     progress.line(f"{served.name}: {served.about}, {served.width} × {served.height} pixels")
     most = min(options.most_steps, served.most_steps)
-    programs = compiled_slots.CompiledSlots(served, options.together, most)
+    programs = compiled_steps.CompiledSteps(served, options.together, most)
     with progress.phase(f"compile for {', '.join(map(str, programs.sizes))} pictures"):
         programs.warm()
-    pictures = min(MOST_PICTURES, options.queue)
-    limits = Limits(served.name, served.width, served.height, most, min(served.usual_steps, most), pictures)
     batcher = Batcher(programs, options.queue)
+    pictures = min(MOST_PICTURES, options.queue, batcher.most_of_client)
+    limits = Limits(served.name, served.width, served.height, most, min(served.usual_steps, most), pictures)
     return web_app.web_app(served, batcher, limits, hosts(options, address), keys), batcher

@@ -33,12 +33,12 @@ _ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 
 @dataclasses.dataclass(frozen=True)
 class LoadOptions:
-    """Pictures per second under load: the server with its slots, and the same with one slot, in turn. It needs wrk."""
+    """Pictures per second under load: the server, and the same one picture at a time, in turn. It needs wrk."""
 
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE|DIR")] = None
     """As for `serve`."""
     together: int = 8
-    """Slots of the server that is compared with one of a single slot."""
+    """Most pictures of a step of the server that is compared with one of a single picture."""
     clients: int = 16
     """Requests that are always on their way."""
     seconds: int = 30
@@ -93,8 +93,8 @@ def absent() -> str:
 
 
 def measured(options: LoadOptions, progress: Progress) -> dict[int, list[Load]]:
-    """The measurements of both servers, by their numbers of slots, in turn. Raises ConfigError where a server does not
-    start.
+    """The measurements of both servers, by their most pictures of a step, in turn. Raises ConfigError where a server
+    does not start.
     """
     sizes = sorted({options.together, 1}, reverse=True)
     with contextlib.ExitStack() as servers:
@@ -138,7 +138,7 @@ COLUMNS = (
 
 
 def rows(results: Mapping[int, Sequence[Load]]) -> Iterator[tuple[str, ...]]:
-    """Of the measurements of each number of slots, the cells of COLUMNS: medians over the rounds; least and most
+    """Of the measurements of each server, the cells of COLUMNS: medians over the rounds; least and most
     pictures per second.
     """
     for size, loads in results.items():

@@ -39,9 +39,11 @@ class SchedulerThread:
         """Whether requests are being drawn."""
         return self._thread.is_alive()
 
-    def submit(self, request: ImageRequest, words: "ReadTexts", tell: Callable[[Event], None]) -> Ticket:
+    def submit(
+        self, request: ImageRequest, words: "ReadTexts", tell: Callable[[Event], None], client: str = ""
+    ) -> Ticket:
         """As `Batcher.submit`, and the thread begins with it."""
-        ticket = self.batcher.submit(request, words, tell)
+        ticket = self.batcher.submit(request, words, tell, client)
         self._work.set()
         return ticket
 

@@ -38,8 +38,10 @@ class _Totals:
 
     def collect(self) -> Iterator[Metric]:
         batcher, totals = self._batcher, self._batcher.totals
-        yield GaugeMetricFamily("gendiff_pictures_waiting", "Pictures in the queue", batcher.waiting)
-        yield GaugeMetricFamily("gendiff_pictures_drawing", "Pictures being drawn together now", batcher.drawing)
+        yield GaugeMetricFamily("gendiff_pictures_waiting", "Pictures that have not begun", batcher.waiting)
+        yield GaugeMetricFamily(
+            "gendiff_pictures_drawing", "Pictures that have begun and are not finished", batcher.drawing
+        )
         for name, help_text, value in (
             ("orders", "Requests that were queued", totals.requests),
             ("orders_full", "Requests that found no room", totals.full),

@@ -11,11 +11,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from gendiff.commands.serve import image_requests, service_metrics
+from gendiff.commands.serve import api_keys, image_requests, service_metrics
 from gendiff.commands.serve.access_log import LEFT
 from gendiff.commands.serve.answering import PictureAnswer
 from gendiff.commands.serve.api_errors import FAILED, INVALID, NOT_FOUND, ApiError
-from gendiff.commands.serve.api_keys import ApiKeys
 from gendiff.commands.serve.batching import Batcher
 from gendiff.commands.serve.image_requests import Limits
 from gendiff.commands.serve.scheduler_thread import SchedulerThread
@@ -42,7 +41,7 @@ def web_app(
 
     # their pages load from other hosts
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(ApiKeys, keys=keys)
+    app.add_middleware(api_keys.ApiKeys, keys=keys)
     app.add_middleware(TrustedHosts, hosts=hosts)
     _answer_errors(app)
 
@@ -55,9 +54,8 @@ def web_app(
 
         try:
             image_request = image_requests.read(await _body(request), limits)
-            answer = PictureAnswer(
-                scheduler, limits, image_request, served.read(image_request.prompt, image_request.negative)
-            )
+            words = served.read(image_request.prompt, image_request.negative)
+            answer = PictureAnswer(scheduler, limits, image_request, words, api_keys.client(request.scope))
             if image_request.stream:
                 return _EventStream(answer, request, count)
             body = await answer.json_body(lambda: _gone(request))

@@ -21,45 +21,35 @@ class Clock:
 
 
 class FakeProgram:
-    """Counts the steps of each slot itself, and complains where the batcher counts otherwise.
+    """A picture on its way is (request, index, steps taken), which it holds against the batcher's own count.
 
-    spoilt: seeds whose pictures are not finite from their second step on. broken: seeds at which a step raises. open:
-        cleared, steps wait.
+    spoilt: seeds whose pictures are not finite from their second step on. broken: seeds at which a step raises. cost:
+        of a step of so many pictures. open: cleared, steps wait. turns: how many pictures each step had.
     """
 
-    def __init__(self, slots, clock=None, spoilt=(), broken=(), seconds=2.0):
-        self.slots, self.clock, self.spoilt, self.broken, self.seconds = (
-            slots,
-            clock or Clock(),
-            spoilt,
-            broken,
-            seconds,
-        )
+    def __init__(self, together, clock=None, spoilt=(), broken=(), seconds=2.0, cost=float):
+        self.together, self.clock, self.cost = together, clock or Clock(), cost
+        self.spoilt, self.broken, self.seconds = spoilt, broken, seconds
         self.open = threading.Event()
         self.open.set()
-        self.inside, self.turns, self.restarts = {}, [], 0
+        self.turns = []
 
-    def enter(self, slot, request, words, index):
-        self.inside[slot] = [request, index, 0]
+    def begin(self, request, words, index):
+        return request, index, 0
 
-    def step(self, slots, done):
+    def step(self, rows, done):
         assert self.open.wait(20)
-        assert len(set(slots)) == len(slots) <= self.slots
-        assert [self.inside[slot][2] for slot in slots] == list(done), "a slot has taken another number of steps"
-        if any(self.inside[slot][0].seed in self.broken for slot in slots):
+        assert len({(id(request), index) for request, index, _ in rows}) == len(rows) <= self.together
+        assert [row[2] for row in rows] == list(done), "a picture has taken another number of steps"
+        if any(request.seed in self.broken for request, _, _ in rows):
             raise RuntimeError("no memory is left")
         self.clock.now += self.seconds
-        self.turns.append(list(slots))
-        for slot in slots:
-            self.inside[slot][2] += 1
-        return [not (self.inside[slot][0].seed in self.spoilt and self.inside[slot][2] > 1) for slot in slots]
+        self.turns.append(len(rows))
+        after = [(request, index, taken + 1) for request, index, taken in rows]
+        return after, [not (request.seed in self.spoilt and taken > 1) for request, _, taken in after]
 
-    def picture(self, slot):
-        request, index, done = self.inside[slot]
-        return expected(request, index, done)
-
-    def restart(self):
-        self.inside, self.restarts = {}, self.restarts + 1
+    def picture(self, row):
+        return expected(*row)
 
 
 def expected(request, index, done=None):

@@ -2,6 +2,7 @@
 more.
 """
 
+import itertools
 import threading
 
 import numpy as np
@@ -20,17 +21,20 @@ from gendiff.commands.serve.batching import (
 )
 from gendiff.commands.serve.image_requests import ImageRequest
 from tests.commands.serve.fake_program import Clock, FakeProgram, expected
+from tests.tables import table
 
 
-def rig(slots=3, room=8, **options):
-    """(batcher, program, submit). submit(**request) -> (ticket, events, to which each of its events is added)."""
-    clock = Clock()
-    program = FakeProgram(slots, clock, **options)
+def rig(together=3, room=8, **options):
+    """(batcher, program, submit). submit(**request) -> (ticket, events, to which each of its events is added). Without
+    client= each request is that of another one.
+    """
+    clock, clients = Clock(), itertools.count()
+    program = FakeProgram(together, clock, **options)
     batcher = Batcher(program, room, clock)
 
-    def submit(**request):
-        events = []
-        return batcher.submit(ImageRequest("a cat", **request), None, events.append), events
+    def submit(client=None, **request):
+        events, name = [], str(next(clients)) if client is None else client
+        return batcher.submit(ImageRequest("a cat", **request), None, events.append, name), events
 
     return batcher, program, submit
 
@@ -51,16 +55,76 @@ def test_orders_of_unequal_steps_share_turns_and_each_ends_at_its_own():
         (event,) = events
         assert isinstance(event, Finished) and ticket.over
         np.testing.assert_array_equal(event.picture, expected(ticket.request, 0, after))
-    assert [len(slots) for slots in program.turns] == [3, 3, 2, 1, 1]
+    assert program.turns == [3, 3, 2, 1, 1]
 
 
-def test_a_slot_that_is_free_is_filled_before_the_next_turn_in_the_order_of_coming():
-    batcher, program, submit = rig(slots=2)
+def test_a_picture_that_is_finished_makes_room_before_the_next_turn():
+    batcher, program, submit = rig(together=2)
     _, first = submit(n=3, steps=2, seed=1)
-    _, second = submit(steps=1, seed=2)
-    assert turns(batcher) == 4
+    _, second = submit(steps=4, seed=2)
+    assert turns(batcher) == 6
     assert [event.index for event in first] == [0, 1, 2] and len(second) == 1
-    assert [len(slots) for slots in program.turns] == [2, 2, 2, 1]
+    assert program.turns == [2, 2, 2, 2, 1, 1]
+
+
+@table("client", ["the same", "another"])
+@table("turns_before", [0, 1, 37])
+def test_a_short_request_behind_a_long_one_waits_at_most_half_of_its_own_time(client, turns_before):
+    """In evaluations of the network, of which it needs 8 alone."""
+    batcher, program, submit = rig(together=8, room=64)
+    long, _ = submit("the same", n=10, steps=100)
+    for _ in range(turns_before):
+        batcher.turn()
+    before = sum(program.turns)
+    short, events = submit(client, steps=8)
+    while not short.over:
+        batcher.turn()
+    assert sum(program.turns) - before <= 1.5 * 8 and isinstance(events[0], Finished)
+    turns(batcher)
+    assert long.over and sum(program.turns) == 10 * 100 + 8
+
+
+@table("client", ["the same", "another"])
+def test_a_long_request_comes_first_once_later_ones_have_had_as_much_as_it_needs(client):
+    batcher, program, submit = rig(together=8, room=64)
+    long, _ = submit("the same", n=4, steps=50)
+    while not long.over:
+        short, _ = submit(client, steps=8)
+        while not (short.over or long.over):
+            batcher.turn()
+    assert sum(program.turns) <= 2.25 * 4 * 50
+
+
+def test_requests_of_like_length_fill_each_turn():
+    batcher, program, submit = rig(together=8, room=64)
+    for number in range(16):
+        submit(steps=10 + 5 * (number % 5))
+    turns(batcher)
+    assert sum(program.turns) >= 6 * len(program.turns)
+
+
+def test_a_long_request_goes_on_beside_a_short_one_where_that_costs_nothing():
+    batcher, program, submit = rig(together=8, room=64, cost=lambda count: 1 + 0.05 * count)
+    submit(n=10, steps=20)
+    _, short = submit(steps=4)
+    for _ in range(4):
+        batcher.turn()
+    assert len(short) == 1 and program.turns == [8] * 4
+
+
+def test_a_client_of_many_requests_has_the_turns_of_one():
+    batcher, program, submit = rig(together=1, room=20)
+    for _ in range(8):
+        submit("greedy", steps=20)
+    for _ in range(5):
+        batcher.turn()
+    single, _ = submit("single", steps=20)
+    while not single.over:
+        batcher.turn()
+    assert sum(program.turns) <= 5 + 2 * 20
+    with pytest.raises(Full, match="7 of 16 places are taken, and this needs 10"):
+        submit("greedy", n=10)
+    submit("other", n=10)
 
 
 def test_previews_come_at_their_steps_and_show_what_is_there_then():
@@ -73,7 +137,7 @@ def test_previews_come_at_their_steps_and_show_what_is_there_then():
 
 @pytest.mark.fault("serve: more requests than there is room for")
 def test_an_order_that_finds_no_room_is_refused_whole_and_told_when_to_come_again():
-    batcher, _, submit = rig(slots=2, room=3)
+    batcher, _, submit = rig(together=2, room=3)
     submit(n=2, steps=10, seed=1)
     batcher.turn()  # 2 seconds
     submit(n=2, steps=10, seed=2)
@@ -86,7 +150,7 @@ def test_an_order_that_finds_no_room_is_refused_whole_and_told_when_to_come_agai
 
 
 def test_the_wait_is_told_by_the_mean_turn_of_late_and_never_below_a_second_or_above_ten_minutes():
-    batcher, program, submit = rig(slots=1, room=1, seconds=0.01)
+    batcher, program, submit = rig(together=1, room=1, seconds=0.01)
 
     def seconds():
         with pytest.raises(Full) as full:
@@ -105,39 +169,40 @@ def test_the_wait_is_told_by_the_mean_turn_of_late_and_never_below_a_second_or_a
     assert seconds() == 600
 
 
-def test_free_slots_are_room_too():
-    batcher, _, submit = rig(slots=2, room=1)
+def test_as_many_as_one_step_takes_are_room_too():
+    batcher, _, submit = rig(together=2, room=1)
     submit(n=3)
     with pytest.raises(Full):
         submit()
 
 
 @pytest.mark.fault("serve: a client leaves before its pictures are drawn")
-def test_what_nobody_waits_for_leaves_slots_and_queue_and_is_not_told():
-    batcher, program, submit = rig(slots=2)
-    gone, events = submit(n=4, steps=5, seed=1)
-    _, others = submit(steps=2, seed=2)
+def test_what_nobody_waits_for_is_not_drawn_and_not_told():
+    batcher, program, submit = rig(together=2)
+    gone, events = submit(n=4, steps=2, seed=1)
+    _, others = submit(steps=3, seed=2)
     batcher.turn()
+    assert (batcher.drawing, batcher.waiting) == (2, 3)
     assert batcher.cancel(gone) and not batcher.cancel(gone)
-    assert batcher.drawing == 0 and batcher.waiting == 1 and batcher.totals.cancelled == 1
+    assert (batcher.drawing, batcher.waiting) == (1, 0) and batcher.totals.cancelled == 1
     assert turns(batcher) == 2 and events == [] and len(others) == 1
-    assert [len(slots) for slots in program.turns] == [2, 1, 1]
+    assert program.turns == [2, 1, 1]
 
 
 @pytest.mark.fault("serve: a client leaves before its pictures are drawn")
 @pytest.mark.parametrize("seed", [1, 2])
 def test_who_leaves_while_a_step_is_computed_is_not_told_what_it_brought(seed):
     """Neither the preview nor that it is not finite."""
-    batcher, program, submit = rig(slots=2, spoilt=(1,))
+    batcher, program, submit = rig(together=2, spoilt=(1,))
     gone, events = submit(steps=4, stream=True, previews=3, seed=seed)
     _, others = submit(steps=4, seed=2)
     batcher.turn()
     events.clear()
     step = program.step
 
-    def left(*slots):
+    def left(*rows):
         batcher.cancel(gone)
-        return step(*slots)
+        return step(*rows)
 
     program.step = left
     assert turns(batcher) == 3 and events == [] and [type(event) for event in others] == [Finished]
@@ -153,7 +218,7 @@ def test_cancelling_what_is_finished_changes_nothing():
 
 @pytest.mark.fault("serve: pictures that are not finite")
 def test_a_picture_that_is_not_finite_ends_its_order_alone():
-    batcher, _, submit = rig(slots=3, spoilt=(1,))
+    batcher, _, submit = rig(together=3, spoilt=(1,))
     _, bad = submit(n=2, steps=4, seed=1)
     _, good = submit(steps=4, seed=2)
     turns(batcher)
@@ -168,17 +233,17 @@ def test_a_picture_that_is_not_finite_ends_its_order_alone():
 
 @pytest.mark.fault("serve: the program fails")
 def test_after_an_error_of_the_program_what_was_drawn_fails_and_what_waits_is_drawn():
-    batcher, program, submit = rig(slots=1, broken=(1,))
+    batcher, program, submit = rig(together=1, broken=(1,))
     _, bad = submit(steps=2, seed=1)
     _, later = submit(steps=2, seed=2)
     with pytest.raises(RuntimeError, match="no memory"):
         batcher.turn()
-    assert bad == [Failed("drawing failed: no memory is left", BROKEN)] and program.restarts == 1
+    assert bad == [Failed("drawing failed: no memory is left", BROKEN)]
     assert turns(batcher) == 2 and isinstance(later[0], Finished)
 
 
 def test_a_closed_batcher_tells_all_that_wait_and_takes_no_more():
-    batcher, _, submit = rig(slots=1)
+    batcher, _, submit = rig(together=1)
     waiting = [submit(seed=seed)[1] for seed in range(2)]
     batcher.turn()
     batcher.close("the server is stopping")
@@ -188,7 +253,7 @@ def test_a_closed_batcher_tells_all_that_wait_and_takes_no_more():
 
 
 def test_orders_from_many_threads_end_once_each_whatever_is_cancelled_beside_them():
-    batcher, _, submit = rig(slots=3, room=1000, seconds=0.0)
+    batcher, _, submit = rig(together=3, room=1000, seconds=0.0)
     submitted, running = [], threading.Event()
 
     def give(seed):

@@ -12,7 +12,7 @@ import pytest
 from gendiff.commands.serve import folder_networks
 from gendiff.commands.serve.api_errors import ApiError
 from gendiff.commands.serve.batching import Batcher
-from gendiff.commands.serve.compiled_slots import CompiledSlots
+from gendiff.commands.serve.compiled_steps import CompiledSteps
 from gendiff.commands.serve.image_requests import ImageRequest
 from gendiff.commands.text_to_image.options import ModelOptions
 from gendiff.core import records
@@ -75,7 +75,7 @@ def test_a_picture_is_that_of_the_folders_pipeline(lightly, image_size):
         ImageRequest("a red cat", "dog", steps=MOST, guidance=3.0, seed=5),
         ImageRequest("cat", steps=MOST, guidance=0.5, seed=6),
     ]
-    pictures = images_of(CompiledSlots(served, 2, MOST), requests, served)
+    pictures = images_of(CompiledSteps(served, 2, MOST), requests, served)
     for request, picture in zip(requests, pictures, strict=True):
         of_grid = records.replace(pipeline, latent=records.replace(pipeline.latent, levels=GRID(request.steps)))
         texts = read(request.prompt, ""), read(request.negative, "")
@@ -94,7 +94,7 @@ def test_a_model_without_guidance_is_told_the_scale_and_takes_no_negative_prompt
     pipeline = cheap_parts.pipeline(embedded_scale=3.5, predict=cheap_parts.predict_of_scale)
     served = dataclasses.replace(folder_networks.served(opened(model_index.FLUX), pipeline), params=cheap_parts.PARAMS)
     requests = [ImageRequest("cat", steps=MOST, guidance=scale, seed=5) for scale in (3.0, 0.5)]
-    pictures = images_of(CompiledSlots(served, 2, MOST), requests, served)
+    pictures = images_of(CompiledSteps(served, 2, MOST), requests, served)
     of_grid = records.replace(pipeline, latent=records.replace(pipeline.latent, levels=GRID(MOST)))
     arguments = cheap_parts.PARAMS, jax.random.key(5), read("cat", ""), None, np.float32([3.0, 0.5]), np.zeros(2, int)
     np.testing.assert_allclose(pictures, DRAW(of_grid, *arguments), atol=1e-5)
@@ -137,7 +137,7 @@ def test_a_tiny_folder_is_read_and_drawn_but_not_at_a_size_that_it_cannot(lightl
     with pytest.raises(ConfigError, match="height = 18 must be a multiple of 4"):
         folder_networks.read(ModelOptions(height=18), folder, None, Progress(quiet=True))
     served = folder_networks.read(ModelOptions(), folder, None, Progress(quiet=True))
-    programs = CompiledSlots(served, 1, 3)
+    programs = CompiledSteps(served, 1, 3)
     programs.warm()
     first, second = images_of(
         programs, [ImageRequest("red cat", steps=3, seed=1), ImageRequest("red dog", steps=2, seed=1)], served

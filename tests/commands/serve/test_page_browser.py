@@ -23,9 +23,9 @@ pytestmark = pytest.mark.slow
 class Slow(FakeProgram):
     """A step takes long enough to be seen."""
 
-    def step(self, slots, done):
+    def step(self, rows, done):
         time.sleep(0.02)
-        return super().step(slots, done)
+        return super().step(rows, done)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ for package in ("fastapi", "uvicorn", "prometheus_client"):
 
 from fastapi.testclient import TestClient  # noqa: E402
 
-from gendiff.commands.serve import command, compiled_slots, serve_options  # noqa: E402
+from gendiff.commands.serve import command, compiled_steps, serve_options  # noqa: E402
 from gendiff.commands.serve.batching import Full  # noqa: E402
 from gendiff.commands.serve.image_requests import ImageRequest  # noqa: E402
 from gendiff.commands.serve.serve_options import ServeOptions  # noqa: E402
@@ -79,8 +79,8 @@ def test_no_request_may_ask_for_more_than_the_network_or_the_queue_takes(monkeyp
     class Programs(FakeProgram):
         sizes = (1,)
 
-        def __init__(self, served, slots, most_steps):
-            super().__init__(slots)
+        def __init__(self, served, together, most_steps):
+            super().__init__(together)
             self.most_steps = most_steps
 
         def warm(self):
@@ -88,7 +88,7 @@ def test_no_request_may_ask_for_more_than_the_network_or_the_queue_takes(monkeyp
 
     network = dataclasses.replace(served(), most_steps=20, usual_steps=30)
     monkeypatch.setattr(command, "_served", lambda options, progress: network)
-    monkeypatch.setattr(compiled_slots, "CompiledSlots", Programs)
+    monkeypatch.setattr(compiled_steps, "CompiledSteps", Programs)
     app, batcher = command._app(ServeOptions(together=2, queue=4), "127.0.0.1", (), Progress(quiet=True))
     (model,) = TestClient(app, base_url="http://127.0.0.1").get("/v1/models").json()["data"]
     assert (model["most"]["steps"], model["usual"]["steps"], model["most"]["n"]) == (20, 20, 4)

@@ -11,7 +11,7 @@ import pytest
 
 from gendiff import diffusion, networks, pipelines
 from gendiff.commands.serve.batching import NOT_FINITE, Batcher, Failed, Finished
-from gendiff.commands.serve.compiled_slots import CompiledSlots, batch_sizes
+from gendiff.commands.serve.compiled_steps import CompiledSteps, batch_sizes
 from gendiff.commands.serve.image_requests import ImageRequest
 from gendiff.commands.serve.served_network import ReadTexts, ServedNetwork
 from gendiff.core.errors import ConfigError
@@ -89,7 +89,7 @@ def test_a_picture_is_that_of_the_pipeline_alone_and_three_programs_draw_every_m
         return compiled[-1]
 
     monkeypatch.setattr(devices, "jit", jit)
-    programs = CompiledSlots(served(pipeline), 3, MOST)
+    programs = CompiledSteps(served(pipeline), 3, MOST)
     programs.sizes = (1, 3)  # two pictures fill three places
     programs.warm()
     batcher, condition = Batcher(programs, 8), []
@@ -128,10 +128,10 @@ def test_a_network_without_a_grid_of_as_many_steps_is_refused_before_anything_is
         **(fields | {"grid": lambda steps: diffusion.grids.trailing(diffusion.schedules.cosine(4), steps)})
     )
     with pytest.raises(ConfigError, match="--most-steps 5: fake cannot take 5 steps"):
-        CompiledSlots(short, 2, MOST)
+        CompiledSteps(short, 2, MOST)
     other = ServedNetwork(**(fields | {"grid": lambda steps: diffusion.grids.trailing(SCHEDULE, max(1, steps // 2))}))
     with pytest.raises(ConfigError, match="takes 1 steps where 2 are asked for"):
-        CompiledSlots(other, 2, MOST)
+        CompiledSteps(other, 2, MOST)
 
 
 def test_the_first_noise_is_as_strong_as_the_temperature_says(monkeypatch):
@@ -146,14 +146,13 @@ def test_the_first_noise_is_as_strong_as_the_temperature_says(monkeypatch):
     )
     first = []
     for temperature in (1.0, 0.5):
-        programs = CompiledSlots(
+        programs = CompiledSteps(
             dataclasses.replace(served(pipeline), temperature=temperature, decode=lambda params, latents: latents), 1, 2
         )
-        programs.enter(0, ImageRequest("red", steps=2), read("red", ""), 0)
-        first.append(programs.picture(0))
+        first.append(programs.picture(programs.begin(ImageRequest("red", steps=2), read("red", ""), 0)))
     np.testing.assert_allclose(first[1], 0.5 * first[0], rtol=1e-6)
     assert 0.5 < np.std(first[0]) < 2
 
 
 def test_a_batch_is_filled_up_to_the_next_power_of_two():
-    assert [batch_sizes(slots) for slots in (1, 2, 6, 8)] == [(1,), (1, 2), (1, 2, 4, 6), (1, 2, 4, 8)]
+    assert [batch_sizes(together) for together in (1, 2, 6, 8)] == [(1,), (1, 2), (1, 2, 4, 6), (1, 2, 4, 8)]

@@ -1,0 +1,172 @@
+"""The compiled programs of a server: one begins a picture, one takes a step of many pictures, one shows a picture.
+
+Prompts, guidance scale, seed, index, levels, number of steps and how many of them are done are data of a picture on its
+way, so one program takes the steps of any mixture. Picture i of a seed is what `diffusion.sample` draws of (parameters,
+prompt, key(seed), i), to rounding: the same noise, the same levels, the same sampler. There is one such program for
+each power of two up to the most pictures of a step, so that few pictures cost little.
+"""
+
+import functools
+import time
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gendiff.commands.serve.image_requests import ImageRequest
+from gendiff.commands.serve.served_network import ReadTexts, ServedNetwork
+from gendiff.core import records, sample_keys
+from gendiff.core.errors import ConfigError
+from gendiff.core.types import Condition, Keys, Numeric, Params
+from gendiff.diffusion import sampling
+from gendiff.diffusion.sampling import State
+from gendiff.diffusion.types import Level
+from gendiff.runs import devices
+
+EXAMPLE = "a"
+"""A prompt that fits any network, for the shapes."""
+
+
+@records.record
+class Numbers:
+    """scale (), levels (most + 1,) whose last is repeated, steps (), seed () and index () of one picture."""
+
+    scale: Numeric
+    levels: Level
+    steps: Numeric
+    seed: Numeric
+    index: Numeric
+
+    @property
+    def keys(self) -> Keys:
+        """(1,) the key of the picture."""
+        return sample_keys.keys_of(jax.random.key(self.seed), self.index[None])
+
+
+@records.record
+class Fixed:
+    """What stays while a picture is drawn. condition, away: what the network is told of the prompts, arrays (1, …)."""
+
+    condition: Condition
+    away: Condition
+    numbers: Numbers
+
+
+Row = tuple[Fixed, State]
+"""A picture on its way."""
+
+
+class CompiledSteps:
+    """A `batching.StepProgram`. most_steps: of one picture.
+
+    Raises ConfigError where the network has no grid of as many steps.
+    """
+
+    def __init__(self, served: ServedNetwork, together: int, most_steps: int) -> None:
+        self.together, self.sizes = together, batch_sizes(together)
+        self._served, self._levels = served, [_grid(served, steps, most_steps) for steps in range(1, most_steps + 1)]
+        self._params, self._growth = jax.device_put(served.params), 1.0
+        jit = functools.partial(devices.jit, libraries=served.libraries)
+        self._begin, self._step = jit(functools.partial(_begun, served)), jit(functools.partial(_stepped, served))
+        self._show = jit(functools.partial(_shown, served))
+
+    def begin(self, request: ImageRequest, words: ReadTexts, index: int) -> Row:
+        """As `batching.StepProgram`."""
+        numbers = np.int32(request.steps), np.uint32(request.seed), np.int32(index)
+        levels = self._levels[request.steps - 1]
+        numbers = Numbers(np.float32(request.guidance), levels, *numbers)
+        return self._begin(self._params, words.prompt, words.negative, numbers)
+
+    def step(self, rows: Sequence[Row], done: Sequence[int]) -> tuple[list[Row], list[bool]]:
+        """As `batching.StepProgram`. It returns when the step is done."""
+        size = self._size(len(rows))
+        fixed, states = zip(*rows, *[rows[-1]] * (size - len(rows)), strict=True)
+        counts = np.array([*done, *[done[-1]] * (size - len(rows))], np.int32)
+        states, finite = self._step(self._params, fixed, states, counts)
+        answers: list[bool] = np.asarray(finite)[: len(rows)].tolist()
+        return [(row[0], state) for row, state in zip(rows, states, strict=False)], answers
+
+    def cost(self, count: int) -> float:
+        """As `batching.StepProgram`: linear, by what `warm` has measured of one and two pictures."""
+        return 1 + (self._size(count) - 1) * self._growth
+
+    def picture(self, row: Row) -> np.ndarray:
+        """As `batching.StepProgram`: (h, w, 3) in about [-1, 1]."""
+        return np.asarray(self._show(self._params, row[1]))
+
+    def warm(self) -> None:
+        """Compile all programs, so that nobody waits for it later, and measure what a step costs."""
+        row = self.begin(ImageRequest(EXAMPLE, steps=1), self._served.read(EXAMPLE, ""), 0)
+        for size in self.sizes:
+            self.step([row] * size, [0] * size)
+        self.picture(row)
+        if self.together > 1:
+            one, two = (self._seconds(row, size) for size in self.sizes[:2])
+            self._growth = max(0.0, two / one - 1) / (self.sizes[1] - 1)
+
+    def _seconds(self, row: Row, size: int) -> float:
+        begin = time.monotonic()
+        self.step([row] * size, [0] * size)
+        return time.monotonic() - begin
+
+    def _size(self, count: int) -> int:
+        return next(size for size in self.sizes if size >= count)
+
+
+def batch_sizes(together: int) -> tuple[int, ...]:
+    """The powers of two below the most pictures of a step, and that number."""
+    return (*(2**k for k in range(together.bit_length()) if 2**k < together), together)
+
+
+def _grid(served: ServedNetwork, steps: int, most: int) -> Level:
+    """The levels (most + 1,) of so many steps, as `grids.padded` makes them, but without compiling for each length."""
+    try:
+        levels = jax.tree.map(np.asarray, served.grid(steps))
+    except ValueError as error:
+        raise ConfigError(f"--most-steps {most}: {served.name} cannot take {steps} steps: {error}") from error
+    if len(levels) != steps + 1:
+        raise ConfigError(
+            f"{served.name} takes {len(levels) - 1} steps where {steps} are asked for, as its scheduler counts "
+            "otherwise"
+        )
+    padded: Level = jax.tree.map(lambda field: np.pad(field, (0, most - steps), mode="edge"), levels)
+    return padded
+
+
+def _begun(served: ServedNetwork, params: Params, prompt: Condition, negative: Condition, numbers: Numbers) -> Row:
+    """One picture before its first step, as `diffusion.sample` begins."""
+    condition, away = served.encode(params, prompt, negative)
+    noise = sampling.first_noise(numbers.keys, served.shape, numbers.levels.sigma.dtype)
+    x = served.temperature * numbers.levels.sigma[0] * noise
+    row: Row = jax.tree.map(_strong, (Fixed(condition, away, numbers), served.sampler.init(x)))
+    return row
+
+
+def _strong(leaf: jax.Array) -> jax.Array:
+    """Of the type that a step gives, so that no second program is compiled."""
+    return leaf.astype(leaf.dtype)
+
+
+def _stepped(
+    served: ServedNetwork, params: Params, fixed: Sequence[Fixed], states: Sequence[State], done: jax.Array
+) -> tuple[tuple[State, ...], jax.Array]:
+    """(states, whether each row is finite)."""
+
+    def one(fixed: Fixed, state: State, j: jax.Array) -> State:
+        numbers = fixed.numbers
+        level, cleaner = numbers.levels[j], numbers.levels[j + 1]
+        noise = served.sampler.noise_for_step(numbers.keys, j, level, cleaner)
+        denoise = served.guided(params, fixed.condition, fixed.away, numbers.scale)
+        return served.sampler.step(noise, denoise, state, level, cleaner, numbers.steps - 1 - j)
+
+    rows = [jax.tree.map(lambda *leaves: jnp.stack(leaves), *each) for each in (fixed, states)]
+    after = jax.vmap(one)(*rows, done)
+    finite = jnp.isfinite(after.x).reshape(len(done), -1).all(axis=1)
+    after = jax.tree.map(lambda old, new: new.astype(old.dtype), rows[1], after)
+    leaves, shape = jax.tree.flatten(after)
+    return tuple(jax.tree.unflatten(shape, [leaf[row] for leaf in leaves]) for row in range(len(done))), finite
+
+
+def _shown(served: ServedNetwork, params: Params, state: State) -> jax.Array:
+    return served.decode(params, state.x)[0]
