@@ -264,6 +264,8 @@ INPUTS = {
         "connection is closed",
         "more connections than there may be": "the one that has waited longest for the rest of its request is answered "
         "503; the others are answered",
+        "a picture to begin from that is none, or too large": "400 with what is read; headers are looked at before "
+        "anything is decoded",
         "a request without the key": "401; nothing of it is read",
         "a host that other machines reach, without a key": "exit 2 before anything is compiled, with the two options",
         "a place that is taken, or is none": "exit 2 with host and port, before anything is compiled",

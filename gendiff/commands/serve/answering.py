@@ -7,6 +7,7 @@ index of a picture.
 
 import asyncio
 import base64
+import collections
 import contextlib
 import io
 import time
@@ -36,8 +37,9 @@ from gendiff.commands.serve.served_network import ReadTexts
 from gendiff.provenance import metadata
 from gendiff.runs.reporting import figures
 
-PARTIAL, COMPLETED, ERROR = "image_generation.partial_image", "image_generation.completed", "error"
-"""Names of server-sent events."""
+GENERATION, EDIT, PARTIAL, COMPLETED = "image_generation", "image_edit", "partial_image", "completed"
+ERROR = "error"
+"""Names of server-sent events, the first ones as in image_edit.completed."""
 
 
 class PictureAnswer:
@@ -104,17 +106,19 @@ class PictureAnswer:
         return self._about() | {"data": [{"b64_json": pictures[index], "index": index} for index in sorted(pictures)]}
 
     async def streamed(self, gone: Callable[[], Awaitable[object]]) -> AsyncIterator[bytes]:
-        """Server-sent events, the last of which has the picture, or says why there is none."""
-        sent_previews = 0
+        """Server-sent events, of which one has each picture at its end, or the last says why there is none."""
+        kind = GENERATION if self.request.picture is None else EDIT
+        sent_previews = collections.Counter[int]()
         try:
             async with contextlib.aclosing(self.events(gone)) as events:
                 async for event in events:
-                    body = self._about() | {"b64_json": await self._encoded(event)}
+                    body = self._about() | {"b64_json": await self._encoded(event), "index": event.index}
                     if isinstance(event, Finished):
-                        yield sent(COMPLETED, body)
+                        yield sent(f"{kind}.{COMPLETED}", body)
                     else:
-                        yield sent(PARTIAL, body | {"partial_image_index": sent_previews, "step": event.step})
-                        sent_previews += 1
+                        number = {"partial_image_index": sent_previews[event.index], "step": event.step}
+                        yield sent(f"{kind}.{PARTIAL}", body | number)
+                        sent_previews[event.index] += 1
         except ApiError as refused:
             yield sent(ERROR, refused.body)
 
@@ -133,6 +137,7 @@ class PictureAnswer:
             "model": self._limits.model,
         }
         settings |= {"seed": request.seed, "steps": request.steps, "guidance": request.guidance}
+        settings |= {} if request.picture is None else {"run": request.run}
         return base64.b64encode(await asyncio.to_thread(png, event.picture, settings)).decode()
 
     def _about(self) -> dict[str, object]:
@@ -144,8 +149,9 @@ class PictureAnswer:
             "output_format": "png",
             "seed": request.seed,
             "steps": request.steps,
+            "run": request.run,
             "guidance": request.guidance,
-            "notes": list(self._words.notes),
+            "notes": [*self._words.notes, *request.notes],
         }
 
 

@@ -140,7 +140,7 @@ class _Row:
 
     @property
     def to_come(self) -> int:
-        return self.ticket.request.steps - self.done
+        return self.ticket.request.run - self.done
 
 
 class Batcher:
@@ -202,7 +202,7 @@ class Batcher:
                     self.totals.full += 1
                     raise Full(taken, places, request.n, self._seconds_of(tickets))
             start = max(self._shared, self._spent.get(client, 0.0))
-            ticket = Ticket(request, words, tell, client, start + (1 + len(beside)) * request.n * request.steps)
+            ticket = Ticket(request, words, tell, client, start + (1 + len(beside)) * request.n * request.run)
             ticket.rows = [_Row(ticket, index) for index in range(request.n)]
             self._tickets.append(ticket)
             self.totals.requests += 1
@@ -254,7 +254,7 @@ class Batcher:
         if not tickets:
             return []
         first, most = tickets[0].request, self._program.together
-        share, longest = min(len(tickets[0].rows), most), ALIKE * first.n * first.steps
+        share, longest = min(len(tickets[0].rows), most), ALIKE * first.n * first.run
         rows: list[_Row] = []
         others: list[_Row] = []
         for ticket in tickets:

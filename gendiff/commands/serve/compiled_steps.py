@@ -19,7 +19,7 @@ from gendiff.commands.serve.served_network import ReadTexts, ServedNetwork
 from gendiff.core import records, sample_keys
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Condition, Keys, Numeric, Params
-from gendiff.diffusion import sampling
+from gendiff.diffusion import process, sampling
 from gendiff.diffusion.sampling import State
 from gendiff.diffusion.types import Level
 from gendiff.runs import devices
@@ -30,13 +30,16 @@ EXAMPLE = "a"
 
 @records.record
 class Numbers:
-    """scale (), levels (most + 1,) whose last is repeated, steps (), seed () and index () of one picture."""
+    """scale (), levels (most + 1,) whose last is repeated, steps (), seed () and index () of one picture. edits: ()
+    whether it begins from another picture.
+    """
 
     scale: Numeric
     levels: Level
     steps: Numeric
     seed: Numeric
     index: Numeric
+    edits: Numeric
 
     @property
     def keys(self) -> Keys:
@@ -69,14 +72,25 @@ class CompiledSteps:
         self._params, self._growth = jax.device_put(served.params), 1.0
         jit = functools.partial(devices.jit, libraries=served.libraries)
         self._begin, self._step = jit(functools.partial(_begun, served)), jit(functools.partial(_stepped, served))
-        self._show = jit(functools.partial(_shown, served))
+        self._show, self._encode = jit(functools.partial(_shown, served)), jit(served.latents)
+        self._zeros = jnp.zeros((1, *served.shape), jnp.float32)
+        self._latents: tuple[ImageRequest | None, jax.Array] = None, self._zeros  # of the request that begins
 
     def begin(self, request: ImageRequest, words: ReadTexts, index: int) -> Row:
         """As `batching.StepProgram`."""
-        numbers = np.int32(request.steps), np.uint32(request.seed), np.int32(index)
-        levels = self._levels[request.steps - 1]
-        numbers = Numbers(np.float32(request.guidance), levels, *numbers)
-        return self._begin(self._params, words.prompt, words.negative, numbers)
+        clean = self._zeros
+        if request.picture is not None:
+            if self._latents[0] is not request:
+                self._latents = request, self._encode(self._params, request.picture[None])
+            clean = self._latents[1]
+        levels = jax.tree.map(
+            lambda field: np.pad(field[request.first :], (0, request.first), mode="edge"),
+            self._levels[request.steps - 1],
+        )
+        about = np.int32(request.run), np.uint32(request.seed), np.int32(index), np.bool_(request.first > 0)
+        numbers = Numbers(np.float32(request.guidance), levels, *about)
+        row: Row = self._begin(self._params, words.prompt, words.negative, numbers, clean)
+        return row
 
     def step(self, rows: Sequence[Row], done: Sequence[int]) -> tuple[list[Row], list[bool]]:
         """As `batching.StepProgram`. It returns when the step is done."""
@@ -97,7 +111,10 @@ class CompiledSteps:
 
     def warm(self) -> None:
         """Compile all programs, so that nobody waits for it later, and measure what a step costs."""
-        row = self.begin(ImageRequest(EXAMPLE, steps=1), self._served.read(EXAMPLE, ""), 0)
+        picture = np.zeros((self._served.height, self._served.width, 3), np.float32)
+        words = self._served.read(EXAMPLE, "")
+        for start in (picture, None):
+            row = self.begin(ImageRequest(EXAMPLE, steps=1, picture=start), words, 0)
         for size in self.sizes:
             self.step([row] * size, [0] * size)
         self.picture(row)
@@ -134,11 +151,21 @@ def _grid(served: ServedNetwork, steps: int, most: int) -> Level:
     return padded
 
 
-def _begun(served: ServedNetwork, params: Params, prompt: Condition, negative: Condition, numbers: Numbers) -> Row:
-    """One picture before its first step, as `diffusion.sample` begins."""
+def _begun(
+    served: ServedNetwork,
+    params: Params,
+    prompt: Condition,
+    negative: Condition,
+    numbers: Numbers,
+    clean: jax.Array,
+) -> Row:
+    """One picture before its first step, as `diffusion.sample` and `editing.from_entry` begin. clean: (1, …) latents of
+    the picture that it begins from.
+    """
     condition, away = served.encode(params, prompt, negative)
     noise = sampling.first_noise(numbers.keys, served.shape, numbers.levels.sigma.dtype)
     x = served.temperature * numbers.levels.sigma[0] * noise
+    x = jnp.where(numbers.edits, process.add_noise(clean.astype(x.dtype), noise, numbers.levels[0]), x)
     row: Row = jax.tree.map(_strong, (Fixed(condition, away, numbers), served.sampler.init(x)))
     return row
 
@@ -160,10 +187,10 @@ def _stepped(
         denoise = served.guided(params, fixed.condition, fixed.away, numbers.scale)
         return served.sampler.step(noise, denoise, state, level, cleaner, numbers.steps - 1 - j)
 
-    rows = [jax.tree.map(lambda *leaves: jnp.stack(leaves), *each) for each in (fixed, states)]
-    after = jax.vmap(one)(*rows, done)
+    chosen, before = jax.tree.map(lambda *leaves: jnp.stack(leaves), *zip(fixed, states, strict=True))
+    after = jax.vmap(one)(chosen, before, done)
     finite = jnp.isfinite(after.x).reshape(len(done), -1).all(axis=1)
-    after = jax.tree.map(lambda old, new: new.astype(old.dtype), rows[1], after)
+    after = jax.tree.map(lambda old, new: new.astype(old.dtype), before, after)
     leaves, shape = jax.tree.flatten(after)
     return tuple(jax.tree.unflatten(shape, [leaf[row] for leaf in leaves]) for row in range(len(done))), finite
 

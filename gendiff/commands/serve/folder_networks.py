@@ -74,6 +74,7 @@ def served(model: Opened, pipeline: PromptPipeline) -> ServedNetwork:
         encode=encode,
         guided=denoiser,
         decode=latent.finished,
+        latents=latent.encoded,
         temperature=float(latent.temperature),
         libraries=devices.libraries_suit(model.dtype, model.storage),
     )

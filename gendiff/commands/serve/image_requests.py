@@ -1,13 +1,14 @@
 """Requests for images, in the form of OpenAI's API with fields of ours beside it. Other fields are refused by name.
 
-No field names a file or an address, and nothing of a request is ever opened.
+No field names a file or an address: a picture to begin from comes in the body.
 """
 
 import dataclasses
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
+import numpy as np
 
 from gendiff.commands.serve.api_errors import NOT_FOUND, ApiError
 from gendiff.runs import errors
@@ -17,7 +18,7 @@ ROUTE = "/v1/images/generations"
 """Where requests for pictures go, as in OpenAI's API."""
 OURS = ("negative_prompt", "steps", "guidance", "seed")
 """What OpenAI's API does not have."""
-FIELDS = ("prompt", "n", "size", "response_format", "model", "stream", "partial_images", *OURS)
+FIELDS = ("prompt", "n", "size", "response_format", "model", "stream", "partial_images", "quality", "user", *OURS)
 LARGEST_GUIDANCE = 100.0
 LONGEST = 4000
 """Characters of a prompt."""
@@ -25,6 +26,8 @@ SHOWN = 60
 """Characters of what a request says that an error repeats."""
 GUIDANCE = 5.0
 """Unless a request says otherwise."""
+PLAIN = ("", "auto", "standard")
+"""Qualities that ask for nothing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +54,7 @@ class ImageRequest:
     """Images 0 … n - 1 of a seed.
 
     previews: how many of each image are sent before it is finished. stream: whether the answer is a stream of events.
+    picture: (h, w, 3) in [-1, 1] to begin from. first: how many of the steps are then left out. notes: for the answer.
     """
 
     prompt: str
@@ -61,15 +65,23 @@ class ImageRequest:
     seed: int = 0
     stream: bool = False
     previews: int = 0
+    first: int = 0
+    picture: np.ndarray | None = dataclasses.field(default=None, compare=False)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def run(self) -> int:
+        """How many steps are run."""
+        return self.steps - self.first
 
     @property
     def shown_after(self) -> frozenset[int]:
-        """After which of the steps 1 … steps - 1 a preview is shown: evenly, and the last step, which is the picture,
+        """After which of the steps 1 … run - 1 a preview is shown: evenly, and the last step, which is the picture,
         not among them.
         """
-        return frozenset(round(self.steps * k / (self.previews + 1)) for k in range(1, self.previews + 1)) - {
+        return frozenset(round(self.run * k / (self.previews + 1)) for k in range(1, self.previews + 1)) - {
             0,
-            self.steps,
+            self.run,
         }
 
 
@@ -80,10 +92,16 @@ def read(
 
     Raises ApiError with the field, its value, what is allowed and what to do.
     """
-    fields = _fields(body)
-    if unknown := [name[:SHOWN] for name in fields if name not in FIELDS]:
+    return read_fields(_fields(body), FIELDS, limits, fresh_seed)
+
+
+def read_fields(
+    fields: Mapping[str, object], known: Sequence[str], limits: Limits, fresh_seed: Callable[[], int]
+) -> ImageRequest:
+    """The same of fields. known: those that such a request may have."""
+    if unknown := [name[:SHOWN] for name in fields if name not in known]:
         raise ApiError(
-            f"{unknown[0]!r} is no field of this request; {errors.hint(unknown[0], FIELDS)}", field=unknown[0]
+            f"{unknown[0]!r} is no field of this request; {errors.hint(unknown[0], known)}", field=unknown[0]
         )
     fields = {name: value for name, value in fields.items() if value is not None}
     _check_names(fields, limits)
@@ -98,17 +116,18 @@ def read(
             "partial_images are told while a picture is drawn: add stream = true, or leave them out",
             field="partial_images",
         )
-    if stream and count > 1:
-        raise ApiError(f"n = {count}: a stream tells of one picture: send n = 1, once for each seed", field="n")
+    _text(fields, "user")
+    quality = _text(fields, "quality")
     return ImageRequest(
         prompt=_text(fields, "prompt", needed=True),
         negative=_text(fields, "negative_prompt"),
         n=count,
         steps=steps,
-        guidance=_guidance(fields),
+        guidance=number(fields, "guidance", LARGEST_GUIDANCE, GUIDANCE),
         seed=_integer(fields, "seed", 0, LARGEST_SEED, None) if "seed" in fields else fresh_seed(),
         stream=stream,
         previews=min(previews, steps - 1),
+        notes=() if quality in PLAIN else (f"quality {_shown(quality)} changes nothing here: more steps do",),
     )
 
 
@@ -147,10 +166,11 @@ def _integer(fields: Mapping[str, object], name: str, low: int, high: int, usual
     return value
 
 
-def _guidance(fields: Mapping[str, object]) -> float:
-    value = fields.get("guidance", GUIDANCE)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LARGEST_GUIDANCE:
-        raise ApiError(f"guidance = {_shown(value)} must be a number from 0 to {LARGEST_GUIDANCE:g}", field="guidance")
+def number(fields: Mapping[str, object], name: str, high: float, usual: float) -> float:
+    """A field that is a number from 0 to `high`. Raises ApiError for any other."""
+    value = fields.get(name, usual)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= high:
+        raise ApiError(f"{name} = {_shown(value)} must be a number from 0 to {high:g}", field=name)
     return float(value)
 
 

@@ -33,7 +33,7 @@ def read(file: Path, sampler: str | None) -> ServedNetwork:
 
 def served(trained: Trained, name: str, about: str, known: Collection[str], sampler: str | None) -> ServedNetwork:
     """known: the words of the training captions."""
-    schedule, usual = trained.model.schedule, options.sampling(sampler, None, None)
+    schedule, coder, usual = trained.model.schedule, trained.autoencoder, options.sampling(sampler, None, None)
     pipeline = trained.pipeline(drawing_programs.sampler(usual.sampler, None, schedule))
 
     def grid(steps: int) -> Level:
@@ -44,6 +44,9 @@ def served(trained: Trained, name: str, about: str, known: Collection[str], samp
 
     def decode(params: Params, latents: jax.Array) -> jax.Array:
         return latents if pipeline.decode is None else pipeline.decode(params["decoder"], latents)
+
+    def latents(params: Params, pictures: jax.Array) -> jax.Array:
+        return pictures if coder is None else networks.pure(coder, "encode")(params["decoder"], pictures).mode()
 
     return ServedNetwork(
         name=name,
@@ -60,6 +63,7 @@ def served(trained: Trained, name: str, about: str, known: Collection[str], samp
         encode=encode,
         guided=pipeline.guided,
         decode=decode,
+        latents=latents,
         temperature=trained.model.temperature,
     )
 

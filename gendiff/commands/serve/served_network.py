@@ -36,6 +36,7 @@ class ServedNetwork:
         arrays (1, …).
     guided: (params, told, away, scale) -> the denoiser.
     decode: (params, latents (b, …)) -> pictures (b, h, w, 3) in about [-1, 1].
+    latents: (params, pictures) -> their latents.
     temperature: of the first noise (see `diffusion.sample`). libraries: as for `devices.compiler_options`.
     """
 
@@ -53,5 +54,6 @@ class ServedNetwork:
     encode: Callable[[Params, Condition, Condition], tuple[Condition, Condition]]
     guided: Callable[[Params, Condition, Condition, Scalar], Denoiser]
     decode: Callable[[Params, jax.Array], jax.Array]
+    latents: Callable[[Params, jax.Array], jax.Array]
     temperature: float = 1.0
     libraries: bool = True

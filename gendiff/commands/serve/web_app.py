@@ -1,8 +1,9 @@
 """The routes of the server. Each is a few lines: reading, drawing and answering are in files of their own."""
 
+import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
@@ -11,12 +12,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from gendiff.commands.serve import api_keys, image_requests, service_metrics
+from gendiff.commands.serve import api_keys, edit_requests, image_requests, service_metrics
 from gendiff.commands.serve.access_log import LEFT
 from gendiff.commands.serve.answering import PictureAnswer
 from gendiff.commands.serve.api_errors import FAILED, INVALID, NOT_FOUND, ApiError
 from gendiff.commands.serve.batching import Batcher
-from gendiff.commands.serve.image_requests import Limits
+from gendiff.commands.serve.image_requests import ImageRequest, Limits
 from gendiff.commands.serve.scheduler_thread import SchedulerThread
 from gendiff.commands.serve.served_network import ServedNetwork
 from gendiff.commands.serve.service_metrics import ServiceMetrics
@@ -26,6 +27,10 @@ from gendiff.runs import ranges
 PAGE = Path(__file__).with_name("page.html")
 LARGEST_BODY = 64 * 1024
 """Bytes of a request."""
+LARGEST_FORM = 8 * 1024 * 1024
+"""Bytes of a request with a picture."""
+MOST_UPLOADS = 16
+"""Such requests that are being read at once."""
 
 
 def web_app(
@@ -33,6 +38,7 @@ def web_app(
 ) -> FastAPI:
     """The application. It draws while its lifespan lasts. hosts: as `TrustedHosts`. keys: as `ApiKeys`."""
     scheduler, metrics = SchedulerThread(batcher), ServiceMetrics(batcher)
+    uploads, decoding = asyncio.Semaphore(MOST_UPLOADS), asyncio.Lock()
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -47,18 +53,39 @@ def web_app(
 
     @app.post(image_requests.ROUTE)
     async def generations(request: Request) -> Response:
+        return await answer(request, read_json)
+
+    @app.post(edit_requests.ROUTE)
+    async def edits(request: Request) -> Response:
+        return await answer(request, read_form)
+
+    async def read_json(request: Request) -> ImageRequest:
+        # so that a browser asks first before a page of another site may send one
+        return image_requests.read(await _body(request, "application/json", LARGEST_BODY), limits)
+
+    async def read_form(request: Request) -> ImageRequest:
+        _check_origin(request)
+        if uploads.locked():
+            raise ApiError(f"{MOST_UPLOADS} pictures are being sent", status=503, kind=FAILED, code="busy")
+        async with uploads:
+            body = await _body(request, "multipart/form-data", LARGEST_FORM)
+            async with decoding:
+                about = request.headers["content-type"], body, limits
+                return await asyncio.to_thread(edit_requests.read, *about)
+
+    async def answer(request: Request, read: Callable[[Request], Awaitable[ImageRequest]]) -> Response:
         begin = time.monotonic()
 
         def count(status: int) -> None:
             metrics.seconds.labels(str(status)).observe(time.monotonic() - begin)
 
         try:
-            image_request = image_requests.read(await _body(request), limits)
+            image_request = await read(request)
             words = served.read(image_request.prompt, image_request.negative)
-            answer = PictureAnswer(scheduler, limits, image_request, words, api_keys.client(request.scope))
+            pictures = PictureAnswer(scheduler, limits, image_request, words, api_keys.client(request.scope))
             if image_request.stream:
-                return _EventStream(answer, request, count)
-            body = await answer.json_body(lambda: _gone(request))
+                return _EventStream(pictures, request, count)
+            body = await pictures.json_body(lambda: _gone(request))
         except ApiError as refused:
             count(refused.status)
             raise
@@ -131,19 +158,24 @@ def _answer_errors(app: FastAPI) -> None:
         return answered(ApiError("the server has failed; its log says how", status=500, kind=FAILED))
 
 
-async def _body(request: Request) -> bytes:
+async def _body(request: Request, kind: str, most: int) -> bytes:
     """The body of a request, read no further than it may be long."""
     content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if content_type != "application/json":  # so that a browser asks first before a page of another site may send one
-        raise ApiError(f"Content-Type = {content_type[:60]!r} must be application/json", status=415)
-    body = b""
+    if content_type != kind:
+        raise ApiError(f"Content-Type = {content_type[:60]!r} must be {kind}", status=415)
+    body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > LARGEST_BODY:
-            raise ApiError(
-                f"the body has more than {LARGEST_BODY} bytes: a request is a prompt and a few numbers", status=413
-            )
-    return body
+        if len(body) > most:
+            raise ApiError(f"the body has more than {most} bytes", status=413)
+    return bytes(body)
+
+
+def _check_origin(request: Request) -> None:
+    """ApiError for a form from a page of another site, which a browser sends without asking first."""
+    origin = request.headers.get("origin")
+    if origin is not None and origin.partition("://")[2] != request.headers.get("host"):
+        raise ApiError(f"Origin = {origin[:60]!r} is another site than this server", status=403, code="origin")
 
 
 async def _gone(request: Request) -> None:

@@ -225,14 +225,20 @@ def read_start(chosen: PromptOptions, height: int, width: int, progress: Progres
 
 def fitted(option: str, path: str, pixels: np.ndarray, height: int, width: int, progress: Progress) -> np.ndarray:
     """The middle of a picture (h, w, c), scaled to a size; a line says so where it had another one."""
+    if pixels.shape[:2] != (height, width):
+        progress.line(
+            f"note: {option} {path} is {pixels.shape[1]} × {pixels.shape[0]} pixels: its middle is scaled to {width} × "
+            f"{height}"
+        )
+    return middle(pixels, height, width)
+
+
+def middle(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The middle of a picture (h, w, c), scaled to a size."""
     if pixels.shape[:2] == (height, width):
         return pixels
     from PIL import Image, ImageOps
 
-    progress.line(
-        f"note: {option} {path} is {pixels.shape[1]} × {pixels.shape[0]} pixels: its middle is scaled to {width} × "
-        f"{height}"
-    )
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     scaled = np.asarray(ImageOps.fit(image, (width, height), method=Image.Resampling.BICUBIC))
     return scaled.reshape(height, width, pixels.shape[2])

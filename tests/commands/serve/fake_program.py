@@ -54,7 +54,7 @@ class FakeProgram:
 
 def expected(request, index, done=None):
     """(h, w, 3) in [-1, 1] of a picture after some of its steps, or all."""
-    red, green, blue = request.seed % 11 / 11, index / 11, (request.steps if done is None else done) / 101
+    red, green, blue = request.seed % 11 / 11, index / 11, (request.run if done is None else done) / 101
     return np.broadcast_to(np.array([red, green, blue], np.float32), (SIDE, SIDE, 3))
 
 
@@ -67,5 +67,6 @@ def served():
         return ReadTexts(prompt, negative, ["prompt: no caption has the word cat"] if "cat" in prompt else [])
 
     return ServedNetwork(
-        "fake", "pictures of one colour", SIDE, SIDE, (SIDE, SIDE, 3), {}, None, None, 100, 30, read, None, None, None
+        *("fake", "pictures of one colour", SIDE, SIDE, (SIDE, SIDE, 3), {}, None, None, 100, 30, read),
+        *(None, None, None, None),
     )

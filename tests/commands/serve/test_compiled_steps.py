@@ -41,6 +41,10 @@ def decode(params, latents):
     return jnp.tanh(params * latents)
 
 
+def latents(params, pictures):
+    return params["decoder"] * pictures
+
+
 def tokens(text):
     ids, mask = np.zeros((1, LENGTH), np.int32), np.zeros((1, LENGTH), bool)
     ids[0, : len(text[:LENGTH])], mask[0, : len(text)] = [ord(letter) for letter in text[:LENGTH]], True
@@ -61,7 +65,7 @@ def served(pipeline):
     def encoded(params, *texts):
         return tuple(pipeline.encoded(params, text) for text in texts)
 
-    fields = pipeline.sampler, grid, MOST, MOST, read, encoded, pipeline.guided, decoded
+    fields = pipeline.sampler, grid, MOST, MOST, read, encoded, pipeline.guided, decoded, latents
     return ServedNetwork("fake", "", 4, 4, SHAPE, PARAMS, *fields)
 
 
@@ -70,6 +74,7 @@ MIXED = (
     ImageRequest("green", "red", steps=1, guidance=0.0, seed=3),
     ImageRequest("blue", n=2, steps=4, guidance=1.0, seed=2**32 - 1),
     ImageRequest("red", steps=3, guidance=7.5, seed=4),
+    ImageRequest("blue", n=2, steps=5, first=2, guidance=3.0, seed=3, picture=np.full((4, 4, 3), 0.8, np.float32)),
 )
 
 
@@ -106,15 +111,24 @@ def test_a_picture_is_that_of_the_pipeline_alone_and_three_programs_draw_every_m
     def alone(seed, prompt, negative, scale, levels, index, num_steps):
         return pipeline(PARAMS, jax.random.key(seed), prompt, negative, scale, levels, index, num_steps=num_steps)
 
+    @quickly
+    def edited(seed, prompt, negative, scale, levels, index, first, picture):
+        denoise, clean = pipeline.denoiser(PARAMS, prompt, negative, scale), latents(PARAMS, jnp.stack([picture] * 2))
+        x = diffusion.editing.from_entry(jax.random.key(seed), denoise, sampler, levels, clean, index, first=first)
+        return decode(PARAMS["decoder"], x)
+
     for request, words, events in condition:
         levels = diffusion.grids.padded(diffusion.grids.trailing(SCHEDULE, request.steps), MOST)
         numbers = np.float32(request.guidance), levels, np.arange(2, dtype=np.int32), np.int32(request.steps)
-        reference = np.asarray(alone(np.uint32(request.seed), words.prompt, words.negative, *numbers))
+        if request.picture is not None:
+            numbers = *numbers[:-1], np.int32(request.first), request.picture
+        draw = alone if request.picture is None else edited
+        reference = np.asarray(draw(np.uint32(request.seed), words.prompt, words.negative, *numbers))
         assert [(type(event), event.index) for event in events] == [(Finished, index) for index in range(request.n)]
         for event in events:
             np.testing.assert_allclose(event.picture, reference[event.index], atol=1e-5)
         assert np.abs(reference[0] - reference[1]).max() > 0.01
-    assert sum(program.traces for program in compiled) == 2 + len(programs.sizes)
+    assert sum(program.traces for program in compiled) == 3 + len(programs.sizes)
 
     spoilt, events = ImageRequest("no" + SPOILT, steps=3), []
     batcher.submit(spoilt, read(spoilt.prompt, ""), events.append)

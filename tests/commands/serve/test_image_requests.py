@@ -40,6 +40,7 @@ def test_every_field_counts_and_null_is_the_same_as_leaving_it_out():
         "model": "shapes",
         "stream": True,
     }
+    fields |= {"quality": "auto", "user": "someone"}
     fields |= {"partial_images": 3, "negative_prompt": "a cat", "steps": 7, "guidance": 2, "seed": 2**32 - 1}
     assert read(fields) == ImageRequest(PROMPT, "a cat", 1, 7, 2.0, 2**32 - 1, True, 3)
     ends = {"n": (1, 10), "steps": (1, 100), "guidance": (0, 100), "seed": (0, 2**32 - 1)}
@@ -68,7 +69,8 @@ def test_previews_are_spread_over_the_steps_and_the_last_one_is_the_picture(step
         ({"n": 0}, "n", "n = 0 must be an integer from 1 to 10"),
         ({"n": 11}, "n", "from 1 to 10"),
         ({"n": True}, "n", "True must be an integer"),
-        ({"n": 2, "stream": True}, "n", "send n = 1"),
+        ({"user": 3}, "user", "must be a text"),
+        ({"quality": True}, "quality", "must be a text"),
         ({"steps": 101}, "steps", "from 1 to 100"),
         ({"steps": 3.5}, "steps", "must be an integer"),
         ({"steps": "30"}, "steps", "must be an integer"),

@@ -6,6 +6,7 @@ import re
 import time
 
 import pytest
+from PIL import Image
 
 for package in ("fastapi", "uvicorn", "prometheus_client"):
     pytest.importorskip(package, reason="needs the extra [serve]")
@@ -93,7 +94,7 @@ def test_a_picture_is_drawn_shown_on_its_way_and_nothing_is_wider_than_the_scree
         == page.get_by_text("Save the picture").get_attribute("href")
     )
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    sizes = page.locator("input, button, textarea").evaluate_all(
+    sizes = page.locator("input:visible, button:visible, textarea:visible").evaluate_all(
         "all => all.map(each => each.getBoundingClientRect().height)"
     )
     assert min(sizes) >= 24, "large enough for a finger (WCAG 2.2, 2.5.8)"
@@ -109,6 +110,19 @@ def test_the_seed_counts_and_another_one_is_drawn_at_once_where_that_is_wanted(o
     page.get_by_label("Seed").fill("5")
     page.get_by_text("seed 5.").wait_for()
     assert page.locator("#picture").get_attribute("src") != first
+
+
+def test_several_pictures_are_drawn_from_a_picture(opened, tmp_path):
+    Image.new("RGB", (SIDE, SIDE)).save(tmp_path / "start.png")
+    page = opened()
+    page.get_by_label("Prompt", exact=True).fill("a circle")
+    page.get_by_label("Pictures").fill("3")
+    page.get_by_label("Begin from a picture").set_input_files(tmp_path / "start.png")
+    page.get_by_label("Change", exact=True).press("Home")
+    images(page)
+    assert page.locator("#pictures img").count() == 3 and page.locator("#saves a").count() == 3
+    assert len(set(page.locator("#saves a").evaluate_all("all => all.map(each => each.href)"))) == 3
+    assert page.locator("#look-shown").inner_text().endswith(" of 2")  # 5 % of 30 steps
 
 
 def test_stopping_leaves_nothing_to_draw_and_an_empty_prompt_is_not_sent(opened, server):

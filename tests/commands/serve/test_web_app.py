@@ -28,7 +28,7 @@ from tests.tables import table  # noqa: E402
 
 LIMITS = Limits("fake", SIDE, SIDE, steps=100, usual_steps=30)
 HOST = "http://127.0.0.1:8000"
-ROUTE = "/v1/images/generations"
+ROUTE, EDITS = "/v1/images/generations", "/v1/images/edits"
 
 
 def rig(room=8, **options):
@@ -89,6 +89,29 @@ def test_a_stream_shows_the_picture_on_its_way_and_then_whole(client):
     assert [data.get("partial_image_index") for _, data in stream] == [0, 1, None]
     for (_, data), done in zip(stream, (2, 4, 6), strict=True):
         np.testing.assert_array_equal(pixels(data["b64_json"]), pixels_of(request, 0, done))
+
+
+def test_a_stream_of_several_pictures_tells_which_is_which(client):
+    fields = {"prompt": "a circle", "n": 2, "steps": 2, "seed": 3, "stream": True, "partial_images": 1}
+    stream, request = events(client.post(ROUTE, json=fields)), ImageRequest("a circle", n=2, steps=2, seed=3)
+    assert [(data["index"], data.get("step")) for _, data in stream] == [(0, 1), (1, 1), (0, None), (1, None)]
+    for _, data in stream[2:]:
+        np.testing.assert_array_equal(pixels(data["b64_json"]), pixels_of(request, data["index"]))
+
+
+def test_a_form_with_a_picture_is_answered_but_not_from_a_page_of_another_site(client):
+    stream = io.BytesIO()
+    Image.new("RGB", (SIDE, SIDE)).save(stream, format="PNG")
+    form = {"data": {"prompt": "a cat", "steps": "10", "strength": "0.5"}, "files": {"image": stream.getvalue()}}
+    for headers in ({}, {"Origin": HOST}):
+        body = client.post(EDITS, **form, headers=headers).json()
+        assert (body["steps"], body["run"]) == (10, 5) and body["data"][0]["b64_json"].startswith("iVBOR")
+    for origin in ("https://evil.example", "null", "http://127.0.0.1:1"):
+        refused = client.post(EDITS, **form, headers={"Origin": origin})
+        assert refused.status_code == 403 and refused.json()["error"]["code"] == "origin"
+    assert client.post(EDITS, json={"prompt": "a"}).status_code == 415
+    large = client.post(EDITS, content=b" " * (8 * 1024 * 1024 + 1), headers={"Content-Type": "multipart/form-data"})
+    assert large.status_code == 413
 
 
 @pytest.mark.fault("serve: pictures that are not finite", "serve: the program fails")

@@ -1,0 +1,101 @@
+"""A form with a picture is read whole; a form, a picture or a field that does not fit is one error that names it."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gendiff.commands.serve import edit_requests, multipart, start_pictures
+from gendiff.commands.serve.api_errors import ApiError
+from gendiff.commands.serve.image_requests import ImageRequest, Limits
+from tests.tables import table
+
+LIMITS = Limits("shapes", 6, 4, steps=100, usual_steps=10)
+KIND = "multipart/form-data; boundary=xYz"
+
+
+def png(width=6, height=4, value=255):
+    stream = io.BytesIO()
+    Image.new("RGB", (width, height), (value, 0, 0)).save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def form(fields, end=b"--xYz--\r\n"):
+    parts = [
+        b'--xYz\r\nContent-Disposition: form-data; name="%s"; filename="a.png"\r\n\r\n%s\r\n'
+        % (name.encode(), value if isinstance(value, bytes) else value.encode())
+        for name, value in fields.items()
+    ]
+    return b"".join(parts) + end
+
+
+def read(fields, **options):
+    return edit_requests.read(KIND, form({"prompt": "a cat", "image": png()} | fields), LIMITS, **options)
+
+
+def test_a_form_is_a_request_whose_picture_is_scaled_and_whose_strength_counts_steps():
+    request = read({"seed": "3"})
+    assert request == ImageRequest("a cat", steps=10, seed=3, first=3) and request.run == 7
+    np.testing.assert_array_equal(request.picture, np.broadcast_to(np.float32([1, -1, -1]), (4, 6, 3)))
+    several = {"n": "2", "steps": "4", "stream": "true", "strength": "0.35", "user": "12", "quality": "hd"}
+    request = read(several)
+    assert (request.n, request.first, request.stream) == (2, 3, True)
+    assert "quality 'hd' changes nothing" in request.notes[0]
+    request = read({"image": png(12, 12)})
+    assert request.picture.shape == (4, 6, 3) and request.notes == ("image: its middle is scaled from 12x12 to 6x4",)
+    assert read({"strength": "1"}).first == 0
+
+
+def test_what_stands_in_a_part_is_read_bit_for_bit():
+    content = bytes(range(256)) + b"\r\n--xY\r\n\r\n-xYz\r\n"
+    (part,) = multipart.read('Multipart/Form-Data; Boundary="xYz"', form({"image": content}))
+    assert part == ("image", content)
+
+
+@pytest.mark.fault("serve: a picture to begin from that is none, or too large")
+@table(
+    ("fields", "field", "words"),
+    [
+        ({"image": b""}, "image", "is missing"),
+        ({"image": b"GIF89a"}, "image", "no file of BMP, GIF, JPEG, PNG, WEBP"),
+        ({"image": png()[:50]}, "image", "image"),
+        ({"image": "/etc/passwd"}, "image", "no file of"),
+        ({"image": png(300, 200)}, "image", "60000 pixels: at most 50000"),
+        ({"mask": png()}, "mask", "is no text in UTF-8"),
+        ({"mask": "a"}, "mask", "is no field of this request"),
+        ({"image[]": png()}, "image", "stands twice"),
+        ({"strength": "0"}, "strength", "runs none of 10 steps"),
+        ({"strength": "1.5"}, "strength", "from 0 to 1"),
+        ({"strength": "NaN"}, "strength", "must be a number"),
+        ({"steps": "ten"}, "steps", "'ten' must be an integer"),
+        ({"n": "[" * 1000}, "n", "must be an integer"),
+        ({"user": b"\xff"}, "user", "UTF-8"),
+    ],
+)
+def test_a_mistake_is_one_error_that_names_its_field(monkeypatch, fields, field, words):
+    monkeypatch.setattr(start_pictures, "MOST_PIXELS", 50_000)
+    with pytest.raises(ApiError, match=words) as caught:
+        read(fields)
+    assert caught.value.field == field and caught.value.status == 400 and len(str(caught.value)) < 300
+
+
+@pytest.mark.fault("serve: a request that is none, or asks for what cannot be drawn")
+@table(
+    ("kind", "body"),
+    [
+        ("multipart/form-data", form({})),
+        (KIND, b""),
+        (KIND, b"--xYz"),
+        (KIND, form({"image": png()}, end=b"")),
+        (KIND, b"--xYz\r\n\r\n\r\n--xYz--"),
+        (KIND, b"--xYz\r\nContent-Disposition: form-data\r\n\r\na\r\n--xYz--"),
+        (KIND, b"--xYz\r\nContent-Disposition: form-data; name*=x''%\xff\r\n\r\na\r\n--xYz--"),
+        (KIND, b"--xYz\r\n" * 70 + b"--xYz--"),
+        ("multipart/form-data; boundary=\udcff", b"--"),
+    ],
+)
+def test_a_body_that_is_no_whole_form_is_refused(kind, body):
+    with pytest.raises(ApiError) as caught:
+        edit_requests.read(kind, body, LIMITS)
+    assert caught.value.status == 400
