@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import jax
 
@@ -13,7 +14,9 @@ from gendiff.diffusion.denoiser import NetworkDenoiser
 from gendiff.diffusion.parameterization import Parameterization
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Denoiser, Predict
-from gendiff.training.sharding import Rules
+
+if TYPE_CHECKING:
+    from gendiff.training.sharding import Rules
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Model:
     names: tuple[str, ...] = ()
     ema: float | None = None
     temperature: float = 1.0
-    rules: Rules = ()
+    rules: "Rules" = ()
     sound: Spectrogram | None = None
 
     @property

@@ -9,7 +9,6 @@ import math
 import jax
 import jax.numpy as jnp
 
-from gendiff import training
 from gendiff.commands.images import image_model
 from gendiff.commands.images.image_model import Model
 from gendiff.commands.plan.named_devices import Devices
@@ -21,7 +20,6 @@ from gendiff.core.types import Lowered, PyTree
 from gendiff.diffusion.types import Batch
 from gendiff.runs import devices, program_costs
 from gendiff.scaling import accounting
-from gendiff.training import optimizers, sharding
 
 NUMBER = 4
 """Bytes of a number in float32, as parameters and samples are."""
@@ -82,7 +80,7 @@ def planned(options: PlanOptions, machine: Devices) -> Planned:
     data = Data("", "", 0, 0, 0, options.shape, 256, tuple(map(str, range(options.classes))))
     plain = facts.model(Described(config, data))
     model = training_cost.at_once(plain)
-    cost, batch = training_cost.cost(config, model), options.batch // machine.parts
+    cost, batch = training_cost.cost(config, plain), options.batch // machine.parts
     forward = float(*training_cost.over_blocks(plain, _forward_flops)) * batch
     state, params = (
         NUMBER * count * cost.parameters / machine.shards
@@ -98,6 +96,9 @@ def planned(options: PlanOptions, machine: Devices) -> Planned:
 
 def compiled_step(job: Planned) -> Compiled:
     """The training step of one device, with AdamW and one average."""
+    from gendiff import training
+    from gendiff.training import optimizers, sharding
+
     mesh = sharding.mesh(devices=jax.local_devices()[:1])
     optimizer = optimizers.adamw(1e-4, warmup=1, total=2)
     loss = image_model.loss(job.model, job.config.drop_condition)

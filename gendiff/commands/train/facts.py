@@ -19,7 +19,7 @@ from gendiff.core.errors import ConfigError, DataError
 from gendiff.core.types import Params
 from gendiff.data.audio import Spectrogram
 from gendiff.diffusion import parameterization, schedules
-from gendiff.runs import configuration, distributed
+from gendiff.runs import configuration
 from gendiff.runs.reporting import json_files
 from gendiff.runs.run_folder import RunFolder
 
@@ -90,6 +90,8 @@ def begin(folder: RunFolder, within: RunFolder, config: Config, name: str) -> No
     """Makes the sub-folder of one of several sets a run folder of its own, so that `sample` finds there what it
     needs.
     """
+    from gendiff.runs import distributed
+
     if within.path != folder.path:
         within.path.mkdir(exist_ok=True)
         stored = configuration.read(folder)
@@ -110,6 +112,8 @@ def settle(folder: RunFolder, facts: Facts) -> Facts:
     """
     file = folder.path / FILE
     if not file.exists():
+        from gendiff.runs import distributed
+
         if distributed.first():
             json_files.write(file, facts)
         return facts
