@@ -64,6 +64,21 @@ def test_a_folder_of_ours_gives_the_same_logits_there_and_what_they_save_returns
     assert jax.tree.all(jax.tree.map(np.array_equal, again.params(shapes), ours))
 
 
+def test_the_text_model_of_gemma_3_that_reads_pictures_gives_the_same_logits(tmp_path):
+    text = CONFIGS["Gemma 3"] | {"initializer_range": 0.5}
+    picture = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    picture |= {"image_size": 8, "patch_size": 4}
+    config = transformers.Gemma3Config(text_config=text, vision_config=picture, mm_tokens_per_image=4)
+    model = transformers.Gemma3ForConditionalGeneration(config).eval()
+    model.save_pretrained(tmp_path)
+    with torch.inference_mode():
+        there = model(torch.tensor(TOKENS).long()).logits.numpy()
+    stored = language_models.load(tmp_path)
+    network = networks.LanguageModel(**stored.fields)
+    ours = stored.params(jax.eval_shape(lambda: networks.init(network, jax.random.key(0), TOKENS)))
+    close(logits(network, ours, TOKENS), there, SAME)
+
+
 @pytest.mark.parametrize(("name", "size"), [("Qwen 3", 128), ("Gemma 2", 256), ("Gemma 3", 256)])
 def test_a_gguf_file_gives_the_same_logits_there(tmp_path, name, size):
     """With what transformers reads of such files: it takes head sizes, caps and bases of rotary positions as given."""

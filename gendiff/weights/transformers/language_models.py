@@ -33,6 +33,7 @@ KINDS: dict[str, tuple[str, ModuleType]] = {
     "mistral": (transformers_mistral.KIND, transformers_mistral),
     "gemma2": (transformers_gemma.SECOND, transformers_gemma),
     "gemma3_text": (transformers_gemma.THIRD, transformers_gemma),
+    "gemma3": (transformers_gemma.WITH_PICTURES, transformers_gemma),
     "gpt2": (transformers_gpt2.KIND, transformers_gpt2),
 }
 """The value of model_type -> the class, and the module with its rules."""
@@ -96,6 +97,8 @@ def save(path: str | os.PathLike[str], params: Params, config: Config) -> None:
     folder = Path(path)
     kind = _type_of(config)
     class_name, module = KINDS[kind]
+    if class_name == transformers_gemma.WITH_PICTURES:
+        raise ConfigError(f"{class_name} is read for its texts, and not written: give its text_config")
     fields, rules = module.network_fields(config), module.rules(config)
     ours = trees.paths(params)
     _check_fit(ours, rules, fields)

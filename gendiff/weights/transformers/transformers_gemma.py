@@ -2,17 +2,20 @@
 
 They are decoders as those of Llama with norms before and after attention and MLP, whose gains are 1 + what the file
 holds. Some layers have a sliding window: in Gemma 2 each second one, in Gemma 3 five of six, which also turn by a base
-of their own. Gemma 2 caps scores and logits, Gemma 3 normalises the queries and keys of each head.
+of their own. Gemma 2 caps scores and logits, Gemma 3 normalises the queries and keys of each head. Of
+`Gemma3ForConditionalGeneration`, which reads pictures too, the text model is read.
 """
+
+from collections.abc import Mapping
 
 from gendiff.core.types import Config
 from gendiff.weights import rules as naming
 from gendiff.weights import settings
-from gendiff.weights.rules import Rule
+from gendiff.weights.rules import Arrays, Rule
 from gendiff.weights.transformers import transformers_llama, transformers_rotary, transformers_windows
 from gendiff.weights.transformers.transformers_windows import FULL, SLIDING
 
-SECOND, THIRD = "Gemma2ForCausalLM", "Gemma3ForCausalLM"
+SECOND, THIRD, WITH_PICTURES = "Gemma2ForCausalLM", "Gemma3ForCausalLM", "Gemma3ForConditionalGeneration"
 TYPES = {"gemma2": SECOND, "gemma3_text": THIRD}
 _BOTH: Config = {
     **{name: value for name, value in transformers_llama.OF_EVERY_DECODER.items() if name != "hidden_act"},
@@ -60,6 +63,16 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("sliding_window", "sliding_window_size"), (int,)),
     **dict.fromkeys(("hidden_act", "cache_implementation"), (str,)),
 }
+NOTES_OF_PICTURES = frozenset(
+    "text_config vision_config mm_tokens_per_image boi_token_index eoi_token_index image_token_index boi_token_id "
+    "eoi_token_id image_token_id bos_token_id eos_token_id pad_token_id initializer_range tie_word_embeddings "
+    "architectures model_type dtype torch_dtype transformers_version use_cache".split()
+)
+"""Settings of WITH_PICTURES beside those of its text model, which say nothing of texts."""
+LEFT_OUT = "vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector."
+"""How names begin of what reads pictures."""
+TEXT_MODEL = {"language_model.": "", "model.language_model.": "model."}
+"""How names of its text model begin in files of transformers 4 and 5, and what stands there in files of THIRD."""
 GLOBAL_BASE, LOCAL_BASE = 1e6, 1e4
 """Of rotary positions in Gemma 3, where a configuration names none."""
 
@@ -70,6 +83,7 @@ def network_fields(config: Config) -> Config:
     Raises:
         ConfigError: that names the setting and value without a match.
     """
+    config = _of_texts(config)
     kind = transformers_llama.kind_of(config, TYPES)
     values = settings.from_config(
         {name: value for name, value in config.items() if name != "layer_types"},
@@ -109,9 +123,35 @@ def rules(config: Config) -> tuple[Rule, ...]:
     return transformers_llama.decoder_rules(network_fields(config))
 
 
-params = naming.Conversion(
-    rules, lambda config, arrays: transformers_llama.without_copies(network_fields(config), arrays)
-)
+def _used(config: Config, arrays: Arrays) -> Arrays:
+    """The arrays of the text model, by its names."""
+    named = {}
+    for name, array in arrays.items():
+        begin = next((each for each in TEXT_MODEL if name.startswith(each)), "")
+        if not name.startswith(LEFT_OUT):
+            named[TEXT_MODEL.get(begin, "") + name.removeprefix(begin)] = array
+    used = named if _reads_pictures(config) else arrays
+    return transformers_llama.without_copies(network_fields(config), used)
+
+
+params = naming.Conversion(rules, _used)
+
+
+def _reads_pictures(config: Config) -> bool:
+    named = config.get("architectures")
+    return list(named) == [WITH_PICTURES] if named else config.get("model_type") == "gemma3"
+
+
+def _of_texts(config: Config) -> Config:
+    """The configuration of the text model of one that reads pictures, too; any other as it is."""
+    if not isinstance(config, Mapping) or not _reads_pictures(config):
+        return config
+    for name in sorted(set(config) - NOTES_OF_PICTURES):
+        settings.refuse_unless(name.startswith("_"), WITH_PICTURES, name, config[name], "it is unknown")
+    text = config.get("text_config")
+    settings.refuse_unless(isinstance(text, Mapping), WITH_PICTURES, "text_config", text, "an object is needed")
+    tied = {"tie_word_embeddings": config.get("tie_word_embeddings", True)}
+    return {"model_type": "gemma3_text", **tied, **dict(text or {}), "architectures": [THIRD]}
 
 
 def _supported(kind: str) -> dict[str, tuple[object, ...]]:

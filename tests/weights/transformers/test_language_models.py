@@ -193,6 +193,23 @@ def test_a_last_layer_that_repeats_a_tied_table_is_left_out_and_another_one_is_r
         module.params(CONFIGS[name], theirs | {"lm_head.weight": theirs[table] + 1}, shapes)
 
 
+def test_gemma_3_that_reads_pictures_is_read_for_its_texts(tmp_path):
+    _, shapes, ours, theirs = random_model("Gemma 3")
+    config = {"architectures": ["Gemma3ForConditionalGeneration"], "model_type": "gemma3", "vision_config": {}}
+    config["text_config"] = {name: value for name, value in CONFIGS["Gemma 3"].items() if name != "architectures"}
+    module = language_models.module_of(config)
+    assert module.network_fields(config) == module.network_fields(CONFIGS["Gemma 3"])
+    pictures = {"vision_tower.x": np.ones(2), "model.multi_modal_projector.y": np.ones(2)}
+    for rename in ("language_model.{}".format, lambda name: name.replace("model.", "model.language_model.", 1)):
+        named = {rename(name): array for name, array in theirs.items()} | pictures
+        assert rig.equal(module.params(config, named, shapes), ours)
+    for change, message in (({"audio": 1}, "audio = 1"), ({"text_config": None}, "text_config = None")):
+        with pytest.raises(ConfigError, match=message):
+            module.network_fields(config | change)
+    with pytest.raises(ConfigError, match="is read for its texts, and not written"):
+        language_models.save(tmp_path / "new", ours, config)
+
+
 def test_the_first_files_of_gpt2_have_names_without_a_beginning():
     _, shapes, ours, theirs = random_model("GPT-2")
     short = {each.removeprefix("transformer."): array for each, array in theirs.items()}
