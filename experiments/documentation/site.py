@@ -38,6 +38,7 @@ GUIDE = [
         "chat.md",
         "own_network.md",
         "fine_tune.md",
+        "tune.md",
         "training.md",
         "copies.md",
         "data_report.md",

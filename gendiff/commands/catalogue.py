@@ -1,4 +1,4 @@
-"""The commands of `gendiff`, and the experiment behind `gendiff train`."""
+"""The commands of `gendiff`, and the experiments behind `gendiff train` and `gendiff tune`."""
 
 from gendiff.runs.registry import Listed
 
@@ -8,7 +8,10 @@ EXPERIMENTS = {
         "What does a diffusion model learn from a folder of pictures, judged without labels?",
         typed="train",
         presets=("emoji", "textures", "unet-64", "imagenet-folder-256"),
-    )
+    ),
+    "tune": Listed(
+        "gendiff.commands.tune", "What does a language model learn from rows of your own, by an adapter?", typed="tune"
+    ),
 }
 """Name of each experiment whose runs the installed package trains and draws from -> where it is."""
 

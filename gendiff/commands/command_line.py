@@ -32,6 +32,10 @@ MOST_LINES = 12
 """Longest error message, in lines."""
 OWN = builtin.EXPERIMENTS.keys()
 """Experiments of the installed package. Where there are others, they are studies."""
+USAGE = {
+    "images": "train PHOTOS [options]; PHOTOS is a folder of images or sounds, or a file as `train --help` says",
+    "tune": "tune ROWS.jsonl [options]; ROWS.jsonl has a JSON object a line, as `tune --help` says",
+}
 
 
 RunArgument = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -114,7 +118,8 @@ def _dispatch(arguments: list[str], catalogue: Catalogue, tools: Tools) -> int:
     commands: dict[str, Callable[..., int | None]] = {
         "list": functools.partial(_list, tools),
         "run": _run,
-        "train": _train,
+        "train": functools.partial(_typed, "images"),
+        "tune": functools.partial(_typed, "tune"),
         "prepare": _prepare,
         "sample": _sample,
         "finalize": functools.partial(_with_shards, "finalize"),
@@ -219,15 +224,12 @@ def _run_experiment(experiment: Experiment, arguments: list[str], progress: Prog
     return errors.DONE
 
 
-def _train(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
-    """`train PHOTOS` is `run images --data PHOTOS`."""
+def _typed(name: str, arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
+    """`train PHOTOS` is `run images --data PHOTOS`, and `tune ROWS` is `run tune --data ROWS`."""
     if not arguments:
-        return _usage(
-            "train PHOTOS [options]; PHOTOS is a folder of images or sounds, or a file as `train --help` says",
-            arguments,
-        )
+        return _usage(USAGE[name], arguments)
     data = [] if arguments[0].startswith("-") else ["--data", arguments.pop(0)]
-    return _run_experiment(registry.load("images", builtin.EXPERIMENTS), [*data, *arguments], progress)
+    return _run_experiment(registry.load(name, builtin.EXPERIMENTS), [*data, *arguments], progress)
 
 
 def _parse_run(experiment: Experiment, arguments: list[str]) -> tuple[RunOptions, configuration.Config]:
@@ -338,7 +340,7 @@ def _report(arguments: list[str], catalogue: Catalogue, progress: Progress) -> i
     from gendiff.runs import runner
     from gendiff.runs.reporting import report
 
-    outcome, notice = runner.rewrite_report(folder, catalogue)
+    outcome, notice = runner.rewrite_report(folder, {**builtin.EXPERIMENTS, **catalogue})
     print(f"{report.table_text(outcome, notice)}\nreport: {folder.report}", flush=True)
     if options.strict and (reason := runner.shortfall(outcome)):
         print(f"exit 1 by --strict: {reason}", file=sys.stderr, flush=True)
@@ -352,7 +354,7 @@ def _experiment(name: str, catalogue: Catalogue) -> Experiment:
         raise ConfigError(
             f"{name!r} is no experiment of the package; if it is a study, type {STUDIES} in a clone of the repository"
         )
-    return registry.load(name, catalogue)
+    return registry.load(name, builtin.EXPERIMENTS if name in OWN - catalogue.keys() else catalogue)
 
 
 def _options(command: Command, typed: str, arguments: list[str]) -> object:

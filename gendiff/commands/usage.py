@@ -17,6 +17,7 @@ train
   report RUN [--strict]         report.html anew; --strict exits 1 unless all claims PASS
 talk
   chat                          a small language model answers
+  tune ROWS.jsonl               a LoRA of a language model: --method sft, dpo or grpo
   quantise MODEL --out FILE     a language model in 4 bits per weight, by GPTQ
 measure
   copies SAMPLES --train DATA   what samples copy from their training data

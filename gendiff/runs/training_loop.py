@@ -1,6 +1,7 @@
 """From a loss and data to a trained state, in steps that can be killed at any moment and resumed bitwise."""
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import time
@@ -14,7 +15,7 @@ import optax
 from gendiff import training
 from gendiff.core import trees
 from gendiff.core.errors import ConfigError, DataError, NonFiniteError
-from gendiff.core.types import Jitted, Loss, Numeric, Params, PyTree
+from gendiff.core.types import Jitted, Loss, Lowered, Numeric, Params, PyTree
 from gendiff.data import batches
 from gendiff.runs import (
     compile_cache,
@@ -33,7 +34,7 @@ from gendiff.runs.reporting import formatting
 from gendiff.runs.run_folder import RunFolder
 from gendiff.training import CompiledStep, post_hoc_ema, sharding, snapshots
 from gendiff.training.checkpoints import Checkpoints
-from gendiff.training.compile_step import Step, TrainingState
+from gendiff.training.compile_step import TrainingState
 from gendiff.training.fit import OnState, OnStep, check_counts
 from gendiff.training.post_hoc_ema import Snapshot, Track
 
@@ -195,12 +196,35 @@ def compile_loss(
 
 
 def compile_step(
-    step: Step, fresh: Callable[[jax.Array], TrainingState], mesh: jax.sharding.Mesh, *, libraries: bool = True
+    step: Callable[..., PyTree],
+    fresh: Callable[[jax.Array], TrainingState],
+    mesh: jax.sharding.Mesh,
+    *,
+    libraries: bool = True,
+    frozen: tuple[PyTree, ...] = (),
 ) -> CompiledStep:
-    """`training.compile_step` with the compiler options of this backend. libraries: as of
-    `devices.compiler_options`.
+    """`training.compile_step` with the compiler options of this backend.
+
+    libraries: as of `devices.compiler_options`. frozen: trees that the step takes behind the batch; they are no
+    constants of its program.
     """
-    return _storable(functools.partial(training.compile_step, step, fresh, mesh), devices.compiler_options(libraries))
+    run = _storable(functools.partial(training.compile_step, step, fresh, mesh), devices.compiler_options(libraries))
+    return run._replace(step=WithFrozen(run.step, frozen)) if frozen else run
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class WithFrozen:
+    """A jitted step, (state, batch, *frozen) -> (state, metrics), as one of (state, batch)."""
+
+    step: Jitted
+    frozen: tuple[PyTree, ...]
+
+    def __call__(self, state: PyTree, batch: PyTree) -> PyTree:
+        return self.step(state, batch, *self.frozen)
+
+    def lower(self, state: PyTree, batch: PyTree) -> Lowered:
+        """As that of `jax.jit`."""
+        return self.step.lower(state, batch, *self.frozen)
 
 
 def restore_ema(

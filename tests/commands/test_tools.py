@@ -62,7 +62,8 @@ for line in sys.stdin:
     print("", f"code {code} of {line}", flush=True)
 """
 QUICK = [
-    *("--help", "list", *(f"{name} --help" for name in catalogue.TOOLS), "train --help", "prepare images --help"),
+    *("--help", "list", *(f"{name} --help" for name in catalogue.TOOLS), "train --help", "tune --help"),
+    "prepare images --help",
     *("sample run --help", "finalize shards --help", "evaluate shards --help", "evaluate --help", "report --help"),
 ]
 REFUSED = [
@@ -72,7 +73,8 @@ REFUSED = [
     *(f"text-to-image --prompt cat --{option}" for option in ("steps 0", "sampler dimm", "height 64", "out no/x.png")),
     *("scaling-fit --data x.csv --resamples 1", "serve --port 70000", "serve-load --clients 0", "video --frames 0"),
     *(f"train run --{option}" for option in ("batch 0", "mesh wide=2", "network unet", "features inception")),
-    *("train absent", "train --model run --lora 8 --data emoji", "prepare images --data textures --cache x"),
+    *("train absent", "tune absent.jsonl", "train --model run --lora 8 --data emoji"),
+    "prepare images --data textures --cache x",
     *("sample absent", "sample run --steps 0", "sample run --num 2 --index 0:2", "sample run --grid coarse"),
     *("finalize shards --to x.zip", "evaluate shards", "evaluate absent", "report absent"),
 ]

@@ -8,17 +8,21 @@ import pytest
 import safetensors.numpy
 
 from gendiff import networks, weights
+from gendiff.commands.chat import models
 from gendiff.core import trees
 from gendiff.networks import lora
-from gendiff.weights import lora_files, lora_layers, original_names
+from gendiff.weights import language_models, lora_files, lora_layers, original_names
 from gendiff.weights.lora.lora_layers import Adaptable
+from tests.networks.rig import drawn_of
 from tests.peers import test_joint_transformers
 from tests.peers.test_joint_transformers import MODELS, SD3
+from tests.peers.test_language_models import built, logits, opened
 from tests.peers.test_text_unets import SMALL, UNET, XL, inputs
 from tests.peers.test_weights import random_model
 from tests.weights.diffusers import tiny_joint_transformers as joint
 from tests.weights.diffusers.tiny_text_unets import network_inputs, shapes
 from tests.weights.lora.lora_arrays import factors, in_file, of_kohya, of_peft
+from tests.weights.transformers import tiny_language_models
 
 torch = pytest.importorskip("torch", reason="needs torch and diffusers: make test-peers")
 diffusers = pytest.importorskip("diffusers", reason="needs torch and diffusers: make test-peers")
@@ -242,3 +246,31 @@ def test_names_of_stable_diffusion_3_mean_the_layers_that_diffusers_takes_them_f
             down, up = (ours[f"transformer.{layer}.lora_{part}.weight"] for part in "AB")
             product = (up.reshape(len(up), -1) @ down.reshape(len(down), -1)).reshape(value.shape)
             np.testing.assert_allclose(product, value.numpy(), rtol=1e-4, atol=1e-4, err_msg=name)
+
+
+# Language models.
+
+
+@pytest.mark.parametrize("name", ["Llama 3", "Qwen 2", "Qwen 3"])
+def test_an_adapter_of_a_language_model_gives_the_logits_there_that_it_gives_here(tmp_path, name):
+    peft = pytest.importorskip("peft", reason="it loads the adapter")
+    config = tiny_language_models.CONFIGS[name]
+    network, like = built(config)
+    params, ids = tiny_language_models.random_params(like), tiny_language_models.TOKENS
+    language_models.save(tmp_path / "base", params, config)
+    fields = {field: getattr(network, field) for field in models.ADAPTED}
+    adapted = lora_layers.language_model(fields, params)
+    shapes_of_tree = jax.eval_shape(lambda key: lora.start(key, like, 2, r"block_\d+/.*kernel$"), jax.random.key(0))
+    tree = drawn_of(shapes_of_tree)
+    (tmp_path / "adapter").mkdir()
+    lora_files.save_adapter(tmp_path / "adapter", tree, adapted, str(tmp_path / "base"))
+    model = peft.PeftModel.from_pretrained(opened(tmp_path / "base"), str(tmp_path / "adapter")).eval()
+    with torch.inference_mode():
+        there = model(torch.tensor(ids).long()).logits.numpy()
+    here = logits(network, lora.unmerged(params, tree), ids)
+    print(f"differ by at most {np.abs(here - there).max():.2g}")
+    np.testing.assert_allclose(here, there, rtol=0, atol=SAME)
+    assert np.abs(logits(network, params, ids) - here).max() > 100 * SAME
+    model.save_pretrained(str(tmp_path / "theirs"))
+    again = lora_files.load_adapter(tmp_path / "theirs", adapted)
+    assert jax.tree.all(jax.tree.map(np.array_equal, again, tree))

@@ -1,11 +1,13 @@
 """Options of the command `chat`."""
 
 import dataclasses
+from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
 from gendiff.core.errors import ConfigError
+from gendiff.runs.errors import model_hint
 from gendiff.runs.registry import Late, Tool
 
 SMOLLM2 = "smollm2"
@@ -35,6 +37,8 @@ class ChatOptions:
     """Seed of what is drawn, from 0 to 2**32 - 1."""
     model: Annotated[str, tyro.conf.arg(metavar="smollm2|PATH")] = SMOLLM2
     """smollm2, a .gguf file, or a folder of transformers (Llama, Mistral, Qwen 2 and 3, Gemma 2 and 3, GPT-2)."""
+    lora: Annotated[str, tyro.conf.arg(metavar="FOLDER")] = ""
+    """Folder of an adapter, which `tune` or peft wrote."""
     weights: Literal["float32", "int8", "packed"] = "float32"
     """int8 rounds each weight to 8 bits: a quarter of the memory, faster, and answers that may differ a little. packed
     computes with the 2 to 16 bits of a .gguf file as they are, in the least memory."""
@@ -55,6 +59,18 @@ def check(options: ChatOptions) -> None:
         raise ConfigError("--demo asks a question of its own and then reads what is typed: leave out --prompt")
     if options.plain and options.system:
         raise ConfigError("--plain has no template that could hold --system: leave out one of them")
+
+
+def model_path(model: str) -> Path:
+    """The file or folder of a model of one's own. ConfigError where there is none."""
+    path = Path(model).expanduser()
+    if not path.exists():
+        raise ConfigError(
+            f"--model {model} is no file or folder; {model_hint(model, [SMOLLM2], 'Llama, Mistral, Qwen, Gemma')}"
+        )
+    if path.is_file() and path.suffix.lower() != GGUF:
+        raise ConfigError(f"--model {model}: a {GGUF} file, a folder of transformers, or {SMOLLM2} is needed")
+    return path
 
 
 COMMAND = Tool(

@@ -36,7 +36,7 @@ def call(options: ChatOptions, catalogue: Catalogue, progress: Progress) -> None
 
 def _opened(options: ChatOptions, progress: Progress) -> Chat:
     compile_cache.use(say=progress.line)
-    chat = models.opened(options.model, packed=options.weights == "packed")
+    chat = models.opened(options.model, packed=options.weights == "packed", lora=options.lora)
     if options.weights == "int8":
         chat = models.in_8_bits(chat)
     if chat.template is None and not options.plain:

@@ -13,36 +13,39 @@ import numpy as np
 
 from gendiff import language, networks, weights
 from gendiff.commands.chat import steps
-from gendiff.commands.chat.chat_options import GGUF, SMOLLM2
+from gendiff.commands.chat.chat_options import GGUF, SMOLLM2, model_path
 from gendiff.core import arrays
 from gendiff.core.errors import ConfigError
 from gendiff.language.tokens import LanguageTokenizer
 from gendiff.pipelines import Chat
-from gendiff.runs.errors import model_hint
 from gendiff.weights import quantised
+from gendiff.weights.lora.lora_layers import Adaptable
+
+ADAPTED = ("heads", "key_value_heads", "bias", "qkv_bias", "mlp_bias", "norm_heads", "norm_after", "tied")
+"""Fields of a network on which the names of its layers depend."""
 
 
-def opened(model: str = SMOLLM2, *, packed: bool = False) -> Chat:
+def opened(model: str = SMOLLM2, *, packed: bool = False, lora: str = "") -> Chat:
     """A model with its tokenizer, and its template where it has one, in float32, or packed as its .gguf file has it.
 
-    model: "smollm2", a .gguf file, or a folder of transformers. ConfigError for anything else,
-    and without the packages that it needs; errors of `weights` and `language` for what is damaged.
+    model: "smollm2", a .gguf file, or a folder of transformers. lora: folder of an adapter that changes it. ConfigError
+        for anything else, and without the packages that it needs; errors of `weights` and `language` for what is
+        damaged.
     """
+    path = located(model)
+    if packed and path.is_dir():
+        raise ConfigError(f"--weights packed is for .gguf files, and --model {model} is a folder: take --weights int8")
     try:
-        path = weights.smollm2.path() if model == SMOLLM2 else _path(model)
-        if packed and path.is_dir():
-            raise ConfigError(
-                f"--weights packed is for .gguf files, and --model {model} is a folder: take --weights int8"
-            )
-        return _of(path, packed)
+        chat = _of(path, packed)
     except ImportError as error:
         raise ConfigError(str(error)) from error
+    return with_adapter(chat, lora, packed=packed) if lora else chat
 
 
 def tokenizer(model: str = SMOLLM2) -> LanguageTokenizer:
     """The tokenizer of a model alone. Raises as `opened` does."""
+    path = located(model)
     try:
-        path = weights.smollm2.path() if model == SMOLLM2 else _path(model)
         return (
             language.tokens.load(path) if path.is_dir() else language.tokens.from_gguf(weights.gguf.load(path).metadata)
         )
@@ -52,24 +55,35 @@ def tokenizer(model: str = SMOLLM2) -> LanguageTokenizer:
 
 def gguf_file(model: str) -> Path:
     """The .gguf file of a model. ConfigError for a folder; raises as `opened` does."""
-    try:
-        path = weights.smollm2.path() if model == SMOLLM2 else _path(model)
-    except ImportError as error:
-        raise ConfigError(str(error)) from error
+    path = located(model)
     if path.is_dir():
         raise ConfigError(f"{model} is a folder: {SMOLLM2} or a {GGUF} file is needed, whose metadata are kept")
     return path
 
 
-def _path(model: str) -> Path:
-    path = Path(model).expanduser()
-    if not path.exists():
+def located(model: str) -> Path:
+    """The file or folder of a model. Raises ConfigError as `opened` does."""
+    try:
+        return weights.smollm2.path() if model == SMOLLM2 else model_path(model)
+    except ImportError as error:
+        raise ConfigError(str(error)) from error
+
+
+def adaptable(chat: Chat) -> Adaptable:
+    """The network with the names that files of adapters have for its layers. ConfigError for a GPT-2."""
+    network = chat.network
+    if network.positions != "rotary":
         raise ConfigError(
-            f"--model {model} is no file or folder; {model_hint(model, [SMOLLM2], 'Llama, Mistral, Qwen, Gemma')}"
+            "adapters are read and trained for the families of Llama, Mistral, Qwen and Gemma, and this is a GPT-2"
         )
-    if path.is_file() and path.suffix.lower() != GGUF:
-        raise ConfigError(f"--model {model}: a {GGUF} file, a folder of transformers, or {SMOLLM2} is needed")
-    return path
+    return weights.lora_layers.language_model({name: getattr(network, name) for name in ADAPTED}, chat.params)
+
+
+def with_adapter(chat: Chat, lora: str, *, packed: bool = False) -> Chat:
+    """The model with an adapter, merged, or beside it where the weights are packed. lora: its folder."""
+    tree = weights.lora_files.load_adapter(Path(lora).expanduser(), adaptable(chat))
+    join = networks.lora.unmerged if packed else jax.jit(networks.lora.merge)
+    return dataclasses.replace(chat, params=join(chat.params, tree))
 
 
 def _of(path: Path, packed: bool) -> Chat:

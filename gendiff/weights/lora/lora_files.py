@@ -9,6 +9,7 @@ References:
     Hu et al., 2021, section 4.1; Kalajdzievski, 2023, Eq. 1, for α / √r (from memory).
 """
 
+import json
 import math
 import os
 from collections.abc import Mapping
@@ -33,6 +34,8 @@ from gendiff.weights.rules import Arrays
 
 STEM, SETTINGS = "adapter_model", "adapter_config.json"
 """Of the folder that peft writes."""
+LANGUAGE = lora_names.PEFT.removesuffix(".")
+"""The network of such a folder, whose names do not say which it is."""
 
 
 def load(path: str | os.PathLike[str], models: Mapping[str, Adaptable]) -> dict[str, Params]:
@@ -167,6 +170,59 @@ def save(path: str | os.PathLike[str], loras: Mapping[str, Params], models: Mapp
     )
     with whole_files.replaced(file) as temporary:
         safetensors.numpy.save_file(arrays, temporary, {"format": "pt"})
+
+
+def load_adapter(path: str | os.PathLike[str], model: Adaptable) -> Params:
+    """Read an adapter of a language model: the folder that peft or `save_adapter` wrote, or its `.safetensors` file.
+
+    Args:
+        path: of the folder or the file.
+        model: from `lora_layers.language_model`.
+
+    Returns:
+        A tree of `networks.lora`.
+
+    Raises:
+        DataError: as `load` does.
+        ConfigError: as `from_arrays` does.
+        CheckpointMismatchError: as `from_arrays` does.
+    """
+    return load(path, {LANGUAGE: model})[LANGUAGE]
+
+
+def save_adapter(path: str | os.PathLike[str], tree: Params, model: Adaptable, base: str = "") -> None:
+    """Write the two files of an adapter that `PeftModel.from_pretrained` loads, with α = r.
+
+    Files of these names are replaced, each in one step.
+
+    Args:
+        path: of the folder, which is there.
+        tree: of `networks.lora`.
+        model: from `lora_layers.language_model`.
+        base: name or folder of the model that the adapter belongs to, for the settings.
+
+    Raises:
+        CheckpointMismatchError: as `to_arrays` does, and for a tree that changes nothing.
+    """
+    arrays = to_arrays({LANGUAGE: tree}, {LANGUAGE: model})
+    naming.refuse("there is nothing to write", {"trees without a change": [] if arrays else [LANGUAGE]})
+    ranks = {
+        name.removeprefix(f"{LANGUAGE}.").removesuffix(".lora_A.weight"): len(array)
+        for name, array in arrays.items()
+        if name.endswith(".lora_A.weight")
+    }
+    rank = max(ranks.values())
+    others = {layer: smaller for layer, smaller in ranks.items() if smaller != rank}
+    settings = {
+        **{"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base, "inference_mode": True},
+        **{"r": rank, "lora_alpha": rank, "rank_pattern": others, "alpha_pattern": others},
+        **{"target_modules": sorted(ranks), "lora_dropout": 0.0, "bias": "none", "init_lora_weights": True},
+    }
+    folder = Path(path)
+    with whole_files.replaced(folder / f"{STEM}.safetensors") as temporary:
+        safetensors.numpy.save_file(arrays, temporary, {"format": "pt"})
+    with whole_files.replacing(folder / SETTINGS) as file:
+        file.write(f"{json.dumps(settings, indent=2)}\n".encode())
 
 
 def _is_change(value: object) -> bool:

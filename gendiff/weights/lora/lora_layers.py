@@ -17,7 +17,7 @@ from gendiff.weights.lora import low_rank_factors
 from gendiff.weights.lora.lora_names import ALPHA, DOWN, UP
 from gendiff.weights.lora.low_rank_factors import Factors
 from gendiff.weights.rules import Rule, Shape
-from gendiff.weights.transformers import transformers_clip
+from gendiff.weights.transformers import transformers_clip, transformers_llama
 
 
 class Adaptable(NamedTuple):
@@ -104,6 +104,16 @@ def text_encoder(config: Config, like: Params) -> Adaptable:
         ConfigError: as `transformers_clip.network_fields` does.
     """
     return Adaptable(transformers_clip.rules(config), like)
+
+
+def language_model(fields: Config, like: Params) -> Adaptable:
+    """Return a decoder of the families of Llama, Mistral, Qwen and Gemma, by the names of transformers.
+
+    Args:
+        fields: of its `networks.LanguageModel`, as `language_models.load` returns them.
+        like: its parameters, or their shapes.
+    """
+    return Adaptable(transformers_llama.decoder_rules(fields), like)
 
 
 def kernels(model: Adaptable) -> dict[str, Shape | packed.PackedKernel]:

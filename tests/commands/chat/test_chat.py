@@ -17,7 +17,7 @@ from experiments.language import chat as study
 from experiments.language import questions
 from gendiff import language, networks, weights
 from gendiff.commands import command_line
-from gendiff.commands.chat import command, models
+from gendiff.commands.chat import chat_options, command, models
 from gendiff.commands.chat.streaming import Writer
 from gendiff.core.errors import ConfigError
 from gendiff.pipelines import Chat
@@ -304,6 +304,6 @@ def test_right_answers_and_ends_are_counted_and_those_of_other_questions_are_not
 
 def test_a_name_of_the_hub_is_told_the_command_that_downloads_it():
     with pytest.raises(ConfigError, match="hf download HuggingFaceTB/SmolLM2-135M --local-dir SmolLM2-135M"):
-        models._path("HuggingFaceTB/SmolLM2-135M")
+        chat_options.model_path("HuggingFaceTB/SmolLM2-135M")
     with pytest.raises(ConfigError, match="no file or folder; there are: smollm2"):
-        models._path("mine/model.gguf")
+        chat_options.model_path("mine/model.gguf")

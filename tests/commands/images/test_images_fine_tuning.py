@@ -20,7 +20,7 @@ from gendiff.core import trees
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.core.low_rank import LowRank
 from gendiff.pipelines.stable_diffusion import adapters, open_model
-from gendiff.runs import devices
+from gendiff.runs import devices, training_loop
 from gendiff.runs.progress import Progress
 from gendiff.runs.run_folder import RunFolder
 from gendiff.weights import lora_files
@@ -163,7 +163,7 @@ def test_the_parameters_of_the_model_are_no_constants_of_the_step():
 
         lower = __call__
 
-    step = train.WithFrozen(Step(), ("params", "empty"))
+    step = training_loop.WithFrozen(Step(), ("params", "empty"))
     step("state", "batch")
     step.lower("state", "batch")
     assert shapes == [("state", "batch", "params", "empty")] * 2

@@ -2,21 +2,25 @@
 
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
 
+from gendiff import networks, weights
 from gendiff.core import trees
 from gendiff.core.errors import CheckpointMismatchError, ConfigError, DataError
 from gendiff.core.low_rank import LowRank
-from gendiff.weights import lora_files, lora_settings
+from gendiff.weights import lora_files, lora_layers, lora_settings
+from tests.networks.rig import drawn_of
 from tests.refusals import refusals
 from tests.tables import table
 from tests.variants import some_slow
 from tests.weights.diffusers.tiny_text_unets import NAMES, converted, written
 from tests.weights.lora import lora_arrays
 from tests.weights.lora.lora_arrays import RANK, factors, of_diffusers, of_kohya, of_peft
+from tests.weights.transformers.tiny_language_models import CONFIGS
 
 ONE = NAMES[0]
 BLOCK = "down_blocks.0.attentions.0.transformer_blocks.0"
@@ -372,3 +376,28 @@ test_a_tree_of_other_networks_is_not_written = pytest.mark.fault("weights: names
         ),
     )
 )
+
+
+# Adapters of language models.
+
+
+def test_an_adapter_of_a_language_model_returns_as_it_was_from_the_folder_of_peft(tmp_path):
+    config = CONFIGS["Qwen 2"]
+    fields = weights.transformers_qwen.network_fields(config)
+    like = jax.eval_shape(
+        lambda: networks.init(networks.LanguageModel(**fields), jax.random.key(0), np.zeros((1, 2), np.int32))
+    )
+    model = lora_layers.language_model(fields, like)
+    fresh = jax.eval_shape(lambda key: networks.lora.start(key, like, 3, "kernel$"), jax.random.key(0))
+    tree = drawn_of(fresh)
+    lora_files.save_adapter(tmp_path, tree, model, "base")
+    settings = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert (settings["r"], settings["lora_alpha"], settings["rank_pattern"]) == (3, 3, {})
+    assert {layer.rsplit(".", 1)[-1] for layer in settings["target_modules"]} == {
+        *(f"{name}_proj" for name in ("q", "k", "v", "o", "gate", "up", "down"))
+    }
+    assert "base_model.model.model.layers.1.mlp.up_proj.lora_B.weight" in safetensors.numpy.load_file(
+        tmp_path / "adapter_model.safetensors"
+    )
+    again = lora_files.load_adapter(tmp_path, model)
+    assert jax.tree.all(jax.tree.map(np.array_equal, again, tree))

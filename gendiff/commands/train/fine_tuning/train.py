@@ -1,6 +1,5 @@
 """The training: only the change learns, and the parameters of the model are an argument of the step that stays."""
 
-import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -12,7 +11,7 @@ from gendiff.commands.images.image_training import Learning
 from gendiff.commands.train.config import Config
 from gendiff.commands.train.fine_tuning import captioned_pictures, jobs
 from gendiff.commands.train.fine_tuning.jobs import Job
-from gendiff.core.types import ArrayLike, Jitted, Lowered, Metrics, Params, PyTree
+from gendiff.core.types import ArrayLike, Metrics, Params
 from gendiff.diffusion import objectives, weighting
 from gendiff.diffusion.types import Batch, Predict
 from gendiff.networks import lora
@@ -23,23 +22,6 @@ from gendiff.runs.run_folder import RunFolder
 from gendiff.training import CompiledStep, sharding
 from gendiff.training.compile_step import INIT
 from gendiff.weights import lora_files
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class WithFrozen:
-    """A jitted step, (state, batch, *frozen) -> (state, metrics), as one of (state, batch). What is frozen is no
-    constant of it.
-    """
-
-    step: Jitted
-    frozen: tuple[PyTree, ...]
-
-    def __call__(self, state: PyTree, batch: PyTree) -> PyTree:
-        return self.step(state, batch, *self.frozen)
-
-    def lower(self, state: PyTree, batch: PyTree) -> Lowered:
-        """As that of `jax.jit`."""
-        return self.step.lower(state, batch, *self.frozen)
 
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
@@ -99,8 +81,7 @@ def programs(job: Job, params: Params, empty: networks.Text, mesh: jax.sharding.
     def fresh(key: jax.Array) -> training.TrainState:
         return training.start(job.init(jax.random.fold_in(key, INIT)), optimizer, key, (config.ema,))
 
-    run = training_loop.compile_step(training.make_step(loss(job), optimizer), fresh, mesh)
-    return run._replace(step=WithFrozen(run.step, (params, empty)))
+    return training_loop.compile_step(training.make_step(loss(job), optimizer), fresh, mesh, frozen=(params, empty))
 
 
 def loss(job: Job) -> Callable[..., tuple[jax.Array, Metrics]]:
