@@ -11,6 +11,7 @@ from gendiff import networks, weights
 from gendiff.commands.chat import models
 from gendiff.core import trees
 from gendiff.networks import lora
+from gendiff.pipelines.stable_diffusion import model_parts, part_readers
 from gendiff.weights import language_models, lora_files, lora_layers, original_names
 from gendiff.weights.lora.lora_layers import Adaptable
 from tests.networks.rig import drawn_of
@@ -19,6 +20,7 @@ from tests.peers.test_joint_transformers import MODELS, SD3
 from tests.peers.test_language_models import built, logits, opened
 from tests.peers.test_text_unets import SMALL, UNET, XL, inputs
 from tests.peers.test_weights import random_model
+from tests.pipelines.stable_diffusion import tiny_folders
 from tests.weights.diffusers import tiny_joint_transformers as joint
 from tests.weights.diffusers.tiny_text_unets import network_inputs, shapes
 from tests.weights.lora.lora_arrays import factors, in_file, of_kohya, of_peft
@@ -246,6 +248,57 @@ def test_names_of_stable_diffusion_3_mean_the_layers_that_diffusers_takes_them_f
             down, up = (ours[f"transformer.{layer}.lora_{part}.weight"] for part in "AB")
             product = (up.reshape(len(up), -1) @ down.reshape(len(down), -1)).reshape(value.shape)
             np.testing.assert_allclose(product, value.numpy(), rtol=1e-4, atol=1e-4, err_msg=name)
+
+
+def of_folder(config, folder):
+    """(a transformer that a file may change, how it is read), by its config.json."""
+    kind = config["_class_name"]
+    reader = part_readers.READERS[kind]
+    network = reader.network(config, {}, {})
+    like = model_parts.Part("transformer", folder, config, network, {}, reader).shapes()
+    return Adaptable(reader.rules(config), like, originals=original_names.BY_CLASS.get(kind, {})), reader
+
+
+@pytest.mark.parametrize("config", [tiny_folders.Z_IMAGE, tiny_folders.FLUX_2], ids=["Z-Image", "FLUX.2"])
+def test_an_adapter_of_other_transformers_is_merged_into_the_parameters_that_it_is_merged_into_there(tmp_path, config):
+    pytest.importorskip("peft", reason="diffusers loads LoRA files by peft")
+    kind, settings = config["_class_name"], {name: value for name, value in config.items() if name[0] != "_"}
+    model, (adapted, reader) = random_model(getattr(diffusers, kind)(**settings)), of_folder(config, tmp_path)
+
+    def params():
+        return reader.params(config, {name: value.numpy() for name, value in model.state_dict().items()}, adapted.like)
+
+    before, models = params(), {"transformer": adapted}
+    assert set(lora_layers.by_name(models["transformer"])) == set(layers(model))
+    safetensors.numpy.save_file(of_peft(factors(layers(model)), "transformer."), tmp_path / "style.safetensors")
+    model.load_lora_adapter(str(tmp_path), weight_name="style.safetensors", prefix="transformer")
+    model.fuse_lora(lora_scale=0.8)
+    model.unload_lora()
+    here = lora.merge(before, lora_files.load(tmp_path / "style.safetensors", models)["transformer"], 0.8)
+    here, there = trees.paths(here), trees.paths(params())
+    assert sum(not np.array_equal(there[path], leaf) for path, leaf in trees.paths(before).items()) > 10
+    for path, leaf in here.items():
+        np.testing.assert_allclose(leaf, there[path], rtol=1e-5, atol=1e-5, err_msg=path)
+
+
+CONVERTERS = {
+    "Z-Image": (tiny_folders.Z_IMAGE, "attention", "_convert_non_diffusers_z_image_lora_to_diffusers"),
+    "FLUX.2": (tiny_folders.FLUX_2, "blocks", "_convert_kohya_flux2_lora_to_diffusers"),
+}
+
+
+@pytest.mark.parametrize(("config", "part", "convert"), CONVERTERS.values(), ids=CONVERTERS)
+def test_names_of_other_transformers_mean_the_layers_that_diffusers_takes_them_for(tmp_path, config, part, convert):
+    from diffusers.loaders import lora_conversion_utils
+
+    models = {"transformer": of_folder(config, tmp_path)[0]}
+    targets = lora_layers.targets(models["transformer"])
+    rows = original_names.rows(models["transformer"].originals, lora_layers.by_name(models["transformer"]))
+    arrays = of_kohya(factors({name: targets[name].shape for name in rows if part in name}), alpha=3)
+    stored = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+    theirs = getattr(lora_conversion_utils, convert)(stored)
+    ours = lora_files.to_arrays(lora_files.from_arrays(arrays, models), models)
+    assert_same_effects(effects(ours), effects({name: value.numpy() for name, value in theirs.items()}))
 
 
 # Language models.
