@@ -78,12 +78,12 @@ LAYERS = {
         {"lora_te1_": {_CLIP: (32, 8)}, "lora_te3_": {_T5: (8, 20)}},
     ),
     "z_image": (
-        {"layers.0.attention.to_q": (24, 24)},
-        {"lora_unet_": {"noise_refiner.0.attention.to_out.0": (24, 24)}},
+        {"layers.0.attention.qkv": (72, 24)},
+        {"lora_unet_": {"noise_refiner.0.attention.out": (24, 24)}},
     ),
     "flux_2": (
-        {"transformer_blocks.0.attn.add_q_proj": (16, 16)},
-        {"lora_unet_": {"single_transformer_blocks.1.attn.to_out": (16, 56)}},
+        {"double_blocks.0.txt_attn.qkv": (48, 16)},
+        {"lora_unet_": {"single_blocks.1.linear2": (16, 56)}},
     ),
 }
 """What a file calls a layer of the transformer, and the layers of a second file by how their names begin there."""
