@@ -205,9 +205,17 @@ INPUTS = {
         "a cache of frames that does not fit, or has lost a frame": "ValueError with both sizes; under jit, NaN in "
         "those clips alone",
     },
+    "files": {
+        "a folder, a pipe or a device in place of a file": "DataError that starts with the path, at once",
+        "JSON that is none, or too deep": "DataError that starts with the path: at most 64 levels, integers of 40 "
+        "digits and finite numbers",
+        "a message of a megabyte, or with control characters": "its middle is left out, and no terminal obeys it",
+    },
     "weights": {
         "names missing or left over": "an error with every one of them",
         "a configuration that cannot be followed": "an error with setting and value",
+        "a configuration with 10^30 layers": "ConfigError with setting, value and the most there are",
+        "factors of a LoRA with NaN": "an error with the layer, before anything is drawn",
         "a folder of diffusers that cannot be followed": "an error with the path of a file, exit 65; inspect shows "
         "every problem",
     },

@@ -18,7 +18,7 @@ import tyro
 from gendiff.commands import catalogue as builtin
 from gendiff.commands import usage, usage_errors
 from gendiff.commands.run_options import RunOptions
-from gendiff.core.errors import ConfigError
+from gendiff.core.errors import ConfigError, bounded
 from gendiff.runs import configuration, errors, interruption, registry, run_folder, shards, sinks
 from gendiff.runs.errors import PeerError, Preempted
 from gendiff.runs.program import STUDIES, program
@@ -387,7 +387,7 @@ def _complain(text: str) -> None:
 
 
 def _message(error: BaseException, code: int) -> str:
-    text = str(error)
+    text = bounded(str(error))
     if code == errors.DISK and isinstance(error, OSError) and isinstance(error.filename, str | os.PathLike):
         path = os.fspath(error.filename)
         free = shutil.disk_usage(path if os.path.exists(path) else os.path.dirname(path) or ".").free

@@ -1,5 +1,20 @@
 """Errors of gendiff: each names the path, the step or the configuration that is wrong."""
 
+FIRST, LAST = 1700, 600
+"""Characters of a long message that are left: 12 lines of 200 in all, with the number of the others."""
+
+
+def bounded(text: str) -> str:
+    """Return a text for a message: its middle left out, and no character that a terminal obeys."""
+    if len(text) > FIRST + LAST:
+        text = f"{text[:FIRST]} … {len(text) - FIRST - LAST} characters … {text[-LAST:]}"
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() or letter in "\n\t" else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+
 
 class GendiffError(Exception):
     """Base of every error that gendiff defines; wrong arguments raise the built-in ValueError and TypeError."""
@@ -8,9 +23,15 @@ class GendiffError(Exception):
 class ConfigError(GendiffError, ValueError):
     """Settings that contradict each other or lie outside their range."""
 
+    def __str__(self) -> str:
+        return bounded(super().__str__())
+
 
 class DataError(GendiffError, ValueError):
     """A data file that is missing, unreadable or of the wrong kind. The message starts with its path."""
+
+    def __str__(self) -> str:
+        return bounded(super().__str__())
 
 
 class BadPicturesError(DataError):

@@ -9,6 +9,7 @@ from typing import IO, TypeVar
 
 import numpy as np
 
+from gendiff.core import foreign_files
 from gendiff.core.errors import DataError
 
 T = TypeVar("T")
@@ -24,9 +25,7 @@ def existing(file: Path, *suffixes: str) -> Path:
     """
     if file.suffix.lower() not in suffixes:
         raise DataError(f"{file}: must be named {' or '.join(suffixes)}")
-    if not file.is_file():
-        raise DataError(f"{file}: {'not a regular file' if file.exists() else 'no such file'}")
-    return file
+    return foreign_files.regular(file)
 
 
 def guarded(file: Path, read: Callable[[], T]) -> T:

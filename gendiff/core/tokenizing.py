@@ -7,9 +7,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from gendiff.core import child_process, extras, json_object
+from gendiff.core import child_process, extras, foreign_files
 from gendiff.core.errors import DataError
-from gendiff.core.json_object import Config
+from gendiff.core.foreign_files import Config
 
 if TYPE_CHECKING:
     import tokenizers
@@ -42,9 +42,7 @@ def stored(file: Path) -> Config:
     Raises:
         DataError: path first, for a missing file, and what is no JSON object.
     """
-    if not file.is_file():
-        raise DataError(f"{file}: {'not a regular file' if file.exists() else 'no such file'}; a {NAME} is needed")
-    return json_object.read(file)
+    return foreign_files.json_object(foreign_files.regular(file, f"; a {NAME} is needed"))
 
 
 def opened(package: ModuleType, file: Path, content: Config) -> "tokenizers.Tokenizer":

@@ -20,7 +20,7 @@ from gendiff.core.arrays import DType as DType
 from gendiff.core.arrays import Keys as Keys
 from gendiff.core.arrays import Numeric as Numeric
 from gendiff.core.arrays import Scalar as Scalar
-from gendiff.core.json_object import Config as Config
+from gendiff.core.foreign_files import Config as Config
 from gendiff.core.no_label import NO_LABEL as NO_LABEL
 
 Count = int | np.integer | jax.Array

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from gendiff.core import checks, extras, files
+from gendiff.core import checks, extras, files, foreign_files
 from gendiff.core.errors import DataError
 from gendiff.core.types import ArrayLike
 from gendiff.data import scaling
@@ -105,8 +105,7 @@ def read_clip(
     suffix = _suffix(path)
     image_files.check_options(mode, None, background)
     image_files.check_installed()
-    if not Path(path).is_file():
-        raise DataError(f"{path}: {'not a regular file' if Path(path).exists() else 'no such file'}")
+    foreign_files.regular(path)
     try:
         stored = _read_mp4(path) if suffix == ".mp4" else _read_pillow(path)
     except (DataError, ImportError, MemoryError):

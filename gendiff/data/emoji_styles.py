@@ -1,10 +1,9 @@
 """Emoji of Noto, Twemoji and Fluent, from packages of npm: one JSON file of SVG bodies each, in Iconify's format."""
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
-from gendiff.core import checks
+from gendiff.core import checks, foreign_files
 from gendiff.core.errors import DataError
 from gendiff.core.types import Config
 from gendiff.data.images import random_access
@@ -80,8 +79,11 @@ def load(style: str, folder: str | Path = ".") -> StyledDrawings:
     checks.choice("style", style, STYLES)
     package = _found(STYLES[style].package, Path(folder).expanduser())
     stored = {name: package / f"{name}.json" for name in ("icons", "chars", "info")}
-    texts = {name: _text(path) for name, path in stored.items()}
-    icons, characters, info = (_mapping(stored[name], text) for name, text in texts.items())
+    try:
+        texts = {name: foreign_files.text(path) for name, path in stored.items()}
+        icons, characters, info = map(foreign_files.json_object, stored.values())
+    except DataError as error:
+        raise DataError(f"{error}; install the package again") from error
     stated = info.get("license", {}).get("spdx") if isinstance(info.get("license"), dict) else None
     if stated != STYLES[style].license:
         raise DataError(
@@ -117,23 +119,6 @@ def _found(package: str, folder: Path) -> Path:
         f"{folder}: the package {package} is not there; install it by `npm install --prefix {folder} {package}`, "
         "or name the folder that holds it"
     )
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); install the package again") from error
-
-
-def _mapping(path: Path, text: str) -> Config:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: is no JSON ({error}); install the package again") from error
-    if not isinstance(value, dict):
-        raise DataError(f"{path}: holds a {type(value).__name__} where an object is needed; install the package again")
-    return value
 
 
 def _svg(icons: Config, name: str) -> str:

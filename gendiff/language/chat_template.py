@@ -10,12 +10,14 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from gendiff.core import child_process, extras, json_object, records
-from gendiff.core.errors import ConfigError, DataError
+from gendiff.core import child_process, extras, foreign_files, records
+from gendiff.core.errors import ConfigError, bounded
 from gendiff.core.types import Config
 
 FILE, CONFIG = "chat_template.jinja", "tokenizer_config.json"
 SANDBOX = Path(__file__).with_name("sandbox.py")
+LARGEST = 2**20
+"""Bytes of a template. Those of models have some thousands."""
 SPECIAL = ("bos_token", "eos_token", "unk_token", "pad_token")
 Messages = Sequence[Mapping[str, object]]
 """Each with "role", as "system", "user" or "assistant", and "content"."""
@@ -81,9 +83,9 @@ class ChatTemplate:
         except child_process.ChildError as error:
             raise ConfigError(f"the chat template {error}") from error
         if kind == "refusal":
-            raise ValueError(f"the chat template refuses these messages: {text[: child_process.LONGEST_REASON]}")
+            raise ValueError(f"the chat template refuses these messages: {bounded(text)}")
         if kind == "failure":
-            raise ConfigError(f"the chat template {text[: child_process.LONGEST_REASON]}")
+            raise ConfigError(f"the chat template {text}")
         return text
 
 
@@ -109,9 +111,11 @@ def from_gguf(metadata: Config) -> ChatTemplate:
         raise ConfigError(
             "the metadata hold no tokenizer.chat_template: the model was trained to complete texts, not to answer"
         )
-    pieces = metadata.get("tokenizer.ggml.tokens", [])
+    tokens = metadata.get("tokenizer.ggml.tokens")
+    pieces = tokens if isinstance(tokens, list) else []
     numbers = {name: metadata.get(f"tokenizer.ggml.{name}_token_id") for name in ("bos", "eos", "unknown", "padding")}
-    special = {f"{name}_token": pieces[at] for name, at in numbers.items() if at is not None and at < len(pieces)}
+    ids = {name: at for name, at in numbers.items() if isinstance(at, int) and 0 <= at < len(pieces)}
+    special = {f"{name}_token": pieces[at] for name, at in ids.items()}
     kinds = metadata.get("tokenizer.ggml.token_type", [])
     return from_text(source, special, [piece for piece, kind in zip(pieces, kinds, strict=False) if kind == 3])
 
@@ -135,28 +139,22 @@ def load(path: str | os.PathLike[str]) -> ChatTemplate:
     if isinstance(source, list):
         source = {each.get("name"): each.get("template") for each in source if isinstance(each, dict)}.get("default")
     if (folder / FILE).is_file():
-        source = _text(folder / FILE)
+        source = foreign_files.text(folder / FILE, LARGEST)
     if not isinstance(source, str):
         raise ConfigError(
             f"{folder}: holds no {FILE}, and its {CONFIG} no chat_template: the model was trained to complete texts"
         )
     named = {name: config.get(name) for name in SPECIAL}
     special = {name: token.get("content") if isinstance(token, dict) else token for name, token in named.items()}
-    added = _object(folder / "tokenizer.json").get("added_tokens") or []
-    control = [token["content"] for token in added if isinstance(token, dict) and token.get("special")]
+    added = _object(folder / "tokenizer.json").get("added_tokens")
+    tokens = [token for token in added if isinstance(token, dict)] if isinstance(added, list) else []
+    control = [token["content"] for token in tokens if token.get("special") and isinstance(token.get("content"), str)]
     return from_text(source, {name: token for name, token in special.items() if isinstance(token, str)}, control)
 
 
 def _object(file: Path) -> Config:
     """The object of a JSON file; empty without the file."""
-    return json_object.read(file) if file.is_file() else {}
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: is no UTF-8 at byte {error.start}") from error
+    return foreign_files.json_object(file) if file.is_file() else {}
 
 
 def _check(messages: object, tools: object, control: tuple[str, ...]) -> None:

@@ -20,7 +20,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 from jaxtyping import Int32
 
-from gendiff.core import json_object, tokenizing
+from gendiff.core import foreign_files, tokenizing
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.core.types import Config
 
@@ -194,7 +194,7 @@ def load(path: str | os.PathLike[str]) -> LanguageTokenizer:
     library = tokenizing.opened(tokenizers, file, stored)
     special = {token["content"]: token["id"] for token in added if token["special"]}
     config = file.with_name("tokenizer_config.json")
-    names = json_object.read(config) if config.is_file() else {}
+    names = foreign_files.json_object(config) if config.is_file() else {}
     begin, first = _named(names.get("bos_token")), tokenizing.encoded(library, "a", ends=True).ids[:1]
     if not names.get("add_bos_token") and (begin is None or library.token_to_id(begin) not in first):
         begin = None

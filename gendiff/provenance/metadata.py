@@ -9,12 +9,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
 
 import numpy as np
 from jaxtyping import UInt8
 
-from gendiff.core import checks, extras, files
+from gendiff.core import checks, extras, files, foreign_files
 from gendiff.core.errors import DataError
 from gendiff.core.types import Config
 
@@ -141,13 +140,7 @@ def read(path: str | os.PathLike[str]) -> Metadata:
 
 
 def _settings(file_name: str, text: str) -> Config:
-    def refuse(constant: str) -> NoReturn:
-        raise ValueError(f"{constant} is no number of JSON")
-
-    try:
-        content = json.loads(text, parse_constant=refuse)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file_name}: its entry {ENTRY!r} is not JSON: {error}") from error
+    content = foreign_files.decoded(text, f"{file_name}: its entry {ENTRY!r}")
     if not isinstance(content, dict):
         raise DataError(f"{file_name}: its entry {ENTRY!r} must hold one JSON object, got {type(content).__name__}")
     return content

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from gendiff.core import json_object
+from gendiff.core import foreign_files
 from gendiff.core.errors import DataError
 from gendiff.provenance import image_watermarks, spread_spectrum, text_watermarks
 from gendiff.provenance.image_watermarks import GaussianShading, ImageWatermark, TreeRing
@@ -108,7 +108,7 @@ def load_image(path: str | Path, *, shape: tuple[int, ...] | None = None) -> Ima
 
 
 def _read(file: Path, form: str, kinds: Mapping[str, _Kind[Mark]]) -> Mark:
-    data = json_object.read(file)
+    data = foreign_files.json_object(file)
     if (label := data.pop("format", None)) != form:
         other = f": it is one of {_NAMES[label]}" if isinstance(label, str) and label in _NAMES else ""
         raise DataError(f"{file}: no watermark of {_NAMES[form]}: its format is not {form!r}{other}")

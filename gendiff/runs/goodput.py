@@ -2,10 +2,10 @@
 files.
 """
 
-import json
 import math
 from collections.abc import Iterator
 
+from gendiff.core import foreign_files
 from gendiff.runs.progress import stage_seconds
 from gendiff.runs.reporting.results import Table
 from gendiff.runs.run_folder import RunFolder
@@ -53,7 +53,7 @@ def _loops(folder: RunFolder) -> Iterator[dict[str, float]]:
     """The lines that loops left; a broken one is left out."""
     for text in folder.timings.read_bytes().split(b"\n") if folder.timings.exists() else ():
         try:
-            line = json.loads(text) if text else {}
+            line = foreign_files.decoded(text) if text else {}
             if line.get("phase") == "steps" and all(
                 math.isfinite(line[phase]) and line[phase] >= 0 for phase in PHASES
             ):

@@ -14,7 +14,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from gendiff.core import files
+from gendiff.core import files, foreign_files
 from gendiff.core.errors import CheckpointCorruptError, CheckpointMismatchError, DataError, NonFiniteError
 from gendiff.core.types import Numeric
 from gendiff.runs.ranges import Config
@@ -63,10 +63,7 @@ def read_about(path: Path, kind: type[About], number: int, experiment: str) -> A
         raise DataError(
             f"{path}: holds no network of {experiment}: it has no text entry {ENTRY!r}, which `run {experiment}` writes"
         )
-    try:
-        fields = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: its text entry {ENTRY!r} is not JSON: {error}") from error
+    fields = foreign_files.decoded(text, f"{path}: its text entry {ENTRY!r}")
     if isinstance(fields, dict) and fields.get("experiment", experiment) != experiment:
         raise DataError(f"{path}: holds no network of {experiment}, but one of {fields['experiment']}")
     written = fields.get("format") if isinstance(fields, dict) else None

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from gendiff.core import files
+from gendiff.core import files, foreign_files
 from gendiff.runs.reporting import formatting
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def stage_seconds(timings: Path, phase: str, note: Callable[[str], object] = str
     spent, lines = 0.0, timings.read_bytes().split(b"\n") if timings.exists() else []
     for number, text in enumerate(lines, 1):
         try:
-            line = json.loads(text) if text else {}
+            line = foreign_files.decoded(text) if text else {}
             seconds = float(line["seconds"]) if line.get("phase") == phase and "within" not in line else 0.0
             if not math.isfinite(seconds) or seconds < 0:
                 raise ValueError("no length of time")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from gendiff.core import files
+from gendiff.core import files, foreign_files
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.runs.reporting import json_files
 
@@ -181,7 +181,7 @@ class RunFolder:
 
 def _metrics_line(raw: bytes) -> Line:
     """ValueError unless it is an object with a whole seed and step, and numbers."""
-    line = json.loads(raw)
+    line = foreign_files.decoded(raw)
     if not isinstance(line, dict):
         raise ValueError(f"holds {type(line).__name__}, no object")
     if any(type(line.get(name)) is not int for name in ("seed", "step")):

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
-from gendiff.core import files
-from gendiff.core.errors import CheckpointCorruptError, CheckpointMismatchError
+from gendiff.core import files, foreign_files
+from gendiff.core.errors import CheckpointCorruptError, CheckpointMismatchError, DataError
 
 NAME = "digests.json"
 FORMAT = 1
@@ -101,22 +101,22 @@ def _problems(folder: Path, listing: Listing, step: int, item: str | None) -> li
             problems.append((name, "has other bytes than were written (sha256 differs)"))
     for name in _REWRITTEN:
         try:
-            json.loads((folder / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            problems.append((name, f"cannot be read ({type(error).__name__})"))
+            foreign_files.json_object(folder / name)
+        except DataError as error:
+            problems.append((name, str(error).removeprefix(f"{folder / name}: ")))
     return problems
 
 
 def _listing(folder: Path) -> Listing | str:
     """Return the stored listing without its digest, or a text that says what is wrong with it."""
+    if not (folder / NAME).exists():
+        return "is missing, so nothing tells whether the bytes are those that were written"
     try:
-        stored: Listing = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        stored: Listing = foreign_files.decoded(foreign_files.text(folder / NAME), NAME)
         digest = stored.pop("sha256")
         # before there were formats, the digest was that of the files alone
         intact = isinstance(stored["files"], dict) and digest == _of(stored if "format" in stored else stored["files"])
-    except FileNotFoundError:
-        return "is missing, so nothing tells whether the bytes are those that were written"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (DataError, KeyError, TypeError, AttributeError) as error:
         return f"cannot be read ({type(error).__name__})"
     return stored if intact else "has other bytes than were written (its own sha256 differs)"
 

@@ -12,11 +12,13 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from gendiff.core import json_object
+from gendiff.core import foreign_files
 from gendiff.core.errors import DataError
 from gendiff.core.types import Config
 
 T = TypeVar("T")
+MOST_AXES = 32
+"""Of an array; NumPy has 64 at most."""
 STEM = "diffusion_pytorch_model"
 PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle")
 CONVERT = "save it with model.save_pretrained(folder, safe_serialization=True) in the library that wrote it"
@@ -36,6 +38,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         DataError: path first, for any other file or a damaged one.
     """
     file = checked(path)
+    entries(file)
     try:
         return safetensors.numpy.load_file(file)
     except AttributeError as error:  # NumPy has no such type
@@ -45,6 +48,27 @@ def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         ) from error
     except (safetensors.SafetensorError, OSError, KeyError, ValueError, TypeError, OverflowError, MemoryError) as error:
         raise DataError(f"{file}: not a whole safetensors file: {type(error).__name__}: {error}") from error
+
+
+def entries(file: Path) -> tuple[dict[str, Config], int]:
+    """Read the header of a `.safetensors` file: each array's dtype, shape and data_offsets, and where numbers begin.
+
+    Raises:
+        DataError: path first, for a damaged file, and an array of more than 32 axes.
+    """
+    try:
+        with safetensors.safe_open(file, "numpy"):  # it checks that header and length agree
+            pass
+        with open(file, "rb") as opened:
+            size = int.from_bytes(opened.read(8), "little")
+            arrays = foreign_files.decoded(opened.read(size))
+    except (safetensors.SafetensorError, OSError, ValueError, MemoryError, OverflowError) as error:
+        raise DataError(f"{file}: not a whole safetensors file: {type(error).__name__}: {error}") from error
+    arrays.pop("__metadata__", None)
+    wide = next((name for name, entry in arrays.items() if len(entry["shape"]) > MOST_AXES), None)
+    if wide is not None:
+        raise DataError(f"{file}: {wide} has {len(arrays[wide]['shape'])} axes; at most {MOST_AXES} are read")
+    return arrays, 8 + size
 
 
 def header(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -82,7 +106,7 @@ def load_config(path: str | os.PathLike[str], name: str = "config.json") -> Conf
     Raises:
         DataError: path first, where it is missing or damaged.
     """
-    return _json(Path(path) / name)
+    return foreign_files.json_object(Path(path) / name)
 
 
 def checked(path: str | os.PathLike[str]) -> Path:
@@ -96,9 +120,7 @@ def checked(path: str | os.PathLike[str]) -> Path:
         raise DataError(f"{file}: only .safetensors is read, for a pickle can run code when it is opened; {CONVERT}")
     if file.suffix.lower() != ".safetensors":
         raise DataError(f"{file}: must be named .safetensors")
-    if not file.is_file():
-        raise DataError(f"{file}: {'not a regular file' if file.exists() else 'no such file'}")
-    return file
+    return foreign_files.regular(file)
 
 
 def refuse_without(folder: Path, name: str) -> NoReturn:
@@ -149,15 +171,9 @@ def check_places(index: Path, places: Mapping[str, str], arrays: Mapping[str, ob
 
 
 def _parts(index: Path) -> dict[str, np.ndarray]:
-    weight_map = places(index, _json(index))
+    weight_map = places(index, foreign_files.json_object(index))
     arrays: dict[str, np.ndarray] = {}
     for name in sorted(set(weight_map.values())):
         add_part(arrays, load(index.with_name(name)), index, name)
     check_places(index, weight_map, arrays)
     return arrays
-
-
-def _json(file: Path) -> Config:
-    if not file.is_file():
-        raise DataError(f"{file}: no such file")
-    return json_object.read(file)

@@ -1,5 +1,6 @@
 """A foreign configuration over its defaults: every setting is one we know, with a type and value that we can follow."""
 
+import math
 from collections.abc import Mapping
 
 from gendiff.core.errors import ConfigError
@@ -10,6 +11,8 @@ NOTES_OF_TRANSFORMERS: Config = {"torch_dtype": None, "dtype": None, "transforme
 """What `transformers` writes about a file beside the settings of its model."""
 OPTIONAL_NOTES_OF_TRANSFORMERS: dict[str, tuple[type, ...]] = dict.fromkeys(NOTES_OF_TRANSFORMERS, (str,))
 
+LARGEST, MOST_LAYERS = 2**31 - 1, 10_000
+"""The largest whole number of a setting, and that of one that counts layers, for which names are written."""
 _WORDS = {
     bool: "true or false",
     int: "a whole number",
@@ -108,6 +111,11 @@ def _check_type(kind: str, name: str, value: object, default: object, optional: 
     )
     words = (f"a list of {_WORDS[entry].removeprefix('a ')}s" if one is tuple else _WORDS[one] for one in types)
     refuse_unless(fits, kind, name, value, f"{' or '.join(words)} is needed")
+    parts = value if isinstance(value, tuple) else (value,)
+    most = MOST_LAYERS if "layer" in name or name == "block_count" else LARGEST
+    fits = len(parts) <= MOST_LAYERS and all(abs(part) <= most for part in parts if isinstance(part, int))
+    fits = fits and all(math.isfinite(part) for part in parts if isinstance(part, float))
+    refuse_unless(fits, kind, name, value, f"at most {MOST_LAYERS} finite numbers, whole ones up to {most}, are read")
 
 
 def _is(value: object, kind: type) -> bool:

@@ -4,7 +4,6 @@ Also known as: lazy loading.
 """
 
 import dataclasses
-import json
 import math
 import os
 from collections.abc import Mapping
@@ -12,9 +11,8 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
-import safetensors
 
-from gendiff.core import json_object
+from gendiff.core import foreign_files
 from gendiff.core.errors import DataError
 from gendiff.core.types import Config, DType
 from gendiff.weights import files
@@ -112,16 +110,8 @@ def open_file(path: str | os.PathLike[str]) -> dict[str, StoredArray]:
 def _entries(path: str | os.PathLike[str]) -> dict[str, StoredArray]:
     """The arrays of a file, scales among them."""
     file = files.checked(path)
-    try:
-        with safetensors.safe_open(file, "numpy"):  # it checks that header and length agree
-            pass
-        with open(file, "rb") as opened:
-            size = int.from_bytes(opened.read(8), "little")
-            header = json.loads(opened.read(size))
-    except (safetensors.SafetensorError, OSError, ValueError, RecursionError, MemoryError, OverflowError) as error:
-        raise DataError(f"{file}: not a whole safetensors file: {type(error).__name__}: {error}") from error
-    header.pop("__metadata__", None)
-    return {name: _stored(file, name, entry, 8 + size) for name, entry in header.items()}
+    arrays, begin = files.entries(file)
+    return {name: _stored(file, name, entry, begin) for name, entry in arrays.items()}
 
 
 def open_folder(
@@ -177,7 +167,7 @@ def variants(folder: Path, stem: str = files.STEM) -> dict[str | None, Path]:
 
 
 def _of_index(index: Path) -> dict[str, StoredArray]:
-    places = files.places(index, json_object.read(index))
+    places = files.places(index, foreign_files.json_object(index))
     arrays: dict[str, StoredArray] = {}
     for name in sorted(set(places.values())):
         files.add_part(arrays, _entries(index.with_name(name)), index, name)

@@ -23,6 +23,7 @@ from typing import IO, Any, NamedTuple, TypeVar
 import jax.numpy as jnp
 import numpy as np
 
+from gendiff.core import foreign_files
 from gendiff.core.errors import DataError
 from gendiff.core.types import DType
 
@@ -93,9 +94,7 @@ def load(path: str | os.PathLike[str], part: str | None = None) -> dict[str, np.
         DataError: path first, for any other file, a damaged one, and one that names a function or a class beyond
             those of tensors.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise DataError(f"{file}: {'not a regular file' if file.exists() else 'no such file'}")
+    file = foreign_files.regular(path)
     try:
         with file.open("rb") as opened:
             content, stored = (_archive if zipfile.is_zipfile(opened) else _older)(opened)

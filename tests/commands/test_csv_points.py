@@ -73,7 +73,7 @@ def test_a_file_that_cannot_be_read_is_refused_with_its_line_and_column(tmp_path
 
 @pytest.mark.fault("scaling-fit: a CSV without its columns, with a bad cell, or none at all")
 def test_a_missing_file_and_one_that_is_no_text_are_refused(tmp_path):
-    with pytest.raises(DataError, match=r"none\.csv: cannot be read"):
+    with pytest.raises(DataError, match=r"none\.csv: no such file"):
         csv_points.read(tmp_path / "none.csv")
-    with pytest.raises(DataError, match="byte 0 is no UTF-8"):
+    with pytest.raises(DataError, match="is no UTF-8 at byte 0"):
         csv_points.read(written(tmp_path, GOOD, "utf-16"))

@@ -119,8 +119,8 @@ def test_an_absent_package_is_an_error_with_the_command_that_installs_it(tmp_pat
 @table(
     "files, changes, message",
     [
-        ({"icons": "{"}, {}, r"icons.json: is no JSON .*install the package again"),
-        ({"chars": "[]"}, {}, r"chars.json: holds a list where an object"),
+        ({"icons": "{"}, {}, r"icons.json: not JSON.*install the package again"),
+        ({"chars": "[]"}, {}, r"chars.json: must hold one JSON object"),
         (
             {"info": '{"license": {"spdx": "GPL-3.0"}}'},
             {},

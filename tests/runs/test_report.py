@@ -212,7 +212,7 @@ def test_numbers_that_are_none_are_shown_and_not_drawn(tmp_path):
         ("samples.png", lambda path: path.unlink(), "cannot be read"),
         ("samples.png", lambda path: path.write_bytes(b"GIF89a"), "is no PNG"),
         ("samples.png", lambda path: path.write_bytes(b""), "is no PNG"),
-        ("results.json", lambda path: path.unlink(), "cannot be read"),
+        ("results.json", lambda path: path.unlink(), "no such file"),
         ("denoising.png", lambda path: figures.grid(np.zeros((1, 8, 8)), 1, path, ""), "is no sprite"),
         (
             "explorer.png",

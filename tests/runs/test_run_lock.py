@@ -134,7 +134,9 @@ def test_one_process_alone_takes_over_the_lock_of_a_dead_machine_and_one_that_di
             assert not guard.exists()
 
 
+@pytest.mark.fault("files: a folder, a pipe or a device in place of a file")
 def test_who_runs_is_known_by_the_kernel_here_and_by_signs_of_life_elsewhere(tmp_path):
+    os.mkfifo(tmp_path / OWNER)
     assert run_lock.running(tmp_path) is None
     with run_lock.held(tmp_path):
         assert run_lock.running(tmp_path).pid == os.getpid()

@@ -112,8 +112,8 @@ def test_a_killed_sweep_goes_on_within_the_row_where_it_was(folder):
 @table(
     ("damage", "words"),
     [
-        (lambda text: text[:-20], "not valid JSON"),
-        (lambda text: "", "not valid JSON"),
+        (lambda text: text[:-20], "not JSON"),
+        (lambda text: "", "not JSON"),
         (lambda text: json.dumps({"config": {}}), "lines"),
         (lambda text: text.replace('"size": 3', '"size": 7'), "another row than its name says"),
     ],

@@ -3,6 +3,7 @@
 import json
 import pickle
 import struct
+import time
 import tracemalloc
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import safetensors.numpy
 
 from gendiff.core.errors import DataError
-from gendiff.weights import files
+from gendiff.weights import files, streamed
 from tests.tables import table
 
 ARRAYS = {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "b.bias": np.array([0.1, 0.2], np.float16)}
@@ -121,6 +122,22 @@ def test_a_crafted_header_is_refused_without_a_large_allocation(tmp_path, kind):
         assert tracemalloc.get_traced_memory()[1] < 2**24
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.fault("crafted safetensors header")
+@table("read, axes", [(read, axes) for read in (files.load, streamed.open_file) for axes in (33, 65, 100_000)])
+def test_an_array_of_many_axes_is_refused_by_its_name(tmp_path, read, axes):
+    (tmp_path / "x.safetensors").write_bytes(crafted(entry(shape=(1,) * axes), b"abcd"))
+    assert f"a has {axes} axes; at most 32 are read" in refused(read, tmp_path / "x.safetensors")
+
+
+@pytest.mark.fault("crafted safetensors header")
+@table("read", [files.load, streamed.open_file])
+def test_a_file_of_many_names_is_read_soon(tmp_path, read):
+    names = {f"a{number}": {"dtype": "U8", "shape": [1], "data_offsets": [number, number + 1]} for number in range(10**5)}
+    (tmp_path / "x.safetensors").write_bytes(crafted(names, bytes(10**5)))
+    begin = time.monotonic()
+    assert len(read(tmp_path / "x.safetensors")) == 10**5 and time.monotonic() - begin < 5
 
 
 @pytest.mark.fault("crafted safetensors header")

@@ -2,6 +2,15 @@ import pytest
 
 from gendiff.core.errors import ConfigError
 from gendiff.weights import settings
+from gendiff.weights import diffusers_dit as dit
+from gendiff.weights import diffusers_flux as flux
+from gendiff.weights import diffusers_sd3 as sd3
+from gendiff.weights import transformers_bert as bert
+from gendiff.weights import transformers_clip as clip
+from gendiff.weights import transformers_gpt2 as gpt2
+from gendiff.weights import transformers_llama as llama
+from gendiff.weights import transformers_qwen as qwen
+from gendiff.weights import transformers_t5 as t5
 from tests.refusals import changed_rows, refusals
 
 DEFAULTS = {"depth": 2, "sizes": (1, 2), "form": "plain", "size": None, "means": None}
@@ -33,6 +42,9 @@ UNMATCHED = [
     ({"form": "round"}, "form = 'round' is not supported, only 'plain', 'fancy'"),
     ({"depth": "2"}, "depth = '2' is not supported, a whole number is needed"),
     ({"sizes": [1, 2.5]}, r"sizes = \(1, 2.5\) is not supported, a list of whole numbers is needed"),
+    ({"depth": 10**30}, "depth = 10+ is not supported, at most 10000 finite numbers, whole ones up to 2147483647"),
+    ({"sizes": [1] * 10_001}, "at most 10000 finite numbers"),
+    ({"means": [float("nan")]}, r"means = \(nan,\) is not supported, at most"),
     ({"means": ["1"]}, r"means = \('1',\) is not supported, a number or a list of numbers or null is needed"),
     (
         {"size": [True]},
@@ -48,3 +60,26 @@ def test_refuse_unless_lets_what_fits_pass():
     settings.refuse_unless(True, "Net", "depth", 2, "only 2")
     with pytest.raises(ConfigError, match="Net: depth = 3 is not supported, only 2"):
         settings.refuse_unless(False, "Net", "depth", 3, "only 2")
+
+
+def layers(module, config=None):
+    """Rows of a configuration of a model with far too many layers."""
+    defaults = module.DEFAULTS if config is None else module.DEFAULTS[config["architectures"][0]]
+    names = [name for name, value in defaults.items() if type(value) is int and "layer" in name]
+    assert names
+    return changed_rows(
+        module.network_fields,
+        config or {},
+        [({name: 10**number}, f"{name} = 10+ is not supported, at most") for name in names for number in (5, 30)],
+        ConfigError,
+    )
+
+
+test_more_layers_than_any_model_has_are_refused_before_names_are_written = pytest.mark.fault(
+    "weights: a configuration with 10^30 layers"
+)(
+    refusals(
+        *(row for module in (sd3, flux, dit, clip, t5, gpt2, llama, bert) for row in layers(module)),
+        *(row for kind in qwen.DEFAULTS for row in layers(qwen, {"architectures": [kind]})),
+    )
+)

@@ -9,10 +9,10 @@ import io
 import math
 import os
 import re
-from pathlib import Path
 
 import numpy as np
 
+from gendiff.core import foreign_files
 from gendiff.core.errors import DataError
 from gendiff.scaling import fits
 
@@ -75,15 +75,7 @@ def read(path: str | os.PathLike[str]) -> Read:
 
 def _rows(file: str) -> list[tuple[int, list[str]]]:
     """(line, cells) of every line that is not empty; the header and one more at least."""
-    try:
-        size = Path(file).stat().st_size
-        if size > LARGEST:
-            raise DataError(f"{file}: has {size} bytes, more than {LARGEST}: one line per training is expected")
-        text = Path(file).read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: byte {error.start} is no UTF-8: save it as CSV in UTF-8") from error
+    text = foreign_files.text(file, LARGEST, "utf-8-sig")
     first = next(filter(str.strip, text.splitlines()), "")
     delimiter = max(",;\t", key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)

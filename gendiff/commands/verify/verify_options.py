@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from gendiff.core.errors import DataError
+from gendiff.core import foreign_files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +23,4 @@ class VerifyOptions:
 
 def path(options: VerifyOptions) -> Path:
     """The file. DataError where there is none."""
-    file = Path(options.file).expanduser()
-    if not file.is_file():
-        raise DataError(f"{file}: {'not a regular file' if file.exists() else 'no such file'}")
-    return file
+    return foreign_files.regular(Path(options.file).expanduser())

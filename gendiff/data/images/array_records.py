@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gendiff.core import checks, extras, files
+from gendiff.core import checks, extras, files, foreign_files
 from gendiff.core.errors import DataError
 from gendiff.core.types import NO_LABEL, Config
 from gendiff.data.images import image_files, random_access
@@ -216,9 +216,10 @@ def _read(name: str, reader: "ArrayRecordReader", number: int) -> bytes:
 def _about(name: str, reader: "ArrayRecordReader") -> Config:
     if not reader.num_records():
         raise DataError(f"{name}: not a whole ArrayRecord file: it holds no records")
+    record = _read(name, reader, 0)
     try:
-        about = json.loads(_read(name, reader, 0))
-    except (ValueError, RecursionError):
+        about = foreign_files.decoded(record, name)
+    except DataError:
         about = None
     if not isinstance(about, dict) or about.get("format") != FORMAT or about.get("version") != VERSION:
         raise DataError(
@@ -242,8 +243,8 @@ def _about(name: str, reader: "ArrayRecordReader") -> Config:
 def _split(name: str, record: bytes) -> tuple[Config, bytes]:
     end = record.find(b"\n", 0, _MOST_HEADER)
     try:
-        header = json.loads(record[: max(end, 0)])
-    except (ValueError, RecursionError):
+        header = foreign_files.decoded(record[: max(end, 0)], name)
+    except DataError:
         header = None
     if (
         not isinstance(header, dict)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gendiff.core import checks, files
+from gendiff.core import checks, files, foreign_files
 from gendiff.core.errors import DataError
 from gendiff.core.types import ArrayLike
 from gendiff.data.images import random_access
@@ -188,7 +188,7 @@ def _complete(path: Path, count: int) -> list[Look] | None:
     if not about.exists():
         return None
     try:
-        stored = json.loads(about.read_bytes())
+        stored = foreign_files.json_object(about)
         if (
             random_access.fingerprint(json.dumps(stored["about"])) != stored["sha256"]
             or len(stored["about"]["looks"]) != count
@@ -199,7 +199,7 @@ def _complete(path: Path, count: int) -> list[Look] | None:
             raise ValueError("it has other bytes than were written")
         looks = stored["about"]["looks"]
         return [look if isinstance(look, str) else (bytes.fromhex(look[0]), tuple(look[1])) for look in looks]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         warnings.warn(f"{path}: damaged ({error}); it is computed again", stacklevel=3)
         about.unlink(missing_ok=True)
         return None

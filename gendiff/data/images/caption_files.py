@@ -1,10 +1,10 @@
 """Captions of a person's own pictures: a text file beside each one, or one metadata.jsonl in their folder."""
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from gendiff.core import foreign_files
 from gendiff.core.errors import DataError
 from gendiff.data.images.random_access import printable
 
@@ -35,7 +35,7 @@ def read(pictures: Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
         beside, listed = file.with_suffix(BESIDE), tables[file.parent].get(file.name)
         if beside.is_file() and listed is not None:
             raise DataError(f"{printable(file)}: has a caption in {beside.name} and one in {TABLE}: keep one of them")
-        caption = _text(beside).strip() if beside.is_file() else listed
+        caption = foreign_files.text(beside, encoding="utf-8-sig").strip() if beside.is_file() else listed
         if caption is None:
             missing.append(file)
         elif not caption:
@@ -67,13 +67,10 @@ def _table(file: Path) -> dict[str, str]:
     if not file.is_file():
         return {}
     captions: dict[str, str] = {}
-    for number, line in enumerate(_text(file).splitlines(), 1):
+    for number, line in enumerate(foreign_files.text(file, encoding="utf-8-sig").splitlines(), 1):
         if not line.strip():
             continue
-        try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{printable(file)}: line {number} is no JSON: {error}") from error
+        entry = foreign_files.decoded(line, f"{printable(file)}: line {number}")
         name, caption = (entry.get(FILE), entry.get(TEXT)) if isinstance(entry, dict) else (None, None)
         if not isinstance(name, str) or not isinstance(caption, str):
             raise DataError(f'{printable(file)}: line {number} must hold {{"{FILE}": …, "{TEXT}": …}}, both texts')
@@ -81,10 +78,3 @@ def _table(file: Path) -> dict[str, str]:
             raise DataError(f"{printable(file)}: line {number} names {name} a second time")
         captions[name] = caption.strip()
     return captions
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except (ValueError, OSError) as error:
-        raise DataError(f"{printable(file)}: not a text in UTF-8: {error}") from error

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gendiff.core import json_object, tokenizing
+from gendiff.core import foreign_files, tokenizing
 from gendiff.core.errors import DataError
 from gendiff.data.texts import tokenizer_settings
 from gendiff.data.texts.row_tokenizer import SUFFIX, RowTokenizer
@@ -71,13 +71,10 @@ def _from_pieces(vocabulary: Path, merges: Path, unknown: str) -> "tokenizers.To
     import tokenizers
     from tokenizers import normalizers, pre_tokenizers
 
-    ids = json_object.read(vocabulary)
+    ids = foreign_files.json_object(vocabulary)
     if not all(isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in ids.values()):
         raise DataError(f"{vocabulary}: must give each piece its id")
-    try:
-        lines = merges.read_text(encoding="utf-8").split("\n")
-    except ValueError as error:
-        raise DataError(f"{merges}: not a text in UTF-8: {error}") from error
+    lines = foreign_files.text(merges).split("\n")
     pairs = [line.split() for line in lines if line.strip() and not line.startswith("#version")]
     if wrong := [pair for pair in pairs if len(pair) != 2]:
         raise DataError(f"{merges}: {' '.join(wrong[0])!r} must be two pieces")

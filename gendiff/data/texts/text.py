@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int32
 
-from gendiff.core import checks
+from gendiff.core import checks, foreign_files
 from gendiff.core.errors import DataError
 from gendiff.data.images import held_out as splitting
 
@@ -115,9 +115,7 @@ def read(path: str | os.PathLike[str]) -> Documents:
         if not files:
             raise DataError(f"{start}: holds no text; files named {', '.join(SUFFIXES)} are read")
         return _documents((file.relative_to(start).as_posix(), _text(file)) for file in files)
-    if not start.is_file():
-        raise DataError(f"{start}: {'not a regular file' if start.exists() else 'no such file or folder'}")
-    return Documents((start.name,), (_text(start),))
+    return Documents((start.name,), (_text(foreign_files.regular(start, " or folder")),))
 
 
 def split(documents: Documents, held_out: float = 0.1, *, seed: int) -> tuple[Documents, Documents]:

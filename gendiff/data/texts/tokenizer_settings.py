@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gendiff.core import checks, json_object
+from gendiff.core import checks, foreign_files
 from gendiff.core.errors import DataError
 from gendiff.core.tokenizing import LONGEST
 
@@ -63,9 +63,7 @@ def read(
         DataError: path first, for a missing or damaged file, and a setting without a match.
     """
     file = folder / SETTINGS
-    if not file.is_file():
-        raise DataError(f"{file}: no such file")
-    content = json_object.read(file)
+    content = foreign_files.json_object(file)
     for name, value in content.items():
         if fixed.get(name) and value not in fixed[name] and value is not None:
             raise DataError(f"{file}: {name} = {value!r} is not supported, only {', '.join(map(repr, fixed[name]))}")
@@ -74,7 +72,7 @@ def read(
     stored: dict[str, object] = dict(names) | {name: content[name] for name in names if name in content}
     special = folder / SPECIAL
     if special.is_file() and "added_tokens_decoder" not in content:  # newer files say all in one place
-        stored |= {name: value for name, value in json_object.read(special).items() if name in names}
+        stored |= {name: value for name, value in foreign_files.json_object(special).items() if name in names}
     named: dict[str, str] = {}
     for name, value in stored.items():
         token = value.get("content") if isinstance(value, dict) else value

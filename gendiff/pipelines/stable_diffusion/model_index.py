@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from gendiff.core import checks, json_object
+from gendiff.core import checks, foreign_files
 from gendiff.core.errors import DataError
 from gendiff.core.types import Config
 from gendiff.pipelines.diffusers_schedulers import configurations
@@ -213,13 +213,9 @@ def read(folder: str | os.PathLike[str]) -> ModelIndex:
             unknown entry.
     """
     root = Path(folder)
-    file = root / NAME
-    if not file.is_file():
-        single = (
-            " (a single file of weights goes with the folder of the same model's settings)" if root.is_file() else ""
-        )
-        raise DataError(f"{file}: no such file{single}")
-    content = json_object.read(file)
+    single = " (a single file of weights goes with the folder of the same model's settings)"
+    file = foreign_files.regular(root / NAME, single if root.is_file() else "")
+    content = foreign_files.json_object(file)
     pipeline = content.get("_class_name")
     if not isinstance(pipeline, str):
         raise DataError(f"{file}: _class_name = {pipeline!r} is no class of diffusers: code in a folder is never run")
@@ -249,7 +245,7 @@ def read(folder: str | os.PathLike[str]) -> ModelIndex:
 
 def write(index: ModelIndex, file: Path) -> None:
     """Write a model_index.json like that of a folder, with null for the parts that are left out."""
-    content = json_object.read(index.folder / NAME) | {name: [None, None] for name in index.skipped}
+    content = foreign_files.json_object(index.folder / NAME) | {name: [None, None] for name in index.skipped}
     file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
-from gendiff.core import files
+from gendiff.core import files, foreign_files
 from gendiff.core.errors import DataError
 
 T = TypeVar("T")
@@ -67,13 +67,7 @@ def read(path: str | os.PathLike[str], kind: type[T]) -> T:
     file.
     """
     source = os.fspath(path)
-    try:
-        data = msgspec.json.decode(Path(path).read_bytes())
-    except OSError as error:
-        raise DataError(f"{source}: cannot be read ({error.strerror})") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{source}: is not valid JSON ({error})") from error
-    return decode(kind, data, source)
+    return decode(kind, foreign_files.decoded(foreign_files.text(path), source), source)
 
 
 def write(path: str | os.PathLike[str], value: object) -> Path:

@@ -20,7 +20,7 @@ import numpy as np
 import safetensors.numpy
 
 from gendiff.core import files as whole_files
-from gendiff.core import json_object, trees
+from gendiff.core import foreign_files, trees
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.core.low_rank import LowRank
 from gendiff.core.types import Config, Params
@@ -59,11 +59,9 @@ def load(path: str | os.PathLike[str], models: Mapping[str, Adaptable]) -> dict[
     file = Path(path)
     if not file.is_dir():
         arrays = files.load(file)
-        return from_arrays(arrays, models, lora_settings.of_header(files.header(file)))
-    settings = file / SETTINGS
-    if not settings.is_file():
-        raise DataError(f"{settings}: no such file: the folder of an adapter holds it beside {STEM}.safetensors")
-    return from_arrays(files.load(file / f"{STEM}.safetensors"), models, json_object.read(settings))
+        return from_arrays(arrays, models, lora_settings.of_header(files.header(file), os.fspath(file)))
+    settings = foreign_files.regular(file / SETTINGS, f": the folder of an adapter holds it beside {STEM}.safetensors")
+    return from_arrays(files.load(file / f"{STEM}.safetensors"), models, foreign_files.json_object(settings))
 
 
 def from_arrays(arrays: Arrays, models: Mapping[str, Adaptable], settings: Config | None = None) -> dict[str, Params]:

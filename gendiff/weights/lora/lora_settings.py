@@ -4,10 +4,10 @@ diffusers writes them into the header of a file, the name of the network before 
 adapter_config.json.
 """
 
-import json
 import re
 from collections.abc import Mapping
 
+from gendiff.core import foreign_files
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Config
 from gendiff.weights.lora import lora_names
@@ -34,19 +34,17 @@ LONGEST = 1000
 """Characters of a regular expression in alpha_pattern."""
 
 
-def of_header(header: Mapping[str, str]) -> Config:
-    """Return the settings that a file's header holds; none where it has no such entry.
+def of_header(header: Mapping[str, str], source: str = "") -> Config:
+    """Return the settings that the header of a file, `source` in messages, holds; none where it has no such entry.
 
     Raises:
-        ConfigError: for an entry that is no JSON object.
+        DataError: for an entry that is no JSON.
+        ConfigError: for one that is no object.
     """
     text = header.get(HEADER)
     if text is None:
         return {}
-    try:
-        settings = json.loads(text)
-    except ValueError as error:
-        raise ConfigError(f"{HEADER} is no JSON: {error}") from error
+    settings = foreign_files.decoded(text, f"{source}: {HEADER}" if source else HEADER)
     if not isinstance(settings, dict):
         raise ConfigError(f"{HEADER} must be an object of settings, got {type(settings).__name__}")
     return settings

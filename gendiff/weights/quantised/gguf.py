@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from gendiff.core import extras, files
+from gendiff.core import extras, files, foreign_files
 from gendiff.core.errors import DataError
 from gendiff.core.types import Config, DType
 
@@ -164,9 +164,7 @@ def load(path: str | os.PathLike[str]) -> Gguf:
         DataError: path first, for any other file, for tensors that overlap, leave gaps or reach beyond the file, for a
             name that comes twice, and for kinds of numbers that are none of KINDS.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise DataError(f"{file}: {'not a regular file' if file.exists() else 'no such file'}")
+    file = foreign_files.regular(path)
     try:
         with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
             metadata, places, start = _header(_Reader(content))

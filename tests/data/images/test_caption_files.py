@@ -52,8 +52,8 @@ BAD = {
         "1.png: has a caption in 1.txt and one in metadata.jsonl",
     ),
     "empty": (lambda folder: (folder / "1.txt").write_text(" \n"), "1.png: its caption is empty"),
-    "no text": (lambda folder: (folder / "1.txt").write_bytes(b"\xff\xfe\xff"), "1.txt: not a text in UTF-8"),
-    "no JSON": (lambda folder: listed(folder, "{"), "metadata.jsonl: line 1 is no JSON"),
+    "no text": (lambda folder: (folder / "1.txt").write_bytes(b"\xff\xfe\xff"), "1.txt: is no UTF-8 at byte 0"),
+    "no JSON": (lambda folder: listed(folder, "{"), "metadata.jsonl: line 1: not JSON"),
     "no object": (lambda folder: listed(folder, line("1.png", "a"), "[]"), "line 2 must hold"),
     "no caption in it": (lambda folder: listed(folder, {"file_name": "1.png"}), "line 1 must hold"),
     "a name twice": (

@@ -88,7 +88,7 @@ def test_a_tokenizer_json_serves_as_well(tmp_path, tokenizer):
         ("vocab.json: must give each piece its id", "vocab.json", '{"a": "b"}'),
         ("merges.txt: 'c a t' must be two pieces", "merges.txt", "c a t\n"),
         ("merges.txt: does not fit vocab.json", "merges.txt", "a b\n"),
-        ("not a text in UTF-8", "merges.txt", b"\xff\xff"),
+        ("is no UTF-8 at byte 0", "merges.txt", b"\xff\xff"),
         ("own = 1 is a setting that is not known", "tokenizer_config.json", '{"own": 1}'),
         ("do_lower_case = False is not supported", "tokenizer_config.json", '{"do_lower_case": false}'),
         ("tokenizer_class = 'T5Tokenizer'", "tokenizer_config.json", '{"tokenizer_class": "T5Tokenizer"}'),

@@ -124,7 +124,7 @@ def test_errors_of_a_lora_begin_with_its_path(model, parts, tmp_path):
         adapters.adapted(model, parts, file)
     assert str(caught.value).startswith(str(file))
     safetensors.numpy.save_file({"x": np.ones(1, np.float32)}, file, {"lora_adapter_metadata": "{"})
-    with pytest.raises(DataError, match="is no JSON") as caught:
+    with pytest.raises(DataError, match="not JSON") as caught:
         adapters.adapted(model, parts, file)
     assert str(caught.value).startswith(str(file))
 

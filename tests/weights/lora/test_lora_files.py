@@ -280,7 +280,9 @@ def fails(words, changes, settings=None, without=(), error=CheckpointMismatchErr
     return refused(changes, settings, without), words, error
 
 
-test_what_does_not_fit_is_refused_in_one_table = pytest.mark.fault("weights: names missing or left over")(
+test_what_does_not_fit_is_refused_in_one_table = pytest.mark.fault(
+    "weights: names missing or left over", "weights: factors of a LoRA with NaN"
+)(
     refusals(
         fails("1 unknown: unet.conv_out.lora_C.weight", {"unet.conv_out.lora_C.weight": np.ones(1)}),
         fails("1 unknown: unet.extra.lora_A.weight", {"unet.extra.lora_A.weight": np.ones((2, 4))}),
@@ -307,6 +309,11 @@ test_what_does_not_fit_is_refused_in_one_table = pytest.mark.fault("weights: nam
         fails(r"has shape \(0, 4\)", {DOWN: np.ones((0, 4), np.float32), UP: np.ones((4, 0), np.float32)}),
         fails(r"has shape \(2, 4, 3, 3\)", {DOWN: np.ones((2, 4, 3, 3), np.float32)}),
         fails("lora_down of .* holds int8, and floating numbers are needed", {DOWN: GOOD[DOWN].astype(np.int8)}),
+        *(
+            fails("holds numbers that are not finite", {name: np.full_like(GOOD[name], value)})
+            for name in (DOWN, UP)
+            for value in (np.nan, np.inf)
+        ),
         *(
             fails("one positive number is needed", {ALPHA: np.asarray(value, np.float32)})
             for value in (0, -1, np.nan, np.inf, [1, 2])
@@ -336,7 +343,7 @@ test_what_does_not_fit_is_refused_in_one_table = pytest.mark.fault("weights: nam
         ),
         fails("'aaa.* of 1001 characters .* at most 1000", {}, {"alpha_pattern": {"a" * 1001: 1}}, error=ConfigError),
         fails("lora_alpha = None .* positive number", {}, {"alpha_pattern": {"to_q": None}}, error=ConfigError),
-        (lambda: lora_settings.of_header({lora_settings.HEADER: "{"}), "lora_adapter_metadata is no JSON", ConfigError),
+        (lambda: lora_settings.of_header({lora_settings.HEADER: "{"}), "lora_adapter_metadata: not JSON", DataError),
         (
             lambda: lora_settings.of_header({lora_settings.HEADER: "[]"}),
             "must be an object of settings, got list",
