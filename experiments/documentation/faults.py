@@ -108,6 +108,7 @@ RUNS = (
     Fault("unreadable sound", "an error with the path of the file; skipped only when asked, and counted"),
     Fault("a folder of sounds and pictures", "an error that counts both kinds, exit 65"),
     Fault("unexpected file in a folder of images", "an error with its path; skipped only when asked, and counted"),
+    Fault("a class whose pictures are all held out", "an error with its name, before anything is compiled; exit 65"),
     Fault(
         "a build of the cache is killed",
         "the next one goes on at the shard where it was; the files are those of an unbroken build",
@@ -147,6 +148,7 @@ INPUTS = {
     "samplers": {
         "0 steps": "ValueError with the range",
         "more steps than the table": "ValueError with both counts",
+        "levels with NaN, or from clean to noise": "ValueError with the first level that is wrong",
         "eta outside [0, 1]": "ValueError with the range",
         "no key": "TypeError with the fix",
         "a batch of keys": "ValueError with the fix",
@@ -172,6 +174,8 @@ INPUTS = {
         "NaN features": "ValueError with the count",
         "float where uint8 is meant": "an error with both",
         "fewer samples than asked": "ValueError with both counts",
+        "prior_std ≤ 0": "ValueError with the range",
+        "Vendi score of an order above 1,000": "the limit, which is that of the largest eigenvalue",
     },
     "EMA, optimizer": {
         "decay outside [0, 1)": "ConfigError with the range",
@@ -208,7 +212,7 @@ INPUTS = {
     "files": {
         "a folder, a pipe or a device in place of a file": "DataError that starts with the path, at once",
         "JSON that is none, or too deep": "DataError that starts with the path: at most 64 levels, integers of 40 "
-        "digits and finite numbers",
+        "digits and no NaN",
         "a message of a megabyte, or with control characters": "its middle is left out, and no terminal obeys it",
     },
     "weights": {
@@ -294,6 +298,7 @@ INPUTS = {
     "command line": {
         "unknown or misspelt option": "exit 2, the nearest match is shown",
         "wrong type": "exit 2, at most 12 lines",
+        "a path of a user whom there is not": "exit 2 with the path",
         "--seed outside 0…2³²−1": "exit 2 with the range",
         "a number out of its range": "exit 2 with option, value and range, before anything is made or computed",
         "numbers that do not fit each other": "exit 2 with both, before anything is made or computed",

@@ -5,11 +5,11 @@ gendiff inspect DIR
 """
 
 import dataclasses
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from gendiff.core import foreign_files
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Catalogue, Tool
@@ -35,13 +35,13 @@ class InspectOptions:
 
 def call(options: InspectOptions, catalogue: Catalogue, progress: Progress) -> None:
     """Raises DataError with the first problem of a folder that would be refused, after all are shown."""
-    path = Path(options.folder).expanduser()
+    path = foreign_files.expanded(options.folder)
     if not path.is_dir():
         raise DataError(f"{path}: {'not a folder' if path.exists() else 'no such folder'}")
     from gendiff.pipelines.stable_diffusion import inspect
 
     try:
-        weights = None if options.weights is None else Path(options.weights).expanduser()
+        weights = None if options.weights is None else foreign_files.expanded(options.weights)
         inspection = inspect(path, weights=weights, variant=options.variant)
     except (ImportError, ValueError) as error:
         raise ConfigError(str(error)) from error

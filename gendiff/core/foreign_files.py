@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from gendiff.core.errors import DataError
+from gendiff.core.errors import ConfigError, DataError
 
 Config = Mapping[str, Any]  # values come from JSON: the reader of each setting checks its type
 """Settings of a model or a run by name, as read from JSON."""
@@ -21,6 +21,18 @@ DEEPEST = 64
 """Levels of lists and objects in JSON."""
 MOST_DIGITS = 40
 """Digits of an integer in JSON. Tokenizers write 10**30 for no limit."""
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Return a path with the folder of a user in place of `~` or `~name`.
+
+    Raises:
+        ConfigError: for a user whom this system does not know.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"{os.fspath(path)}: this system knows no user of that name") from error
 
 
 def regular(path: str | os.PathLike[str], needed: str = "") -> Path:
@@ -87,18 +99,19 @@ def text(path: str | os.PathLike[str], largest: int = LARGEST, encoding: str = "
     return result.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def decoded(content: str | bytes, source: str = "") -> Any:  # of any JSON
-    """Return what JSON holds, with at most 64 levels, integers of at most 40 digits and finite numbers.
+def decoded(content: str | bytes, source: str = "", *, infinite: bool = False) -> Any:  # of any JSON
+    """Return what JSON holds, with at most 64 levels, integers of at most 40 digits and no NaN.
 
     Args:
         content: the JSON, in UTF-8.
         source: where it stands, which begins the message.
+        infinite: take Infinity, which Python writes and JSON has not.
 
     Raises:
         DataError: for anything else.
     """
     try:
-        value = _DECODER.decode(content if isinstance(content, str) else content.decode())
+        value = _DECODERS[infinite].decode(content if isinstance(content, str) else content.decode())
         _check_depth(value)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{source + ': ' if source else ''}not JSON: {error}") from error
@@ -111,7 +124,7 @@ def json_object(path: str | os.PathLike[str]) -> dict[str, Any]:  # of any JSON
     Raises:
         DataError: path first, as `text` and `decoded` do, and for what is no object.
     """
-    value = decoded(text(path), os.fspath(path))
+    value = decoded(text(path), os.fspath(path), infinite=True)  # as schedulers of diffusers have it
     if not isinstance(value, dict):
         raise DataError(f"{path}: must hold one JSON object, got {type(value).__name__}")
     return value
@@ -134,7 +147,16 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no number of JSON")
 
 
-_DECODER = json.JSONDecoder(parse_int=_integer, parse_float=_finite, parse_constant=_refuse)
+def _infinite(constant: str) -> float:
+    return _refuse(constant) if constant == "NaN" else float(constant)
+
+
+_DECODERS = {
+    infinite: json.JSONDecoder(
+        parse_int=_integer, parse_float=_finite, parse_constant=_infinite if infinite else _refuse
+    )
+    for infinite in (False, True)
+}
 
 
 def _check_depth(value: object) -> None:

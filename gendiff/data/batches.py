@@ -36,6 +36,7 @@ def batch_at(size: int, batch: int, seed: int, step: int) -> Int32[np.ndarray, "
         raise ValueError(
             f"batch = {batch} is larger than the {size} rows it is drawn from; use a batch of at most {size}"
         )
+    size, batch = int(size), int(batch)
     epoch, turn = divmod(int(step), size // batch)
     return _order(size, int(seed), epoch)[turn * batch : (turn + 1) * batch].copy()
 
@@ -49,7 +50,7 @@ def endless_at(batch: int, step: int) -> Int64[np.ndarray, "b"]:
     """Number the examples of step 0, 1, … of a set without end, such as `shapes`: each number once, in order."""
     checks.integer("batch", batch, 1)
     checks.integer("step", step, 0)
-    return np.arange(batch, dtype=np.int64) + int(step) * batch
+    return np.arange(int(batch), dtype=np.int64) + int(step) * int(batch)
 
 
 @functools.lru_cache(maxsize=2)

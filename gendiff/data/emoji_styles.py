@@ -77,7 +77,7 @@ def load(style: str, folder: str | Path = ".") -> StyledDrawings:
             is not whole or that states another licence than STYLES.
     """
     checks.choice("style", style, STYLES)
-    package = _found(STYLES[style].package, Path(folder).expanduser())
+    package = _found(STYLES[style].package, foreign_files.expanded(folder))
     stored = {name: package / f"{name}.json" for name in ("icons", "chars", "info")}
     try:
         texts = {name: foreign_files.text(path) for name, path in stored.items()}

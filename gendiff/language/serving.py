@@ -88,6 +88,7 @@ def serve(
     checks.integer("max_tokens", max_tokens, 1)
     checks.integer("chunk", chunk, 1)
     slots = cache.length.shape[0]
+    checks.integer("slots (texts of the cache)", slots, 1)
     decoding.check_room(cache, (slots, width), max_tokens)
     limit = decoding.checked_number(num_tokens, max_tokens, n)
     ends = decoding.checked_stop(stop, n)

@@ -79,4 +79,6 @@ def _score(directions: np.ndarray, order: int | float) -> float:
         return float(np.exp(-np.sum(share * np.log(share))))
     if math.isinf(order):
         return float(1 / share.max())
-    return float(np.exp(np.log(np.sum(share**order)) / (1 - order)))
+    largest = share.max()  # taken out, for the sum of the powers themselves is 0 from an order of about 1,000 on
+    powers = order * np.log(largest) + np.log(np.sum((share / largest) ** order))
+    return float(np.exp(powers / (1 - order)))

@@ -17,6 +17,7 @@ from typing import Any
 
 import jax
 
+from gendiff.core import foreign_files
 from gendiff.core.types import Costs, Jitted, Lowered, PyTree
 from gendiff.runs.reporting import processor
 
@@ -44,7 +45,7 @@ def use(folder: str | None = None, say: Callable[[str], None] = lambda _: None) 
     if chosen in ("", NONE):
         return None
     if chosen is not None:
-        path = Path(chosen).expanduser().absolute()
+        path = foreign_files.expanded(chosen).absolute()
     elif stated := _CONFIG.jax_compilation_cache_dir:
         return Path(stated)
     elif problem := _problem():

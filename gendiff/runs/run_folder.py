@@ -257,7 +257,7 @@ def for_findings(out: str | os.PathLike[str], file: str) -> Path:
     """
     if "://" in os.fspath(out):
         raise ConfigError(f"--out {out} is a URL: write to a local folder and copy it")
-    location = Path(out).expanduser().absolute()
+    location = foreign_files.expanded(out).absolute()
     there = next(folder for folder in (location, *location.parents) if folder.exists())
     if not there.is_dir():
         raise ConfigError(f"--out {out}: {there} is a file, not a folder: choose another")

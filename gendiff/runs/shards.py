@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gendiff.core import files
+from gendiff.core import files, foreign_files
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.runs.reporting import json_files
 
@@ -149,7 +149,7 @@ def create(path: str | os.PathLike[str], manifest: Manifest) -> tuple[Shards, li
 
     Raises ConfigError where the folder holds samples of other settings, or something else.
     """
-    folder = Path(path).expanduser().absolute()
+    folder = foreign_files.expanded(path).absolute()
     if "://" in os.fspath(path) or folder.suffix or (folder.exists() and not folder.is_dir()):
         raise ConfigError(
             f"--out {os.fspath(path)}: --shard-size writes into a folder; `finalize` makes one file of it"
@@ -181,12 +181,12 @@ def create(path: str | os.PathLike[str], manifest: Manifest) -> tuple[Shards, li
 
 def is_folder(path: str | os.PathLike[str]) -> bool:
     """Whether a folder of shards lies there."""
-    return (Path(path).expanduser() / MANIFEST).is_file()
+    return (foreign_files.expanded(path) / MANIFEST).is_file()
 
 
 def existing(path: str | os.PathLike[str]) -> Shards:
     """The shards of a folder. DataError where there are none."""
-    folder = Path(path).expanduser().absolute()
+    folder = foreign_files.expanded(path).absolute()
     if not is_folder(folder):
         raise DataError(f"{folder} holds no {MANIFEST}: it is no folder of `sample --shard-size`")
     return Shards(folder, json_files.read(folder / MANIFEST, Manifest))

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
-from gendiff.core import checks
+from gendiff.core import checks, foreign_files
 from gendiff.core.errors import CheckpointCorruptError, ConfigError, DataError, NonFiniteError
 from gendiff.core.types import Config, Numeric, PyTree
 from gendiff.training import agreement, compatibility, digests, failed_saves
@@ -443,7 +443,7 @@ class Checkpoints:
 def _folder(path: str | Path, read_only: bool) -> Path:
     if "://" in str(path):
         raise ConfigError(f"{path} is a URL: checkpoints are written to a folder of this machine")
-    folder = Path(path).expanduser().absolute()
+    folder = foreign_files.expanded(path).absolute()
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is a file: checkpoints need a folder")
     if read_only and not folder.is_dir():

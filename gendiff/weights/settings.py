@@ -114,8 +114,8 @@ def _check_type(kind: str, name: str, value: object, default: object, optional: 
     parts = value if isinstance(value, tuple) else (value,)
     most = MOST_LAYERS if "layer" in name or name == "block_count" else LARGEST
     fits = len(parts) <= MOST_LAYERS and all(abs(part) <= most for part in parts if isinstance(part, int))
-    fits = fits and all(math.isfinite(part) for part in parts if isinstance(part, float))
-    refuse_unless(fits, kind, name, value, f"at most {MOST_LAYERS} finite numbers, whole ones up to {most}, are read")
+    fits = fits and not any(math.isnan(part) for part in parts if isinstance(part, float))
+    refuse_unless(fits, kind, name, value, f"at most {MOST_LAYERS} numbers, whole ones up to {most}, are read")
 
 
 def _is(value: object, kind: type) -> bool:

@@ -17,7 +17,6 @@ import pickletools
 import struct
 import zipfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeVar
 
 import jax.numpy as jnp

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from gendiff import language, weights
+from gendiff.commands import command_line
 from gendiff.commands.scaling_fit import csv_points
 from gendiff.core import npz
 from gendiff.core.errors import DataError
@@ -48,3 +49,22 @@ def test_what_is_no_such_file_is_refused_by_its_path(tmp_path, name, kind):
     MISTAKES[kind](tmp_path / name)
     with pytest.raises(DataError, match=f"^{tmp_path}"):
         READERS[name](tmp_path / name)
+
+
+@pytest.mark.fault("command line: a path of a user whom there is not")
+@table(
+    "words",
+    [
+        "verify ~nosuch/x.png",
+        "inspect ~nosuch",
+        "chat --model ~nosuch --prompt x",
+        "text-to-image --prompt x --model ~nosuch",
+        "data-report ~nosuch",
+        "copies ~nosuch --train ~nosuch",
+        "scaling-fit --data x.csv --out ~nosuch",
+        "train ~nosuch",
+    ],
+)
+def test_a_path_of_a_user_whom_there_is_not_is_refused(words, capsys):
+    assert command_line.main(words.split(), {}) == 2
+    assert "~nosuch" in (message := capsys.readouterr().err) and "knows no user of that name" in message

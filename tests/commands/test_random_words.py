@@ -39,6 +39,7 @@ PLACES = (
     "a" * 300,
     "ü \udcff\n",
     "~",
+    "~nosuch",
 )
 OPTIONS = (
     *(

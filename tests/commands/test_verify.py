@@ -155,7 +155,7 @@ def test_a_text_whose_tokens_read_again_are_not_those_that_were_written_keeps_mo
     [
         (("absent.png",), 65, "no such file"),
         (("broken.png",), 65, "no whole PNG or JPEG"),
-        (("entry.png",), 65, "its entry 'gendiff' is not JSON"),
+        (("entry.png",), 65, "its entry 'gendiff': not JSON"),
         (("mark.json",), 2, "can be verified"),
         (("a.png", "--mark", "mark.json"), 65, "no watermark of a picture"),
         (("a.png", "--mark", "pixels.json"), 65, "the mark is for the shape"),

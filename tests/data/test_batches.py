@@ -4,6 +4,7 @@ import hypothesis
 import hypothesis.strategies as st
 import jax
 import numpy as np
+import pytest
 
 from gendiff.data import Images, batches
 from tests.refusals import refusals
@@ -41,6 +42,12 @@ def test_epochs_have_orders_of_their_own_and_every_row_is_seen_equally_often_in_
 def test_endless_batches_hold_each_number_once_in_order(batch, step):
     both = np.concatenate([batches.endless_at(batch, step), batches.endless_at(batch, step + 1)])
     np.testing.assert_array_equal(both, batch * step + np.arange(2 * batch))
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_numbers_of_one_byte_count_as_others_do():
+    narrow = batches.endless_at(np.uint8(200), np.uint8(200))
+    np.testing.assert_array_equal(narrow, 40_000 + np.arange(200))
 
 
 test_what_has_no_batch_is_refused = refusals(

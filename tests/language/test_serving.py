@@ -74,6 +74,10 @@ def test_no_prompts_are_no_texts():
 
 test_what_does_not_fit_is_refused = refusals(
     (
+        lambda: language.serve(jax.random.key(SEED), rig.MODEL, rig.lengths_only(0, 8), PROMPTS, INDEX, max_tokens=4),
+        r"slots \(texts of the cache\) = 0 is outside \[1",
+    ),
+    (
         lambda: language.serve(jax.random.key(SEED), rig.MODEL, rig.lengths_only(2, 8), PROMPTS, INDEX, max_tokens=4),
         "5 of the prompt and max_tokens = 4 need room for 9",
     ),

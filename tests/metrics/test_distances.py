@@ -15,7 +15,7 @@ from tests.tables import table
 
 pytestmark = pytest.mark.numbers
 
-FIFTY, ROWS, ORDERS = normal(0, 50, 4), normal(0, 12, 5), [0, 0.5, 1, 2, 5.0, float("inf")]
+FIFTY, ROWS, ORDERS = normal(0, 50, 4), normal(0, 12, 5), [0, 0.5, 1, 2, 5.0, 2000.0, float("inf")]
 
 
 def covariance(size, rank, seed):
@@ -155,6 +155,7 @@ def test_a_shift_is_many_standard_errors_away_from_zero_and_blocks_depend_on_the
     assert one.value > 5 * one.standard_error > 0 and one == same != other
 
 
+@pytest.mark.fault("likelihood, metrics: Vendi score of an order above 1,000")
 @table("order", ORDERS)
 def test_equal_rows_are_one_item_orthogonal_rows_n_and_two_groups_two(order):
     assert vendi.score(np.tile([1.0, 2.0, 3.0], (7, 1)), order=order) == pytest.approx(1, abs=1e-12)

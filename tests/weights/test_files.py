@@ -134,10 +134,12 @@ def test_an_array_of_many_axes_is_refused_by_its_name(tmp_path, read, axes):
 @pytest.mark.fault("crafted safetensors header")
 @table("read", [files.load, streamed.open_file])
 def test_a_file_of_many_names_is_read_soon(tmp_path, read):
-    names = {f"a{number}": {"dtype": "U8", "shape": [1], "data_offsets": [number, number + 1]} for number in range(10**5)}
-    (tmp_path / "x.safetensors").write_bytes(crafted(names, bytes(10**5)))
-    begin = time.monotonic()
-    assert len(read(tmp_path / "x.safetensors")) == 10**5 and time.monotonic() - begin < 5
+    names = {
+        f"a{number}": {"dtype": "U8", "shape": [1], "data_offsets": [number, number + 1]} for number in range(20_000)
+    }
+    (tmp_path / "x.safetensors").write_bytes(crafted(names, bytes(20_000)))
+    begin = time.process_time()
+    assert len(read(tmp_path / "x.safetensors")) == 20_000 and time.process_time() - begin < 2
 
 
 @pytest.mark.fault("crafted safetensors header")

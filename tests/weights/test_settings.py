@@ -1,10 +1,10 @@
 import pytest
 
 from gendiff.core.errors import ConfigError
-from gendiff.weights import settings
 from gendiff.weights import diffusers_dit as dit
 from gendiff.weights import diffusers_flux as flux
 from gendiff.weights import diffusers_sd3 as sd3
+from gendiff.weights import settings
 from gendiff.weights import transformers_bert as bert
 from gendiff.weights import transformers_clip as clip
 from gendiff.weights import transformers_gpt2 as gpt2
@@ -42,8 +42,8 @@ UNMATCHED = [
     ({"form": "round"}, "form = 'round' is not supported, only 'plain', 'fancy'"),
     ({"depth": "2"}, "depth = '2' is not supported, a whole number is needed"),
     ({"sizes": [1, 2.5]}, r"sizes = \(1, 2.5\) is not supported, a list of whole numbers is needed"),
-    ({"depth": 10**30}, "depth = 10+ is not supported, at most 10000 finite numbers, whole ones up to 2147483647"),
-    ({"sizes": [1] * 10_001}, "at most 10000 finite numbers"),
+    ({"depth": 10**30}, "depth = 10+ is not supported, at most 10000 numbers, whole ones up to 2147483647"),
+    ({"sizes": [1] * 10_001}, "at most 10000 numbers"),
     ({"means": [float("nan")]}, r"means = \(nan,\) is not supported, at most"),
     ({"means": ["1"]}, r"means = \('1',\) is not supported, a number or a list of numbers or null is needed"),
     (

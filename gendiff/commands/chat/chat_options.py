@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from gendiff.core import foreign_files
 from gendiff.core.errors import ConfigError
 from gendiff.runs.errors import model_hint
 from gendiff.runs.registry import Late, Tool
@@ -63,7 +64,7 @@ def check(options: ChatOptions) -> None:
 
 def model_path(model: str) -> Path:
     """The file or folder of a model of one's own. ConfigError where there is none."""
-    path = Path(model).expanduser()
+    path = foreign_files.expanded(model)
     if not path.exists():
         raise ConfigError(
             f"--model {model} is no file or folder; {model_hint(model, [SMOLLM2], 'Llama, Mistral, Qwen, Gemma')}"

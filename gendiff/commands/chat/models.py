@@ -14,7 +14,7 @@ import numpy as np
 from gendiff import language, networks, weights
 from gendiff.commands.chat import steps
 from gendiff.commands.chat.chat_options import GGUF, SMOLLM2, model_path
-from gendiff.core import arrays
+from gendiff.core import arrays, foreign_files
 from gendiff.core.errors import ConfigError
 from gendiff.language.tokens import LanguageTokenizer
 from gendiff.pipelines import Chat
@@ -81,7 +81,7 @@ def adaptable(chat: Chat) -> Adaptable:
 
 def with_adapter(chat: Chat, lora: str, *, packed: bool = False) -> Chat:
     """The model with an adapter, merged, or beside it where the weights are packed. lora: its folder."""
-    tree = weights.lora_files.load_adapter(Path(lora).expanduser(), adaptable(chat))
+    tree = weights.lora_files.load_adapter(foreign_files.expanded(lora), adaptable(chat))
     join = networks.lora.unmerged if packed else jax.jit(networks.lora.merge)
     return dataclasses.replace(chat, params=join(chat.params, tree))
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from gendiff.core import foreign_files
 from gendiff.core.errors import ConfigError
 from gendiff.runs import run_folder
 
@@ -96,7 +97,7 @@ def check(options: CopiesOptions) -> Path:
 
 def is_run(samples: str) -> bool:
     """Whether the name is that of a run folder."""
-    return (Path(samples).expanduser() / "config.json").is_file()
+    return (foreign_files.expanded(samples) / "config.json").is_file()
 
 
 def _check_kind(options: CopiesOptions) -> None:

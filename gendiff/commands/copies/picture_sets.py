@@ -16,6 +16,7 @@ from gendiff.commands.images.feature_options import FeatureOptions
 from gendiff.commands.images.image_features import TOGETHER
 from gendiff.commands.images.sample_archives import Examples
 from gendiff.commands.train import opened_pictures
+from gendiff.core import foreign_files
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.core.types import NO_LABEL
 from gendiff.data import image_folder, random_access, sources
@@ -86,7 +87,7 @@ def feature_function(options: CopiesOptions) -> Features:
 
 def read_samples(location: str, options: CopiesOptions, measured: Features, progress: Progress) -> PictureSet:
     """The samples. Raises DataError and ConfigError as `data.sources.open` would, in the words of the command line."""
-    path = Path(location).expanduser()
+    path = foreign_files.expanded(location)
     if shards.is_folder(path):
         folder = shards.existing(path)
         shards.check_complete(folder, read=False)
@@ -106,7 +107,7 @@ def read_data(
     height, width, channels = like
     size = height if height == width else options.size
     with image_features.option_errors():
-        source = _opened(Path(location).expanduser(), options, size, "L" if channels == 1 else "RGB")
+        source = _opened(foreign_files.expanded(location), options, size, "L" if channels == 1 else "RGB")
     pictures = read(title, location, source, measured, progress)
     if pictures.shape != like:
         sizes = [f"{across} × {down}" for down, across, _ in (pictures.shape, like)]

@@ -1,9 +1,8 @@
 """The samples of a run: those that `sample RUN` left, or fresh ones."""
 
-from pathlib import Path
-
 from gendiff.commands.copies.copies_options import DRAWN, CopiesOptions
 from gendiff.commands.images.sampling_options import SampleOptions
+from gendiff.core import foreign_files
 from gendiff.core.errors import ConfigError
 from gendiff.runs import compile_cache, configuration, registry, run_folder
 from gendiff.runs.progress import Progress
@@ -14,7 +13,7 @@ def folder_of(options: CopiesOptions, catalogue: Catalogue, progress: Progress) 
     """The folder of samples. Fresh ones go where `sample RUN` puts them. ConfigError where a sample needs more words
     than a number.
     """
-    folder = run_folder.existing(Path(options.samples).expanduser())
+    folder = run_folder.existing(foreign_files.expanded(options.samples))
     samples = folder.path / "samples"
     if options.num is None and any(samples.glob("*.png")):
         progress.line(f"taking the samples in {samples}; --num N draws more")

@@ -10,6 +10,7 @@ import numpy as np
 from gendiff.commands.copies import findings
 from gendiff.commands.copies.copies_options import JSON, PAGE, CopiesOptions
 from gendiff.commands.copies.findings import Share
+from gendiff.core import foreign_files
 from gendiff.data import text as texts
 from gendiff.data.texts.text import Documents
 from gendiff.provenance import text_copies
@@ -123,7 +124,7 @@ def report(options: CopiesOptions, out: Path, progress: Progress) -> None:
 
 
 def _read(location: str, options: CopiesOptions, known: dict[str, int]) -> Words:
-    return Words(texts.read(Path(location).expanduser()), options.unit, known)
+    return Words(texts.read(foreign_files.expanded(location)), options.unit, known)
 
 
 def _at(copies: TextCopies, row: int) -> tuple[int, int]:

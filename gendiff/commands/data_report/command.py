@@ -14,6 +14,7 @@ from gendiff.commands.images import image_features
 from gendiff.commands.train import data_paths, facts, opened_pictures
 from gendiff.commands.train.config import Config
 from gendiff.commands.train.opened_pictures import COMMITTED_SIZE
+from gendiff.core import foreign_files
 from gendiff.core.errors import ConfigError
 from gendiff.data import textures
 from gendiff.data.images.random_access import Source, Subset
@@ -29,7 +30,7 @@ OF_RUN = ("size", "mode", "background", "held_out")
 
 def call(options: DataReportOptions, catalogue: Catalogue, progress: Progress) -> None:
     """Raises ConfigError for options that do not fit, DataError for pictures of which none can be read."""
-    path = Path(options.data).expanduser()
+    path = foreign_files.expanded(options.data)
     if (path / "config.json").is_file():
         _of_run(path, options, progress)
         return

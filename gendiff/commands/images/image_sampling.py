@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +12,7 @@ from gendiff.commands.images import image_training, sampling_options
 from gendiff.commands.images.image_model import Model
 from gendiff.commands.images.sample_files import SampleFiles
 from gendiff.commands.images.sampling_options import ResolvedOptions, SampleOptions
+from gendiff.core import foreign_files
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Params
 from gendiff.data import scaling
@@ -75,7 +75,7 @@ def sample(
         raise ConfigError("several processes would draw the same samples: give --shard-size, or --distributed off")
     index = sampling_options.indices(options)
     labels = sampling_options.labels(resolved, model.num_classes, index)
-    out = folder.path / "samples" if options.out is None else Path(options.out).expanduser().absolute()
+    out = folder.path / "samples" if options.out is None else foreign_files.expanded(options.out).absolute()
     files = SampleFiles(out, model.shape, settings, options.force, model.names, model.sound)
     draw = make()
     missing = files.missing(index, labels)

@@ -8,7 +8,7 @@ from typing import Any
 
 from gendiff.commands.images import sample_files
 from gendiff.commands.images.sampling_options import ENDINGS, FinalizeOptions
-from gendiff.core import files
+from gendiff.core import files, foreign_files
 from gendiff.data import array_records
 from gendiff.data.images import image_files
 from gendiff.data.images.random_access import Example
@@ -20,7 +20,7 @@ from gendiff.runs.shards import Shards
 
 def finalize(samples: Shards, options: FinalizeOptions, progress: Progress) -> None:
     """Raises DataError where a shard is not complete; then nothing is written."""
-    out = Path(options.to).expanduser().absolute()
+    out = foreign_files.expanded(options.to).absolute()
     shards.check_complete(samples, read=False)
     _WRITERS[out.suffix](samples, out)
     progress.line(f"{formatting.amount(samples.manifest.num, 'sample')}: {out}")

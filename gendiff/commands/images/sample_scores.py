@@ -5,12 +5,12 @@ time.
 import dataclasses
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
 from gendiff.commands.images import image_features
 from gendiff.commands.images.sampling_options import ScoreOptions
+from gendiff.core import foreign_files
 from gendiff.core.errors import ConfigError
 from gendiff.metrics import frechet, statistics_files
 from gendiff.runs import shards
@@ -50,7 +50,7 @@ def evaluate(samples: Shards, options: ScoreOptions, progress: Progress) -> None
     measured = image_features.function(options)
     begin, fitted, count = time.monotonic(), None, None
     if options.reference is not None:
-        path = Path(options.reference).expanduser()
+        path = foreign_files.expanded(options.reference)
         with image_features.option_errors():
             fitted, count = image_features.reference(
                 path, measured, samples.manifest.shape, options.background, options.on_bad_image

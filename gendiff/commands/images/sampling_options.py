@@ -6,7 +6,6 @@ JAX is not loaded.
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
@@ -16,8 +15,9 @@ from gendiff.commands import drawing_options
 from gendiff.commands.drawing_options import GRIDS, MOST_FILES, RunOptions, SteppedOptions, option
 from gendiff.commands.images import feature_options
 from gendiff.commands.images.feature_options import FeatureOptions
+from gendiff.core import foreign_files
 from gendiff.core.errors import ConfigError
-from gendiff.core.json_object import Config
+from gendiff.core.foreign_files import Config
 from gendiff.core.no_label import NO_LABEL
 from gendiff.runs import cluster, errors, ranges
 from gendiff.runs.dtypes import Dtype
@@ -165,7 +165,7 @@ def check(options: SampleOptions) -> None:
 
 def check_archive(options: FinalizeOptions) -> None:
     """ConfigError for another ending, and a folder that is absent."""
-    out = Path(options.to).expanduser().absolute()
+    out = foreign_files.expanded(options.to).absolute()
     if out.suffix not in ENDINGS:
         raise ConfigError(f"--to {options.to}: give a name that ends in {', '.join(ENDINGS)}")
     if not out.parent.is_dir():

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +9,7 @@ import jax.numpy as jnp
 from gendiff import networks
 from gendiff.commands.plan.named_devices import Devices
 from gendiff.commands.plan.plan_options import PlanOptions
-from gendiff.core import records
+from gendiff.core import foreign_files, records
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import PyTree
 from gendiff.pipelines import stable_diffusion
@@ -44,7 +43,7 @@ def lines(options: PlanOptions, machine: Devices, device: Accelerator) -> list[s
     Raises ConfigError for options that do not fit the folder, and DataError for the folder.
     """
     dtype = "float32" if machine.dtype == "float32" else "bfloat16"
-    model = stable_diffusion.open_model(Path(str(options.model)).expanduser(), dtype=dtype)
+    model = stable_diffusion.open_model(foreign_files.expanded(str(options.model)), dtype=dtype)
     try:
         height, width = model.sides(*(options.size or (None, None)))
         steps = len(model.grid(options.steps, height, width)) - 1

@@ -15,6 +15,7 @@ from gendiff.commands.serve.image_requests import Limits
 from gendiff.commands.serve.serve_options import ServeOptions
 from gendiff.commands.serve.served_network import ServedNetwork
 from gendiff.commands.text_to_image import published
+from gendiff.core import foreign_files
 from gendiff.core.errors import ConfigError
 from gendiff.runs import compile_cache, devices
 from gendiff.runs.progress import Progress
@@ -102,7 +103,7 @@ def _log_file(path: str | None) -> Iterator[TextIO | None]:
         yield None
         return
     try:
-        file = Path(path).expanduser().open("a", encoding="utf-8")
+        file = foreign_files.expanded(path).open("a", encoding="utf-8")
     except (OSError, RuntimeError) as error:
         raise ConfigError(f"--access-log {path}: {getattr(error, 'strerror', None) or error}") from error
     with file:

@@ -18,7 +18,7 @@ from gendiff.commands.images import folder_params
 from gendiff.commands.text_to_image import drawing, export, folder_options, options
 from gendiff.commands.text_to_image.drawing import Start
 from gendiff.commands.text_to_image.options import EDITED, CommandOptions, ModelOptions
-from gendiff.core import records
+from gendiff.core import foreign_files, records
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.core.types import NO_LABEL, Condition, Params, PyTree
 from gendiff.data.images import image_files
@@ -78,7 +78,9 @@ def draw(chosen: CommandOptions, folder: Path, progress: Progress) -> None:
             if chosen.refiner is None
             else opened(chosen, chosen.refiner, progress, like_diffusers=chosen.like_diffusers)
         )
-    control = None if chosen.controlnet is None else adapters.open_control(Path(chosen.controlnet).expanduser(), model)
+    control = (
+        None if chosen.controlnet is None else adapters.open_control(foreign_files.expanded(chosen.controlnet), model)
+    )
     job = prepare(chosen, model, refiner, progress, control)
     params = (
         _read(model, chosen, control, progress),
@@ -123,8 +125,8 @@ def opened(
     """
     try:
         model = stable_diffusion.open_model(
-            Path(folder).expanduser(),
-            weights=None if weights is None else Path(weights).expanduser(),
+            foreign_files.expanded(folder),
+            weights=None if weights is None else foreign_files.expanded(weights),
             variant=chosen.variant,
             dtype=chosen.dtype,
             storage=chosen.storage,
@@ -297,7 +299,7 @@ def _read(model: Opened, chosen: CommandOptions, control: Part | None, progress:
     by_part = folder_params.by_part(model, progress)
     for file, strength in folder_options.lora_files(chosen):
         with progress.phase(f"merge {Path(file).name}"):
-            by_part = jax.block_until_ready(adapters.adapted(model, by_part, Path(file).expanduser(), strength))
+            by_part = jax.block_until_ready(adapters.adapted(model, by_part, foreign_files.expanded(file), strength))
     params = stable_diffusion.arranged(by_part)
     if control is None:
         return params

@@ -1,9 +1,9 @@
 """What is checked of options that name a folder of diffusers."""
 
 import math
-from pathlib import Path
 
 from gendiff.commands.text_to_image.options import CommandOptions, check_prompt
+from gendiff.core import foreign_files
 from gendiff.core.errors import ConfigError
 from gendiff.pipelines.stable_diffusion import model_index
 
@@ -68,7 +68,7 @@ def lora_files(options: CommandOptions) -> list[tuple[str, float]]:
             file, number = text, 1.0
         if not math.isfinite(number):
             raise ConfigError(f"--lora {text}: the strength must be a finite number")
-        if not Path(file).expanduser().exists():
+        if not foreign_files.expanded(file).exists():
             raise ConfigError(f"--lora {text}: no such file: {file}")
         files.append((file, number))
     return files

@@ -11,7 +11,7 @@ import tyro
 
 from gendiff.commands import drawing_options
 from gendiff.commands.drawing_options import SteppedOptions, option
-from gendiff.core import extras
+from gendiff.core import extras, foreign_files
 from gendiff.core.errors import ConfigError
 from gendiff.runs import errors
 from gendiff.runs.progress import Progress
@@ -122,7 +122,7 @@ class ModelOptions:
     @property
     def folder(self) -> Path | None:
         """The folder of diffusers that --model names, if it names one."""
-        path = None if self.model is None else Path(self.model).expanduser()
+        path = None if self.model is None else foreign_files.expanded(self.model)
         return None if path is None or not (path / "model_index.json").is_file() else path
 
     def refuse_without_folder(self) -> None:
@@ -271,7 +271,7 @@ def check(options: PromptOptions, folder: Path) -> Path:
             )
     out = folder / "samples.png" if options.out is None else Path(options.out)
     option, path = ("--out", out) if options.export is None else ("--export", Path(options.export))
-    path = path.expanduser().absolute()
+    path = foreign_files.expanded(path).absolute()
     if options.export is not None:
         if importlib.util.find_spec("flatbuffers") is None:
             raise ConfigError(extras.needs("--export needs", "flatbuffers", "run"))

@@ -18,7 +18,7 @@ from gendiff.commands.text_to_image import networks, texts
 from gendiff.commands.text_to_image.config import Config
 from gendiff.commands.text_to_image.networks import Trained
 from gendiff.commands.trained_networks import FOLDER
-from gendiff.core import trees, types
+from gendiff.core import foreign_files, trees, types
 from gendiff.core.errors import CheckpointMismatchError, ConfigError
 from gendiff.core.types import Params
 from gendiff.pipelines.stable_diffusion import model_index
@@ -85,7 +85,7 @@ def file_of(model: str | None) -> Path:
             )
             raise ConfigError(f"{what}, in {FOLDER}; {train}")
         return next(iter(there.values())) if model is None else there[model]
-    path = Path(model).expanduser()
+    path = foreign_files.expanded(model)
     if path.is_dir():
         raise ConfigError(f"--model {model} is a folder without {model_index.NAME}: name the {SUFFIX} file in it")
     if not path.is_file():

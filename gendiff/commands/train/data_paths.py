@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from gendiff.commands.train.config import SETS, Config
-from gendiff.core import files
+from gendiff.core import files, foreign_files
 from gendiff.core.errors import ConfigError, DataError
 
 
@@ -13,7 +13,7 @@ def resolve(name: str) -> str:
     """Where the data lie: the name of a committed set, or an absolute path. A URL stays as it is, and no source opens
     it.
     """
-    return name if name in SETS or files.is_url(name) else str(Path(name).expanduser().absolute())
+    return name if name in SETS or files.is_url(name) else str(foreign_files.expanded(name).absolute())
 
 
 def labels(config: Config) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from gendiff.commands.images import image_features
 from gendiff.commands.train.config import Config
+from gendiff.core import foreign_files
 from gendiff.core.errors import BadPicturesError, ConfigError, DataError
 from gendiff.data import audio, cache, emoji, held_out, pipeline, random_access, scaling, sources, textures
 from gendiff.data.audio import spectrogram
@@ -209,6 +210,12 @@ def split(config: Config, path: str, source: Source) -> Pictures:
             f"{path}: --held-out {share:g} of {count} pictures keeps out {len(kept_out)}: at least {FEWEST_HELD_OUT} "
             "are needed"
         )
+    absent = sorted({*source.labels.tolist()} - {*training.labels.tolist()})
+    if absent:
+        raise DataError(
+            f"{path}: every picture of the class {source.classes[absent[0]]} is held out, so that none is learned: add "
+            "pictures to it, or remove its folder"
+        )
     return Pictures(training, kept_out, source.skipped)
 
 
@@ -255,7 +262,7 @@ def _enlarged(source: Source, pictures: Pictures) -> tuple[int, int]:
 
 def _cache(config: Config, folder: RunFolder | None) -> Path | None:
     if config.cache is not None:
-        return Path(config.cache).expanduser().absolute()
+        return foreign_files.expanded(config.cache).absolute()
     return None if folder is None else folder.path / DECODED
 
 

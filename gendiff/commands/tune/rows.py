@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from gendiff.commands.chat import chat_options
 from gendiff.commands.tune import rewards
 from gendiff.commands.tune.config import BETAS, PASSES, TINY, Config
+from gendiff.core import foreign_files
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import formatting
@@ -84,7 +84,7 @@ def read(config: Config) -> Rows:
     """The rows of the file. ConfigError without a file, DataError, path and line first, for what is no row."""
     if config.data is None and config.model != TINY:
         raise ConfigError("--data FILE.jsonl is needed: a file with a JSON object a line")
-    path = Path(config.data or "rows.jsonl").expanduser()
+    path = foreign_files.expanded(config.data or "rows.jsonl")
     try:
         content = "\n".join(map(json.dumps, SUMS)).encode() if config.data is None else path.read_bytes()
         lines = content.decode().split("\n")

@@ -23,4 +23,4 @@ class VerifyOptions:
 
 def path(options: VerifyOptions) -> Path:
     """The file. DataError where there is none."""
-    return foreign_files.regular(Path(options.file).expanduser())
+    return foreign_files.regular(foreign_files.expanded(options.file))

@@ -15,7 +15,7 @@ from gendiff.commands.drawing_options import RunOptions
 from gendiff.commands.video import clip_network, clip_options, draws, networks
 from gendiff.commands.video.clip_options import ClipOptions, CommandOptions
 from gendiff.commands.video.config import CAUSAL, Config
-from gendiff.core import extras
+from gendiff.core import extras, foreign_files
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Params
 from gendiff.data import clip_files
@@ -43,7 +43,7 @@ class SampleOptions(RunOptions, ClipOptions):
 def _sample(config: Config, folder: RunFolder, options: SampleOptions, progress: Progress) -> None:
     """Raises ConfigError for options that do not fit the run, and the errors of `training_loop.restore_ema`."""
     seed = ranges.trained_seed(options.trained_seed, config.seeds)
-    file = Path(options.out).expanduser() if options.out else folder.path / f"samples_of_{options.attention}.webp"
+    file = foreign_files.expanded(options.out) if options.out else folder.path / f"samples_of_{options.attention}.webp"
     check(config, options.attention, options, file)
     params = clip_network.restore(config, folder, options.attention, seed)
     _write(config, options.attention, params, options, file, progress)
@@ -51,7 +51,7 @@ def _sample(config: Config, folder: RunFolder, options: SampleOptions, progress:
 
 def call(options: CommandOptions, catalogue: Catalogue, progress: Progress) -> None:
     """Raises ConfigError for options that do not fit, and as `clip_network.read` does."""
-    file, model = Path(options.out).expanduser(), model_file(options.model)
+    file, model = foreign_files.expanded(options.out), model_file(options.model)
     compile_cache.use(say=progress.line)
     config, params, about = clip_network.read(model)
     check(config, CAUSAL, options, file)
@@ -61,7 +61,7 @@ def call(options: CommandOptions, catalogue: Catalogue, progress: Progress) -> N
 
 def model_file(model: str | None) -> Path:
     """The file of a network. ConfigError, with what to do, where there is none."""
-    path = trained_networks.FOLDER / clip_network.NAME if model is None else Path(model).expanduser()
+    path = trained_networks.FOLDER / clip_network.NAME if model is None else foreign_files.expanded(model)
     if not path.is_file():
         train_one = f"train one: {STUDIES} run video, then add --model runs/video/{clip_network.NAME}"
         raise ConfigError(

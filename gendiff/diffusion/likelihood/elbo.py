@@ -253,7 +253,13 @@ def path_rate(
 
 
 def prior_term(x: Float[ArrayLike, "b *shape"], noisiest: Level, prior_std: Scalar | None = None) -> Float[Array, "b"]:
-    """Nats of KL(N(alpha x, sigma²) || N(0, prior_std²)), by default with sigma: then alpha² |x|² / (2 sigma²)."""
+    """Nats of KL(N(alpha x, sigma²) || N(0, prior_std²)), by default with sigma: then alpha² |x|² / (2 sigma²).
+
+    Raises:
+        ValueError: for a concrete prior_std that is not positive.
+    """
+    if prior_std is not None:
+        checks.in_range("prior_std", prior_std, 0.0, math.inf, open_low=True, open_high=True)
     x = jnp.asarray(x)
     alpha, sigma = jnp.asarray(noisiest.alpha, x.dtype), jnp.asarray(noisiest.sigma, x.dtype)
     std = sigma if prior_std is None else jnp.asarray(prior_std, x.dtype)

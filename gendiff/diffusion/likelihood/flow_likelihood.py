@@ -169,6 +169,8 @@ def bits_per_dimension(
         ValueError: above 256 dimensions without a divergence, and for a divergence of other samples.
     """
     checks.floating("x", x)
+    if prior_std is not None:
+        checks.in_range("prior_std", prior_std, 0.0, math.inf, open_low=True, open_high=True)
     steps = sampling.steps_of(levels, num_steps)
     x = jnp.asarray(x)
     size = math.prod(x.shape[1:])

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from gendiff.core import foreign_files
 from gendiff.core.errors import DataError
 from gendiff.runs.reporting import formatting, html_pages, results, verdicts, words
 from gendiff.runs.reporting.formatting import CellValue
@@ -225,7 +226,7 @@ def _sprite_layout(path: Path) -> tuple[dict[str, int], list[str]]:
     try:
         with Image.open(path) as image:
             image.load()  # text entries may stand after the pixels
-            layout = json.loads(image.text["frames"])  # type: ignore[attr-defined]
+            layout = foreign_files.decoded(image.text["frames"])  # type: ignore[attr-defined]
             labels = [str(label) for label in layout["labels"]]
             return {name: int(layout[name]) for name in ("count", "width", "height", "columns")}, labels
     except (OSError, UnidentifiedImageError, KeyError, AttributeError, TypeError, ValueError) as error:

@@ -68,11 +68,11 @@ JUDGING = (
 )
 
 
-def photographs(folder, count=40, damaged=2):
-    """Pictures of two classes, dark and light, of several kinds and sizes; some of them damaged."""
+def photographs(folder, count=40, damaged=2, classes=2):
+    """Pictures of two classes, dark and light, or of more, of several kinds and sizes; some of them damaged."""
     rng = np.random.default_rng(0)
     for i in range(count):
-        path = folder / ("dark" if i % 2 else "light") / f"{i}.png"
+        path = folder / {0: "light", 1: "dark"}.get(i % classes, str(i)) / f"{i}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         pixels = rng.integers(0, 100, (9 + i % 3, 12, 3)).astype(np.uint8) + np.uint8(100 * (i % 2 == 0))
         Image.fromarray(pixels).convert("L" if i % 5 == 0 else "RGB").save(path)
@@ -261,6 +261,7 @@ BAD = {
         65,
         "photos: --held-out 0.2 of 30 pictures, 1 of them different",
     ),
+    "classes of a picture": (lambda path: photographs(path, 30, 0, 30), (), 65, "is held out, so that none is learned"),
     "a URL": (lambda path: "https://example.org/photos", (), 65, "https://example.org/photos: URLs are not downloaded"),
     "transparent pictures": (
         lambda path: copies(path, 30, 4),
@@ -284,7 +285,11 @@ BAD = {
 
 
 @pytest.mark.fault(
-    "missing data", "unreadable image", "command line: unknown or misspelt option", "command line: batch > data"
+    "missing data",
+    "unreadable image",
+    "a class whose pictures are all held out",
+    "command line: unknown or misspelt option",
+    "command line: batch > data",
 )
 @table("case", BAD)
 def test_what_cannot_be_learned_from_is_said_before_anything_is_compiled(case, tmp_path, capsys):

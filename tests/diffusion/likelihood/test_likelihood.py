@@ -181,16 +181,22 @@ def test_dequantized_bits_bound_the_mass_of_a_whole_value_from_above_and_tightly
 
 
 X, BITS = jnp.zeros((2, 3)), likelihood.bits_per_dimension
-test_mistakes_are_named = refusals(
-    (lambda: BITS(mixture(), jnp.zeros((2, 300)), flow(2)), "hutchinson"),
-    (lambda: BITS(mixture(), X, flow(2)[0]), "levels"),
-    (lambda: BITS(mixture(), X, flow(2), num_steps=3), "num_steps"),
-    (lambda: BITS(mixture(), X.astype(int), flow(2)), "x must be", TypeError),
-    (lambda: BITS(mixture(), X, flow(2), likelihood.hutchinson(KEY, jnp.arange(3))), "index"),
-    (lambda: likelihood.hutchinson(KEY, jnp.arange(2), 0), "probes"),
-    (lambda: likelihood.hutchinson(KEY, jnp.arange(2), 2, "normal"), "distribution"),
-    (lambda: likelihood.hutchinson(None, jnp.arange(2)), "key", TypeError),
-    (lambda: likelihood.dequantize(KEY, X, jnp.arange(2), 0.0), "width"),
+test_mistakes_are_named = pytest.mark.fault("likelihood, metrics: prior_std ≤ 0")(
+    refusals(
+        (lambda: BITS(mixture(), jnp.zeros((2, 300)), flow(2)), "hutchinson"),
+        (lambda: BITS(mixture(), X, flow(2)[0]), "levels"),
+        (lambda: BITS(mixture(), X, flow(2), num_steps=3), "num_steps"),
+        (lambda: BITS(mixture(), X.astype(int), flow(2)), "x must be", TypeError),
+        (lambda: BITS(mixture(), X, flow(2), likelihood.hutchinson(KEY, jnp.arange(3))), "index"),
+        (lambda: likelihood.hutchinson(KEY, jnp.arange(2), 0), "probes"),
+        (lambda: likelihood.hutchinson(KEY, jnp.arange(2), 2, "normal"), "distribution"),
+        (lambda: likelihood.hutchinson(None, jnp.arange(2)), "key", TypeError),
+        (lambda: likelihood.dequantize(KEY, X, jnp.arange(2), 0.0), "width"),
+        *(
+            (lambda std=std: BITS(mixture(), X, flow(2), prior_std=std), "prior_std = .* is outside")
+            for std in (0.0, -1.0, float("nan"))
+        ),
+    )
 )
 
 

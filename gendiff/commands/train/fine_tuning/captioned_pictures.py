@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +12,7 @@ import numpy as np
 from gendiff import networks
 from gendiff.commands.images import image_features
 from gendiff.commands.train.config import Config
-from gendiff.core import trees
+from gendiff.core import foreign_files, trees
 from gendiff.core.errors import DataError
 from gendiff.core.types import ArrayLike, Params
 from gendiff.data import caption_files, held_out, image_folder, random_access, scaling
@@ -51,7 +50,7 @@ def opened(config: Config, size: int, progress: Progress) -> tuple[CaptionedPict
 
     Raises DataError for pictures that cannot be read, captions that are missing, and too few pictures.
     """
-    folder = Path(config.data[0]).expanduser().absolute()
+    folder = foreign_files.expanded(config.data[0]).absolute()
     with image_features.option_errors():
         read = functools.partial(image_folder.source, background=config.background, on_bad=config.on_bad_image)
         listed = read(folder, size=size, mode="RGB", conditional="none", captions=True)

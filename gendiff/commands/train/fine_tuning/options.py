@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from gendiff.commands.train.config import SETS, Config, Numbers
+from gendiff.core import foreign_files
 from gendiff.core.errors import ConfigError
 
 USED = {
@@ -61,7 +62,7 @@ def folder_of(config: Config) -> Path:
     """The folder of the model. ConfigError without one."""
     if config.model is None:
         raise ConfigError("--model DIR is needed")
-    return Path(config.model).expanduser().absolute()
+    return foreign_files.expanded(config.model).absolute()
 
 
 def rank_of(config: Config) -> int:
