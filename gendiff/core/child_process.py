@@ -2,7 +2,7 @@
 
 A limit inside the interpreter does not hold: one comparison, sort or regular expression may run for ever in C, where
 Ctrl-C does not reach it either. One child serves all calls, so that a call costs milliseconds. This file is its
-program, too, so that it imports nothing of gendiff. An idle child ends with its parent, one that computes within 3 s.
+program, too, so that it imports nothing of gendiff. An idle child ends with its parent, one that computes within 20 s.
 """
 
 import atexit
@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 SECONDS = 2.0
-"""Seconds of one answer."""
+"""Seconds that a processor may spend on one answer."""
+BUSY = 10.0
+"""How many times as long an answer may take on a machine that does other work beside."""
 START_SECONDS = 60.0
 """Seconds in which a child starts and imports a program. On a busy machine both are slow."""
 MEMORY = 2**29
@@ -30,6 +32,7 @@ LONGEST = 2**24
 LONGEST_REASON = 2000
 """Characters of an error."""
 END = b""
+ALARMS = [getattr(signal, name) for name in ("SIGPROF", "SIGALRM") if hasattr(signal, name)]
 
 
 Answer = Callable[[object], Sequence[str]]
@@ -64,7 +67,7 @@ class ChildProcess:
             try:
                 self._send(message)
                 self._receive(START_SECONDS)  # the program is imported
-                kind, content = json.loads(self._receive(SECONDS))
+                kind, content = json.loads(self._receive(BUSY * SECONDS))
             except BaseException:
                 self.close()
                 raise
@@ -105,6 +108,9 @@ class ChildProcess:
         except queue.Empty as error:
             raise ChildError(f"takes more than {seconds:g} s") from error
         if message == END:
+            process = self._process
+            if process is not None and -process.wait() in ALARMS:
+                raise ChildError(f"takes more than {SECONDS:g} s")
             raise ChildError(f"crashes, or needs more than {MEMORY / 2**20:g} MiB of memory")
         return message
 
@@ -142,15 +148,17 @@ def _serve() -> None:
         if name not in programs:
             programs[name] = _imported(name)
         _write(answers, b"ready")
-        _alarm(seconds + 1)  # for a parent that is dead
+        _alarm(seconds)
         answer = _answered(programs[name], request)
         _alarm(0)
         _write(answers, answer)
 
 
 def _alarm(seconds: float) -> None:
+    """Ends the process after so many seconds of a processor. The other limit is for a parent that is dead."""
     with contextlib.suppress(AttributeError):  # Windows has none
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+        signal.setitimer(signal.ITIMER_REAL, BUSY * seconds)
 
 
 def _answered(answer: Answer, request: object) -> bytes:
@@ -176,12 +184,13 @@ def _imported(program: str) -> Answer:
 
 
 def _limit() -> None:
-    """No more memory than MEMORY and no files, and the alarm ends the process, where the system can do that."""
+    """No more memory than MEMORY and no files, and alarms end the process, where the system can do that."""
     with contextlib.suppress(ImportError, AttributeError):
         import resource
 
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
+        for alarm in ALARMS:
+            signal.signal(alarm, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [alarm])
         for limit, value in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_AS, MEMORY)):
             with contextlib.suppress(ValueError, OSError):  # macOS has no limit of memory
                 resource.setrlimit(limit, (value, value))
