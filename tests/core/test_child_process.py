@@ -25,7 +25,7 @@ module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 program = Path(sys.argv[2])
 print(module.run(program, "[__import__('os').getpid()]")[0], flush=True)
-module.SECONDS = 0.3
+module.SECONDS = 0.1
 module.run(program, "[time.sleep(60)]")
 """
 
