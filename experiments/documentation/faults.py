@@ -148,7 +148,7 @@ INPUTS = {
     "samplers": {
         "0 steps": "ValueError with the range",
         "more steps than the table": "ValueError with both counts",
-        "levels with NaN, or from clean to noise": "ValueError with the first level that is wrong",
+        "levels with NaN, or from clean to noise": "ValueError that says which of both",
         "eta outside [0, 1]": "ValueError with the range",
         "no key": "TypeError with the fix",
         "a batch of keys": "ValueError with the fix",

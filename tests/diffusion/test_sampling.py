@@ -326,7 +326,7 @@ def attempt(key=None, denoise=GAUSSIAN, sampler=DDIM, grid=None, index=INDEX, **
         (
             lambda: attempt(grid=levels()[::-1]),
             ValueError,
-            "noise to clean, but level 1 has more noise than level 0",
+            "noise to clean, but the last one has more noise",
         ),
         (
             lambda: attempt(grid=records.replace(levels(), sigma=jnp.asarray(levels().sigma).at[2].set(jnp.nan))),
