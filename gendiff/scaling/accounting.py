@@ -30,6 +30,7 @@ from gendiff.networks import (
 )
 from gendiff.networks.adversarial.r3gan import R3GANPyramid
 from gendiff.networks.blocks.clip_attention import ClipAttention
+from gendiff.networks.blocks.sandwich_block import SandwichBlock
 from gendiff.networks.calls import Call, recorded
 from gendiff.networks.inputs.seen_tokens import SeenTokens
 from gendiff.networks.layers.embeddings import Embedding
@@ -189,7 +190,7 @@ def _self_attention(call: Call) -> int:
 def _own_attention(call: Call) -> int:
     batch, tokens, width = call.arguments["x"]
     heads = call.fields["heads"]
-    return _attention(batch, tokens, tokens, heads, call.fields["head_size"] or width // heads)
+    return _attention(batch, tokens, tokens, heads, call.fields.get("head_size") or width // heads)
 
 
 def _cross_attention(call: Call) -> int:
@@ -228,6 +229,7 @@ FORMULAS: dict[tuple[type, str], Formula] = {
     (transformer.TransformerBlock, "__call__"): _self_attention,
     (transformer.TransformerBlock, "_cross_attention"): _cross_attention,
     (transformer.TransformerBlock, "_own_attention"): _own_attention,
+    (SandwichBlock, "__call__"): _own_attention,
     (mixture_of_experts.MixtureOfExperts, "__call__"): _experts,
     (networks.LanguageModel, "_logits"): lambda call: (
         2 * math.prod(call.arguments["x"]) * call.fields["vocabulary"] if call.fields["tied"] else 0
@@ -247,8 +249,11 @@ WITHOUT_PRODUCTS: tuple[type, ...] = (
         generator.LabelledNoise,
         critic.CriticHead,
         networks.TextEncoder,
+        networks.LanguageEncoder,
         networks.T5Encoder,
         networks.DiT,
+        networks.SingleStreamTransformer,
+        networks.PatchNormedAutoencoder,
     ),
     *(R3GANPyramid, mixture_of_experts.ExpertLayer),
 )

@@ -137,7 +137,7 @@ def test_trainings_that_no_approach_can_fit_are_refused_with_every_reason(tmp_pa
 @table(
     ("words", "code", "message"),
     [
-        (("--data", "none.csv"), 65, "none.csv: cannot be read"),
+        (("--data", "none.csv"), 65, "none.csv: no such file"),
         (("--data", "none.csv", "--resamples", "1"), 2, "--resamples 1 is outside [2, 100000]"),
         (("--data", "none.csv", "--flops", "0"), 2, "--flops 0 is outside"),
         (("--data", "none.csv", "--drop-largest", "-1"), 2, "--drop-largest -1 is outside"),

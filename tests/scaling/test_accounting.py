@@ -33,6 +33,7 @@ TEXT = networks.Text(floats(2, 32, 64), flags(2, 32), floats(2, 48))
 READS = {"text_channels": 64, "pooled_channels": 48}
 LANGUAGE = {"vocabulary": 512, "context": 256, "width": 128, "depth": 2, "heads": 4}
 ENCODER = {"vocabulary": 512, "positions": 64, "width": 128, "depth": 2, "heads": 4}
+READER = {"vocabulary": 512, "context": 256, "width": 128, "heads": 4}
 DIT = {"patch": 2, "width": 128, "depth": 2, "heads": 4, "num_classes": 10}
 FLUX = {"text_attention": "joint", "rotary_channels": (8, 24), "norm_heads": True, "own_attention": (0,)}
 FLUX |= {"single_depth": 1, "guidance": True}
@@ -83,12 +84,22 @@ NETWORKS = {
         (ids(2, 64),),
         SMALL,
     ),
+    "language encoder": (
+        networks.LanguageEncoder(**READER, key_value_heads=2, head_size=32, mlp_width=344, read=(1, 2)),
+        (TOKENS,),
+        NEAR,
+    ),
     "t5": (networks.T5Encoder(512, 128, 2, 4, 32, 256), (ids(2, 64),), SMALL),
     "dit": (networks.DiT(**DIT), (LATENTS, *TIMED), NEAR),
     "projector": (networks.Projector(32, 128), (jnp.zeros((2, 64, 128)),), NEAR),
     "dit with cross-attention": (networks.DiT(**DIT, **READS), (LATENTS, *TIMED, TEXT), NEAR),
     "mm-dit": (networks.DiT(**DIT, **READS, text_attention="joint"), (LATENTS, *TIMED, TEXT), NEAR),
     "flux": (networks.DiT(**DIT, **READS, **FLUX), (LATENTS, *TIMED, TEXT, networks.GuidanceScale(floats(2))), NEAR),
+    "single stream": (
+        networks.SingleStreamTransformer(2, 128, 2, 1, 4, 344, 64, rotary_channels=(8, 12, 12)),
+        (LATENTS, floats(2), networks.Text(floats(2, 32, 64), flags(2, 32))),
+        NEAR,
+    ),
     "lightning dit": (networks.DiT(**DIT, **LIGHTNING), (LATENTS, *TIMED), NEAR),
     "video transformer": (
         networks.VideoTransformer(**DIT, attention="factorised"),
@@ -109,6 +120,7 @@ NETWORKS = {
         SMALL,
     ),
     "autoencoder": (networks.Autoencoder(**LATENT), (PICTURES,), NEAR),
+    "autoencoder of normed patches": (networks.PatchNormedAutoencoder(**LATENT), (PICTURES,), NEAR),
     "vq autoencoder": (networks.VQAutoencoder(**LATENT, entries=512), (PICTURES,), NEAR),
     "discriminator": (networks.PatchDiscriminator((64, 128, 128)), (PICTURES,), SMALL),
     "dense generator": (networks.DenseGenerator(num_classes=3), (NOISE, ids(4)), NEAR),

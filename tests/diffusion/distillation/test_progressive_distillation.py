@@ -144,7 +144,7 @@ def build(levels=GRID, kind=VELOCITY):
 test_grids_that_cannot_be_halved_are_refused = refusals(
     (build(grids.trailing(FLOW, 3)), "levels has 3 steps, of which two cannot always be made one"),
     (build(grids.padded(GRID, 6)), "must have less noise, sigma / alpha, at each step"),
-    (build(GRID[::-1]), "must have less noise"),
+    (build(GRID[::-1]), "must go from noise to clean"),
     (build(kind=parameterization.noise()), "noise prediction divides by alpha, which is 0 at the start of this grid"),
     (lambda: distillation.every_other_level(GRID[:2]), "levels has 1 steps"),
     (lambda: distillation.every_other_level(4), "levels must be a grid", TypeError),
