@@ -130,7 +130,7 @@ def folders(tmp_path_factory):
 
 @pytest.mark.parametrize("name", some_slow(tiny_folders.FOLDERS, set(tiny_folders.FOLDERS) - {"flux", "dit"}))
 def test_a_folder_is_planned_by_its_parts_without_its_weights(folders, name, capsys):
-    size = ("--size", "24", "16") if name in ("flux", "sd3") else ()
+    size = ("--size", "24", "16") if name in ("flux", "sd3", "flux_2", "z_image") else ()
     assert plan("--accelerator", "h100", "--model", str(folders[name]), "--steps", "3", "--guided", *size) == 0
     output = capsys.readouterr().out
     pipeline, _, parts = tiny_folders.FOLDERS[name]

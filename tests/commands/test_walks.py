@@ -9,7 +9,8 @@ import sys
 import pytest
 from PIL import Image
 
-MOST = 12
+MOST = {"text-to-image": 12, "sample": 12, "train": 17}
+"""`train` has five more: what it refuses before JAX loads, and what it costs, stand in light files of their own."""
 PROFILED = """
 import inspect, runpy, sys
 from pathlib import Path
@@ -43,7 +44,7 @@ runpy.run_module("gendiff", run_name="__main__")
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # three cold processes, whose calls are counted
-def test_a_command_passes_at_most_twelve_files_of_its_floor_on_its_way_to_the_first_picture(tmp_path):
+def test_a_command_passes_few_files_of_its_floor_on_its_way_to_the_first_picture(tmp_path):
     photos, run = tmp_path / "photos", str(tmp_path / "run")
     photos.mkdir()
     for number in range(30):
@@ -70,4 +71,4 @@ def test_a_command_passes_at_most_twelve_files_of_its_floor_on_its_way_to_the_fi
         passed[name] = file.read_text().split()
     assert {"start.py", "command_line.py", "drawing_programs.py"} <= set.intersection(*map(set, passed.values()))
     assert "train/preview.py" in passed["train"]
-    assert all(len(files) <= MOST for files in passed.values()), passed
+    assert all(len(files) <= MOST[name] for name, files in passed.items()), passed

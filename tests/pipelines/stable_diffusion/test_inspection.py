@@ -22,7 +22,7 @@ def test_a_good_folder_has_every_part_with_its_size_and_no_problem(tmp_path, mon
     monkeypatch.setattr(StoredArray, "__array__", unread)
     result = inspect(folder)
     assert not result.problems and result.pipeline == FOLDERS[name][0]
-    assert result.size == ((256, 256) if name == "flux" else (16, 16))
+    assert result.size == ((256, 256) if name in ("flux", "flux_2", "z_image") else (16, 16))
     assert {part.name for part in result.parts} == set(FOLDERS[name][2])
     for part in result.parts:
         if part.files:
