@@ -104,8 +104,8 @@ def _log_file(path: str | None) -> Iterator[TextIO | None]:
         return
     try:
         file = foreign_files.expanded(path).open("a", encoding="utf-8")
-    except (OSError, RuntimeError) as error:
-        raise ConfigError(f"--access-log {path}: {getattr(error, 'strerror', None) or error}") from error
+    except OSError as error:
+        raise ConfigError(f"--access-log {path}: {error.strerror or error}") from error
     with file:
         yield file
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import stat
 from collections import Counter
 from pathlib import Path
 
@@ -26,14 +25,7 @@ class SoundFolder(Source):
     def image(self, i: int) -> np.ndarray:
         """Draw the spectrogram of sound i, uint8 (mels, frames, 1)."""
         file, settings = Path(self.files[i]), self.spectrogram
-        if file.suffix.lower() not in sound_files.SUFFIXES:
-            raise DataError(
-                f"{printable(file)}: unknown suffix: its name ends in none of {', '.join(sound_files.SUFFIXES)}; "
-                "move it out of the folder"
-            )
-        info = random_access.status(file)
-        if info is None or not stat.S_ISREG(info.st_mode):  # opening a pipe would wait for ever
-            raise DataError(f"{printable(file)}: not a regular file, or a link to nothing")
+        image_folder.check_file(file, sound_files.SUFFIXES)
         return settings.to_image(sound_files.read(file, rate=settings.rate, length=settings.length))
 
     def name(self, i: int) -> str:

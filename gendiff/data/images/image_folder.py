@@ -180,19 +180,24 @@ def folder_fingerprint(
 
 
 def _read(file: Path, size: int | None, mode: str, background: tuple[int, int, int] | None) -> np.ndarray:
-    if reason := _unknown(file):
+    check_file(file, image_files.SUFFIXES)
+    return image_files.read(file, mode=mode, size=size, background=background)
+
+
+def check_file(file: Path, suffixes: tuple[str, ...]) -> None:
+    """DataError, path first, for a file of another kind by its name, and for what is no regular file."""
+    if reason := _unknown(file, suffixes):
         raise DataError(f"{printable(file)}: {reason}")
     info = random_access.status(file)
     if info is None or not stat.S_ISREG(info.st_mode):  # opening a pipe would wait for ever
         raise DataError(f"{printable(file)}: not a regular file, or a link to nothing")
-    return image_files.read(file, mode=mode, size=size, background=background)
 
 
-def _unknown(file: Path) -> str:
-    """What is wrong with a file that is no picture by its name, and needs no class; nothing otherwise."""
-    if file.suffix.lower() in image_files.SUFFIXES:
+def _unknown(file: Path, suffixes: tuple[str, ...]) -> str:
+    """What is wrong with a file of another kind by its name, which needs no class; nothing otherwise."""
+    if file.suffix.lower() in suffixes:
         return ""
-    return f"unknown suffix: its name ends in none of {', '.join(image_files.SUFFIXES)}; move it out of the folder"
+    return f"unknown suffix: its name ends in none of {', '.join(suffixes)}; move it out of the folder"
 
 
 def _check_one_size(files: list[Path], pictures: list[np.ndarray]) -> None:
@@ -229,7 +234,7 @@ def _scan(root: Path, on_bad: str) -> tuple[tuple[str, ...], list[tuple[Path, in
             raise DataError(f"{printable(root)}: no images in it")
         return (), [(file, NO_LABEL) for file in loose], []
     beside = f"has no class: it lies beside the class folders {printable(folders[0].name)}, …; move it into one"
-    skipped = [f"{printable(file)}: {_unknown(file) or beside}" for file in loose]
+    skipped = [f"{printable(file)}: {_unknown(file, image_files.SUFFIXES) or beside}" for file in loose]
     files = []
     for label, folder in enumerate(folders):
         inside = visible_files(folder)

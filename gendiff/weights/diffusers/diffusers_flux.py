@@ -26,6 +26,8 @@ DEFAULTS: Config = {
 SUPPORTED: dict[str, tuple[object, ...]] = {"patch_size": (1,)}
 OPTIONAL: dict[str, tuple[type, ...]] = {"out_channels": (int,)}
 POSITIVE = ("num_layers", "num_single_layers", "attention_head_dim", "num_attention_heads")
+AXES = (3, "three")
+"""Coordinates that turn a head."""
 
 
 def network_fields(config: Config) -> Config:
@@ -42,16 +44,31 @@ def network_fields(config: Config) -> Config:
     values = settings.from_config(config, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
     for name in POSITIVE:
         settings.refuse_unless(values[name] > 0, KIND, name, values[name], "it must be above 0")
+    return {**shared_fields(KIND, values, AXES), "pooled_channels": values["pooled_projection_dim"]}
+
+
+def shared_fields(kind: str, values: Config, axes: tuple[int, str]) -> Config:
+    """Return the fields that FLUX.1 and FLUX.2 say by the same settings.
+
+    Args:
+        kind: the class, for messages.
+        values: its settings.
+        axes: how many coordinates turn a head, as a number and in a word.
+
+    Raises:
+        ConfigError: as `network_fields` does.
+    """
     out_channels = values["in_channels"] if values["out_channels"] is None else values["out_channels"]
     for name, value in (("in_channels", values["in_channels"]), ("out_channels", out_channels)):
         fits = value > 0 and value % PACKED == 0
         settings.refuse_unless(
-            fits, KIND, name, values[name], f"only multiples of {PACKED}, the pixels that one token packs"
+            fits, kind, name, values[name], f"only multiples of {PACKED}, the pixels that one token packs"
         )
-    axes, size = values["axes_dims_rope"], values["attention_head_dim"]
-    fits = len(axes) == 3 and all(number > 0 and number % 2 == 0 for number in axes) and sum(axes) == size
+    (count, word), channels, size = axes, values["axes_dims_rope"], values["attention_head_dim"]
+    even = all(number > 0 and number % 2 == 0 for number in channels)
+    fits = len(channels) == count and even and sum(channels) == size
     settings.refuse_unless(
-        fits, KIND, "axes_dims_rope", axes, f"only three even numbers whose sum is attention_head_dim = {size}"
+        fits, kind, "axes_dims_rope", channels, f"only {word} even numbers whose sum is attention_head_dim = {size}"
     )
     return {
         "patch": PATCH,
@@ -60,13 +77,12 @@ def network_fields(config: Config) -> Config:
         "heads": values["num_attention_heads"],
         "out_channels": out_channels // PACKED,
         "text_channels": values["joint_attention_dim"],
-        "pooled_channels": values["pooled_projection_dim"],
         "text_attention": "joint",
         "null_text": False,
         "guidance": values["guidance_embeds"],
         "norm_heads": True,
         "single_depth": values["num_single_layers"],
-        "rotary_channels": axes,
+        "rotary_channels": channels,
     }
 
 

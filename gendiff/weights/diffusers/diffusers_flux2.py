@@ -4,7 +4,7 @@ from gendiff.core.types import Config
 from gendiff.weights import layouts, settings
 from gendiff.weights import rules as naming
 from gendiff.weights.diffusers import diffusers_joint as joint
-from gendiff.weights.diffusers.diffusers_flux import PACKED, PATCH, POSITIVE
+from gendiff.weights.diffusers.diffusers_flux import PATCH, POSITIVE, shared_fields
 from gendiff.weights.rules import Rule, linear
 
 KIND = "Flux2Transformer2DModel"
@@ -48,38 +48,16 @@ def network_fields(config: Config) -> Config:
     for name in (*POSITIVE, "joint_attention_dim", "mlp_ratio"):
         settings.refuse_unless(values[name] > 0, KIND, name, values[name], "it must be above 0")
     settings.refuse_unless(values["rope_theta"] > 1, KIND, "rope_theta", values["rope_theta"], "it must be above 1")
-    out_channels = values["in_channels"] if values["out_channels"] is None else values["out_channels"]
-    for name, value in (("in_channels", values["in_channels"]), ("out_channels", out_channels)):
-        fits = value > 0 and value % PACKED == 0
-        settings.refuse_unless(
-            fits, KIND, name, values[name], f"only multiples of {PACKED}, the pixels that one token packs"
-        )
-    axes, size = values["axes_dims_rope"], values["attention_head_dim"]
-    fits = len(axes) == 4 and all(number > 0 and number % 2 == 0 for number in axes) and sum(axes) == size
-    settings.refuse_unless(
-        fits, KIND, "axes_dims_rope", axes, f"only four even numbers whose sum is attention_head_dim = {size}"
-    )
-    width = values["num_attention_heads"] * size
+    fields = shared_fields(KIND, values, (4, "four"))
     return {
-        "patch": PATCH,
-        "width": width,
-        "depth": values["num_layers"],
-        "heads": values["num_attention_heads"],
-        "out_channels": out_channels // PACKED,
-        "text_channels": values["joint_attention_dim"],
-        "text_attention": "joint",
-        "null_text": False,
-        "guidance": values["guidance_embeds"],
-        "norm_heads": True,
-        "single_depth": values["num_single_layers"],
-        "rotary_channels": axes,
+        **fields,
         "rotary_base": float(values["rope_theta"]),
         "word_places": True,
         "bias": False,
         "shared_modulation": True,
         "gated": True,
         "activation": "silu",
-        "mlp_width": int(width * values["mlp_ratio"]),
+        "mlp_width": int(fields["width"] * values["mlp_ratio"]),
     }
 
 
