@@ -97,7 +97,7 @@ def read(config: Config) -> Rows:
         if line.strip():
             try:
                 groups.append(_rows(config.method, number, line))
-            except (ValueError, RecursionError) as error:
+            except ValueError as error:
                 raise DataError(f"{path}:{number}: {error}") from error
     if len(groups) < FEWEST:
         count = formatting.amount(len(groups), "row")
@@ -112,7 +112,7 @@ def read(config: Config) -> Rows:
 
 def _rows(method: str, line: int, text: str) -> list[Row]:
     """The rows of a line: one, or one for each answer in a conversation. ValueError for what is none."""
-    value = json.loads(text)
+    value = foreign_files.decoded(text)
     if not isinstance(value, dict):
         raise ValueError(f"must be a JSON object, got {type(value).__name__}")
     if method == "sft" and "messages" in value:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from gendiff.core.errors import CheckpointMismatchError, DataError
-from gendiff.pipelines.stable_diffusion import inspect, open_model
+from gendiff.pipelines.stable_diffusion import open_model
 from tests.pipelines.stable_diffusion import tiny_folders
 from tests.pipelines.stable_diffusion.folder_faults import STEM, arrays, changed, cut, without
+from tests.pipelines.stable_diffusion.refused_folder import refuse
 from tests.tables import table
 
 pytest.importorskip("tokenizers", reason="needs the extra [text]")
@@ -104,16 +105,6 @@ def test_whatever_is_wrong_is_one_error_that_begins_with_a_path(tmp_path, change
 @table("change, message, error", BAD_FLUX_2.values())
 def test_whatever_is_wrong_with_klein_is_one_error_that_begins_with_a_path(tmp_path, change, message, error):
     refuse(tmp_path, "flux_2", change, message, error)
-
-
-def refuse(path, name, change, message, error):
-    folder = tiny_folders.write(path / "model", name)
-    change(folder)
-    with pytest.raises(error, match=message) as caught:
-        open_model(folder).params()
-    assert str(caught.value).startswith(str(folder))
-    problems = inspect(folder).problems
-    assert problems and all(problem.startswith(str(folder)) for problem in problems)
 
 
 @pytest.mark.fault("weights: a folder of diffusers that cannot be followed")

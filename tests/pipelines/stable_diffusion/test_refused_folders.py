@@ -11,6 +11,7 @@ from gendiff.core.errors import CheckpointMismatchError, DataError
 from gendiff.pipelines.stable_diffusion import inspect, open_model
 from tests.pipelines.stable_diffusion import tiny_folders
 from tests.pipelines.stable_diffusion.folder_faults import STEM, arrays, changed, cut, text, without
+from tests.pipelines.stable_diffusion.refused_folder import refuse
 from tests.tables import table
 
 pytest.importorskip("tokenizers", reason="needs the extra [text]")
@@ -239,13 +240,7 @@ UNFIT = {
     [(name, *row) for name, rows in (("stable", BAD), ("flux", BAD_FLUX), ("sd3", BAD_SD3)) for row in rows.values()],
 )
 def test_whatever_is_wrong_is_one_error_that_begins_with_a_path(tmp_path, name, change, message, error):
-    folder = tiny_folders.write(tmp_path / "model", name)
-    change(folder)
-    with pytest.raises(error, match=message) as caught:
-        open_model(folder).params()
-    assert str(caught.value).startswith(str(folder))
-    problems = inspect(folder).problems
-    assert problems and all(problem.startswith(str(folder)) for problem in problems)
+    refuse(tmp_path, name, change, message, error)
 
 
 @pytest.mark.fault("weights: a folder of diffusers that cannot be followed")
