@@ -74,9 +74,12 @@ def programs(config: Config, attention: str, mesh: jax.sharding.Mesh) -> Compile
         "warmup": int(config.warmup * total),
         "total": total,
         "weight_decay": config.weight_decay,
+        "clip": config.clip,
     }
-    optimizer = optimizers.muon(
-        config.learning_rate, adam_learning_rate=config.adam_learning_rate, clip=config.clip, **numbers
+    optimizer = (
+        optimizers.muon(config.learning_rate, adam_learning_rate=config.adam_learning_rate, **numbers)
+        if config.optimizer == "muon"
+        else optimizers.adamw(config.adam_learning_rate, **numbers)
     )
 
     def fresh(key: jax.Array) -> TrainState:
@@ -263,7 +266,7 @@ _ROLLOUTS: dict[str, Any] = {"figure": "drift.png"}
 _COSTS: dict[str, Any] = {"figure": "cost_frames.png", "reason": "factorised attention is about linear in frames"}
 
 _TINY: dict[str, Any] = {"frames": 3, "channels": (4, 8), "heads": 1, "groups": 2, "flops": 1e7, "log_every": 1}
-_TINY |= {"batch": 4, "pictures": 2}
+_TINY |= {"batch": 4, "pictures": 2, "optimizer": "adamw"}
 _FEW: dict[str, Any] = {
     "sampling_steps": 2,
     "samples": 10,

@@ -1,7 +1,7 @@
 """The numbers of the video experiment."""
 
 import dataclasses
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
@@ -58,10 +58,12 @@ class Config:
     """Clips of a step."""
     pictures: Several = 32
     """Single frames of a step of the causal network, beside its clips: they teach how a clip begins."""
+    optimizer: Literal["adamw", "muon"] = "muon"
+    """adamw, or muon: Muon on matrices and kernels, and AdamW on the rest. Muon compiles for longer."""
     learning_rate: Positive = 0.02
-    """Peak learning rate of matrices, by Muon; it falls along a cosine."""
+    """Peak learning rate of Muon; it falls along a cosine."""
     adam_learning_rate: Positive = 2e-3
-    """Peak learning rate of all else, by AdamW."""
+    """The same of AdamW."""
     warmup: _Part = 0.05
     """Share of the steps until the learning rates peak."""
     weight_decay: NonNegative = 0.01

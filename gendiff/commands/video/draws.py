@@ -75,7 +75,7 @@ def rollout(
         num_blocks=frames,
         condition=(label,),
         context=networks.SCHEDULE.at(noise),
-        finish=functools.partial(scaling.round_to_levels, levels=digits.LEVELS),
+        finish=lambda frames: jnp.asarray(scaling.round_to_levels(frames, digits.LEVELS)),
     )
 
 

@@ -90,7 +90,7 @@ class WholeLoss:
         """The scalar and its metrics for one batch of clips with their labels."""
 
         def answer(params: Params, x: jax.Array, t: jax.Array, *condition: Condition) -> jax.Array:
-            return on_digits(self.predict(params, x, t, *condition), batch.clean, t)
+            return on_digits(self.predict(params, x, t, *condition), jnp.asarray(batch.clean), t)
 
         return _forcing(answer, shared=1.0)(params, key, batch)
 

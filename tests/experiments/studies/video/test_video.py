@@ -73,14 +73,6 @@ def test_the_causal_loss_shows_earlier_frames_as_a_rollout_does_and_asks_nothing
     assert t[known].max() <= networks.SCHEDULE.at(CONTEXT).t < t[~known].max()
 
 
-@table("attention", [FULL, CAUSAL])
-def test_the_loss_of_every_network_is_finite_and_has_a_gradient(attention):
-    batch = clips.batch(SMOKE, attention, 0, 0)
-    params = networks.init(SMOKE, attention, jax.random.key(0))
-    gradient, _ = jax.grad(networks.loss(SMOKE, attention), has_aux=True)(params, jax.random.key(1), batch)
-    assert 0 < sum(float(np.abs(leaf).sum()) for leaf in jax.tree.leaves(gradient)) < np.inf
-
-
 def test_a_frame_with_a_cache_costs_what_it_adds_to_a_clip_but_that_earlier_frames_do_not_see_it():
     """A clip of 8 frames has 8² pairs of frames, all of which are counted; frames one by one, each seen by 8, have as
     many.
