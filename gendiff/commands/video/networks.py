@@ -139,7 +139,7 @@ class CausalLoss:
         level = SCHEDULE.at(jax.random.uniform(level_key, (b,), maxval=CONTEXT))
         seen = process.add_noise(clean, jax.random.normal(noise_key, clean.shape), level)
         count = jax.random.randint(count_key, (b,), 0, f) * jax.random.bernoulli(some_key, 0.5, (b,))
-        known = jnp.arange(f) < count[:, None]
+        known = jnp.arange(f)[None] < count[:, None]
 
         def answer(params: Params, x: jax.Array, t: jax.Array, label: jax.Array) -> jax.Array:
             held = known[..., None, None, None]
