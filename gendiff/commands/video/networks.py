@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gendiff import networks
-from gendiff.commands.video.config import CAUSAL, CONTEXT, Config
+from gendiff.commands.video.config import CAUSAL, CONTEXT, FULL, Config
 from gendiff.core import records
 from gendiff.core.types import Condition, Loss, Metrics, Params
 from gendiff.data import digits
@@ -190,11 +190,27 @@ def jit(function: Callable[..., T]) -> Callable[..., T]:
     return devices.jit(function, libraries=libraries())
 
 
-@functools.lru_cache(maxsize=64)
 def forward_flops(config: Config, attention: str, frames: int, side: int) -> float:
     """Operations of one evaluation of one clip, 2 per multiplication and addition, as `accounting.count` has them."""
-    clip = example(config, attention, frames=frames, side=side)
-    return float(accounting.count(network(config, attention), *clip, embeddings=False).forward_flops)
+    pixels, total = (side / config.side) ** 2, 0.0
+    for path, operations in _of_a_frame(config, attention).items():
+        layer = path.rpartition("/")[2]
+        if "embedding" in path:
+            total += operations * frames
+        elif layer.endswith("along_time"):
+            total += operations * frames**2 * pixels
+        elif layer.endswith("attention"):
+            total += operations * (frames * pixels) ** 2 / (1 if attention == FULL else frames)
+        else:
+            total += operations * frames * pixels
+    return total
+
+
+@functools.lru_cache(maxsize=8)
+def _of_a_frame(config: Config, attention: str) -> dict[str, int]:
+    """Operations of layers, by path, for a clip of one frame."""
+    clip = example(config, attention, frames=1)
+    return accounting.count(network(config, attention), *clip, embeddings=False).layers
 
 
 def step_flops(config: Config, attention: str) -> float:

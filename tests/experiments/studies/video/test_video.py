@@ -20,6 +20,7 @@ from gendiff.data import clip_files
 from gendiff.runs.progress import Progress
 from gendiff.runs.run_folder import RunFolder
 from gendiff.runs.study import Measurements
+from gendiff.scaling import accounting
 from tests.experiments.studies import smoke
 from tests.quickly import quickly
 from tests.tables import table
@@ -43,6 +44,13 @@ def test_causal_attention_takes_four_times_the_operations_of_others_and_factoris
     spent = {attention: networks.spent(FULL_RUN, attention) / FULL_RUN.flops for attention in ATTENTIONS}
     assert spent == pytest.approx({FULL: 0.25, FACTORISED: 0.25, CAUSAL: 1.0}, rel=1e-2)
     assert networks.steps(FULL_RUN, CAUSAL) > networks.steps(FULL_RUN, FACTORISED) > networks.steps(FULL_RUN, FULL)
+
+
+@table("attention", [FULL, CAUSAL])
+def test_operations_are_those_that_the_library_counts_in_the_network(attention):
+    example = networks.example(SMOKE, attention, frames=2, side=20)
+    counted = accounting.count(networks.network(SMOKE, attention), *example, embeddings=False)
+    assert networks.forward_flops(SMOKE, attention, 2, 20) == counted.forward_flops
 
 
 def test_errors_on_digits_count_up_to_four_times_and_in_noise_alone_as_others():
