@@ -59,6 +59,10 @@ RUNS = (
     ),
     Fault("config.json is changed after training", "evaluate refuses it with a table of what differs; exit 65"),
     Fault(
+        "sample or report of a run that is not as its training left it",
+        "both say which checkpoint is not the last, or which setting or metrics differ; report --strict exits 1",
+    ),
+    Fault(
         "other config on restore", "a table of every setting that differs; architecture is refused, run settings warn"
     ),
     Fault(
@@ -81,6 +85,7 @@ RUNS = (
     Fault("NaN while sampling", "no file is written; the indices of the samples are named; exit 3"),
     Fault("torn last line of the metrics file", "readers ignore it; a resume truncates to the restored step"),
     Fault("metrics file cut or doubled", "an error with the path and the line"),
+    Fault("a number in the metrics file is changed", "an error with the path and the line; reports say it"),
     Fault("damaged file of results", "an error with path and field; exit 65"),
     Fault("kill between results.json and report.html", "the same command writes the report"),
     Fault("evaluate on an unfinished run", "refused: no final results.json is written"),

@@ -59,7 +59,7 @@ class ReportOptions:
     run: RunArgument
     """Folder with a results.json, such as runs/images."""
     strict: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Exit 1 unless every claim and control is PASS."""
+    """Exit 1 unless every claim and control is PASS, and the run is as its training left it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -293,9 +293,11 @@ def _sample(arguments: list[str], catalogue: Catalogue, progress: Progress) -> i
         raise ConfigError(f"experiment {experiment.name!r} has nothing to sample from")
     options = _options(experiment.sample, f"sample {arguments[0]}", arguments[1:])
     config = configuration.restore(stored, experiment.config, folder)
-    from gendiff.runs import compile_cache
+    from gendiff.runs import compile_cache, last_checkpoints
 
     compile_cache.use(say=progress.line)
+    for remark in last_checkpoints.remarks(folder):
+        progress.line(f"note: {remark}")
     with interruption.watch(at_once=True):
         experiment.sample.call(config, folder, options, progress)
     return errors.DONE
@@ -342,7 +344,7 @@ def _report(arguments: list[str], catalogue: Catalogue, progress: Progress) -> i
 
     outcome, notice = runner.rewrite_report(folder, {**builtin.EXPERIMENTS, **catalogue})
     print(f"{report.table_text(outcome, notice)}\nreport: {folder.report}", flush=True)
-    if options.strict and (reason := runner.shortfall(outcome)):
+    if options.strict and (reason := runner.shortfall(outcome) or notice):
         print(f"exit 1 by --strict: {reason}", file=sys.stderr, flush=True)
         return errors.FAILED
     return errors.DONE

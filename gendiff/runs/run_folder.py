@@ -1,6 +1,7 @@
 """The folder of one run: what lies where, and a metrics file that survives being cut off."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import re
@@ -14,6 +15,10 @@ from gendiff.runs.reporting import json_files
 
 Line: TypeAlias = dict[str, Any]  # whole numbers and floats
 
+DIGEST = ', "digest": "'
+"""What stands before the digest with which a line of metrics ends."""
+TAIL = 2**16
+"""Bytes in which the last line of metrics is looked for."""
 ALL = "all"
 """Size of an axis that takes all devices which the others leave."""
 
@@ -111,8 +116,15 @@ class RunFolder:
     def append_metrics(self, lines: Iterable[Mapping[str, object]]) -> None:
         """Adds a line of JSON each, on disk when this returns: a checkpoint saved afterwards never knows of steps that
         the file lacks.
+
+        A line ends with a digest of its text and of the digest before it of its seed: no number changes unnoticed.
         """
-        text = "".join(json.dumps(json_files.encode(dict(line)), allow_nan=False) + "\n" for line in lines)
+        text, chain = "", dict[object, str]()
+        for line in lines:
+            body, seed = json.dumps(json_files.encode(dict(line)), allow_nan=False).removesuffix("}"), line["seed"]
+            before = chain[seed] if seed in chain else self._newest_digest(seed)
+            chain[seed] = _digest(before, body.encode())
+            text += f'{body}{DIGEST}{chain[seed]}"}}\n'
         with files.naming(self.metrics), open(self.metrics, "ab") as file:
             file.write(text.encode())
             file.flush()
@@ -122,15 +134,15 @@ class RunFolder:
         """The metrics lines, of one seed or all, in order; numbers that were not finite come back as floats. A torn
         last line is left out.
 
-        Raises DataError for a broken line that is not the last, and for a step that is not after the one before it of
-        its seed.
+        Raises DataError for a broken line that is not the last, for one that does not fit its digest, and for a step
+        that is not after the one before it of its seed. Lines of version 0.2 have no digest.
         """
-        of_seed = (line for _, line in self._lines() if seed is None or line.get("seed") == seed)
+        of_seed = (line for _, line, _ in self._lines() if seed is None or line.get("seed") == seed)
         return list(map(json_files.with_non_finite, of_seed))
 
     def truncate_metrics(self, seed: int, step: int) -> None:
         """Leaves out what `seed` logged after `step`, and a torn last line: resuming there writes those lines again."""
-        remaining = b"".join(raw for raw, line in self._lines() if line.get("seed") != seed or line["step"] <= step)
+        remaining = b"".join(raw for raw, line, _ in self._lines() if line.get("seed") != seed or line["step"] <= step)
         if self.metrics.exists() and remaining != self.metrics.read_bytes():
             json_files.write_bytes(self.metrics, remaining)
 
@@ -138,7 +150,7 @@ class RunFolder:
         """DataError, with the line, unless every step of the seed up to `step` that is a multiple of `interval`
         is there.
         """
-        lines = [line for _, line in self._lines()]
+        lines = [line for _, line, _ in self._lines()]
         there = {line["step"] for line in lines if line["seed"] == seed}
         if missing := sorted(set(range(interval, step + 1, interval)) - there):
             after = [
@@ -151,15 +163,34 @@ class RunFolder:
                 f"{self.metrics}: {position}, and the checkpoint is that of step {step}; start again in another folder"
             )
 
-    def _lines(self) -> list[tuple[bytes, Line]]:
+    def _newest_digest(self, seed: object) -> str:
+        """To which the next line of a seed is chained. Where the last line is of that seed no other is read."""
+        if not self.metrics.exists():
+            return ""
+        with open(self.metrics, "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+            last = file.read().rstrip(b"\n").rpartition(b"\n")[2]
+        try:
+            line = _metrics_line(last)
+        except ValueError:
+            line = {}
+        if line.get("seed") == seed and "digest" in line:
+            return str(line["digest"])
+        return next((digest for _, line, digest in reversed(self._lines()) if line["seed"] == seed), "")
+
+    def _lines(self) -> list[tuple[bytes, Line, str]]:
+        """(its bytes, what it says, its digest) of each line."""
         content = self.metrics.read_bytes() if self.metrics.exists() else b""
         pieces = content[: content.rfind(b"\n") + 1].splitlines(keepends=True)
-        read: list[tuple[bytes, Line]] = []
+        read: list[tuple[bytes, Line, str]] = []
         newest: dict[int, Line] = {}
+        signed: set[int] = set()
+        chain: dict[int, str] = {}
         for number, raw in enumerate(pieces):
             try:
                 line = _metrics_line(raw)
-                before = newest.get(line["seed"])
+                seed, stored = line["seed"], line.pop("digest", None)
+                before = newest.get(seed)
                 if before is not None and before.keys() != line.keys():
                     raise ValueError(
                         f"other names than the lines before it: {', '.join(sorted(before.keys() ^ line.keys()))}"
@@ -172,24 +203,37 @@ class RunFolder:
                     f"{self.metrics}: line {number + 1} is broken ({error}); resuming needs every line before it"
                 ) from error
             if before is not None and line["step"] <= before["step"]:
-                order = f"step {line['step']} of seed {line['seed']} comes after step {before['step']}"
+                order = f"step {line['step']} of seed {seed} comes after step {before['step']}"
                 raise DataError(f"{self.metrics}: line {number + 1} is doubled or moved ({order})")
-            newest[line["seed"]] = line
-            read.append((raw, line))
+            text = raw.rpartition(DIGEST.encode())[0] if stored is not None else raw.rstrip(b"\n").removesuffix(b"}")
+            digest = _digest(chain.get(seed, ""), text)
+            if stored not in ((digest,) if seed in signed else (digest, None)):
+                raise DataError(
+                    f"{self.metrics}: line {number + 1} (step {line['step']} of seed {seed}) does not fit its digest: "
+                    "it was changed, or a line before it"
+                )
+            if stored is not None:
+                signed.add(seed)
+            newest[seed], chain[seed] = line, digest
+            read.append((raw, line, digest))
         return read
 
 
 def _metrics_line(raw: bytes) -> Line:
-    """ValueError unless it is an object with a whole seed and step, and numbers."""
+    """ValueError unless it is an object with a whole seed and step, and numbers; it may have a digest."""
     line = foreign_files.decoded(raw)
     if not isinstance(line, dict):
         raise ValueError(f"holds {type(line).__name__}, no object")
     if any(type(line.get(name)) is not int for name in ("seed", "step")):
         raise ValueError("has no whole numbers seed and step")
     for name, value in line.items():
-        if not isinstance(value, int | float) and value not in json_files.NON_FINITE:
+        if name != "digest" and not isinstance(value, int | float) and value not in json_files.NON_FINITE:
             raise ValueError(f"{name} is {value!r}, no number")
     return line
+
+
+def _digest(before: str, body: bytes) -> str:
+    return hashlib.sha256(before.encode() + body).hexdigest()[:16]
 
 
 def axes(text: str) -> Axes:

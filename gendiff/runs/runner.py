@@ -143,13 +143,18 @@ def rewrite_report(folder: RunFolder, catalogue: Catalogue) -> tuple[Results, st
     """(results, notice); writes report.html from results.json, which is all that it needs: a committed folder of
     results will do.
 
-    Of a run that has not finished it shows what there is. Raises DataError where results or figures are missing.
+    Of a run that has not finished it shows what there is. The notice has what `last_checkpoints.remarks` says. Raises
+    DataError where results or figures are missing.
     """
     if folder.config.exists() and not folder.results.exists():
         stored = configuration.read(folder)
         outcome, notice = partial_results.outcome(registry.load(stored.experiment, catalogue), stored, folder)
     else:
-        outcome, notice = results.read(folder.path), ""
+        outcome = results.read(folder.path)
+        notice = report.caution(outcome)
+    if folder.config.exists():
+        remarks = last_checkpoints.remarks(folder, finished=folder.results.exists())
+        notice = " ".join(filter(None, [notice, *(f"Note: {each}." for each in remarks)]))
     report.write(folder.path, outcome, notice)
     return outcome, notice
 

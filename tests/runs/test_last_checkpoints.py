@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+import re
 import shutil
 
 import pytest
 
 from gendiff.commands import command_line
+from gendiff.runs import runner
 from gendiff.runs.reporting import json_files, results
 from gendiff.runs.run_folder import RunFolder
 from gendiff.training import digests
@@ -97,6 +99,54 @@ def test_evaluate_refuses_a_configuration_that_was_changed_after_training(copy, 
         str.split, message.splitlines()
     ) and "config.json" in message
     assert results.read(copy).config["train_steps"] == STEPS
+
+
+def changed_metrics(copy):
+    text = (copy / "metrics.jsonl").read_text()
+    (copy / "metrics.jsonl").write_text(text.replace('"loss": 0.', '"loss": 9.', 1))
+
+
+def changed_config(copy):
+    stored = json.loads((copy / "config.json").read_text())
+    stored["config"]["learning_rate"] = 0.5
+    json_files.write(copy / "config.json", stored)
+
+
+@pytest.mark.fault("sample or report of a run that is not as its training left it")
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda copy: shutil.rmtree(copy / "checkpoints" / "seed_3" / str(STEPS)),
+            f"its newest checkpoint is that of step 6, and its metrics end at step {STEPS}",
+        ),
+        (changed_config, f"differs from what step {STEPS} of {{}} has: learning_rate = 0.5 in place of 0.01"),
+        (changed_metrics, "metrics.jsonl: line 1 (step 1 of seed 3) does not fit its digest"),
+        (lambda copy: (copy / "metrics.jsonl").unlink(), "metrics.jsonl: holds no step of seed 3"),
+    ],
+    ids=["older checkpoint", "config", "metrics", "no metrics"],
+)
+def test_sample_and_report_say_what_is_not_as_the_training_left_it(change, words, copy, capsys, monkeypatch):
+    assert call("report", copy) == 0 and "Note: " not in capsys.readouterr().out
+    assert call("sample", copy, "--num", "1", "--steps", "2") == 0 and "note: /" not in capsys.readouterr().out
+    change(copy)
+    words = words.format(copy / "checkpoints" / "seed_3")
+    assert call("report", copy) == 0 and words in " ".join(capsys.readouterr().out.split())
+    assert words in " ".join(re.sub("<[^>]*>", "", (copy / "report.html").read_text()).split())
+    monkeypatch.setattr(runner, "shortfall", lambda outcome: "")
+    assert call("report", copy, "--strict") == 1 and words in capsys.readouterr().err
+    assert call("sample", copy, "--num", "2", "--steps", "2", "--force") == 0
+    assert words in capsys.readouterr().out
+
+
+def test_the_report_of_an_unfinished_run_says_the_step_of_its_checkpoint(copy, capsys):
+    (copy / "results.json").unlink()
+    shutil.rmtree(copy / "checkpoints" / "seed_3" / str(STEPS))
+    assert call("report", copy) == 0
+    output = capsys.readouterr().out
+    assert f"seed 3 is at step {STEPS}, its newest checkpoint is that of step 6" in output and "Note" not in output
+    changed_config(copy)
+    assert call("report", copy) == 0 and "learning_rate = 0.5 in place of 0.01" in capsys.readouterr().out
 
 
 def test_the_checkpoints_of_every_part_hold_the_configuration_of_the_run(finished):

@@ -1,6 +1,8 @@
 """The run folder: atomic files, and metrics that survive a torn line."""
 
 import dataclasses
+import json
+import re
 import types
 from pathlib import Path
 
@@ -57,6 +59,50 @@ def test_a_broken_line_within_is_an_error_with_its_number(folder):
     folder.metrics.write_text('{"seed": 0, "step": 1}\nbroken\n{"seed": 0, "step": 3}\n')
     with pytest.raises(DataError, match=r"metrics\.jsonl: line 2 is broken"):
         folder.read_metrics()
+
+
+@pytest.mark.fault("a number in the metrics file is changed")
+@table("line", range(6))
+def test_a_changed_digit_of_the_metrics_is_an_error_with_its_line(tmp_path, line):
+    folder = run_folder.create(tmp_path / str(line))
+    folder.append_metrics(LINES)
+    lines = folder.metrics.read_text().splitlines(keepends=True)
+    lines[line] = lines[line].replace('"loss": 0.', '"loss": 9.')
+    folder.metrics.write_text("".join(lines))
+    with pytest.raises(DataError, match=rf"metrics\.jsonl: line {line + 1} \(step .* does not fit its digest"):
+        folder.read_metrics()
+
+
+@pytest.mark.fault("a number in the metrics file is changed")
+def test_a_line_without_its_digest_or_after_a_missing_one_is_an_error(folder):
+    folder.append_metrics(LINES)
+    content = folder.metrics.read_text().splitlines(keepends=True)
+    folder.metrics.write_text("".join([content[0], re.sub(', "digest".*"', "", content[1]), *content[2:]]))
+    with pytest.raises(DataError, match="line 2 .* digest"):
+        folder.read_metrics()
+    folder.metrics.write_text("".join(content[:1] + content[2:]))
+    with pytest.raises(DataError, match="line 2 .* digest"):
+        folder.read_metrics()
+
+
+def test_metrics_of_an_earlier_version_are_read_and_chained_to(folder):
+    older = "".join(json.dumps(line) + "\n" for line in LINES[:2])
+    folder.metrics.write_text(older)
+    folder.append_metrics(LINES[2:])
+    assert folder.read_metrics() == LINES
+    folder.metrics.write_text(folder.metrics.read_text().replace('"loss": 0.2', '"loss": 0.9', 1))
+    with pytest.raises(DataError, match="line 3 .* does not fit its digest"):
+        folder.read_metrics()
+
+
+def test_lines_are_the_same_in_one_write_or_in_several_and_after_a_resume(tmp_path):
+    one, several = (run_folder.create(tmp_path / name) for name in ("one", "several"))
+    one.append_metrics(LINES)
+    for line in LINES[:3]:
+        several.append_metrics([line])
+    several.truncate_metrics(0, 2)
+    several.append_metrics(LINES[2:])
+    assert one.metrics.read_bytes() == several.metrics.read_bytes()
 
 
 def test_truncation_touches_one_seed_and_later_steps_only(folder):

@@ -61,7 +61,7 @@ def write(folder: str | os.PathLike[str], outcome: Results | None = None, notice
         folder / FILE,
         html_pages.TEMPLATES / FILE,
         outcome=outcome,
-        notice=notice or _notice(outcome),
+        notice=notice or caution(outcome),
         facts=_facts(outcome),
         numbers=numbers,
         explorers=[_explorer(folder / each.file, each, numbers[each.file]) for each in outcome.explorers],
@@ -87,14 +87,9 @@ def table_text(outcome: Results, notice: str = "") -> str:
     Of a claim there is a line with verdict, statement and threshold, then a line per seed with its numbers.
     """
     head = outcome.name if outcome.verdict == "NONE" else f"{outcome.name}: {outcome.verdict}"
-    sentence = notice or _notice(outcome)
-    lines = (
-        [f"{head} (a smoke run: its numbers mean nothing)"]
-        if outcome.smoke
-        else [head, sentence]
-        if sentence
-        else [head]
-    )
+    sentence = notice or caution(outcome)
+    lines = [f"{head} (a smoke run: its numbers mean nothing)" if outcome.smoke else head]
+    lines += [sentence] if sentence and sentence != SMOKE else []
     lines += [outcome.answer] if outcome.answer else []
     lines.append(", ".join(f"{name} {text}" for name, text in _facts(outcome).items()))
     cells = {
@@ -144,7 +139,8 @@ def _data_reports(folder: Path) -> list[tuple[str, bool]]:
     return [(path.relative_to(folder).as_posix(), path.is_file()) for path in paths]
 
 
-def _notice(outcome: Results) -> str:
+def caution(outcome: Results) -> str:
+    """What must be said of a smoke run, and of one that was not judged."""
     return SMOKE if outcome.smoke else "" if outcome.judged else NOT_JUDGED
 
 
