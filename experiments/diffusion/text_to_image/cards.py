@@ -29,8 +29,7 @@ LIMITS: Mapping[str, tuple[str, ...]] = {
         "It knows the sentences of one grammar. Other words are ignored, or spoil the picture.",
     ),
     networks.EMOJI: (
-        "It has learned from few drawings of one style. The figures above say how often concepts are met that it has "
-        "not seen.",
+        "It has learned from few drawings. The figures above say how often concepts are met that it has not seen.",
         "Its pictures may be close to drawings that it has learned from. Their licence holds for its pictures too.",
         "Its autoencoder blurs fine lines.",
     ),
@@ -56,7 +55,7 @@ def card(file: Path, outcome: Results) -> str:
     counts: dict[str, int] = {}
     for name, array in files.load(file).items():
         part = name.split("/")[0]
-        counts[part] = counts.get(part, 0) + array.size
+        counts[part] = counts.get(part, 0) + (0 if name.endswith(published.SCALES) else array.size)
     draws, trainings = f"pictures of {networks.SHAPE[0]}×{networks.SHAPE[0]} pixels", {"network": config.shapes}
     if about.name == networks.EMOJI:
         side = networks.SIDE // networks.FACTOR
@@ -70,7 +69,7 @@ def card(file: Path, outcome: Results) -> str:
         [claim for claim in outcome.claims if claim.id in MEASURED[about.name]],
         counts={part: f"{count:,}" for part, count in counts.items()},
         changed=f"{about.changed:.2g}",
-        bound=f"{published.BOUND:.2g}",
+        level=f"{published.BOUNDS['float16']:.2g}",
         length=texts.LENGTH,
         trainings=[(what, _trained(learning)) for what, learning in trainings.items()],
         limits=LIMITS[about.name],

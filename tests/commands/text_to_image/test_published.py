@@ -53,8 +53,9 @@ def image(params, *, factor=1.0):
     return factor * np.asarray(params["network"]["params"]["a"], np.float64).reshape(1, 2, 3, 1)
 
 
-def write(path, network=None, draw=image):
-    return published.write(path, network or trained(), draw, {"red", "a"}, **ORIGIN, trained_seed=0, checkpoint=7)
+def write(path, network=None, draw=image, dtype="float16"):
+    facts = {**ORIGIN, "trained_seed": 0, "checkpoint": 7}
+    return published.write(path, network or trained(), draw, {"red", "a"}, dtype=dtype, **facts)
 
 
 @pytest.fixture
@@ -102,6 +103,43 @@ def test_single_precision_is_kept_where_half_would_not_do(tmp_path, network, dra
     assert about.dtype == "float32" and about.changed == 0.0
     read, _ = published.read(tmp_path / "x.safetensors")
     assert np.array_equal(read.params["network"]["params"]["a"], network.params["network"]["params"]["a"])
+
+
+@pytest.fixture
+def packable(monkeypatch):
+    """A network with a kernel of 40 × 3 and a norm."""
+    draw = np.random.default_rng(0)
+    layer = {"kernel": draw.normal(size=(40, 3)).astype(np.float32), "scale": np.full(3, 0.3, np.float32)}
+    model = dataclasses.replace(linear("ab"), init=lambda key: {"layer": dict(layer)})
+    monkeypatch.setattr(networks, "model", lambda config, name="": model)
+    return Trained(CONFIG, networks.FROZEN, {"text": MINI_LM, "network": {"layer": layer}})
+
+
+def kernel_image(params, factor=0.1):
+    return factor * np.asarray(params["network"]["layer"]["kernel"], np.float64).reshape(1, 10, 4, 3)
+
+
+def test_a_file_of_8_bits_holds_kernels_in_a_byte_per_number_and_scales_as_they_are(tmp_path, packable):
+    path = tmp_path / "x.safetensors"
+    about = write(path, packable, kernel_image, dtype="int8")
+    stored = {name.removeprefix("network/layer/"): array for name, array in safetensors.numpy.load_file(path).items()}
+    assert {name: str(array.dtype) for name, array in stored.items()} == {
+        "kernel/values": "int8",
+        "kernel/scale": "float32",
+        "scale": "float16",
+    }
+    read, again = published.read(path)
+    kernel, exact = read.params["network"]["layer"]["kernel"], packable.params["network"]["layer"]["kernel"]
+    assert again == about and about.dtype == "int8" and kernel.shape == (40, 3) and kernel.dtype == np.float32
+    np.testing.assert_allclose(kernel, exact, atol=np.abs(exact).max() / 254 + 1e-6)
+    difference = kernel_image(read.params) - kernel_image(packable.params)
+    assert about.changed == pytest.approx(np.sqrt(np.mean(difference**2))) and 0 < about.changed < 0.01
+
+
+@table(("factor", "dtype"), [(1.0, "int8"), (30.0, "float16"), (3000.0, "float32")])
+def test_as_few_bits_are_stored_as_pictures_allow(tmp_path, packable, factor, dtype):
+    about = write(tmp_path / "x.safetensors", packable, lambda params: kernel_image(params, factor), dtype="int8")
+    assert about.dtype == dtype and published.read(tmp_path / "x.safetensors")[1] == about
 
 
 def test_the_parameters_of_an_encoder_of_our_own_are_in_the_file(tmp_path, monkeypatch):
