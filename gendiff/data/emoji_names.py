@@ -4,10 +4,13 @@ import functools
 import importlib.util
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from gendiff.core import extras
 
+NEGATIVE = "a drawing"
+"""A caption that says of no drawing what it shows: guidance may lead away from it."""
 SKIN, VARIATION = re.compile("[\U0001f3fb-\U0001f3ff]"), "\ufe0f"
 _FLAG = re.compile("[\U0001f1e6-\U0001f1ff]{2}|\U0001f3f4[\U000e0061-\U000e007a]+\U000e007f")
 """Of a country: two letters; of a part of one: a black flag and letters of another kind."""
@@ -51,6 +54,27 @@ def keywords(characters: str) -> tuple[str, ...]:
     return _keywords().get(characters.replace(VARIATION, ""), ())
 
 
+def texts(name: str, keywords: Sequence[str], most: int) -> tuple[str, str, str, str, str, str]:
+    """Texts by which a person may ask for a drawing.
+
+    They are its name; the name with keywords after it, which it does not hold itself; the name and its concept, each
+    with an article; the keywords alone; and the name with keywords before it. Without keywords the name stands for the
+    last two.
+
+    Args:
+        name: a caption, such as "red apple".
+        keywords: as from `keywords`.
+        most: keywords in a text.
+
+    Returns:
+        Such as ("red apple", "red apple, fruit", "a red apple", "an apple", "apple", "fruit, red apple").
+    """
+    new = [word for word in keywords if word not in name.lower()][:most]
+    after, before = (", ".join(words) for words in ((name, *new), (*new, name)))
+    alone = ", ".join(keywords[:most]) or name
+    return name, after, _with_article(name), _with_article(concept(name)), alone, before
+
+
 def concept(name: str) -> str:
     """A caption without the words that distinguish variants of one drawing.
 
@@ -67,6 +91,10 @@ def concept(name: str) -> str:
     ]
     people = set(re.findall(r"[^\s:,()-]+", name.lower())) & set(_PEOPLE.split())
     return " ".join(words) or ("person" if people else name.lower())
+
+
+def _with_article(name: str) -> str:
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
 
 
 @functools.cache

@@ -55,6 +55,19 @@ def test_keywords_say_what_else_a_drawing_is_called(captioned):
     assert "happy" in keywords["grinning face"] and np.mean([len(words) > 0 for words in keywords.values()]) > 0.7
 
 
+def test_texts_of_a_drawing_have_articles_and_as_many_keywords_as_fit():
+    texts = emoji_names.texts
+    assert texts("red apple", ("apple", "fruit", "diet"), 1) == (
+        "red apple",
+        "red apple, fruit",
+        "a red apple",
+        "an apple",
+        "apple",
+        "fruit, red apple",
+    )
+    assert texts("umbrella", (), 4) == ("umbrella",) * 2 + ("an umbrella",) * 2 + ("umbrella",) * 2
+
+
 def test_variants_of_one_drawing_are_one_concept():
     concept = emoji_names.concept
     assert concept("man running facing right") == concept("woman running") == concept("person running") == "running"

@@ -141,7 +141,7 @@ def _of_drawings(config: Config, trained: Trained, progress: Progress) -> Subjec
     likeness = emoji_sets.likeness("classifier" if config.features == "classifier" else "squares")
     first, judged = training.images[: drawings.together], set(requested.captions)
     rest = training.rows([row for row, caption in enumerate(training.captions) if caption not in judged])
-    written = captioned_emoji.written(rest, drawings.keywords)
+    written = captioned_emoji.written(rest, drawings)
     return Subject(
         name=EMOJI,
         model=trained.model,

@@ -55,7 +55,8 @@ class DrawingDraws:
             Coder(network, config.drawings.together, progress),
             networks.model(config, networks.EMOJI),
         )
-        self._draw = train.draws(self.model, _encoded, config.sampling_steps, config.drawings.together, progress)
+        negative, together = networks.negative(config, networks.EMOJI), config.drawings.together
+        self._draw = train.draws(self.model, _encoded, config.sampling_steps, together, progress, negative)
 
     def __call__(
         self, title: str, params: Params, captions: Sequence[str], scale: float, steps: int | None = None
@@ -71,7 +72,8 @@ class DrawingDraws:
 def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[Measured]:
     """From the checkpoints of the folder."""
     numbers, (training, held_out) = config.drawings, captioned_emoji.load(config.drawings)
-    requested, first = dict(zip(SETS, chosen(training, held_out, numbers.prompts), strict=True)), numbers.seeds[0]
+    judged, first = [side.of_style(numbers.styles[0]) for side in (training, held_out)], numbers.seeds[0]
+    requested = dict(zip(SETS, chosen(judged[0], judged[1], numbers.prompts), strict=True))
     with progress.phase("sample drawings"):
         draws, swept, pictures = DrawingDraws(config, folder, progress), {}, {}
         trained = {seed: train.restore(config, folder, networks.EMOJI, seed) for seed in numbers.seeds}
@@ -82,7 +84,7 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
         controls = {
             UNTRAINED: draws("untrained", fresh, captions, scale),
             DECODED: draws.decoded(requested[SEEN].images),
-            MEAN: np.broadcast_to(training.images.mean(axis=0), requested[SEEN].images.shape),
+            MEAN: np.broadcast_to(judged[0].images.mean(axis=0), requested[SEEN].images.shape),
             ONE_STEP: draws("one step", trained[first], captions, scale, 1),
         }
         with_word, without, words = captioned_emoji.combinations((*training.captions, *held_out.captions))

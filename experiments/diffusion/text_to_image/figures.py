@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from experiments.diffusion import sweeps
-from experiments.diffusion.captioned_emoji import COLOURS, GALLERY
+from experiments.diffusion.captioned_emoji import COLOURS, GALLERY, Pictures
 from experiments.diffusion.sweeps import Sweep
 from experiments.diffusion.text_to_image import drawings, sets
 from experiments.diffusion.text_to_image.drawings import SEEN, UNSEEN
@@ -82,7 +82,7 @@ def emoji_asked(name: str, file: str, measured: Measurements, folder: RunFolder)
     prompts, scales, panels = arrays["asked"][name], arrays["swept"][name].scales, arrays["shown"][name]
     rows = drawings.shown_rows(len(prompts), panels.shape[1])
     heads = [prompts.captions[row] for row in rows]
-    listed = f"{_listed(heads)} {emoji.ATTRIBUTION}."
+    listed = f"{_listed(heads)} {_attributions(prompts)}."
     caption = f"Emoji, {name}: above the drawings, below one guidance scale per row, w = {_scales(scales)}. {listed}"
     names = ["drawings", *(f"w = {scale:g}" for scale in scales)]
     images = np.concatenate([prompts.images[rows], *panels])
@@ -108,7 +108,8 @@ def emoji_nearest(measured: Measurements, folder: RunFolder) -> Figure:
     count, captions = f"{len(report.copies)} of {len(report.ratios)}", arrays["asked"][UNSEEN].captions
     caption = (
         "Emoji, held-out captions: the pictures that stand out most as copies; right of each its two nearest training "
-        f"drawings. {count} are near-copies. {_listed([captions[row] for row in order])}"
+        f"drawings. {count} are near-copies. {_listed([captions[row] for row in order])} "
+        f"{_attributions(arrays['training'])}."
     )
     return draw.grid(beside.reshape(-1, *beside.shape[2:]), 6, folder.figure("emoji_nearest"), caption)
 
@@ -128,6 +129,10 @@ def emoji_gallery(measured: Measurements, folder: RunFolder) -> Explorer:
 
 def _arrays(measured: Measurements, group: str) -> Mapping[str, Any]:
     return next(each.arrays for each in measured if each.group == group and each.arrays)
+
+
+def _attributions(drawings: Pictures) -> str:
+    return " · ".join(emoji.STYLES[style].attribution for style in dict.fromkeys(drawings.styles))
 
 
 def _gallery(

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -20,23 +21,28 @@ RENDERED = {
     "data": "scenes of one or two coloured shapes, rendered by this repository, and their captions",
     "licence": "Apache-2.0",
 }
-DRAWN = {
-    "data": "drawings of OpenMoji, their Unicode names and CLDR's keywords",
-    "licence": "CC BY-SA 4.0",
-    "attribution": emoji.ATTRIBUTION,
-}
+NAMES = {"openmoji": "OpenMoji", "noto": "Noto", "twemoji": "Twemoji", "fluent": "Fluent"}
+"""What the authors of each style call it."""
 
 
-def origin(name: str) -> dict[str, str]:
-    """What the network of a name has learned from, with its licence: fields of `published.About`."""
-    return DRAWN if name == networks.EMOJI else RENDERED
+def origin(config: Config, name: str) -> dict[str, str]:
+    """What the network of a name has learned from, with its licences: fields of `published.About`."""
+    if name != networks.EMOJI:
+        return RENDERED
+    styles = {NAMES[style]: emoji.STYLES[style] for style in config.drawings.styles}
+    licences = [f"{style.license} ({name})" if len(styles) > 1 else style.license for name, style in styles.items()]
+    return {
+        "data": f"drawings of {', '.join(styles)}, their Unicode names and CLDR's keywords",
+        "licence": ", ".join(licences),
+        "attribution": " · ".join(style.attribution for style in styles.values()),
+    }
 
 
 def words(config: Config, name: str) -> frozenset[str]:
     """The words of its training captions. Those of drawings need the packages that bring them."""
     if name != networks.EMOJI:
         return scenes.words()
-    captions = captioned_emoji.written(captioned_emoji.load(config.drawings)[0], config.drawings.keywords)
+    captions = captioned_emoji.written(captioned_emoji.load(config.drawings)[0], config.drawings)
     return frozenset(word for caption in captions for word in texts.words(caption))
 
 
@@ -63,7 +69,8 @@ def drawings(config: Config, folder: RunFolder, scale: float, progress: Progress
     _, normalisation = train.restore_autoencoder(config, folder)
     coder = Coder(networks.autoencoder(numbers, normalisation), numbers.together, quiet)
     encode = functools.partial(encoded_captions.frozen, progress=quiet)
-    draws = train.draws(networks.model(config, networks.EMOJI), encode, config.sampling_steps, numbers.together, quiet)
+    model, negative = networks.model(config, networks.EMOJI), networks.negative(config, networks.EMOJI)
+    draws = train.draws(model, encode, config.sampling_steps, numbers.together, quiet, negative)
     captions = captioned_emoji.load(numbers)[0].captions[: numbers.together]
 
     def draw(params: dict[str, Params]) -> np.ndarray:
@@ -85,9 +92,9 @@ def publish(
     path = folder.path / f"{called}{published.SUFFIX}"
     step = training_loop.newest_step(RunFolder(folder.path / name), seed)
     trained = train.restore_all(config, folder, name, seed)
-    about = published.write(
-        path, trained, draw, words(config, name), **origin(name), trained_seed=seed, checkpoint=step
-    )
+    dtype = config.drawings.stored if name == networks.EMOJI else "float16"
+    facts: dict[str, Any] = {**origin(config, name), "trained_seed": seed, "checkpoint": step}
+    about = published.write(path, trained, draw, words(config, name), dtype=dtype, **facts)
     size = path.stat().st_size
     progress.line(f"{path.name}: {size / 10**6:.1f} MB, {about.dtype}")
     if size > published.LARGEST:

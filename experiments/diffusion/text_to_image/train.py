@@ -61,21 +61,28 @@ def restore_all(config: Config, folder: RunFolder, name: str, seed: int) -> Trai
 
 
 def draws(
-    model: Model, read: Callable[[tuple[str, ...]], Encoded], steps: int, together: int, progress: Progress
+    model: Model,
+    read: Callable[[tuple[str, ...]], Encoded],
+    steps: int,
+    together: int,
+    progress: Progress,
+    negative: str = "",
 ) -> Callable[..., np.ndarray]:
     """(title, params, captions, scale, steps) -> (n, h, w, c) pictures or latents of one network, not clipped.
 
     One compiled program serves every scale, number of steps, caption and parameters. Picture i starts from the same
     noise whatever else differs. read: captions as the network reads them. steps: most steps, and how many are taken
-    unless a call says otherwise. together: pictures per call of the program. A call raises NonFiniteError with the
-    indices of those that are not finite.
+    unless a call says otherwise. together: pictures per call of the program. negative: the text that guidance leads
+    away from; "" leads away from no text. A call raises NonFiniteError with the indices of those that are not finite.
     """
 
     def draw(title: str, params: Params, captions: Sequence[str], scale: float, taken: int | None = None) -> np.ndarray:
-        words = read(tuple(captions)).rows(np.arange(len(captions)))
+        words, count = read(tuple(captions)).rows(np.arange(len(captions))), len(captions)
+        away = read((negative,)).rows(np.zeros(count, int)) if negative else None
         options: dict[str, Any] = {"scale": scale, "rule": image_draws.classifier_free, "steps": taken}
-        each = image_draws.Draws(model, steps, together, progress, absent=NO_TEXT)
-        return each(f"{title}, scale {scale:g}", params, len(captions), condition=words, **options)
+        each = image_draws.Draws(model, steps, together, progress, absent=None if negative else NO_TEXT)
+        condition = (words, away) if negative else words
+        return each(f"{title}, scale {scale:g}", params, count, condition=condition, **options)
 
     return draw
 
@@ -93,7 +100,7 @@ def _train_emoji(config: Config, folder: RunFolder, progress: Progress) -> None:
     spread = image_coding.spread(coder.network, params, training.images[: drawings.together])
     scale, shift = (float(np.asarray(number)) for number in (coder.network.scale, coder.network.shift))
     json_files.write(inner.path / NORMALISATION, Normalisation(scale, shift, spread))
-    read = encoded_captions.frozen(captioned_emoji.written(training, drawings.keywords), progress)
+    read = encoded_captions.frozen(captioned_emoji.written(training, drawings), progress)
     for seed in drawings.seeds:
         progress.line(f"train the network of latents, seed {seed}")
         _fit(networks.model(config, EMOJI), drawings.latents, latents, read, seed, folder.inside(EMOJI), progress)

@@ -1,6 +1,7 @@
-"""The drawings of OpenMoji that experiments on pictures share, held out by concept."""
+"""The drawings of emoji that experiments on pictures share, held out by concept."""
 
 import functools
+from collections.abc import Sequence
 from typing import Annotated, TypeAlias
 
 import msgspec
@@ -28,9 +29,13 @@ def load(size: int, count: int, held_out: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @functools.lru_cache(maxsize=2)
-def split(size: int) -> tuple[Emoji, Emoji]:
-    """(training drawings, held-out ones) of pictures of one size, with their captions."""
-    return emoji.split(emoji.source(size, captions=True), SHARE, seed=SPLIT_SEED)
+def split(size: int, styles: Sequence[str] = (emoji.OPENMOJI,), folder: str = ".") -> tuple[Emoji, Emoji]:
+    """(training drawings, held-out ones) of pictures of one size, with their captions, one style after the other.
+
+    styles, folder: as for `emoji.source`, which raises DataError for a style that is not installed.
+    """
+    drawings = (emoji.source(size, captions=True, style=style, folder=folder) for style in styles)
+    return emoji.split(emoji.together(*drawings), SHARE, seed=SPLIT_SEED)
 
 
 def images(option: str, source: Source, count: int) -> np.ndarray:

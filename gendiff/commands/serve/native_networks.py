@@ -59,7 +59,7 @@ def served(trained: Trained, name: str, about: str, known: Collection[str], samp
         grid=grid,
         usual_steps=usual.steps,
         most_steps=MOST_STEPS if schedule.table is None else len(schedule.table),
-        read=functools.partial(_words, known),
+        read=functools.partial(_words, known, trained.negative),
         encode=encode,
         guided=pipeline.guided,
         decode=decode,
@@ -68,9 +68,11 @@ def served(trained: Trained, name: str, about: str, known: Collection[str], samp
     )
 
 
-def _words(known: Collection[str], prompt: str, negative: str) -> ReadTexts:
+def _words(known: Collection[str], usual_negative: str, prompt: str, negative: str) -> ReadTexts:
+    """usual_negative: stands for a negative prompt that is empty."""
     tokens, notes = _tokens("prompt", prompt, known)
-    if not negative.strip():
+    negative = negative.strip() or usual_negative
+    if not negative:
         return ReadTexts(tokens, pipelines.empty_prompt(tokens), notes)
     away, more = _tokens("negative_prompt", negative, known)
     return ReadTexts(tokens, away, [*notes, *more])

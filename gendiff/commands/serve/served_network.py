@@ -30,8 +30,8 @@ class ServedNetwork:
     name: what requests call it. about: one line for people. width, height: of its pictures. shape: of one latent.
     params: of all its parts. sampler: draws. grid: the levels (n + 1,) of n steps. most_steps: most steps of a grid.
     usual_steps: those of a request that says nothing.
-    read: (prompt, negative prompt) -> ReadTexts; an empty negative prompt is plain guidance. Raises ApiError for texts
-        that do not fit.
+    read: (prompt, negative prompt) -> ReadTexts; an empty negative prompt is what the network has learned for that, or
+        plain guidance. Raises ApiError for texts that do not fit.
     encode: (params, prompt, negative of ReadTexts) -> (what the network is told, what it is led away from), both of
         arrays (1, …).
     guided: (params, told, away, scale) -> the denoiser.

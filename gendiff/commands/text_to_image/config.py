@@ -17,9 +17,13 @@ class Drawings:
 
     seeds: Distinct[Seed] = (0, 1)
     """Seeds of the network of latents; the first one trains the autoencoder too."""
-    pictures: Annotated[int, msgspec.Meta(ge=32, le=1534)] = 1534
-    """Training drawings."""
-    held_out: Annotated[int, msgspec.Meta(ge=32, le=384)] = 384
+    styles: Distinct[Literal["openmoji", "noto", "twemoji", "fluent"]] = ("openmoji",)
+    """Who drew them. Captions name the style, but for OpenMoji's; drawings of the first one are judged."""
+    styles_folder: str = "."
+    """Where npm installed the styles other than OpenMoji."""
+    pictures: Annotated[int, msgspec.Meta(ge=32, le=2**16)] = 1534
+    """Training drawings, of all styles together."""
+    held_out: Annotated[int, msgspec.Meta(ge=32, le=2**16)] = 384
     """Drawings of concepts that no training drawing shows."""
     autoencoder: Learning = Learning(train_steps=1200, batch=16, channels=(16, 32, 48), drop_condition=0.0)
     """Of the autoencoder, whose three sizes make latents a quarter as large."""
@@ -38,9 +42,11 @@ class Drawings:
     )
     """Of the network, whose U-Net sees latents folded 2×2 into channels."""
     keywords: Natural = 4
-    """CLDR's keywords that follow the name of a drawing in every second text of the training; without the package there
-    are none.
-    """
+    """CLDR's keywords that follow the name of a drawing in one of its texts; without the package there are none."""
+    captions: Literal["names", "varied"] = "names"
+    """What the network reads of a drawing: its name, and its name with keywords; or also its name and concept with an
+    article, the keywords alone and before the name, and a negative caption, which says nothing but the style. Guidance
+    then leads away from that one."""
     scales: Some[NonNegative] = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0)
     """Guidance scales."""
     prompts: Annotated[int, msgspec.Meta(ge=4, le=ranges.LARGEST)] = 128
@@ -56,6 +62,8 @@ class Drawings:
     Squares find the right drawing in a blur too."""
     together: Count = 64
     """Pictures drawn in one call."""
+    stored: Literal["float16", "int8"] = "float16"
+    """How the file of the network holds kernels. Either way it holds more bits where pictures would change too much."""
 
 
 @dataclasses.dataclass(frozen=True)

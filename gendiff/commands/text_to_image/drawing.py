@@ -120,11 +120,7 @@ def draw(
     options.check_prompt(chosen)
     devices.local()
     prompt = read_prompt("--prompt", chosen.prompt, known, progress)
-    negative = (
-        read_prompt("--negative", chosen.negative, known, progress)
-        if chosen.negative.strip()
-        else pipelines.empty_prompt(prompt)
-    )
+    negative = _read_negative(trained, chosen, prompt, known, progress)
     how = options.sampling(chosen.sampler, chosen.levels, chosen.steps, edited=chosen.init is not None)
     program = make_program(
         trained, how, read_start(chosen, trained.side, trained.side, progress), options.strength(chosen)
@@ -154,11 +150,7 @@ def draw_sheet(
     """
     devices.local()
     read = [read_prompt("the gallery" if chosen.gallery else "--prompt", text, known, progress) for text in prompts]
-    negative = (
-        read_prompt("--negative", chosen.negative, known, progress)
-        if chosen.negative.strip()
-        else pipelines.empty_prompt(read[0])
-    )
+    negative = _read_negative(trained, chosen, read[0], known, progress)
     columns, sheet = options.columns(chosen), []
     for column in columns:
         how = options.sampling(column.sampler, column.levels, column.steps)
@@ -341,6 +333,14 @@ def write(pictures: np.ndarray, out: Path, settings: Mapping[str, object]) -> No
     for index, file in enumerate(files):
         entries = metadata.entries(dict(settings) | {"index": index})
         figures.grid(pictures[index : index + 1], 1, file, "", scale=1, gap=0, entries=entries)
+
+
+def _read_negative(
+    trained: Trained, chosen: PromptOptions, prompt: Tokens, known: Collection[str], progress: Progress
+) -> Tokens:
+    """The tokens of what --negative says, or else of what the network has learned to be led away from."""
+    text = chosen.negative.strip() or trained.negative
+    return read_prompt("--negative", text, known, progress) if text else pipelines.empty_prompt(prompt)
 
 
 def _scale(pictures: np.ndarray) -> int:

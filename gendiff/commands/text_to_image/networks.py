@@ -18,6 +18,7 @@ from gendiff.commands.images.image_model import Model
 from gendiff.commands.text_to_image import texts
 from gendiff.commands.text_to_image.config import Config, Drawings
 from gendiff.core.types import ArrayLike, Condition, Params, PyTree
+from gendiff.data import emoji_names
 from gendiff.diffusion import parameterization, schedules
 from gendiff.diffusion.sampling import Sampler
 from gendiff.diffusion.types import Predict
@@ -108,6 +109,11 @@ class Trained:
         return model(self.config, self.name)
 
     @property
+    def negative(self) -> str:
+        """The text that guidance leads away from where a person names none."""
+        return negative(self.config, self.name)
+
+    @property
     def autoencoder(self) -> Autoencoder | None:
         """Of the latents; None where the network draws pixels."""
         return None if self.normalisation is None else autoencoder(self.config.drawings, self.normalisation)
@@ -163,6 +169,11 @@ def model(config: Config, name: str = FROZEN, *, convolution: str = "direct", se
         width, encoder = config.scratch_width, scratch_encoder(config)
     options = (learning.ema, shape, width, encoder, name == EMOJI, convolution, second_time)
     return _model(learning.channels, learning.blocks, config.reading, *options)
+
+
+def negative(config: Config, name: str) -> str:
+    """The negative caption that the network of a name has learned; "" where it has learned none."""
+    return emoji_names.NEGATIVE if name == EMOJI and config.drawings.captions == "varied" else ""
 
 
 def scratch_encoder(config: Config) -> networks.TextEncoder:

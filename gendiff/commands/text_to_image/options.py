@@ -56,7 +56,7 @@ class PromptWords:
     prompt: str = ""
     """What the pictures show, such as "cat face", or for --model shapes "a small red circle at the top left"."""
     negative: str = ""
-    """What they are led away from; nothing is plain guidance."""
+    """What they are led away from; nothing is what the network has learned for that, or plain guidance."""
 
 
 @dataclasses.dataclass(frozen=True)

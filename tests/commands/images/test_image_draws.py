@@ -4,10 +4,12 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from experiments.diffusion.image_draws import Draws
 from gendiff.commands import command_line
+from gendiff.core.types import NO_LABEL
 from gendiff.runs import errors
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Outcome
@@ -39,3 +41,13 @@ def test_samples_that_are_not_finite_end_a_run_with_3_and_are_named(trajectory, 
         and "indices: 1, 3" in message
     )
     assert not (tmp_path / "run" / "results.json").exists()
+
+
+def test_guidance_leads_each_sample_away_from_the_second_condition_of_a_pair():
+    model = toy.model(toy.Config())
+    params, labels = model.init(jax.random.key(0)), jnp.array([0, 1, 1, 0])
+    one, pairs = (Draws(model, 3, 4, Progress(quiet=True), absent=absent) for absent in (NO_LABEL, None))
+    same = pairs("pairs", params, 4, scale=2.0, condition=(labels, jnp.full(4, NO_LABEL)))
+    np.testing.assert_array_equal(same, one("one", params, 4, scale=2.0, condition=labels))
+    other = pairs("pairs", params, 4, scale=2.0, condition=(labels, labels))  # away from itself is no guidance
+    np.testing.assert_array_equal(other, one("one", params, 4, scale=1.0, condition=labels))

@@ -15,6 +15,7 @@ from gendiff.commands.text_to_image import command, drawing, networks, published
 from gendiff.commands.text_to_image.networks import Trained
 from gendiff.commands.text_to_image.options import COMMAND, FROM_NOISE, CommandOptions
 from gendiff.core.errors import ConfigError, DataError, NonFiniteError
+from gendiff.data import emoji_names
 from gendiff.diffusion import parameterization, schedules
 from gendiff.provenance import metadata
 from gendiff.runs import compile_cache
@@ -158,6 +159,19 @@ def test_the_file_holds_the_settings_and_every_option_counts(draw):
     for number, change in enumerate(({"prompt": TWO}, {"negative": TWO}, {"guidance": 2.0}, {"seed": 1}, {"steps": 3})):
         assert not np.array_equal(draw(f"{number}.png", **change)[0], pictures), change
     assert np.array_equal(draw("same.png", together=1)[0], pictures)
+
+
+def test_a_negative_caption_that_the_network_has_learned_stands_for_an_empty_negative_prompt(draw, monkeypatch):
+    plain, named = draw("plain.png")[0], draw("named.png", negative=TWO)[0]
+    monkeypatch.setattr(networks, "negative", lambda config, name: TWO)
+    assert np.array_equal(draw("learned.png")[0], named) and not np.array_equal(plain, named)
+    assert np.array_equal(draw("empty.png", negative=" ")[0], named)
+
+
+def test_a_network_of_varied_captions_has_learned_a_negative_one():
+    varied = dataclasses.replace(CONFIG, drawings=dataclasses.replace(CONFIG.drawings, captions="varied"))
+    assert networks.negative(varied, networks.EMOJI) == emoji_names.NEGATIVE
+    assert networks.negative(varied, networks.FROZEN) == networks.negative(CONFIG, networks.EMOJI) == ""
 
 
 def test_the_settings_in_a_picture_draw_it_again_and_say_what_the_defaults_were(draw):

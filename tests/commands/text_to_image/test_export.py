@@ -90,7 +90,7 @@ def test_a_process_without_gendiff_draws_the_picture_of_the_command(name, tmp_pa
         trained,
         lambda params: np.zeros((1, 2, 2, 3)),
         {"sun"},
-        **publishing.origin(name),
+        **publishing.origin(CONFIG, name),
         trained_seed=0,
         checkpoint=1,
     )

@@ -42,7 +42,7 @@ def drawings():
         emoji.select(emoji_source, range(0, len(emoji_source), 8)), emoji_pictures.SHARE, seed=emoji_pictures.SPLIT_SEED
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(emoji_pictures, "split", lambda size: some)
+        patch.setattr(emoji_pictures, "split", lambda *_: some)
         return captioned_emoji.load(text_to_image.EXPERIMENT.smoke.drawings)
 
 
@@ -64,13 +64,42 @@ def test_the_three_sets_share_no_drawing(drawings):
     assert [len(drawing_set) for drawing_set in experiment.chosen(training, held_out, 100)] == [16, 16, 32]
 
 
+def written(names, words, **changes):
+    pictures = Pictures(np.zeros((len(names), 1, 1, 3)), names, words)
+    return captioned_emoji.written(pictures, dataclasses.replace(CONFIG.drawings, **changes))
+
+
 def test_each_drawing_has_its_name_and_its_name_with_the_keywords_that_are_new_and_fit():
     words = ("cat", "animal", "pet", "whiskers", "fur")
-    pictures = Pictures(np.zeros((2, 1, 1, 3)), ("black cat", "dog"), (words, ()))
-    assert captioned_emoji.written(pictures, 3) == ["black cat", "black cat, animal, pet, whiskers", "dog", "dog"]
-    long = ("extraordinarily " * 8).split() and tuple(f"extraordinarily unlikely number {n}" for n in range(6))
-    text = captioned_emoji.written(Pictures(np.zeros((1, 1, 1, 3)), ("cat",), (long,)), 6)[1]
+    result = written(("black cat", "dog"), (words, ()), keywords=3)
+    assert result == ["black cat", "black cat, animal, pet, whiskers", "dog", "dog"]
+    long = tuple(f"extraordinarily unlikely number {n}" for n in range(6))
+    text = written(("cat",), (long,), keywords=6)[1]
     assert text.startswith("cat, extraordinarily unlikely number 0") and "number 5" not in text and texts.fits(text)
+
+
+def test_varied_captions_have_articles_and_keywords_in_other_ways_and_one_says_nothing_but_the_style():
+    words = ("cat", "pet")
+    both = written(("black cat", "black cat, in the style of noto"), (words, words), captions="varied")
+    plain, styled = both[:7], both[7:]
+    assert plain == [
+        "black cat",
+        "black cat, pet",
+        "a black cat",
+        "a cat",
+        "cat, pet",
+        "pet, black cat",
+        emoji_names.NEGATIVE,
+    ]
+    assert styled == [f"{text}, in the style of noto" for text in plain]
+    long = tuple(f"extraordinarily unlikely number {n}" for n in range(6))
+    assert all(map(texts.fits, written(("cat, in the style of noto",), (long,), captions="varied", keywords=6)))
+
+
+def test_drawings_of_one_style_are_those_whose_captions_name_it():
+    pictures = Pictures(np.arange(3), ("cat", "cat, in the style of noto", "dog"), ((), ("a",), ()))
+    assert pictures.styles == ("openmoji", "noto", "openmoji")
+    assert pictures.of_style("openmoji").captions == ("cat", "dog") and pictures.of_style("noto").images.tolist() == [1]
 
 
 def test_a_batch_pairs_each_text_with_its_own_drawing():

@@ -1,5 +1,6 @@
 """A model card says what its file and the results say."""
 
+import dataclasses
 import hashlib
 
 import numpy as np
@@ -18,7 +19,7 @@ CONFIG = text_to_image.EXPERIMENT.smoke
 def folder(monkeypatch, tmp_path):
     """Results with every claim, and the files of both networks, of which each holds two numbers."""
     monkeypatch.setattr(published, "encoder_digests", lambda name: {"tokenizer.json": hashlib.sha256().hexdigest()})
-    monkeypatch.setattr(published, "_with", lambda trained, arrays: trained.params)
+    monkeypatch.setattr(published, "_with", lambda trained, arrays, dtype: trained.params)
     claims = [
         verdicts.claim(row.id, f"the claim {row.id}", 0.25, (0.125, 0.375), ">=", 0.1, n=4, seed=seed)
         for row in text_to_image.STUDY.rows
@@ -33,7 +34,7 @@ def folder(monkeypatch, tmp_path):
         stored = Trained(CONFIG, name, {"text": {}, "network": {"a": np.ones(1234, np.float32)}})
         write = (stored, lambda params: np.zeros((1, 1, 1, 3)), {"red", "cat"})
         published.write(
-            tmp_path / f"{called}.safetensors", *write, **publishing.origin(name), trained_seed=0, checkpoint=7
+            tmp_path / f"{called}.safetensors", *write, **publishing.origin(CONFIG, name), trained_seed=0, checkpoint=7
         )
     return tmp_path
 
@@ -51,6 +52,16 @@ def test_each_card_has_its_own_licence_claims_limits_and_example(folder):
         ids = {row.id for row in text_to_image.STUDY.rows if f"| the claim {row.id} |" in text}
         assert ids == set(cards.MEASURED[name])
         assert all(limit in text for limit in cards.LIMITS[name])
+
+
+def test_the_card_of_emoji_of_several_styles_names_each_author_with_the_licence():
+    drawings = dataclasses.replace(CONFIG.drawings, styles=("openmoji", "twemoji", "noto"))
+    origin = publishing.origin(dataclasses.replace(CONFIG, drawings=drawings), networks.EMOJI)
+    assert origin["data"].startswith("drawings of OpenMoji, Twemoji, Noto, their")
+    assert origin["licence"] == "CC BY-SA 4.0 (OpenMoji), CC-BY-4.0 (Twemoji), Apache-2.0 (Noto)"
+    assert [name in origin["attribution"] for name in ("OpenMoji", "Twitter", "Google", "Microsoft")] == [True] * 3 + [
+        False
+    ]
 
 
 def test_every_claim_is_on_a_card_but_for_controls_and_comparisons():
