@@ -30,7 +30,8 @@ RUNS = (
     Fault("SIGTERM before anything has begun", "exit 42, also while packages are imported; the same command starts"),
     Fault("a second signal", "the process ends at once"),
     Fault("preemption with several processes", "all save the same step and exit 42"),
-    Fault("peer dies", "the other processes end within 60 s, not with 0"),
+    Fault("peer dies", "the other processes end within 60 s with one line that names it, exit 134"),
+    Fault("a wrong start of several processes", "count, number, versions or port are named on all sides, exit 2"),
     Fault("configurations of several processes differ", "exit 2"),
     Fault(
         "disk full",

@@ -20,7 +20,7 @@ from gendiff.commands import usage, usage_errors
 from gendiff.commands.run_options import RunOptions
 from gendiff.core.errors import ConfigError, bounded
 from gendiff.runs import configuration, errors, interruption, registry, run_folder, shards, sinks
-from gendiff.runs.errors import PeerError, Preempted
+from gendiff.runs.errors import Preempted
 from gendiff.runs.program import STUDIES, program
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Catalogue, Command, Experiment, Listed, Tools
@@ -97,8 +97,7 @@ def _ended(arguments: Sequence[str], catalogue: Catalogue, tools: Tools) -> int:
 
             several = distributed.several()
             if distributed.lost(error):
-                first = next(iter(str(error).splitlines()), "")
-                error = PeerError(f"another process has ended: {first}; start all of them again")
+                error = distributed.lost_peer(error)
         code = errors.exit_code(error)
         if code is None and several:
             traceback.print_exception(error)
@@ -210,9 +209,8 @@ def _run_experiment(experiment: Experiment, arguments: list[str], progress: Prog
             folder = run_folder.create(path, options.resume)
             runner.compute_shard(experiment, config, folder, progress, shard, preset=preset, smoke=options.smoke)
         return errors.DONE
-    distributed.join(
-        options.distributed, options.coordinator, options.processes, options.process, served=experiment.processes
-    )
+    options_of_place = options.distributed, options.coordinator, options.processes, options.process
+    distributed.join(*options_of_place, served=experiment.processes, say=progress.line)
     if distributed.first():
         folder = dataclasses.replace(run_folder.create(path, options.resume), profile=span, log=logs, mesh=axes)
     else:

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import jax
@@ -17,26 +17,37 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from gendiff.core.errors import ConfigError, DataError, GendiffError
-from gendiff.runs import cluster, devices, errors
+from gendiff.runs import cluster, devices, errors, rendezvous
 from gendiff.runs.cluster import Mode
 from gendiff.runs.errors import PeerError
 from gendiff.training import compatibility
 
 HEARTBEAT = 30
-"""Seconds without a sign of life after which a process counts as dead and the others end; JAX's own default is 100."""
+"""Seconds without a sign of life after which JAX counts a process as dead and the others end; its default is 100. Where
+the processes have met, `rendezvous` notices first, and JAX waits twice as long.
+"""
 ARRIVAL = 300
 """Seconds for which the first process waits for the last."""
 FAREWELL = 5.0
 """Seconds for which a process that ends waits for the others."""
+_LINKS: list[rendezvous.Link] = []
+"""The connections of this process, if it has met the others."""
 
 
 def join(
-    mode: Mode, coordinator: str | None, processes: int | None, process: int | None, *, served: bool = True
+    mode: Mode,
+    coordinator: str | None,
+    processes: int | None,
+    process: int | None,
+    *,
+    served: bool = True,
+    say: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Connects this process with the others, if there are any. Call it before JAX has a backend.
 
-    served: whether what follows can use several processes. Raises ConfigError where it cannot, and as `cluster.settle`
-    does, and PeerError where the others do not come.
+    served: whether what follows can use several processes. say: takes a line on whom this process waits for. Raises
+    ConfigError where it cannot, and as `cluster.settle` and `rendezvous.meet` do, and PeerError where the others do
+    not come.
     """
     job = cluster.settle(mode, coordinator, processes, process)
     if job is None:
@@ -46,6 +57,11 @@ def join(
         raise ConfigError(
             f"{count} processes, and this experiment trains on one: start it once, or give --distributed off"
         )
+    silence = HEARTBEAT
+    if job.coordinator is not None and job.processes is not None and job.process is not None:
+        greeting = rendezvous.greeting(job.process, job.processes)
+        _LINKS.append(rendezvous.meet(job.coordinator, greeting, within=ARRIVAL, say=say))
+        silence = 2 * HEARTBEAT
     jax.config.update("jax_enable_preemption_service", False)
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     try:
@@ -55,7 +71,7 @@ def join(
             process_id=job.process,
             local_device_ids=job.devices,
             initialization_timeout=ARRIVAL,
-            heartbeat_timeout_seconds=HEARTBEAT,
+            heartbeat_timeout_seconds=silence,
             shutdown_timeout_seconds=HEARTBEAT,
         )
     except (RuntimeError, ValueError) as error:
@@ -172,12 +188,14 @@ def first_alone() -> Iterator[None]:
 
 def part() -> None:
     """All processes come here; from now on each is alone."""
+    _unlink(errors.DONE)
     if several():
         jax.distributed.shutdown()
 
 
 def leave(code: int) -> None:
     """Ends this process, and does not return, where others take part: none of them is waited for in vain."""
+    _unlink(code)
     if not jax.distributed.is_initialized():
         return
     if code != errors.LOST_PEER:
@@ -194,6 +212,18 @@ def lost(error: BaseException) -> bool:
     text = f"{error} {error.__cause__}".lower() if isinstance(error, RuntimeError | ValueError | OSError) else ""
     words = ("gloo", "nccl", "coordination service", "heartbeat", "connection reset", "barrier")
     return several() and any(word in text for word in words)
+
+
+def lost_peer(error: BaseException) -> PeerError:
+    """What is said of an error for which `lost` is true."""
+    known = next((link.lost for link in _LINKS if link.lost), "")
+    first = next(iter(str(error).splitlines()), "")
+    return PeerError(f"{known or f'another process has ended: {first}'}; start all of them again")
+
+
+def _unlink(code: int) -> None:
+    while _LINKS:
+        _LINKS.pop().leave(code)
 
 
 def _gather(text: str) -> list[str]:

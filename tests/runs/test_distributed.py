@@ -107,9 +107,27 @@ def test_the_others_end_when_one_dies_or_stands_still_and_one_process_goes_on_al
         begin = time.monotonic()
         code = processes[1 - victim].wait(timeout=60)
         print(f"ended after {time.monotonic() - begin:.1f} s with {code}")
-        assert code in (errors.LOST_PEER, -6), processes[1 - victim].communicate()  # -6: JAX noticed first
+        _, (output,) = ended([processes[1 - victim]])
+        assert code == errors.LOST_PEER, output
+        assert output.count("start all of them again") == 1 and f"process {victim} has" in output, output
     assert command_line.main(["run", "toy", "--out", str(folder), *OPTIONS], {"toy": toy.EXPERIMENT}) == errors.DONE
     assert_as_alone(folder, alone)
+
+
+@pytest.mark.fault("a wrong start of several processes")
+@pytest.mark.slow
+@pytest.mark.parametrize(("wrong", "ending"), [(("--processes", "3"), 2), (("--process", "0"), 1)])
+def test_a_wrong_start_ends_with_one_line_and_exit_2(wrong, ending, tmp_path):
+    """Of two processes 0 only the one that comes second can know: the port is taken."""
+    with several(2, tmp_path / "run", each=lambda process: wrong if process else ()) as processes:
+        deadline = time.monotonic() + 60
+        while sum(each.poll() is not None for each in processes) < ending and time.monotonic() < deadline:
+            time.sleep(0.1)
+        codes, outputs = ended([each for each in processes if each.poll() is not None])
+    assert codes == [errors.USAGE] * ending, outputs
+    for each in outputs:
+        assert [line for line in each.splitlines() if line.startswith("error: ")] == each.splitlines()[-1:]
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.fault("configurations of several processes differ")
