@@ -11,26 +11,16 @@ import collections
 import contextlib
 import io
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 
 import msgspec
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from gendiff.commands.serve.api_errors import BUSY, FAILED, INVALID, ApiError
-from gendiff.commands.serve.batching import (
-    BROKEN,
-    NOT_FINITE,
-    STOPPED,
-    Closed,
-    Event,
-    Failed,
-    Finished,
-    Full,
-    Preview,
-    Ticket,
-)
+from gendiff.commands.serve.api_errors import ApiError
+from gendiff.commands.serve.awaited_answer import AwaitedAnswer, Gone
+from gendiff.commands.serve.batching import Finished, Preview
 from gendiff.commands.serve.image_requests import ImageRequest, Limits
 from gendiff.commands.serve.scheduler_thread import SchedulerThread
 from gendiff.commands.serve.served_network import ReadTexts
@@ -42,59 +32,18 @@ ERROR = "error"
 """Names of server-sent events, the first ones as in image_edit.completed."""
 
 
-class PictureAnswer:
-    """One request on its way, seen from the event loop that made it. Raises ApiError where the server has no room or is
-    stopping.
+class PictureAnswer(AwaitedAnswer):
+    """One request for pictures on its way."""
 
-    left: whether it was left before its end.
-    """
-
-    left = False
+    last = Finished
 
     def __init__(
         self, scheduler: SchedulerThread, limits: Limits, request: ImageRequest, words: ReadTexts, client: str
     ) -> None:
-        self.request, self._scheduler, self._limits, self._words = request, scheduler, limits, words
-        self._loop, self._events = asyncio.get_running_loop(), asyncio.Queue[Event]()
-        try:
-            self._ticket: Ticket = scheduler.submit(request, words, self._tell, client)
-        except Full as full:
-            raise ApiError(
-                str(full), status=429, kind=BUSY, code="queue_full", headers={"Retry-After": str(full.seconds)}
-            ) from full
-        except Closed as closed:
-            raise ApiError(str(closed), status=503, kind=FAILED, code=STOPPED) from closed
+        super().__init__(scheduler, request, words, client)
+        self.request, self._limits, self._words = request, limits, words
 
-    async def events(self, gone: Callable[[], Awaitable[object]]) -> AsyncGenerator[Preview | Finished, None]:
-        """Events of the request. gone: ends when the client has left; then there are no more events, and nothing more
-        is drawn.
-
-        Raises ApiError where drawing fails.
-        """
-        leaving, left = asyncio.ensure_future(gone()), self.request.n
-        tasks: set[asyncio.Task[object]] = {leaving}
-        try:
-            while left:
-                coming = asyncio.ensure_future(self._events.get())
-                tasks = {leaving, coming}
-                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                if not coming.done():
-                    return
-                event = coming.result()
-                if isinstance(event, Failed):
-                    raise _failed(event)
-                left -= isinstance(event, Finished)
-                yield event
-        finally:
-            for task in tasks:
-                task.cancel()
-            self.leave()
-
-    def leave(self) -> None:
-        """Nothing more is drawn. It changes nothing where all is drawn, and may be called twice."""
-        self.left |= self._scheduler.cancel(self._ticket)
-
-    async def json_body(self, gone: Callable[[], Awaitable[object]]) -> dict[str, object] | None:
+    async def json_body(self, gone: Gone) -> dict[str, object] | None:
         """The body of the answer once all pictures are there; None where the client has left."""
         pictures: dict[int, str] = {}
         async with contextlib.aclosing(self.events(gone)) as events:
@@ -105,7 +54,7 @@ class PictureAnswer:
             return None
         return self._about() | {"data": [{"b64_json": pictures[index], "index": index} for index in sorted(pictures)]}
 
-    async def streamed(self, gone: Callable[[], Awaitable[object]]) -> AsyncIterator[bytes]:
+    async def streamed(self, gone: Gone) -> AsyncIterator[bytes]:
         """Server-sent events, of which one has each picture at its end, or the last says why there is none."""
         kind = GENERATION if self.request.picture is None else EDIT
         sent_previews = collections.Counter[int]()
@@ -121,11 +70,6 @@ class PictureAnswer:
                         sent_previews[event.index] += 1
         except ApiError as refused:
             yield sent(ERROR, refused.body)
-
-    def _tell(self, event: Event) -> None:
-        """From the thread of the turns."""
-        with contextlib.suppress(RuntimeError):  # the loop has ended with the server
-            self._loop.call_soon_threadsafe(self._events.put_nowait, event)
 
     async def _encoded(self, event: Preview | Finished) -> str:
         """The picture of an event in base64, made beside the event loop."""
@@ -167,9 +111,3 @@ def png(picture: np.ndarray, settings: Mapping[str, object]) -> bytes:
 def sent(name: str, body: Mapping[str, object]) -> bytes:
     """One server-sent event."""
     return b"event: " + name.encode() + b"\ndata: " + msgspec.json.encode({"type": name, **body}) + b"\n\n"
-
-
-def _failed(event: Failed) -> ApiError:
-    """Numbers that leave the range are the request's fault, as by much guidance; everything else is the server's."""
-    status, kind = {NOT_FINITE: (422, INVALID), BROKEN: (500, FAILED), STOPPED: (503, FAILED)}[event.cause]
-    return ApiError(event.reason, status=status, kind=kind, code=event.cause)

@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import msgspec
 
-from gendiff.commands.serve import image_requests, multipart, start_pictures
+from gendiff.commands.serve import image_requests, multipart, request_fields, start_pictures
 from gendiff.commands.serve.api_errors import ApiError
-from gendiff.commands.serve.image_requests import FIELDS, SHOWN, ImageRequest, Limits
+from gendiff.commands.serve.image_requests import FIELDS, ImageRequest, Limits
+from gendiff.commands.serve.request_fields import SHOWN
 from gendiff.diffusion.editing.image_to_image import SLACK
 from gendiff.runs.ranges import LARGEST_SEED
 
@@ -38,7 +39,7 @@ def read(
     file = fields.get("image")
     if not isinstance(file, bytes) or not file:
         raise ApiError("image is missing: send the file of a picture to begin from", field="image")
-    strength = image_requests.number(fields, "strength", 1.0, STRENGTH)
+    strength = request_fields.number(fields, "strength", 1.0, STRENGTH)
     first = request.steps - min(math.floor(strength * request.steps + 0.5 + SLACK), request.steps)
     if first == request.steps:
         raise ApiError(f"strength = {strength:g} runs none of {request.steps} steps: give more", field="strength")

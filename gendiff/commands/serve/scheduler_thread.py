@@ -1,16 +1,13 @@
-"""The thread of the scheduler: it takes turns of a batcher while there is work, and sleeps while there is none."""
+"""The thread of the scheduler: it takes turns while there is work, and sleeps while there is none."""
 
 import sys
 import threading
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any
 
-from gendiff.commands.serve.batching import Batcher, Event, Ticket
-from gendiff.commands.serve.image_requests import ImageRequest
+from gendiff.commands.serve.request_scheduler import RequestScheduler, Ticket
 
-if TYPE_CHECKING:
-    from gendiff.commands.serve.served_network import ReadTexts
 MOST_ERRORS = 3
 """Turns in a row that may fail before the thread gives up: then the server is not healthy, and a supervisor starts it
 again.
@@ -20,7 +17,7 @@ again.
 class SchedulerThread:
     """Runs within `with`. Threads add requests by `submit`."""
 
-    def __init__(self, batcher: Batcher) -> None:
+    def __init__(self, batcher: RequestScheduler) -> None:
         self.batcher = batcher
         self._work, self._ended = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="turns", daemon=True)
@@ -36,19 +33,17 @@ class SchedulerThread:
 
     @property
     def healthy(self) -> bool:
-        """Whether requests are being drawn."""
+        """Whether requests are being answered."""
         return self._thread.is_alive()
 
-    def submit(
-        self, request: ImageRequest, words: "ReadTexts", tell: Callable[[Event], None], client: str = ""
-    ) -> Ticket:
-        """As `Batcher.submit`, and the thread begins with it."""
+    def submit(self, request: Any, words: Any, tell: Callable[[Any], None], client: str = "") -> Ticket:
+        """As `RequestScheduler.submit`, and the thread begins with it."""
         ticket = self.batcher.submit(request, words, tell, client)
         self._work.set()
         return ticket
 
     def cancel(self, ticket: Ticket) -> bool:
-        """As `Batcher.cancel`."""
+        """As `RequestScheduler.cancel`."""
         return self.batcher.cancel(ticket)
 
     def _run(self) -> None:
@@ -63,5 +58,5 @@ class SchedulerThread:
             if not busy and not self._ended.is_set():
                 self._work.wait()
         self.batcher.close(
-            "the server is stopping" if self._ended.is_set() else "the server cannot draw any more: start it again"
+            "the server is stopping" if self._ended.is_set() else "the server cannot answer any more: start it again"
         )

@@ -8,18 +8,9 @@ import threading
 import numpy as np
 import pytest
 
-from gendiff.commands.serve.batching import (
-    BROKEN,
-    NOT_FINITE,
-    STOPPED,
-    Batcher,
-    Closed,
-    Failed,
-    Finished,
-    Full,
-    Preview,
-)
+from gendiff.commands.serve.batching import Batcher, Finished, Preview
 from gendiff.commands.serve.image_requests import ImageRequest
+from gendiff.commands.serve.request_scheduler import BROKEN, NOT_FINITE, STOPPED, Closed, Failed, Full
 from tests.commands.serve.fake_program import Clock, FakeProgram, expected
 from tests.tables import table
 
@@ -50,7 +41,7 @@ def turns(batcher):
 def test_orders_of_unequal_steps_share_turns_and_each_ends_at_its_own():
     batcher, program, submit = rig()
     short, long, other = (submit(steps=steps, seed=seed) for steps, seed in ((2, 1), (5, 2), (3, 3)))
-    assert turns(batcher) == 5 and batcher.totals.rows == 2 + 5 + 3 and batcher.totals.pictures == 3
+    assert turns(batcher) == 5 and batcher.totals.rows == 2 + 5 + 3 and batcher.totals.results == 3
     for (ticket, events), after in ((short, 2), (long, 5), (other, 3)):
         (event,) = events
         assert isinstance(event, Finished) and ticket.over
@@ -146,7 +137,7 @@ def test_an_order_that_finds_no_room_is_refused_whole_and_told_when_to_come_agai
     assert full.value.seconds == (9 + 9 + 10 + 10) / 2 * 2
     submit(n=1, steps=1)
     assert batcher.waiting == 3 and batcher.totals.full == 1 and batcher.totals.requests == 3
-    assert turns(batcher) and batcher.totals.pictures == 5
+    assert turns(batcher) and batcher.totals.results == 5
 
 
 def test_the_wait_is_told_by_the_mean_turn_of_late_and_never_below_a_second_or_above_ten_minutes():
@@ -182,9 +173,9 @@ def test_what_nobody_waits_for_is_not_drawn_and_not_told():
     gone, events = submit(n=4, steps=2, seed=1)
     _, others = submit(steps=3, seed=2)
     batcher.turn()
-    assert (batcher.drawing, batcher.waiting) == (2, 3)
+    assert (batcher.active, batcher.waiting) == (2, 3)
     assert batcher.cancel(gone) and not batcher.cancel(gone)
-    assert (batcher.drawing, batcher.waiting) == (1, 0) and batcher.totals.cancelled == 1
+    assert (batcher.active, batcher.waiting) == (1, 0) and batcher.totals.cancelled == 1
     assert turns(batcher) == 2 and events == [] and len(others) == 1
     assert program.turns == [2, 1, 1]
 
@@ -206,14 +197,14 @@ def test_who_leaves_while_a_step_is_computed_is_not_told_what_it_brought(seed):
 
     program.step = left
     assert turns(batcher) == 3 and events == [] and [type(event) for event in others] == [Finished]
-    assert (batcher.totals.cancelled, batcher.totals.failed, batcher.totals.pictures) == (1, 0, 1)
+    assert (batcher.totals.cancelled, batcher.totals.failed, batcher.totals.results) == (1, 0, 1)
 
 
 def test_cancelling_what_is_finished_changes_nothing():
     batcher, _, submit = rig()
     ticket, _ = submit(steps=1)
     turns(batcher)
-    assert not batcher.cancel(ticket) and batcher.totals.cancelled == 0 and batcher.totals.pictures == 1
+    assert not batcher.cancel(ticket) and batcher.totals.cancelled == 0 and batcher.totals.results == 1
 
 
 @pytest.mark.fault("serve: pictures that are not finite")
@@ -228,7 +219,7 @@ def test_a_picture_that_is_not_finite_ends_its_order_alone():
         and failed.cause == NOT_FINITE
         and "picture 0 is not finite after step 2" in failed.reason
     )
-    assert isinstance(good[0], Finished) and batcher.totals.failed == 1 and batcher.drawing == 0
+    assert isinstance(good[0], Finished) and batcher.totals.failed == 1 and batcher.active == 0
 
 
 @pytest.mark.fault("serve: the program fails")
@@ -273,10 +264,10 @@ def test_orders_from_many_threads_end_once_each_whatever_is_cancelled_beside_the
     running.set()
     taking.join()
     turns(batcher)
-    assert len(submitted) == 80 and batcher.drawing == batcher.waiting == 0
+    assert len(submitted) == 80 and batcher.active == batcher.waiting == 0
     for ticket, events in submitted:
         assert ticket.over and len(events) <= ticket.request.n
     complete = sum(len(events) == ticket.request.n for ticket, events in submitted)
-    assert complete + batcher.totals.cancelled == 80 and batcher.totals.pictures == sum(
+    assert complete + batcher.totals.cancelled == 80 and batcher.totals.results == sum(
         len(events) for _, events in submitted
     )

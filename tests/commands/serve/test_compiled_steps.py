@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from gendiff import diffusion, networks, pipelines
-from gendiff.commands.serve.batching import NOT_FINITE, Batcher, Failed, Finished
+from gendiff.commands.serve.batching import Batcher, Finished
 from gendiff.commands.serve.compiled_steps import CompiledSteps, batch_sizes
 from gendiff.commands.serve.image_requests import ImageRequest
+from gendiff.commands.serve.request_scheduler import NOT_FINITE, Failed
 from gendiff.commands.serve.served_network import ReadTexts, ServedNetwork
 from gendiff.core.errors import ConfigError
 from gendiff.data.texts.tokenizer import Tokens

@@ -137,6 +137,6 @@ def test_stopping_leaves_nothing_to_draw_and_an_empty_prompt_is_not_sent(opened,
     page.get_by_role("button", name="Stop").click()
     page.get_by_text("Stopped.").wait_for()
     ends = time.monotonic() + 20
-    while batcher.drawing and time.monotonic() < ends:
+    while batcher.active and time.monotonic() < ends:
         time.sleep(0.01)
-    assert batcher.drawing == batcher.waiting == 0 and batcher.totals.cancelled >= 1
+    assert batcher.active == batcher.waiting == 0 and batcher.totals.cancelled >= 1

@@ -6,8 +6,9 @@ import threading
 import time
 
 from gendiff.commands.serve import scheduler_thread
-from gendiff.commands.serve.batching import BROKEN, STOPPED, Batcher, Failed, Finished
+from gendiff.commands.serve.batching import Batcher, Finished
 from gendiff.commands.serve.image_requests import ImageRequest
+from gendiff.commands.serve.request_scheduler import BROKEN, STOPPED, Failed
 from gendiff.commands.serve.scheduler_thread import SchedulerThread
 from tests.commands.serve.fake_program import FakeProgram
 
@@ -58,7 +59,7 @@ def test_a_program_that_only_fails_ends_the_drawing_and_all_that_wait_are_told(c
     with SchedulerThread(batcher) as drawing:
         waited(lambda: not drawing.healthy)
     assert [event.cause for event in events] == [BROKEN] * scheduler_thread.MOST_ERRORS + [STOPPED] * 2
-    assert events[-1].reason == "the server cannot draw any more: start it again"
+    assert events[-1].reason == "the server cannot answer any more: start it again"
     assert capfd.readouterr().err.count("RuntimeError: no memory is left") == scheduler_thread.MOST_ERRORS
 
 
@@ -69,6 +70,6 @@ def test_who_waits_at_the_end_is_told_that_the_server_stops():
     with drawing:
         for _ in range(2):
             drawing.submit(ImageRequest("a circle", steps=100), None, events.append)
-        waited(lambda: drawing.batcher.drawing)
+        waited(lambda: drawing.batcher.active)
         threading.Timer(0.05, program.open.set).start()
     assert events == [Failed("the server is stopping", STOPPED)] * 2 and not drawing.healthy

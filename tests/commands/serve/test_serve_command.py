@@ -21,8 +21,8 @@ for package in ("fastapi", "uvicorn", "prometheus_client"):
 from fastapi.testclient import TestClient  # noqa: E402
 
 from gendiff.commands.serve import command, compiled_steps, serve_options  # noqa: E402
-from gendiff.commands.serve.batching import Full  # noqa: E402
 from gendiff.commands.serve.image_requests import ImageRequest  # noqa: E402
+from gendiff.commands.serve.request_scheduler import Full  # noqa: E402
 from gendiff.commands.serve.serve_options import ServeOptions  # noqa: E402
 from gendiff.commands.text_to_image import published  # noqa: E402
 from gendiff.core.errors import ConfigError  # noqa: E402

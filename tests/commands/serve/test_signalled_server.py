@@ -48,7 +48,7 @@ def test_after_a_signal_a_request_is_answered_and_one_that_goes_on_is_told_that_
         program.open.set()
 
     def stop():
-        while not batcher.drawing:
+        while not batcher.active:
             time.sleep(0.01)
         os.kill(os.getpid(), signal.Signals[number])
         if opens:
@@ -69,4 +69,4 @@ def test_after_a_signal_a_request_is_answered_and_one_that_goes_on_is_told_that_
     ((code, body),) = answers
     assert code == status and (opens or (body["error"]["code"], body["error"]["message"]) == ("stopping", REASON))
     assert [signal.getsignal(each) for each in interruption.SIGNALS] == before
-    assert capfd.readouterr().err == "" and batcher.drawing == batcher.waiting == 0
+    assert capfd.readouterr().err == "" and batcher.active == batcher.waiting == 0

@@ -186,7 +186,7 @@ def test_when_the_client_leaves_nothing_more_is_drawn_for_it(stream, at_once):
         async def receive():
             if messages:
                 return messages.pop()
-            while not (batcher.drawing or at_once):
+            while not (batcher.active or at_once):
                 await asyncio.sleep(0.01)
             return {"type": "http.disconnect"}
 
@@ -214,7 +214,7 @@ def test_when_the_client_leaves_nothing_more_is_drawn_for_it(stream, at_once):
             program.open.set()
 
     asyncio.run(leave())
-    assert batcher.totals.cancelled == 1 and batcher.drawing == batcher.waiting == 0 and len(program.turns) <= 1
+    assert batcher.totals.cancelled == 1 and batcher.active == batcher.waiting == 0 and len(program.turns) <= 1
     assert 'gendiff_request_seconds_count{status="499"} 1.0' in TestClient(app, base_url=HOST).get("/metrics").text
 
 
