@@ -10,7 +10,7 @@ from jaxtyping import Float, Int32
 
 from gendiff import language, networks
 from gendiff.core import arrays, checks, records
-from gendiff.core.types import Params, Scalar
+from gendiff.core.types import DType, Params, Scalar
 from gendiff.language.chat_template import ChatTemplate, Messages
 from gendiff.language.decoding import Generated, OnToken
 from gendiff.language.tokens import LanguageTokenizer
@@ -113,11 +113,7 @@ class Chat:
                 context.
             ConfigError: as the template does.
         """
-        if self.template is None:
-            raise ValueError("this model has no chat template: it completes texts (complete), or give Chat one")
-        template = dataclasses.replace(self.template, control=(*self.template.control, *self.tokenizer.special))
-        prompt = self.tokenizer.prompt(template(messages), self.network.context, special=True)
-        return self._reply(key, prompt, memory, temperature, top_p, max_tokens, index, on_token)
+        return self._reply(key, self.prompt(messages), memory, temperature, top_p, max_tokens, index, on_token)
 
     def complete(
         self,
@@ -134,6 +130,23 @@ class Chat:
         """Go on with a text, without a template. Arguments and errors are those of `answer`."""
         prompt = self.tokenizer.prompt(text, self.network.context)
         return self._reply(key, prompt, memory, temperature, top_p, max_tokens, index, on_token)
+
+    def prompt(self, messages: Messages, context: int | None = None) -> Int32[np.ndarray, " s"]:
+        """Return the ids of some messages and of the beginning of an answer. Errors are those of `answer`.
+
+        Args:
+            messages: as of `answer`.
+            context: the least number of tokens that are too many. None: the network's context.
+        """
+        if self.template is None:
+            raise ValueError("this model has no chat template: it completes texts (complete), or give Chat one")
+        template = dataclasses.replace(self.template, control=(*self.template.control, *self.tokenizer.special))
+        return self.tokenizer.prompt(template(messages), context or self.network.context, special=True)
+
+    @property
+    def cache_dtype(self) -> DType:
+        """That of the norms, which no form of weights changes, at least as wide as bfloat16."""
+        return jnp.result_type(self.params["output_norm"]["scale"])
 
     def ends(self) -> Int32[np.ndarray, " n"]:
         """Return the ids of the tokens that end an answer, for `language.generate`'s stop; −1 where there is none."""
@@ -198,9 +211,7 @@ class Chat:
         needed = arrays.power_of_two(len(prompt), SMALLEST) + most
         if memory is None or memory.cache.capacity < min(needed, self.network.context):
             capacity = min(arrays.power_of_two(needed, ROOM), self.network.context)
-            # that of the norms, which no form of weights changes, at least as wide as bfloat16
-            dtype = jnp.result_type(self.params["output_norm"]["scale"])
-            return language.cache.full(self.network, 1, capacity, dtype), 0
+            return language.cache.full(self.network, 1, capacity, self.cache_dtype), 0
         reused = _common(memory.tokens, prompt[:-1])
         return memory.cache.rewound(reused), reused
 

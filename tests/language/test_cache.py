@@ -169,6 +169,25 @@ def test_a_text_for_which_no_page_is_left_answers_no_number_and_the_others_their
     np.testing.assert_allclose(np.asarray(logits)[0], full("full")[0, :NEW], atol=1e-5)
 
 
+def test_a_narrowed_cache_answers_as_all_of_it_and_is_put_back():
+    """Its texts take further pages, and one rests that has more than its first ones."""
+
+    @quickly
+    def both(held, tokens, count):
+        few = jnp.where(jnp.arange(NEW)[None] < count[:, None], tokens, -1)
+        logits, after = model(NETWORK)(few, held)
+        narrow, changed = model(NETWORK)(few, held.narrowed(3))
+        return (logits, after), (narrow, held.widened(changed))
+
+    held = goes_on("paged", goes_on("paged", empty("paged"), np.array([4, 4, 1])), np.array([4, 1, 0]))
+    held = goes_on("paged", held, np.array([4, 0, 0]))
+    wide, narrow = rig.on_host(both(held, TOKENS[:, :NEW], np.array([0, 3, 4])))
+    assert held.layers[0].table[0, 3] != 0 and narrow[1].length.tolist() == [12, 8, 5]
+    np.testing.assert_allclose(wide[0][1:], narrow[0][1:], atol=1e-5)
+    for one, other in zip(jax.tree.leaves(wide[1]), jax.tree.leaves(narrow[1]), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
 def test_what_a_ring_forgot_stays_forgotten_when_the_text_grows_again():
     """Its slots were written by the longest text so far, however short the present one is."""
     ten = jnp.array([10], jnp.int32)

@@ -16,6 +16,9 @@ SMOLLM2 = "smollm2"
 GGUF = ".gguf"
 
 
+Weights = Literal["float32", "int8", "packed"]
+
+
 @dataclasses.dataclass(frozen=True)
 class ChatOptions:
     """Talk to a small language model. Without --prompt it reads what is typed."""
@@ -40,7 +43,7 @@ class ChatOptions:
     """smollm2, a .gguf file, or a folder of transformers (Llama, Mistral, Qwen 2 and 3, Gemma 2 and 3, GPT-2)."""
     lora: Annotated[str, tyro.conf.arg(metavar="FOLDER")] = ""
     """Folder of an adapter, which `tune` or peft wrote."""
-    weights: Literal["float32", "int8", "packed"] = "float32"
+    weights: Weights = "float32"
     """int8 rounds each weight to 8 bits: a quarter of the memory, faster, and answers that may differ a little. packed
     computes with the 2 to 16 bits of a .gguf file as they are, in the least memory."""
 

@@ -36,9 +36,7 @@ def call(options: ChatOptions, catalogue: Catalogue, progress: Progress) -> None
 
 def _opened(options: ChatOptions, progress: Progress) -> Chat:
     compile_cache.use(say=progress.line)
-    chat = models.opened(options.model, packed=options.weights == "packed", lora=options.lora)
-    if options.weights == "int8":
-        chat = models.in_8_bits(chat)
+    chat = models.weighted(options.model, options.weights, options.lora)
     if chat.template is None and not options.plain:
         raise ConfigError(f"--model {options.model} has no chat template: it goes on with texts, so add --plain")
     return chat

@@ -42,6 +42,12 @@ def opened(model: str = SMOLLM2, *, packed: bool = False, lora: str = "") -> Cha
     return with_adapter(chat, lora, packed=packed) if lora else chat
 
 
+def weighted(model: str, weights: str, lora: str = "") -> Chat:
+    """A model as options name it. weights: "float32", "int8" or "packed". Raises as `opened` does."""
+    chat = opened(model, packed=weights == "packed", lora=lora)
+    return in_8_bits(chat) if weights == "int8" else chat
+
+
 def tokenizer(model: str = SMOLLM2) -> LanguageTokenizer:
     """The tokenizer of a model alone. Raises as `opened` does."""
     path = located(model)

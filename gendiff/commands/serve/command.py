@@ -1,5 +1,5 @@
-"""The command `serve`: pictures of prompts over HTTP, by a network of this repository, or by a model in a folder of
-diffusers.
+"""The command `serve`: over HTTP, pictures of prompts, by a network of this repository or a model in a folder of
+diffusers, or the replies of a language model.
 """
 
 import contextlib
@@ -9,11 +9,16 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from gendiff.commands.serve import folder_networks, native_networks
+from gendiff.commands.chat import models
+from gendiff.commands.chat.chat_options import SMOLLM2
+from gendiff.commands.serve import folder_networks, image_requests, native_networks, text_requests
 from gendiff.commands.serve.batching import Batcher
 from gendiff.commands.serve.image_requests import Limits
+from gendiff.commands.serve.request_scheduler import RequestScheduler
 from gendiff.commands.serve.serve_options import ServeOptions
 from gendiff.commands.serve.served_network import ServedNetwork
+from gendiff.commands.serve.text_batching import TextBatcher
+from gendiff.commands.serve.text_requests import TextLimits
 from gendiff.commands.text_to_image import published
 from gendiff.core import foreign_files
 from gendiff.core.errors import ConfigError
@@ -24,6 +29,8 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 MOST_PICTURES = 10
 """Of one request, as in OpenAI's API."""
+MOST_REPLIES = 16
+"""Of one request."""
 
 
 def call(options: ServeOptions, catalogue: object, progress: Progress) -> None:
@@ -38,17 +45,17 @@ def call(options: ServeOptions, catalogue: object, progress: Progress) -> None:
         host, port = listener.getsockname()[:2]
         check_open(options, host)
         devices.local()
-        app, batcher = _app(options, host, keys, progress)
+        app, scheduler = (_app if options.chat is None else _text_app)(options, host, keys, progress)
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        progress.line(
-            f"{address}/ draws on a page; POST {address}/v1/images/generations; {address}/metrics and /healthz. Ctrl-C "
-            "ends it"
-        )
+        ways = f"{address}/ draws on a page; POST {address}{image_requests.ROUTE}"
+        if options.chat is not None:
+            ways = f"POST {address}{text_requests.CHAT} or {text_requests.COMPLETIONS}"
+        progress.line(f"{ways}; {address}/metrics and /healthz. Ctrl-C ends it")
         if not is_loopback(host):
             who = "whoever reaches this machine" if not keys else "whoever has a key"
-            progress.line(f"note: {host} draws for {who}, and what is sent is not encrypted")
+            progress.line(f"note: {host} answers {who}, and what is sent is not encrypted")
         signalled_server.run(
-            app, listener, lambda: batcher.close("the server is stopping"), access_log.AccessLog(log_file)
+            app, listener, lambda: scheduler.close("the server is stopping"), access_log.AccessLog(log_file)
         )
 
 
@@ -56,7 +63,7 @@ def check_open(options: ServeOptions, address: str) -> None:
     """ConfigError for an address that other machines reach, without a key and without --open."""
     if not (is_loopback(address) or options.open or options.api_key_file is not None):
         raise ConfigError(
-            f"--host {options.host} lets other machines draw: add --api-key-file FILE, so that they need a key, "
+            f"--host {options.host} lets other machines use it: add --api-key-file FILE, so that they need a key, "
             "or --open for whoever reaches it"
         )
 
@@ -117,7 +124,9 @@ def _served(options: ServeOptions, progress: Progress) -> ServedNetwork:
     return native_networks.read(published.file_of(options.model), options.sampler)
 
 
-def _app(options: ServeOptions, address: str, keys: Sequence[str], progress: Progress) -> tuple["FastAPI", Batcher]:
+def _app(
+    options: ServeOptions, address: str, keys: Sequence[str], progress: Progress
+) -> tuple["FastAPI", RequestScheduler]:
     """(application, batcher), all of whose programs are compiled."""
     from gendiff.commands.serve import compiled_steps, web_app
 
@@ -131,3 +140,33 @@ def _app(options: ServeOptions, address: str, keys: Sequence[str], progress: Pro
     pictures = min(MOST_PICTURES, options.queue, batcher.most_of_client)
     limits = Limits(served.name, served.width, served.height, most, min(served.usual_steps, most), pictures)
     return web_app.web_app(served, batcher, limits, hosts(options, address), keys), batcher
+
+
+def _text_app(
+    options: ServeOptions, address: str, keys: Sequence[str], progress: Progress
+) -> tuple["FastAPI", RequestScheduler]:
+    """The same of a language model."""
+    from gendiff.commands.serve import text_app, token_steps
+
+    model = str(options.chat)
+    compile_cache.use(options.compile_cache, progress.line)
+    try:
+        name = SMOLLM2 if model == SMOLLM2 else models.located(model).resolve().stem
+        chat = models.weighted(model, options.weights, options.lora)
+    except ConfigError as error:  # `chat` calls the option otherwise
+        raise ConfigError(str(error).replace("--model", "--chat", 1)) from error
+    context = min(options.context, chat.network.context)
+    if options.cache_tokens < context:
+        raise ConfigError(
+            f"--cache-tokens {options.cache_tokens} has no room for one request of --context {context}: give more, or "
+            "a smaller context"
+        )
+    words = "no chat template: it goes on with texts alone" if chat.template is None else "answers"
+    progress.line(f"{name}: {words}, {context} tokens at most, {options.together} replies at a time")
+    programs = token_steps.TokenSteps(chat, options.together, context, options.cache_tokens)
+    with progress.phase(f"compile for texts of {', '.join(map(str, token_steps.widths(context)))} tokens"):
+        programs.warm()
+    batcher = TextBatcher(programs, chat.tokenizer.pieces, chat.ends().tolist(), options.queue)
+    replies = min(MOST_REPLIES, options.queue, batcher.most_of_client)
+    limits = TextLimits(name, context, min(options.most_tokens, context - 1), replies)
+    return text_app.text_app(chat, batcher, limits, hosts(options, address), keys), batcher

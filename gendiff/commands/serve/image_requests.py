@@ -122,7 +122,7 @@ def read_fields(
         previews=min(previews, steps - 1),
         notes=()
         if quality in PLAIN
-        else (f"quality {request_fields.shown(quality)} changes nothing here: more steps do",),
+        else (f"quality {request_fields.excerpt(quality)} changes nothing here: more steps do",),
     )
 
 
@@ -131,11 +131,12 @@ def _check_names(fields: Mapping[str, object], limits: Limits) -> None:
     size, form = fields.get("size", "auto"), fields.get("response_format", "b64_json")
     if size not in ("auto", limits.size):
         raise ApiError(
-            f"size = {request_fields.shown(size)}: the pictures of this network are {limits.size}; give that, or auto",
+            f"size = {request_fields.excerpt(size)}: the pictures of this network are {limits.size}; give that, or "
+            "auto",
             field="size",
         )
     if form != "b64_json":
         message = (
-            f"response_format = {request_fields.shown(form)}: this server keeps no files to link to; give b64_json"
+            f"response_format = {request_fields.excerpt(form)}: this server keeps no files to link to; give b64_json"
         )
         raise ApiError(message, field="response_format")

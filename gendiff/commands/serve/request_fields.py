@@ -18,7 +18,7 @@ def decoded(body: bytes, example: str) -> Mapping[str, object]:
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise ApiError(f"the body is not JSON: {str(error)[:200]}") from error
     if not isinstance(fields, dict):
-        raise ApiError(f"the body must be a JSON object, as in {example}, got {shown(fields)}")
+        raise ApiError(f"the body must be a JSON object, as in {example}, got {excerpt(fields)}")
     return fields
 
 
@@ -34,7 +34,7 @@ def check_model(fields: Mapping[str, object], name: str) -> None:
     """Raises ApiError for the name of another model."""
     model = fields.get("model", name)
     if model != name:
-        message = f"model = {shown(model)}: this server has {name!r}; leave the field out, or give that"
+        message = f"model = {excerpt(model)}: this server has {name!r}; leave the field out, or give that"
         raise ApiError(message, status=404, field="model", kind=NOT_FOUND, code="model_not_found")
 
 
@@ -42,7 +42,7 @@ def flag(fields: Mapping[str, object], name: str) -> bool:
     """True or false; false where it is missing."""
     value = fields.get(name, False)
     if not isinstance(value, bool):
-        raise ApiError(f"{name} = {shown(value)} must be true or false", field=name)
+        raise ApiError(f"{name} = {excerpt(value)} must be true or false", field=name)
     return value
 
 
@@ -50,7 +50,7 @@ def integer(fields: Mapping[str, object], name: str, low: int, high: int, usual:
     """An integer from low to high."""
     value = fields.get(name, usual)
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ApiError(f"{name} = {shown(value)} must be an integer from {low} to {high}", field=name)
+        raise ApiError(f"{name} = {excerpt(value)} must be an integer from {low} to {high}", field=name)
     return value
 
 
@@ -58,7 +58,7 @@ def number(fields: Mapping[str, object], name: str, high: float, usual: float) -
     """A number from 0 to high."""
     value = fields.get(name, usual)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= high:
-        raise ApiError(f"{name} = {shown(value)} must be a number from 0 to {high:g}", field=name)
+        raise ApiError(f"{name} = {excerpt(value)} must be a number from 0 to {high:g}", field=name)
     return float(value)
 
 
@@ -66,7 +66,7 @@ def text(fields: Mapping[str, object], name: str, longest: int, empty: str | Non
     """A text of at most so many characters. empty: what is wrong with one that says nothing; None takes it."""
     value = fields.get(name, "")
     if not isinstance(value, str):
-        raise ApiError(f"{name} = {shown(value)} must be a text", field=name)
+        raise ApiError(f"{name} = {excerpt(value)} must be a text", field=name)
     if empty is not None and not value.strip():
         raise ApiError(f"{name} is empty: {empty}", field=name)
     if len(value) > longest:
@@ -74,7 +74,7 @@ def text(fields: Mapping[str, object], name: str, longest: int, empty: str | Non
     return value
 
 
-def shown(value: object) -> str:
+def excerpt(value: object) -> str:
     """A value as an error repeats it."""
     words = repr(value) if not isinstance(value, int) or abs(value) < 10**SHOWN else "a number of many digits"
     return words if len(words) <= SHOWN else f"{words[:SHOWN]}…"

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import tyro
 
+from gendiff.commands.chat.chat_options import Weights
 from gendiff.commands.drawing_options import SAMPLERS, option
 from gendiff.commands.text_to_image.options import FROM_NOISE, ModelOptions
 from gendiff.core import extras
@@ -13,12 +14,17 @@ from gendiff.core.errors import ConfigError
 from gendiff.runs import ranges
 from gendiff.runs.registry import Late, Tool
 
+OF_TEXTS = ("lora", "weights", "context", "most_tokens", "cache_tokens")
+OF_PICTURES = ("model", "height", "width", "variant", "dtype", "storage", "most_steps", "sampler")
 NEEDED = ("fastapi", "uvicorn", "prometheus_client")
 
 
 @dataclasses.dataclass(frozen=True)
 class ServeOptions(ModelOptions):
-    """Draw pictures for others: POST /v1/images/generations in the form of OpenAI's API, and a page to try it at /."""
+    """Draw pictures for others, or with --chat write texts: over HTTP, in the form of OpenAI's API.
+
+    POST /v1/images/generations draws, and a page to try it is at /. With --chat POST /v1/chat/completions answers.
+    """
 
     host: str = "127.0.0.1"
     """Address to listen at. The default answers this machine alone; another one needs --api-key-file or --open."""
@@ -27,25 +33,55 @@ class ServeOptions(ModelOptions):
     api_key_file: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """Whose lines are keys, one of which each request must send as Authorization: Bearer KEY."""
     open: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Draw for whoever reaches --host, without a key."""
+    """Answer whoever reaches --host, without a key."""
     access_log: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """Gets a line of JSON for each request."""
-    together: Annotated[int, option("together")] = 8
+    together: int = 8
+    """Pictures drawn, or replies written, at a time, which changes memory and speed only. A step of --chat costs the
+    same for one reply as for that many.
+    """
     queue: int = 64
-    """Most pictures that wait. A request that finds no room is answered 429 and told when to come again."""
+    """Most pictures or replies that wait. A request that finds no room is answered 429 and told when to come again."""
     most_steps: int = 100
     """Most steps that a request may ask for."""
     sampler: Annotated[str | None, option("sampler", f"None is {FROM_NOISE.sampler}, or that of a folder.")] = None
+    chat: Annotated[str | None, tyro.conf.arg(metavar="smollm2|PATH")] = None
+    """Serve a language model in place of pictures: what --model of `chat` takes."""
+    lora: Annotated[str, tyro.conf.arg(metavar="FOLDER")] = ""
+    """With --chat: folder of an adapter, as of `chat`."""
+    weights: Weights = "float32"
+    """With --chat: as of `chat`."""
+    context: int = 4096
+    """With --chat: most tokens of a prompt and its reply together, at most those of the model."""
+    most_tokens: int = 1024
+    """With --chat: most tokens of a reply."""
+    cache_tokens: int = 8192
+    """With --chat: tokens for which the cache has room, of all replies that are being written."""
 
 
 def check(options: ServeOptions) -> None:
     """ConfigError for numbers that cannot be, and for packages that are missing."""
     if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
         raise ConfigError(extras.needs("serve needs", missing[0].replace("_", "-"), "serve"))
-    for name, low, high in (("port", 0, 65535), ("together", 1, 256), ("queue", 1, 10_000), ("most_steps", 1, 10_000)):
+    for name, low, high in (
+        ("port", 0, 65535),
+        ("together", 1, 256),
+        ("queue", 1, 10_000),
+        ("most_steps", 1, 10_000),
+        ("context", 2, 2**20),
+        ("most_tokens", 1, 2**20),
+        ("cache_tokens", 2, 2**30),
+    ):
         value = getattr(options, name)
         if not low <= value <= high:
             raise ConfigError(f"--{name.replace('_', '-')} {value} is outside {low} … {high}")
+    fields = {field.name: field for field in dataclasses.fields(options)}
+    other, which = (
+        (OF_TEXTS, "is for --chat") if options.chat is None else (OF_PICTURES, "is for pictures, not for --chat")
+    )
+    for name in other:
+        if getattr(options, name) != fields[name].default:
+            raise ConfigError(f"--{name.replace('_', '-')} {which}")
     if options.sampler is not None:
         ranges.known("sampler", [options.sampler], SAMPLERS)
     options.refuse_without_folder()
@@ -54,6 +90,6 @@ def check(options: ServeOptions) -> None:
 COMMAND = Tool(
     ServeOptions,
     Late("gendiff.commands.serve.command"),
-    "Draws pictures of prompts for others over HTTP, requests of all kinds together, with a page to try it.",
+    "Draws pictures of prompts, or answers chats, over HTTP, requests of all kinds together, in OpenAI's form.",
     check=check,
 )

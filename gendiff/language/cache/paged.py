@@ -126,6 +126,16 @@ class PagedCache(Cache):
         cache = records.replace(self, layers=row.layers, length=self.length.at[text].set(row.length[0]))
         return cache._with(table, row.free, row.available)
 
+    def narrowed(self, pages: int) -> "PagedCache":
+        """The cache of texts that have at most so many pages: less is gathered for reading."""
+        return self._with(self.layers[0].table[:, :pages], self.free, self.available)
+
+    def widened(self, narrow: "PagedCache") -> "PagedCache":
+        """The cache after a narrowed one has changed."""
+        table = self.layers[0].table.at[:, : narrow.layers[0].table.shape[1]].set(narrow.layers[0].table)
+        cache = records.replace(self, layers=narrow.layers, length=narrow.length)
+        return cache._with(table, narrow.free, narrow.available)
+
     def cleared(self) -> "PagedCache":
         """The cache without any token, and its pages free."""
         return self.rewound(0)

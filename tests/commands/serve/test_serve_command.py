@@ -2,6 +2,7 @@
 compiled.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -20,7 +21,8 @@ for package in ("fastapi", "uvicorn", "prometheus_client"):
 
 from fastapi.testclient import TestClient  # noqa: E402
 
-from gendiff.commands.serve import command, compiled_steps, serve_options  # noqa: E402
+from gendiff import weights  # noqa: E402
+from gendiff.commands.serve import command, compiled_steps, serve_options, token_steps  # noqa: E402
 from gendiff.commands.serve.image_requests import ImageRequest  # noqa: E402
 from gendiff.commands.serve.request_scheduler import Full  # noqa: E402
 from gendiff.commands.serve.serve_options import ServeOptions  # noqa: E402
@@ -28,6 +30,7 @@ from gendiff.commands.text_to_image import published  # noqa: E402
 from gendiff.core.errors import ConfigError  # noqa: E402
 from gendiff.runs.progress import Progress  # noqa: E402
 from tests.commands.serve.fake_program import FakeProgram, served  # noqa: E402
+from tests.commands.serve.fake_tokens import CHAT_MODEL, FakeTokens, reply  # noqa: E402
 from tests.tables import table  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -45,9 +48,15 @@ ROOT = Path(__file__).resolve().parents[3]
         ({"port": "taken"}, "choose another one"),
         ({"port": 0, "model": "shapse"}, "did you mean 'shapes'"),
         ({"port": 0, "height": 64}, "--height is for a folder of diffusers"),
-        ({"port": 0, "host": "0.0.0.0"}, "--host 0.0.0.0 lets other machines draw: add --api-key-file"),
+        ({"port": 0, "host": "0.0.0.0"}, "--host 0.0.0.0 lets other machines use it: add --api-key-file"),
         ({"port": 0, "api_key_file": "/none"}, "--api-key-file /none: No such file"),
         ({"port": 0, "access_log": "/none/log"}, "--access-log /none/log: No such file"),
+        ({"weights": "int8"}, "--weights is for --chat"),
+        ({"most_tokens": 9}, "--most-tokens is for --chat"),
+        ({"chat": "smollm2", "model": "emoji"}, "--model is for pictures, not for --chat"),
+        ({"chat": "smollm2", "sampler": "ddim"}, "--sampler is for pictures"),
+        ({"chat": "smollm2", "context": 1}, "--context 1 is outside 2"),
+        ({"port": 0, "chat": "/none"}, "--chat /none is no file or folder"),
     ],
 )
 def test_a_mistake_is_one_error_that_names_the_option(options, message):
@@ -96,10 +105,58 @@ def test_no_request_may_ask_for_more_than_the_network_or_the_queue_takes(monkeyp
         batcher.submit(ImageRequest("a circle", n=7), None, print)
 
 
+def test_no_request_may_ask_for_more_tokens_than_the_model_or_the_options_allow(monkeypatch):
+    class Programs(FakeTokens):
+        def __init__(self, chat, together, context, tokens):
+            super().__init__(together)
+            self.context, self.tokens, self.is_warm = context, tokens, False
+
+        def warm(self):
+            self.is_warm = (self.context, self.tokens) == (256, 300)
+
+    monkeypatch.setattr(command.models, "weighted", lambda *names: CHAT_MODEL)
+    monkeypatch.setattr(command.models, "located", Path)
+    monkeypatch.setattr(token_steps, "TokenSteps", Programs)
+    options = ServeOptions(chat="folder/tiny.gguf", together=2, queue=4, cache_tokens=300, compile_cache="none")
+    app, batcher = command._text_app(options, "127.0.0.1", (), Progress(quiet=True))
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        (model,) = client.get("/v1/models").json()["data"]
+        assert model["id"] == "tiny" and model["most"] == {"context": 256, "max_tokens": 255, "n": 4, "seed": 2**32 - 1}
+        fields = {"messages": [{"role": "user", "content": "Hello"}], "seed": 1}
+        (choice,) = client.post("/v1/chat/completions", json=fields).json()["choices"]
+        assert choice["message"]["content"] == reply(1, 0) and batcher._program.is_warm
+    with pytest.raises(ConfigError, match="--cache-tokens 200 has no room for one request of --context 256"):
+        command._text_app(dataclasses.replace(options, cache_tokens=200), "127.0.0.1", (), Progress(quiet=True))
+
+
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory):
     """Where the second process finds what the first has compiled."""
     return tmp_path_factory.mktemp("programs")
+
+
+@contextlib.contextmanager
+def served_by_a_process(*options):
+    """(process, address) of the command at a port that is free."""
+    words = [sys.executable, "-u", "-m", "experiments", "serve", "--port", "0", "--together", "2", *options]
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+    with subprocess.Popen(
+        words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield (
+                process,
+                next(match[0] for line in process.stdout if (match := re.search(r"http://127\.0\.0\.1:\d+", line))),
+            )
+        finally:
+            process.kill()
+
+
+def answer_to(url, fields):
+    """The body of the answer."""
+    request = urllib.request.Request(url, json.dumps(fields).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=120) as answer:
+        return answer.read().decode()
 
 
 @pytest.mark.slow
@@ -107,36 +164,37 @@ def programs(tmp_path_factory):
 def test_a_process_draws_with_the_committed_network_and_ends_by_a_signal(programs, number, code):
     if not any((published.FOLDER / f"{name}.safetensors").is_file() for name in published.MODELS):
         pytest.skip("no network is committed")
-    words = [
-        sys.executable,
-        "-u",
-        "-m",
-        "experiments",
-        "serve",
-        "--port",
-        "0",
-        "--together",
-        "2",
-        "--compile-cache",
-        str(programs),
-    ]
-    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
-    with subprocess.Popen(
-        words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            address = next(
-                match[0] for line in process.stdout if (match := re.search(r"http://127\.0\.0\.1:\d+", line))
-            )
-            body = json.dumps({"prompt": "a small red circle at the top left", "steps": 2, "seed": 1}).encode()
-            request = urllib.request.Request(
-                f"{address}/v1/images/generations", body, {"Content-Type": "application/json"}
-            )
-            with urllib.request.urlopen(request, timeout=120) as answer:
-                assert json.load(answer)["data"][0]["b64_json"].startswith("iVBOR")
-            process.send_signal(number)
-            _, output = process.communicate(timeout=60)
-        finally:
-            process.kill()
+    with served_by_a_process("--compile-cache", str(programs)) as (process, address):
+        fields = {"prompt": "a small red circle at the top left", "steps": 2, "seed": 1}
+        assert json.loads(answer_to(f"{address}/v1/images/generations", fields))["data"][0]["b64_json"].startswith(
+            "iVBOR"
+        )
+        process.send_signal(number)
+        _, output = process.communicate(timeout=60)
     assert process.returncode == code and "Traceback" not in output
     assert code == 0 or "requests that were begun are answered" in output
+
+
+@pytest.mark.slow
+def test_a_process_answers_with_the_language_model_that_pip_brings(programs):
+    try:
+        weights.smollm2.path()
+    except ImportError as error:
+        pytest.skip(str(error))
+    question = [{"role": "user", "content": "What is the capital of France?"}]
+    fields = {"messages": question, "temperature": 0, "max_tokens": 24}
+    options = "--chat", "smollm2", "--context", "256", "--cache-tokens", "512", "--compile-cache", str(programs)
+    with served_by_a_process(*options) as (process, address):
+        url = f"{address}/v1/chat/completions"
+        (choice,) = json.loads(answer_to(url, fields))["choices"]
+        assert "Paris" in choice["message"]["content"] and choice["finish_reason"] in ("stop", "length")
+        blocks = [
+            block.removeprefix("data: ") for block in answer_to(url, fields | {"stream": True}).split("\n\n") if block
+        ]
+        parts = [json.loads(block)["choices"][0]["delta"].get("content", "") for block in blocks[:-1]]
+        assert blocks[-1] == "[DONE]" and len(parts) > 4 and "".join(parts) == choice["message"]["content"]
+        drawn_from = fields | {"temperature": 1, "seed": 3, "n": 2}
+        assert json.loads(answer_to(url, drawn_from))["choices"] == json.loads(answer_to(url, drawn_from))["choices"]
+        process.send_signal(signal.SIGTERM)
+        _, output = process.communicate(timeout=60)
+    assert process.returncode == 42 and "Traceback" not in output
