@@ -93,8 +93,9 @@ def _train_emoji(config: Config, folder: RunFolder, progress: Progress) -> None:
     training, _ = captioned_emoji.load(drawings)
     inner, first = folder.inside(AUTOENCODER), drawings.seeds[0]
     progress.line(f"train an autoencoder of {len(training)} drawings")
-    network, weight = networks.autoencoder(drawings), drawings.kl_weight
-    image_coding.train(drawings.autoencoder, network, training.images, inner, progress, seed=first, kl_weight=weight)
+    network = networks.autoencoder(drawings)
+    weights = {"kl_weight": drawings.kl_weight, "perceptual_weight": drawings.perceptual_weight}
+    image_coding.train(drawings.autoencoder, network, training.images, inner, progress, seed=first, **weights)
     params = image_coding.restore(drawings.autoencoder, network, inner, first)
     coder, latents = image_coding.normalized(network, params, training.images, drawings.together, progress)
     spread = image_coding.spread(coder.network, params, training.images[: drawings.together])

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from gendiff import networks
-from gendiff.commands.images import image_training
+from gendiff.commands.images import image_features, image_training
 from gendiff.commands.images.image_training import Learning
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Loss, Params, PyTree
@@ -63,15 +63,28 @@ def train(
     *,
     seed: int,
     kl_weight: float,
+    perceptual_weight: float = 0.0,
 ) -> None:
     """Train an autoencoder on images (n, h, w, 3) in [-1, 1], from where the folder's training stands."""
-    fit(learning, autoencoding(coder, kl_weight), init(coder), Batch(clean=images), seed, folder, progress)
+    fit(
+        learning,
+        autoencoding(coder, kl_weight, perceptual_weight),
+        init(coder),
+        Batch(clean=images),
+        seed,
+        folder,
+        progress,
+    )
 
 
-def autoencoding(coder: Autoencoder, kl_weight: float) -> Loss:
-    """Mean absolute difference of pixels and the divergence."""
+def autoencoding(coder: Autoencoder, kl_weight: float, perceptual_weight: float = 0.0) -> Loss:
+    """Mean absolute difference of pixels, the divergence, and the distance in the map of `image_features.maps` where
+    it has a weight. ConfigError as that raises.
+    """
     halves = (networks.pure(coder, half) for half in ("encode", "decode"))
-    return latent.autoencoding(latent.gaussian_bottleneck(*halves, weight=kl_weight))
+    maps = image_features.maps() if perceptual_weight else None
+    bottleneck = latent.gaussian_bottleneck(*halves, weight=kl_weight)
+    return latent.autoencoding(bottleneck, maps=maps, perceptual_weight=perceptual_weight)
 
 
 def fit(

@@ -17,8 +17,10 @@ from gendiff.commands.images import feature_options
 from gendiff.commands.images.feature_options import FeatureOptions
 from gendiff.core import npz
 from gendiff.core.errors import ConfigError, DataError
+from gendiff.core.types import Params
 from gendiff.data import scaling, sources
 from gendiff.data.images.random_access import Source
+from gendiff.diffusion.learned.latent import Maps
 from gendiff.metrics import features, frechet, statistics_files
 from gendiff.metrics.features import Features
 from gendiff.metrics.frechet import FittedGaussian, Running
@@ -32,6 +34,8 @@ SIDE = 128
 """Pixels at which the classifier sees images: among drawings of 32 pixels as good as 224, in 0.4 of the time."""
 BATCH = 50
 """Images that the classifier sees in one call, which takes 0.5 GB."""
+LAYER = "block_2"
+"""Of the classifier, whose map has a quarter of the side of a picture."""
 Judging: TypeAlias = Literal["classifier", "random-convolutions"]
 """The features by which a study of images judges."""
 _OPTIONS = {
@@ -69,10 +73,8 @@ def classifier() -> Features:
 
     ConfigError without its weights, with the command that installs them: nothing takes their place.
     """
-    network = networks.EfficientNetLite()
-    like = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), jnp.zeros((1, SIDE, SIDE, 3))))
     try:
-        params = efficientnet_lite0.params(like)
+        network, params = _classifier()
     except ImportError as error:
         raise ConfigError(f"{error}; --features random-convolutions needs nothing") from error
     predict, lite = networks.pure(network), efficientnet_lite0
@@ -85,6 +87,32 @@ def classifier() -> Features:
         return features.extract(pooled, np.concatenate([images, blank]), batch=BATCH)[: len(images)]
 
     return measured
+
+
+def maps() -> Maps:
+    """Pictures (b, h, w, 3) in about [-1, 1] -> the map (b, h / 4, w / 4, 24) of a LAYER of EfficientNet-Lite0,
+    differentiable. Sides are multiples of 32.
+
+    ConfigError without its weights, with the command that installs them.
+    """
+    try:
+        network, params = _classifier()
+    except ImportError as error:
+        raise ConfigError(str(error)) from error
+    layer, lite = networks.with_intermediate(network, LAYER), efficientnet_lite0
+
+    def measured(images: jax.Array) -> jax.Array:
+        answer: jax.Array = layer(params, (127.5 * (images + 1) - lite.CENTRE) / lite.SPREAD)[1]
+        return answer  # what comes after the layer is not compiled
+
+    return measured
+
+
+def _classifier() -> tuple[networks.EfficientNetLite, Params]:
+    """The network with its weights. Raises as `efficientnet_lite0.params` does."""
+    network = networks.EfficientNetLite()
+    like = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), jnp.zeros((1, SIDE, SIDE, 3))))
+    return network, efficientnet_lite0.params(like)
 
 
 def of_drawn(measured: Features, images: np.ndarray) -> np.ndarray:

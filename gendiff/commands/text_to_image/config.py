@@ -10,6 +10,16 @@ from gendiff.commands.images.image_training import Learning
 from gendiff.runs import ranges
 from gendiff.runs.ranges import Count, Distinct, Natural, NonNegative, Seed, Several, Some
 
+NOUNS = (
+    *("cat", "dog", "bird", "house", "sun", "star", "umbrella", "banana", "pizza", "hamburger"),
+    *("key", "bicycle", "airplane", "rocket", "crown", "mushroom", "strawberry", "turtle", "tomato", "butterfly"),
+)
+COMBINATIONS = (
+    *("red cat", "red star", "red frog", "red butterfly", "blue dog", "blue crown", "blue mushroom", "blue bear"),
+    *("green balloon", "green umbrella", "green telephone", "green cat", "yellow turtle", "yellow dress"),
+    *("yellow butterfly", "yellow balloon", "purple dog", "purple frog", "purple star", "purple tomato"),
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Drawings:
@@ -31,6 +41,8 @@ class Drawings:
     """Channels of a latent."""
     kl_weight: NonNegative = 1e-6
     """Weight of the divergence in nats."""
+    perceptual_weight: NonNegative = 0.0
+    """Weight of the distance in a map of EfficientNet-Lite0 beside that of pixels, in training the autoencoder."""
     latents: Learning = Learning(
         train_steps=3600,
         batch=32,
@@ -55,6 +67,12 @@ class Drawings:
     """
     candidates: Annotated[int, msgspec.Meta(ge=2, le=ranges.LARGEST)] = 32
     """Drawings among which the right one is looked for, which is one of them."""
+    nouns: Some[str] = NOUNS
+    """Names of training drawings. Two judges look at the pictures of these prompts, such as "a cat"."""
+    combinations: Some[str] = COMBINATIONS
+    """Colours with names of training drawings, which no drawing has, for the same: "a red cat"."""
+    ordinary_repeats: Count = 4
+    """Pictures of each of these prompts."""
     features: Literal["classifier", "squares"] = "classifier"
     """What likeness is taken of: the features of EfficientNet-Lite0 (extra `judge`), or means of squares of 4 × 4
     pixels.

@@ -2,8 +2,11 @@
 not.
 """
 
+import functools
 import importlib.util
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -11,6 +14,7 @@ from scipy import ndimage
 from gendiff.commands.images import emoji_pictures, image_features
 from gendiff.commands.images.feature_options import FeatureOptions
 from gendiff.core.errors import ConfigError
+from gendiff.diffusion import latent
 from gendiff.metrics import frechet
 
 
@@ -42,3 +46,16 @@ def test_without_the_weights_nothing_takes_their_place(monkeypatch):
     image_features.classifier.cache_clear()
     with pytest.raises(ConfigError, match=r"extra \[judge\].*; --features random-convolutions needs nothing"):
         image_features.function(FeatureOptions("classifier"))
+
+
+def test_maps_of_the_classifier_are_differentiable_and_see_a_blur_that_hardly_changes_pixels():
+    maps = image_features.maps()
+    squares = np.kron(np.indices((8, 8)).sum(0) % 2, np.ones((4, 4)))[None, ..., None].repeat(3, -1) - 0.5
+    images = jnp.asarray(squares, jnp.float32)
+    assert jax.eval_shape(maps, images).shape == (1, 8, 8, 24)
+    blurred = (images + sum(jnp.roll(images, shift, axis) for shift in (-1, 1) for axis in (1, 2))) / 5
+    shifted = images + jnp.sqrt(jnp.mean((blurred - images) ** 2))  # as far from the images as the blurred ones
+    measure = jax.jit(jax.value_and_grad(functools.partial(latent.perceptual, maps)))
+    (distance, slope), (other, _) = measure(blurred, images), measure(shifted, images)
+    assert distance > 2 * other > 0
+    assert jnp.all(jnp.isfinite(slope)) and jnp.abs(slope).max() > 0
