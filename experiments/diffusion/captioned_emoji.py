@@ -21,6 +21,8 @@ COLOURS = {
     "purple": (176, 121, 181),
 }
 """Red, green and blue of the drawings' own palette."""
+STRONG = 0.25
+"""By how much the largest channel of a coloured pixel exceeds its smallest: an eighth of the range."""
 THINGS = ("cat", "dog", "bird", "house", "tree", "hat", "book", "apple")
 """Each is in training captions."""
 GALLERY = (
@@ -52,6 +54,11 @@ class Pictures:
         """Who drew each."""
         return tuple(caption.partition(emoji_styles.MARK)[2] or emoji.OPENMOJI for caption in self.captions)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each is called, without its style."""
+        return tuple(map(emoji_styles.plain, self.captions))
+
     def of_style(self, style: str) -> "Pictures":
         """Those of one style."""
         return self.rows([row for row, each in enumerate(self.styles) if each == style])
@@ -69,6 +76,15 @@ def load(config: Drawings) -> tuple[Pictures, Pictures]:
     return _spread("drawings.pictures", training, config.pictures), _spread(
         "drawings.held-out", held_out, config.held_out
     )
+
+
+def named(config: Drawings, names: Sequence[str]) -> Pictures:
+    """All training drawings of these names, in every style."""
+    training, _ = emoji_pictures.split(SIDE, config.styles, config.styles_folder)
+    rows = [row for row, caption in enumerate(training.captions) if emoji_styles.plain(caption) in names]
+    chosen = emoji.select(training, rows)
+    images = emoji_pictures.images("drawings.nouns", chosen, len(chosen)) if rows else np.zeros((0, SIDE, SIDE, 3))
+    return Pictures(images, chosen.captions, chosen.keywords)
 
 
 def written(pictures: Pictures, config: Drawings) -> list[str]:
@@ -103,17 +119,31 @@ def combinations(captions: Sequence[str]) -> tuple[list[str], list[str], list[st
 def coloured(images: np.ndarray, colours: Sequence[str]) -> np.ndarray:
     """(n,) the share of an image's coloured pixels that are nearer to its own colour than to each other one, in [0, 1].
 
-    A pixel is coloured where its largest channel exceeds its smallest by an eighth of the range; colours are compared
-    by direction from grey, so that light and dark do not matter. An image without a coloured pixel has 0.
+    A pixel is coloured where its largest channel exceeds its smallest by STRONG; colours are compared by direction from
+    grey, so that light and dark do not matter. An image without a coloured pixel has 0.
     """
-    palette = np.array(list(COLOURS.values()), np.float64) / 127.5 - 1
-    palette -= palette.mean(axis=1, keepdims=True)
-    palette /= np.linalg.norm(palette, axis=1, keepdims=True)
     pixels = np.clip(np.asarray(images, np.float64), -1, 1).reshape(len(images), -1, 3)
-    strong = np.ptp(pixels, axis=2) >= 0.25
-    nearest = np.argmax((pixels - pixels.mean(axis=2, keepdims=True)) @ palette.T, axis=2)
+    strong = np.ptp(pixels, axis=2) >= STRONG
+    nearest = np.argmax((pixels - pixels.mean(axis=2, keepdims=True)) @ _directions().T, axis=2)
     indices = np.array([list(COLOURS).index(colour) for colour in colours])[:, None]
     return (strong & (nearest == indices)).sum(axis=1) / np.maximum(strong.sum(axis=1), 1)
+
+
+def recoloured(image: np.ndarray, colour: str) -> np.ndarray:
+    """An image (h, w, 3) whose coloured pixels have another colour, as light and as strong as theirs."""
+    pixels = np.clip(np.asarray(image, np.float64), -1, 1)
+    grey = pixels.mean(axis=-1, keepdims=True)
+    strength = np.linalg.norm(pixels - grey, axis=-1, keepdims=True)
+    changed = np.clip(grey + strength * _directions()[list(COLOURS).index(colour)], -1, 1)
+    return np.where(np.ptp(pixels, axis=-1, keepdims=True) >= STRONG, changed, pixels).astype(np.float32)
+
+
+def _directions() -> np.ndarray:
+    """(colours, 3) of the colours from grey, of length 1."""
+    palette = np.array(list(COLOURS.values()), np.float64) / 127.5 - 1
+    palette -= palette.mean(axis=1, keepdims=True)
+    directions: np.ndarray = palette / np.linalg.norm(palette, axis=1, keepdims=True)
+    return directions
 
 
 def _texts(name: str, style: str, words: Sequence[str], config: Drawings) -> list[str]:

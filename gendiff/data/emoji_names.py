@@ -72,7 +72,12 @@ def texts(name: str, keywords: Sequence[str], most: int) -> tuple[str, str, str,
     new = [word for word in keywords if word not in name.lower()][:most]
     after, before = (", ".join(words) for words in ((name, *new), (*new, name)))
     alone = ", ".join(keywords[:most]) or name
-    return name, after, _with_article(name), _with_article(concept(name)), alone, before
+    return name, after, with_article(name), with_article(concept(name)), alone, before
+
+
+def with_article(name: str) -> str:
+    """A name behind its article, such as "an apple"."""
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
 
 
 def concept(name: str) -> str:
@@ -91,10 +96,6 @@ def concept(name: str) -> str:
     ]
     people = set(re.findall(r"[^\s:,()-]+", name.lower())) & set(_PEOPLE.split())
     return " ".join(words) or ("person" if people else name.lower())
-
-
-def _with_article(name: str) -> str:
-    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
 
 
 @functools.cache

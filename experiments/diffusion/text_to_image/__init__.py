@@ -16,6 +16,7 @@ names and keywords. A picture counts where it is more like the drawing of its ca
 features of a classifier of photographs; one step of the sampler, which gives a blur, and the mean drawing must miss it.
 Captions of training are asked for, and those of held-out concepts, whose pictures stand beside the nearest training
 drawings; and combinations that no drawing shows, such as a red cat.
+Of forty ordinary prompts, which the configuration names, pictures count where two judges agree.
 
     python -m experiments sample runs/text-to-image --prompt "a small red circle at the top left" --num 4 --guidance 5
     --out x.png
@@ -25,7 +26,7 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
-from experiments.diffusion.text_to_image import cards, drawings, figures, publishing, sample, sets, train
+from experiments.diffusion.text_to_image import cards, drawings, figures, ordinary, publishing, sample, sets, train
 from experiments.diffusion.text_to_image.drawings import COMBINATIONS, DECODED, MEAN, ONE_STEP, SEEN, UNSEEN
 from experiments.diffusion.text_to_image.sets import (
     CLIPPED,
@@ -91,6 +92,9 @@ _DRAWINGS = Drawings(
     candidates=4,
     features="squares",
     together=8,
+    nouns=("cat", "sun"),
+    combinations=("red cat", "blue dog"),
+    ordinary_repeats=2,
 )
 
 _SCALES, _HELD_OUT = "By guidance scale", "frozen MiniLM, held out"
@@ -193,6 +197,26 @@ STUDY = Study(
             figure="emoji_combinations.png",
         ),
         claim(
+            *(ordinary.NOUNS, "both", ">=", 0.7),
+            role="aim",
+            reason="a person who types a noun should mostly get it",
+            id="emoji-ordinary-nouns",
+            figure="emoji_ordinary.png",
+        ),
+        claim(
+            *(ordinary.COMBINATIONS, "both", ">=", 0.4),
+            role="aim",
+            reason="no drawing shows them; a colour and a noun at random agree once in hundreds",
+            id="emoji-ordinary-combinations",
+            figure="emoji_ordinary.png",
+        ),
+        claim(
+            *(ordinary.REAL, "both", ">=", 0.9),
+            role="check",
+            reason="judges must know the drawings themselves",
+            id="emoji-ordinary-drawings",
+        ),
+        claim(
             *(f"emoji, {UNSEEN}", "copies", "<=", 0.05),
             role="check",
             reason="0 where nothing is copied",
@@ -212,6 +236,7 @@ STUDY = Study(
     controls=(
         control(SHUFFLED, "exact", against=HELD_OUT, by="<=", id="shuffled-chance"),
         control(UNTRAINED, "exact", against=HELD_OUT, by="<=", id="untrained-chance"),
+        control(ordinary.OTHERS, "both", against=ordinary.NOUNS, by="<=", id="emoji-ordinary-others"),
         control(drawings.UNTRAINED, "own", against=_TRAINED, by="<=", id="emoji-untrained"),
         control(MEAN, "own", against=_TRAINED, by="<=", id="emoji-mean-picture"),
         control(ONE_STEP, "own", against=_TRAINED, by="<=", margin=-0.1, id="emoji-one-step"),
@@ -223,6 +248,7 @@ STUDY = Study(
         functools.partial(figures.emoji_asked, SEEN, "emoji_seen"),
         functools.partial(figures.emoji_asked, UNSEEN, "emoji_unseen"),
         figures.emoji_combinations,
+        figures.emoji_ordinary,
         figures.emoji_nearest,
         figures.emoji_curves,
         figures.gallery,
@@ -242,6 +268,10 @@ STUDY = Study(
             "stand where they were asked.",
         ),
         "emoji": ("Emoji", "Other training captions choose the scale."),
+        "ordinary": (
+            "Emoji, ordinary prompts",
+            "The classifier reads grey pictures, and the colour from pixels; retrieval compares means of squares.",
+        ),
         "emoji scales": ("Emoji, by guidance scale, mean over the seeds", ""),
     },
     answer=ANSWER,

@@ -17,6 +17,8 @@ MEASURED: Mapping[str, tuple[str, ...]] = {
     networks.EMOJI: (
         "emoji-retrieved",
         "emoji-retrieved-unseen",
+        "emoji-ordinary-nouns",
+        "emoji-ordinary-combinations",
         "emoji-copies",
         "emoji-colour-follows",
         "emoji-decoded",

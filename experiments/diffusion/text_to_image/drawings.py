@@ -1,7 +1,7 @@
 """Every set of drawings that the networks draw, and what is measured of them."""
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -11,7 +11,7 @@ from experiments.diffusion import captioned_emoji, encoded_captions, sweeps
 from experiments.diffusion.captioned_emoji import GALLERY, Pictures
 from experiments.diffusion.encoded_captions import Encoded
 from experiments.diffusion.sweeps import Rows, Sweep
-from experiments.diffusion.text_to_image import sets, train
+from experiments.diffusion.text_to_image import ordinary, sets, train
 from gendiff.commands.images import image_features
 from gendiff.commands.images.emoji_pictures import at_equal_distances
 from gendiff.commands.images.image_coding import Coder
@@ -40,8 +40,6 @@ COMBINATIONS, UNTRAINED, DECODED = (
     "emoji, decoded drawings",
 )
 MEAN, ONE_STEP = "emoji, the mean drawing", "emoji, in one step"
-Likeness = Callable[[np.ndarray], np.ndarray]
-"""Pictures (n, h, w, 3) in [-1, 1] -> features (n, d), whose cosines say how alike two are."""
 
 
 class DrawingDraws:
@@ -87,6 +85,10 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
             MEAN: np.broadcast_to(judged[0].images.mean(axis=0), requested[SEEN].images.shape),
             ONE_STEP: draws("one step", trained[first], captions, scale, 1),
         }
+        texts = [prompt.text for prompt in ordinary.prompts(numbers) for _ in range(numbers.ordinary_repeats)]
+        ordinary_pictures = {
+            seed: draws(f"ordinary prompts, seed {seed}", params, texts, scale) for seed, params in trained.items()
+        }
         with_word, without, words = captioned_emoji.combinations((*training.captions, *held_out.captions))
         pairs = [
             np.stack([draws(f"combinations, seed {seed}", params, prompts, scale) for prompts in (without, with_word)])
@@ -109,6 +111,8 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     copies = memorisation.memorisation_report(pictures[UNSEEN][best], training.images, held_out.images)
     with progress.phase("judge"):
         yield from judge(numbers, swept, rows, gains, copies, arrays)
+        both = ordinary.judges(numbers, training, likeness(numbers.features), squares)
+        yield from ordinary.measure(numbers, both, ordinary_pictures, scale)
 
 
 def best_index(swept: Mapping[str, Sweep]) -> int:
@@ -177,7 +181,7 @@ def measured(images: np.ndarray, prompts: Pictures, config: Drawings) -> Rows:
     }
 
 
-def retrieved(images: np.ndarray, drawings: np.ndarray, candidates: int, features: Likeness) -> np.ndarray:
+def retrieved(images: np.ndarray, drawings: np.ndarray, candidates: int, features: ordinary.Features) -> np.ndarray:
     """(n,) 1 where picture i is more like drawing i than like each of `candidates` - 1 other drawings, which are drawn
     for each i.
 
@@ -186,7 +190,7 @@ def retrieved(images: np.ndarray, drawings: np.ndarray, candidates: int, feature
     true, of_images = features(drawings), features(images)
     mean = true.mean(axis=0)
     likeness, rng, count = (
-        _directions(of_images - mean) @ _directions(true - mean).T,
+        ordinary.unit(of_images - mean) @ ordinary.unit(true - mean).T,
         np.random.default_rng(SEED),
         len(drawings),
     )
@@ -197,7 +201,7 @@ def retrieved(images: np.ndarray, drawings: np.ndarray, candidates: int, feature
     return np.array(hits)
 
 
-def likeness(features: str) -> Likeness:
+def likeness(features: str) -> ordinary.Features:
     """The function of a name. ConfigError without the classifier's weights."""
     if features == "squares":
         return squares
@@ -209,11 +213,6 @@ def squares(images: np.ndarray) -> np.ndarray:
     count, height, width, channels = images.shape
     parted = images.reshape(count, height // SQUARE, SQUARE, width // SQUARE, SQUARE, channels)
     return parted.mean(axis=(2, 4)).reshape(count, -1)
-
-
-def _directions(rows: np.ndarray) -> np.ndarray:
-    """(n, d) of length 1, or 0."""
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
 def _swept(draws: DrawingDraws, name: str, trained: dict[int, Params], prompts: Pictures) -> tuple[Sweep, np.ndarray]:

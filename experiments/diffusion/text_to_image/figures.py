@@ -24,6 +24,9 @@ NAMES: Mapping[str, str] = {
     "retrieved": "most like own drawing",
     "clipped": "clipped fraction",
     "contrast": "RMS contrast",
+    "named": "noun and colour, to the classifier",
+    "alike": "most like its drawing, by squares",
+    "both": "both judges",
 }
 """Every measure, and what figures and tables call it."""
 NEAREST = 8
@@ -97,6 +100,17 @@ def emoji_combinations(measured: Measurements, folder: RunFolder) -> Figure:
     listed = _listed(prompts[:count])
     caption = f"Emoji, combinations that no caption has: left without the colour, right with it. {listed}"
     return draw.grid(images, 2 * len(COLOURS), folder.figure("emoji_combinations"), caption)
+
+
+def emoji_ordinary(measured: Measurements, folder: RunFolder) -> Figure:
+    """The first picture of each ordinary prompt."""
+    arrays = _arrays(measured, "ordinary")
+    agreed = [str(number) for number, both in enumerate(arrays["both"], 1) if both]
+    caption = (
+        f"Emoji, ordinary prompts. {_listed([prompt.text for prompt in arrays['prompts']])} Both judges say yes to "
+        f"{len(agreed)} of {len(arrays['both'])}: {', '.join(agreed) or 'none'}."
+    )
+    return draw.grid(arrays["pictures"], 10, folder.figure("emoji_ordinary"), caption)
 
 
 def emoji_nearest(measured: Measurements, folder: RunFolder) -> Figure:

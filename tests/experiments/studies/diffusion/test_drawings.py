@@ -12,8 +12,9 @@ from scipy import ndimage
 from experiments.diffusion import captioned_emoji, encoded_captions, sweeps, text_to_image
 from experiments.diffusion.captioned_emoji import COLOURS, Pictures
 from experiments.diffusion.text_to_image import drawings as experiment
-from experiments.diffusion.text_to_image import train
+from experiments.diffusion.text_to_image import ordinary, train
 from experiments.diffusion.text_to_image.drawings import CHOOSING, DECODED, MEAN, ONE_STEP, SEEN, SETS, UNTRAINED
+from experiments.diffusion.text_to_image.ordinary import Prompt
 from gendiff.commands.images import emoji_pictures, image_coding
 from gendiff.commands.text_to_image import networks, texts
 from gendiff.commands.text_to_image.networks import SIDE, Normalisation, Trained
@@ -22,7 +23,7 @@ from gendiff.data import emoji, emoji_names
 from gendiff.diffusion import grids, samplers
 from gendiff.provenance import memorisation
 from gendiff.runs.run_folder import RunFolder
-from gendiff.runs.study import Measurements
+from gendiff.runs.study import Measured, Measurements
 from tests.tables import table
 
 STUDY = text_to_image.STUDY
@@ -162,7 +163,16 @@ def rows(share, count=100):
 
 
 def measured(
-    drawings, *, on_seen=(0.0, 0.5, 0.9), unseen=(0.0, 0.1, 0.3), judged=None, gain=0.5, copied=False, **shares
+    drawings,
+    *,
+    on_seen=(0.0, 0.5, 0.9),
+    unseen=(0.0, 0.1, 0.3),
+    judged=None,
+    gain=0.5,
+    copied=False,
+    both=0.8,
+    others=0.0,
+    **shares,
 ):
     """Of networks that are right about these shares at each scale; judged: of the captions that are judged, where they
     differ.
@@ -186,18 +196,37 @@ def measured(
         "steps": (1, 2),
     }
     control_rows = {name: rows(share) for name, share in controls.items()}
-    return Measurements(experiment.judge(CONFIG.drawings, swept, control_rows, [np.full(20, gain)] * 2, report, arrays))
+    judged_rows = experiment.judge(CONFIG.drawings, swept, control_rows, [np.full(20, gain)] * 2, report, arrays)
+    prompts = {"prompts": [Prompt("cat"), Prompt("cat", "red")], "pictures": noise[:2], "both": np.array([1.0, 0.0])}
+    ordinary_rows = [
+        Measured(name, {"both": (share, share, share)}, None, 20, "ordinary", prompts)
+        for name, share in {
+            ordinary.NOUNS: both,
+            ordinary.COMBINATIONS: both,
+            ordinary.REAL: 1 - others,
+            ordinary.OTHERS: others,
+        }.items()
+    ]
+    return Measurements([*judged_rows, *ordinary_rows])
 
 
 def test_claims_pass_where_drawings_are_right_and_fail_where_they_are_not(drawings):
     right = list(STUDY.judge(measured(drawings)))
     assert {claim.verdict for claim in right if claim.id != "emoji-copies"} == {"PASS"}
-    bad = {"on_seen": (0.5, 0.2, 0.1), "unseen": (0.0, 0.0, 0.0), "gain": 0.0, "copied": True}
+    bad = {
+        "on_seen": (0.5, 0.2, 0.1),
+        "unseen": (0.0, 0.0, 0.0),
+        "gain": 0.0,
+        "copied": True,
+        "both": 0.3,
+        "others": 0.5,
+    }
     pictures = measured(drawings, **bad, **{UNTRAINED: 0.9, DECODED: 0.3, MEAN: 0.9, ONE_STEP: 1.0})
     wrong = {claim.id: claim.verdict for claim in STUDY.judge(pictures)}
     assert set(wrong) == {claim.id for claim in right} and pictures[0].measures["w"] == CONFIG.drawings.scales[0]
     failing = {"emoji-retrieved-unseen", "emoji-untrained", "emoji-decoded", "emoji-colour-follows", "emoji-copies"}
-    failing |= {"emoji-mean-picture", "emoji-one-step"}
+    failing |= {"emoji-mean-picture", "emoji-one-step", "emoji-ordinary-nouns", "emoji-ordinary-combinations"}
+    failing |= {"emoji-ordinary-drawings", "emoji-ordinary-others"}
     assert {id for id, verdict in wrong.items() if verdict == "FAIL"} >= failing
 
 
@@ -212,9 +241,9 @@ def test_the_scale_is_chosen_by_other_training_captions_than_those_that_are_judg
 @pytest.mark.slow
 def test_figures_show_every_set(drawings, tmp_path):
     pictures, folder = measured(drawings), RunFolder(tmp_path)
-    figures = [draw(pictures, folder) for draw in (*STUDY.figures[3:8], STUDY.figures[-1])]
+    figures = [draw(pictures, folder) for draw in (*STUDY.figures[3:9], STUDY.figures[-1])]
     assert {each.file for each in figures} == {
-        f"emoji_{name}.png" for name in ("seen", "unseen", "combinations", "nearest", "curves", "gallery")
+        f"emoji_{name}.png" for name in ("seen", "unseen", "combinations", "ordinary", "nearest", "curves", "gallery")
     }
     assert all((tmp_path / each.file).stat().st_size > 1000 for each in figures)
 
