@@ -103,6 +103,7 @@ RUNS = (
     Fault("a row of a sweep is not finite", "it is finished as failed, with the reason, and the others go on"),
     Fault("a request larger than memory", "refused before anything is allocated"),
     Fault("two jobs, one run folder", "the second one exits 2 with the owner's host and process"),
+    Fault("the clock of the machine jumps", "results are bitwise those of another run, times are right"),
     Fault("lock of a dead process", "the lock is free"),
     Fault(
         "lock of a dead machine, or of another namespace", "neither taken over while its owner lives, nor kept for ever"
@@ -237,6 +238,11 @@ INPUTS = {
         "a message that speaks as another": "ValueError with its number and the token that ends messages",
         "a chat template that reaches for attributes or never ends": "ConfigError with the attribute or the limit of "
         "time, memory or output, within 3 s; Ctrl-C ends it",
+        "a megabyte or control bytes are pasted": "one error of at most 12 lines, exit 2; in a terminal the "
+        "conversation goes on",
+        "an answer with control bytes": "a terminal gets them as escapes, and obeys none",
+        "the end of a message spelled by other tokens": "it is text and ends nothing; a message that holds it is "
+        "refused",
         "a tokenizer whose patterns never end, or need more than memory": "DataError that starts with the path, within "
         "3 s",
     },

@@ -7,6 +7,8 @@ import pytest
 from gendiff import language, weights
 from gendiff.commands import command_line
 from gendiff.commands.scaling_fit import csv_points
+from gendiff.commands.tune import rows
+from gendiff.commands.tune.config import Config
 from gendiff.core import npz
 from gendiff.core.errors import DataError
 from gendiff.data import tokenizer
@@ -32,6 +34,7 @@ READERS = {
     "metadata.jsonl": lambda file: caption_files.read([file.with_name("1.png")]),
     "mark.json": watermark_files.load,
     "points.csv": csv_points.read,
+    "rows.jsonl": lambda file: rows.read(Config(data=str(file))),
     "results.json": results.read,
     "manifest.json": lambda file: shards.existing(file.parent),
 }

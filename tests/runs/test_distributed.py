@@ -98,7 +98,9 @@ def test_a_signal_to_one_process_saves_one_step_on_all_and_another_count_goes_on
 
 @pytest.mark.fault("peer dies", "other device or process count on restore")
 @pytest.mark.slow
-@pytest.mark.parametrize(("victim", "how"), [(0, signal.SIGKILL), (1, signal.SIGKILL), (1, signal.SIGSTOP)])
+@pytest.mark.parametrize(
+    ("victim", "how"), [(number, how) for number in (0, 1) for how in (signal.SIGKILL, signal.SIGSTOP)]
+)
 def test_the_others_end_when_one_dies_or_stands_still_and_one_process_goes_on_alone(victim, how, alone, tmp_path):
     folder = tmp_path / "run"
     with several(2, folder, *OPTIONS, TOY_PAUSE="0.05") as processes:

@@ -119,6 +119,18 @@ def test_a_signal_while_compiling_exits_42_and_the_same_command_goes_on(tmp_path
     ]
 
 
+@pytest.mark.fault("the clock of the machine jumps")
+def test_a_run_whose_clock_jumps_by_years_ends_bitwise_as_another_one_and_has_no_negative_times(tmp_path, monkeypatch):
+    draw = random.Random(0)
+    for name in ("whole", "jumping"):
+        words = ["run", "toy", "--train-steps", "9", "--checkpoint-every", "3", "--out", str(tmp_path / name)]
+        assert command_line.main(words, {"toy": toy.EXPERIMENT}) == 0
+        monkeypatch.setattr(time, "time", lambda: draw.uniform(0, 2**32))
+    assert_same_run(tmp_path / "whole", tmp_path / "jumping")
+    seconds = json.loads((tmp_path / "jumping" / "results.json").read_text())["seconds"]
+    assert all(0 <= value < 300 for value in seconds.values())
+
+
 def waited(process, condition):
     """Until the condition holds, which it does before the process ends."""
     while not condition():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import io
 import sys
 from collections.abc import Iterator
 
@@ -68,6 +69,8 @@ def _talk(chat: Chat, options: ChatOptions, writer: Writer, progress: Progress) 
             messages, memory = [], None
             continue
         try:
+            if (printable := line.encode(errors="backslashreplace").decode()) != line:
+                raise ConfigError(f"{printable} is not in UTF-8")
             messages, memory = _turn(chat, options, line, messages, memory, writer, progress)
         except ConfigError as error:
             if not sys.stdin.isatty():
@@ -111,6 +114,8 @@ def _turn(
 
 def _typed() -> Iterator[str]:
     """The lines that are typed, without empty ones, up to the end of the input."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # a line that is not in UTF-8 is read, and refused
     while True:
         if sys.stdin.isatty():
             print("> ", end="", flush=True)

@@ -1,6 +1,7 @@
 """Text that is shown while it is generated, and how fast it came."""
 
 import codecs
+import re
 import sys
 import time
 from typing import TextIO
@@ -9,10 +10,13 @@ import numpy as np
 
 from gendiff.language.tokens import LanguageTokenizer
 
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""What a terminal obeys, without the end of a line and the tabulator."""
+
 
 class Writer:
-    """Shows the text of each token at once. The decoding loop always gets the same one, so that one compile serves all
-    answers.
+    """Shows the text of each token at once, and on a terminal control characters as escapes. The decoding loop always
+    gets the same one, so that one compile serves all answers.
     """
 
     def __init__(self, tokenizer: LanguageTokenizer, stream: TextIO | None = None) -> None:
@@ -43,5 +47,8 @@ class Writer:
         return f"[{read} tokens read, {tokens} written; {first:.1f} s to the first{rate}]"
 
     def _show(self, text: str) -> None:
+        stream = self._stream or sys.stdout
+        if stream.isatty():
+            text = _CONTROLS.sub(lambda control: control[0].encode("unicode_escape").decode(), text)
         if text:
-            print(text, end="", flush=True, file=self._stream or sys.stdout)
+            print(text, end="", flush=True, file=stream)

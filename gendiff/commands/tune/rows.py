@@ -17,6 +17,8 @@ from gendiff.runs.reporting import formatting
 
 ANSWERS = {"sft": ("completion",), "dpo": ("chosen", "rejected"), "grpo": ("answer",)}
 """The answers that a row has beside its prompt."""
+MOST_BYTES = 2**30
+"""Of a file."""
 FEWEST = 4
 """Rows of a file."""
 SUMS = [
@@ -86,10 +88,9 @@ def read(config: Config) -> Rows:
         raise ConfigError("--data FILE.jsonl is needed: a file with a JSON object a line")
     path = foreign_files.expanded(config.data or "rows.jsonl")
     try:
-        content = "\n".join(map(json.dumps, SUMS)).encode() if config.data is None else path.read_bytes()
+        sums = "\n".join(map(json.dumps, SUMS)).encode()
+        content = sums if config.data is None else foreign_files.content(path, MOST_BYTES)
         lines = content.decode().split("\n")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is no UTF-8 at byte {error.start}") from error
     groups = []

@@ -264,6 +264,78 @@ def test_characters_of_several_tokens_are_shown_when_they_are_whole():
     assert pieces == ["", "é", "é", "é", "é€"] and stream.getvalue() == "é€\n"
 
 
+@pytest.mark.fault("language models: an answer with control bytes")
+def test_a_terminal_obeys_nothing_that_a_model_writes():
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    text = "\x1b]0;title\x07 \x1b[2J\r\u009b31m é\u200d\n\tx"
+    written = {}
+    for kind in (Terminal, io.StringIO):
+        stream = kind()
+        writer = Writer(language.tokens.plain(), stream)
+        for byte in text.encode():
+            writer(np.array([0]), np.array([0]), np.array([byte]))
+        writer.end()
+        written[kind] = stream.getvalue()
+    assert written[io.StringIO] == text + "\n"
+    assert written[Terminal] == "\\x1b]0;title\\x07 \\x1b[2J\\r\\x9b31m é\u200d\n\tx\n"
+
+
+class Bytes(io.TextIOWrapper):
+    """What is typed or pasted, as bytes."""
+
+    def __init__(self, content, terminal=False):
+        super().__init__(io.BytesIO(content), encoding="utf-8")
+        self.terminal = terminal
+
+    def isatty(self):
+        return self.terminal
+
+
+@pytest.mark.fault("language models: a megabyte or control bytes are pasted")
+@table(
+    ("content", "message"),
+    [
+        (b"a" * 10**6 + b"\n", "at most 1000000 are read"),
+        (b"a b " * 2**17 + b"\n", "leave no room for an answer"),
+        (b"hi \xff\xfe there\n", "is not in UTF-8"),
+    ],
+)
+def test_what_is_pasted_and_cannot_be_read_is_one_error_and_no_end_of_a_conversation(
+    tiny, capsys, monkeypatch, content, message
+):
+    monkeypatch.setattr(sys, "stdin", Bytes(content))
+    assert run("--max-tokens", "4") == 2
+    error = capsys.readouterr().err
+    assert message in error and len(error) < 2400
+    monkeypatch.setattr(sys, "stdin", Bytes(content + b"\x1b[2J\x00 and then?\n", terminal=True))
+    assert run("--max-tokens", "4") == 0
+    output = capsys.readouterr().out
+    assert message in output and "the conversation goes on" in output and output.count("tokens read") == 1
+
+
+@pytest.mark.fault("language models: the end of a message spelled by other tokens")
+def test_an_end_that_is_spelled_by_other_tokens_is_text_wherever_its_tokens_part(tiny, monkeypatch):
+    """Ends are ids, so no text over the border of tokens ends an answer; and no message holds one."""
+    written = list(b"so <|endoftext|> it goes on")
+
+    def spell(key, next_logits, cache, prompt, *rest, **options):
+        tokens = np.full((1, 32), -1, np.int32)
+        tokens[0, : len(written)] = written
+        return language.decoding.Generated(
+            tokens, np.array([len(written)]), np.zeros((1, 32)), np.array([False]), cache
+        )
+
+    monkeypatch.setattr(pipeline, "_generate", spell)
+    reply = tiny.answer(jax.random.key(0), [{"role": "user", "content": "hi"}], max_tokens=32)
+    assert reply.text == bytes(written).decode() and not reply.finished
+    again = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": reply.text}]
+    with pytest.raises(ValueError, match="endoftext"):
+        tiny.answer(jax.random.key(0), [*again, {"role": "user", "content": "and?"}], max_tokens=32)
+
+
 def test_questions_that_are_asked_at_once_are_answered_as_alone(monkeypatch):
     monkeypatch.setattr(models.steps, "jit", quickly)
     chat, key = models.tiny(), jax.random.key(0)
