@@ -28,8 +28,8 @@ ForeignArray = ArrayLike | StoredArray | Packed
 Arrays = Mapping[str, ForeignArray]
 Shape = ArrayLike | jax.ShapeDtypeStruct
 """What has the shape and dtype of a parameter."""
-Maker = Callable[[str, "Rule", list[str], Shape, Callable[[DType], jax.Array]], PyTree]
-"""(our path, its rule, their names, its entry of `like`, a reader by dtype) -> the parameter."""
+Maker = Callable[[str, "Rule", list[ForeignArray], Shape, Callable[[DType], jax.Array]], PyTree]
+"""(our path, its rule, their arrays, its entry of `like`, a reader by dtype) -> the parameter."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,8 +170,8 @@ def to_ours(arrays: Arrays, rules: Iterable[Rule], like: Params, *, maker: Maker
         return array
 
     def parameter(path: str, rule: Rule, names: list[str]) -> PyTree:
-        read = functools.partial(joined, rule, names)
-        return read(expected[path].dtype) if maker is None else maker(path, rule, names, expected[path], read)
+        read, shape = functools.partial(joined, rule, names), expected[path]
+        return read(shape.dtype) if maker is None else maker(path, rule, [arrays[each] for each in names], shape, read)
 
     return jax.tree.unflatten(jax.tree.structure(like), [parameter(*each) for each in fitting])
 
@@ -218,6 +218,17 @@ def to_theirs(params: Params, rules: Iterable[Rule]) -> dict[str, np.ndarray]:
         for copies, part in zip(names, rule.parts(np.asarray(ours[path])), strict=True):
             arrays.update({name: np.ascontiguousarray(part) for name in copies})
     return arrays
+
+
+def rows(array: ForeignArray, first: int, count: int) -> ForeignArray:
+    """So many entries of the first axis of an array, from one on; those of a file stay there."""
+    return array.rows(first, count) if isinstance(array, StoredArray | Packed) else array[first : first + count]
+
+
+def with_leading_axis(array: ForeignArray) -> ForeignArray:
+    """The same numbers with a first axis of length 1; those of a file stay there."""
+    shape = (1, *array.shape)
+    return array.reshaped(shape) if isinstance(array, StoredArray | Packed) else array.reshape(shape)
 
 
 def refuse(subject: str, wrong: Mapping[str, list[str]]) -> None:

@@ -4,11 +4,13 @@ loses.
 
 import jax
 
+from gendiff import networks
 from gendiff.core.types import Params
 from gendiff.pipelines import stable_diffusion
 from gendiff.pipelines.stable_diffusion import Opened
 from gendiff.runs.progress import Progress
-from gendiff.weights import packed_reading
+from gendiff.runs.reporting import formatting
+from gendiff.weights import packed_reading, quantised
 from gendiff.weights.quantised.packed_reading import OnPacked, Rounding
 
 
@@ -21,6 +23,9 @@ def by_part(model: Opened, progress: Progress) -> dict[str, Params]:
         lost: list[Rounding] = []
         with progress.phase(f"read {name}"):
             parts[name] = jax.block_until_ready(model.part_params(name, _into(lost)))
+        if model.storage == "as-file" and name != "vae":
+            numbers, nbytes = networks.count(parts[name]), formatting.scaled(quantised.nbytes(parts[name]), "B")
+            progress.line(f"{name}: {numbers:,} numbers in {nbytes}, as their file has them")
         if lost:
             total = packed_reading.together(lost)
             progress.line(

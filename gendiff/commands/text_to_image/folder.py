@@ -95,7 +95,7 @@ def draw(chosen: CommandOptions, folder: Path, progress: Progress) -> None:
 
         export.write_folder(lean, params, job.words, chosen, out, progress)
         return
-    pictures = _run(job, params, chosen, progress)
+    pictures = _run(job, model, params, chosen, progress)
     first = job.pipelines[0]
     sampler = chosen.sampler or type((first if isinstance(first, LatentPipeline) else first.latent).sampler).__name__
     about = {
@@ -307,7 +307,7 @@ def _read(model: Opened, chosen: CommandOptions, control: Part | None, progress:
         return adapters.with_control(params, jax.block_until_ready(control.params(jnp.dtype(model.dtype))))
 
 
-def _run(job: Job, params: tuple[Params, ...], chosen: CommandOptions, progress: Progress) -> np.ndarray:
+def _run(job: Job, model: Opened, params: tuple[Params, ...], chosen: CommandOptions, progress: Progress) -> np.ndarray:
     """(n, h, w, 3) pictures in about [-1, 1]. Picture i is the same whatever is drawn beside it."""
     index = np.arange(chosen.num, dtype=np.int32)
     together = min(chosen.together or 1, chosen.num)
@@ -323,7 +323,7 @@ def _run(job: Job, params: tuple[Params, ...], chosen: CommandOptions, progress:
 
     fixed = (job.pipelines, params, job.words, job.change, jax.random.key(chosen.seed), jnp.float32(chosen.guidance))
     with progress.phase("compile"):
-        jitted = devices.jit(program, libraries=devices.libraries_suit(chosen.dtype, chosen.storage))
+        jitted = devices.jit(program, libraries=devices.libraries_suit(model.dtype, model.storage))
         compiled = jitted.lower(*fixed, jnp.asarray(index[:together])).compile()
         devices.give_back_memory()
     with progress.phase("draw"), progress.task("draw", -(-chosen.num // together) * job.steps) as task:

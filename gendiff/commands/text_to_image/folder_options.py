@@ -6,6 +6,7 @@ from gendiff.commands.text_to_image.options import CommandOptions, check_prompt
 from gendiff.core import foreign_files
 from gendiff.core.errors import ConfigError
 from gendiff.pipelines.stable_diffusion import model_index
+from gendiff.pipelines.stable_diffusion.model_parts import STORAGES
 
 
 def check_kind(options: CommandOptions, kind: model_index.Kind) -> None:
@@ -20,8 +21,18 @@ def check_kind(options: CommandOptions, kind: model_index.Kind) -> None:
             f"--variant {options.variant} is for files of the folder, whose place --weights takes: leave one of them "
             "out"
         )
-    if options.export is not None and options.storage == "float8":
-        raise ConfigError("--export does not go with --storage float8, which NumPy has no name for: give int8")
+    if (
+        options.weights is not None
+        and options.weights in STORAGES
+        and not foreign_files.expanded(options.weights).exists()
+    ):
+        raise ConfigError(
+            f"--weights {options.weights} is no file: --storage {options.weights} says how kernels are kept"
+        )
+    if options.export is not None and options.storage in ("float8", "as-file"):
+        raise ConfigError(
+            f"--export does not go with --storage {options.storage}, whose numbers NumPy may not know: give int8"
+        )
     if kind is model_index.CLASSES:
         if options.label is None:
             raise ConfigError(f"{kind.name} draws classes: give --label NAME or --label NUMBER")

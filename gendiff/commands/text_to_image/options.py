@@ -109,10 +109,11 @@ class ModelOptions:
     """With a folder: which files of weights, such as fp16; None takes those without a variant, or the only ones."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """With a folder: of parameters and activations; the autoencoder is float32."""
-    storage: Literal["full", "int8", "float8"] = "full"
-    """With a folder: how its kernels are kept in memory; int8 and float8 take one byte for each number. A line says
-    what that loses.
-    """
+    storage: Literal["full", "int8", "int4", "float8", "as-file"] | None = None
+    """With a folder: how its kernels are kept in memory. int8 and float8 take one byte for each number, int4 half a
+    byte, and as-file what their file has for them; layers unpack what they compute with. A line says what is lost.
+
+    None is as-file with a .gguf file, and else full."""
     compile_cache: Annotated[str | None, tyro.conf.arg(metavar="FOLDER|none")] = None
     """Folder that keeps all compiled programs for the next start, which on a CPU then do without oneDNN; none keeps
     nothing.

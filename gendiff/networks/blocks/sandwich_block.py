@@ -53,7 +53,7 @@ class SandwichBlock(nn.Module):
         width = x.shape[-1]
         changes: list[jax.Array | None] = [None] * 4
         if condition is not None:
-            change = dense(4 * width, self.compute, "modulation", zero=True)(condition)[:, None]
+            change = dense(4 * width, self.compute, "modulation", zero=True)(condition, x)[:, None]
             changes = list(jnp.split(change, 4, -1))
         y = self._attended(self._before("norm_0", x, changes[0]), positions, mask)
         y = dense(width, self.compute, "output", bias=False)(y)

@@ -212,7 +212,8 @@ class TransformerBlock(nn.Module):
             return self._in_parallel(streams[0], condition, view)
         names = ["", *(f"stream_{i}_" for i in range(1, len(streams)))]
         changes = [
-            self._modulation(name, self._changes(name, i < answering), width, condition) for i, name in enumerate(names)
+            self._modulation(name, self._changes(name, i < answering), streams, condition)
+            for i, name in enumerate(names)
         ]
         parts = [
             self._heads(name, i < answering, stream, *change[:2])
@@ -308,13 +309,18 @@ class TransformerBlock(nn.Module):
         return 9 if self.own_attention and not stream else 6
 
     def _modulation(
-        self, stream: str, number: int, width: int, condition: jax.Array | dict[str, jax.Array] | None
+        self,
+        stream: str,
+        number: int,
+        streams: tuple[jax.Array, ...],
+        condition: jax.Array | dict[str, jax.Array] | None,
     ) -> list[jax.Array | None]:
         if condition is None:
             return [None] * number
         if isinstance(condition, dict):
             return list(jnp.split(condition[stream], number, -1))
-        change = dense(number * width, self.compute, f"{stream}modulation", zero=True)(condition)
+        width = streams[0].shape[-1]
+        change = dense(number * width, self.compute, f"{stream}modulation", zero=True)(condition, streams)
         return list(jnp.split(change, number, -1))
 
     @property
@@ -379,7 +385,7 @@ class TransformerBlock(nn.Module):
         self, x: jax.Array, condition: jax.Array | dict[str, jax.Array] | None, view: _View
     ) -> tuple[jax.Array, LayerCache | None]:
         """Attention and MLP of one norm, narrowed by one linear layer."""
-        shift, scale, gate = self._modulation("", 3, x.shape[-1], condition)
+        shift, scale, gate = self._modulation("", 3, (x,), condition)
         projected, wide = fast.recomputed(TransformerBlock._both_projected)(self, x, scale, shift)
         query, key, value = self._split("", True, projected)
         mixed, cache = self._attended(query, key, value, view)

@@ -93,15 +93,21 @@ class Dense(nn.Module):
     gain: float = 1.0
 
     @nn.compact
-    def __call__(self, x: Float[Array, "*rows d"]) -> Float[Array, "*rows e"]:
-        """Multiply by the kernel, then add the bias."""
+    def __call__(self, x: Float[Array, "*rows d"], after: PyTree = None) -> Float[Array, "*rows e"]:
+        """Multiply by the kernel, then add the bias.
+
+        Args:
+            x: the input.
+            after: arrays that must be there before a packed kernel is unpacked, or one that devices share is gathered:
+                those of the block, for a layer whose input is there from the start.
+        """
         dtype = self.compute.dtype
         start = initializers.zeros if self.zero else initializers.kernel(self.gain)
         kernel = parameter(self, "kernel", start, (x.shape[-1], self.features))
         x, kernel = x.astype(dtype), kernel if packed.is_packed(kernel) else kernel.astype(dtype)
         bias = parameter(self, "bias", initializers.zeros, (self.features,)).astype(dtype) if self.bias else None
-        if self.compute.late:
-            x, kernel = fast.computed_once(x, kernel)
+        if self.compute.late or (after is not None and packed.is_packed(kernel)):
+            x, kernel, _ = fast.computed_once(x, kernel, after)
         y = fast.product_of_rows(x, kernel, self.compute.precision)
         return y if bias is None else y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
 

@@ -59,9 +59,17 @@ FEW = 100
 STORAGES: Mapping[str, tuple[Packing, ...]] = {
     "full": (),
     "int8": quantised.linear(quantised.int8(), convolutions=True),
+    "int4": (
+        *quantised.linear(quantised.int4(search=True, scale_dtype="float16")),
+        *quantised.linear(quantised.int8(), convolutions=True),
+    ),
     "float8": quantised.linear(quantised.float8(), convolutions=True),
+    "as-file": (),
 }
-"""How the kernels of linear layers and convolutions are kept in memory: as they are, or in one byte for each number."""
+"""How the kernels of linear layers and convolutions are kept in memory.
+
+As arrays; in one byte for each number; linear layers in half a byte and convolutions in one; or as their file has them.
+"""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -119,6 +127,7 @@ class Part:
         packing = STORAGES[storage]
         with naming(self.single or self.folder):
             maker = packed_reading.maker(packing, on_packed) if packing else None
+            maker = packed_reading.as_stored if storage == "as-file" else maker
             return self.reader.params(self.config, self.arrays, self.shapes(dtype), maker=maker)
 
     def theirs(self, params: Params) -> dict[str, np.ndarray]:
@@ -243,13 +252,18 @@ def open_single(index: ModelIndex, file: str | os.PathLike[str]) -> SingleFile:
             f"{index.folder}: a single file of weights is for Stable Diffusion, FLUX and Z-Image, and this is "
             f"{index.kind.name}"
         )
-    arrays: Arrays = _of_gguf(path, index) if path.suffix.lower() == ".gguf" else streamed.open_file(path)
+    arrays: Arrays = _of_gguf(path, index) if is_gguf(path) else streamed.open_file(path)
     names = (name for name, kind in index.parts.items() if kind in READERS)
     configs = {name: _checked(index, name, files.load_config(index.folder / name), arrays) for name in names}
     if transformer is not None:
         configs["transformer"] = {**configs["transformer"], "_class_name": transformer}
     with naming(path):
         return SingleFile(path, single_file.parts(arrays, configs))
+
+
+def is_gguf(file: str | os.PathLike[str]) -> bool:
+    """Whether a file is named as GGUF."""
+    return Path(file).suffix.lower() == ".gguf"
 
 
 def _of_gguf(path: Path, index: ModelIndex) -> Arrays:

@@ -303,7 +303,7 @@ def open_model(
     dtype: str = "float32",
     remat: bool | str = False,
     like_diffusers: bool = False,
-    storage: str = "full",
+    storage: str | None = None,
 ) -> Opened:
     """Open a folder of Stable Diffusion, FLUX, Z-Image or a DiT, without reading its parameters.
 
@@ -320,9 +320,11 @@ def open_model(
             in little memory.
         like_diffusers: take levels, steps, the start and the reading of prompts from diffusers where these leave the
             published form.
-        storage: how the kernels of the network and of text encoders are kept: "full", or in one byte for each number as
-            "int8" or "float8". Activations stay in `dtype`. What is lost is told to `on_packed` where parameters are
-            read.
+        storage: how the kernels of the network and of text encoders are kept in memory. "full": as arrays of `dtype`.
+            "int8" or "float8": in one byte for each number. "int4": in half a byte with scales of 32 inputs, and
+            convolutions in one byte. "as-file": as their file has them, with the tables of tokens. None: "as-file" with
+            a `.gguf` file, and else "full". Layers unpack what they compute with; activations stay in `dtype`. What is
+            lost is told to `on_packed` where parameters are read.
 
     Raises:
         DataError: path first, for missing or damaged files, a class, setting or part without a match, and parts that do
@@ -336,6 +338,8 @@ def open_model(
         raise ValueError(
             f"variant = {variant!r} is for files of the folder, and weights = {os.fspath(weights)!r} takes their place"
         )
+    if storage is None:
+        storage = "full" if weights is None or not model_parts.is_gguf(weights) else "as-file"
     checks.choice("dtype", dtype, model_parts.DTYPES)
     checks.choice("storage", storage, tuple(model_parts.STORAGES))
     index = model_index.read(path)

@@ -13,11 +13,10 @@ import numpy as np
 
 from gendiff.core.errors import CheckpointMismatchError
 from gendiff.core.types import Config
-from gendiff.weights import layouts
+from gendiff.weights import layouts, rules
 from gendiff.weights.diffusers import diffusers_flux, diffusers_flux2, diffusers_sd3, diffusers_z_image, original_names
 from gendiff.weights.quantised.gguf import Packed
 from gendiff.weights.rules import Arrays, ForeignArray
-from gendiff.weights.streamed import StoredArray
 
 
 class Original(NamedTuple):
@@ -86,15 +85,10 @@ def transformer(arrays: Arrays, config: Config, kind: str) -> dict[str, ForeignA
     return result
 
 
-def rows(array: ForeignArray, first: int, count: int) -> ForeignArray:
-    """So many entries of the first axis of an array, from one on, which stay where they are."""
-    return array.rows(first, count) if isinstance(array, StoredArray | Packed) else array[first : first + count]
-
-
 def _parts(name: str, array: ForeignArray, names: original_names.Names, width: int) -> dict[str, ForeignArray]:
     """An array by its name in diffusers, or each layer that it holds by its name."""
     if name in LEADING:
-        return {LEADING[name]: _with_leading(array) if array.ndim == AXES[name] - 1 else array}
+        return {LEADING[name]: rules.with_leading_axis(array) if array.ndim == AXES[name] - 1 else array}
     layer, _, word = name.rpartition(".")
     first, _, rest = layer.partition(".")
     number, _, within = rest.partition(".")
@@ -111,13 +105,9 @@ def _parts(name: str, array: ForeignArray, names: original_names.Names, width: i
         )
     counts = [width] * (len(targets) - 1) + [array.shape[0] - last]
     return {
-        target: rows(array, at * width, count) for at, (target, count) in enumerate(zip(targets, counts, strict=True))
+        target: rules.rows(array, at * width, count)
+        for at, (target, count) in enumerate(zip(targets, counts, strict=True))
     }
-
-
-def _with_leading(array: ForeignArray) -> ForeignArray:
-    shape = (1, *array.shape)
-    return array.reshaped(shape) if isinstance(array, StoredArray | Packed) else array.reshape(shape)
 
 
 def _swapped(array: ForeignArray) -> ForeignArray:

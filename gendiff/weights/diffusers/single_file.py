@@ -11,6 +11,7 @@ import numpy as np
 
 from gendiff.core.errors import CheckpointMismatchError
 from gendiff.core.types import Config
+from gendiff.weights import rules
 from gendiff.weights.diffusers import latent_diffusion, original_transformers
 from gendiff.weights.rules import Arrays, ForeignArray
 from gendiff.weights.transformers import transformers_clip
@@ -153,7 +154,7 @@ def _of_block(name: str, array: ForeignArray) -> dict[str, ForeignArray]:
     if name.startswith("attn.in_proj_"):
         kind, count = name.removeprefix("attn.in_proj_"), array.shape[0] // 3
         return {
-            f"self_attn.{part}_proj.{kind}": original_transformers.rows(array, number * count, count)
+            f"self_attn.{part}_proj.{kind}": rules.rows(array, number * count, count)
             for number, part in enumerate("qkv")
         }
     head, _, kind = name.rpartition(".")

@@ -5,23 +5,19 @@ Nothing fails where they are left so, and the model is bad: the rules put them b
 there: transformers adds 1 to what its files hold.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from gendiff.core import trees
 from gendiff.core.errors import ConfigError
-from gendiff.core.packed import PackedKernel, is_packed
-from gendiff.core.types import Config, DType, Params
+from gendiff.core.packed import is_packed
+from gendiff.core.types import Config, Params
 from gendiff.weights import layouts, settings
 from gendiff.weights import rules as naming
-from gendiff.weights.quantised import gguf_blocks
+from gendiff.weights.quantised import gguf_blocks, packed_reading
 from gendiff.weights.quantised.gguf import Gguf, Packed
-from gendiff.weights.quantised.packed_kernels import JoinedKernel
-from gendiff.weights.rules import Rule, Shape
+from gendiff.weights.rules import Rule
 
 NEEDED = (
     "context_length",
@@ -181,27 +177,7 @@ def params(file: Gguf, like: Params, *, packed: bool = False) -> Params:
         CheckpointMismatchError: as `rules.to_ours` does.
     """
     tensors = {name: tensor for name, tensor in file.tensors.items() if name != STRETCH}
-    if not packed:
-        return naming.to_ours({name: tensor.numbers() for name, tensor in tensors.items()}, rules(file), like)
-    shapes = {name: np.broadcast_to(np.float32(0), tensor.shape) for name, tensor in tensors.items()}
-
-    def make(
-        path: str, rule: Rule, names: list[str], expected: Shape, read: Callable[[DType], jax.Array]
-    ) -> jax.Array | PackedKernel:
-        parts = [tensors[name] for name in names]
-        if not all(part.kind in gguf_blocks.KINDS and len(part.shape) == 2 for part in parts):
-            return jnp.asarray(rule.joined([part.numbers() for part in parts]), expected.dtype)
-        if path == TOKEN:
-            return gguf_blocks.kernel(parts[0].kind, parts[0].blocks, parts[0].shape, table=True)
-        return _kernel(
-            [
-                (part.kind, layout.ours(part.blocks).T)
-                for part, layout in zip(parts, rule.layouts_of_parts, strict=True)
-            ],
-            parts,
-        )
-
-    return naming.to_ours(shapes, rules(file), like, maker=make)
+    return naming.to_ours(tensors, rules(file), like, maker=packed_reading.as_stored if packed else None)
 
 
 def tensors(file: Gguf, params: Params) -> dict[str, Packed]:
@@ -229,15 +205,6 @@ def tensors(file: Gguf, params: Params) -> dict[str, Packed]:
         for (name,), part in zip(names, rows, strict=True):
             result[name] = Packed(kind, (len(part), leaf.inputs), part)
     return result
-
-
-def _kernel(rows: list[tuple[str, np.ndarray]], parts: list[Packed]) -> PackedKernel:
-    """One layer of all parts, whose rows (out, bytes) stand in our order."""
-    inputs = parts[0].shape[1]
-    if len({kind for kind, _ in rows}) == 1:
-        blocks = np.concatenate([blocks for _, blocks in rows])
-        return gguf_blocks.kernel(rows[0][0], blocks, (inputs, len(blocks)))
-    return JoinedKernel(tuple(gguf_blocks.kernel(kind, blocks, (inputs, len(blocks))) for kind, blocks in rows))
 
 
 def _settings(file: Gguf) -> tuple[str, Config]:

@@ -70,6 +70,8 @@ def _digit_product_tangent(
 def converted(x: jax.Array, weights: jax.Array, precision: str | None = None) -> jax.Array:
     """Multiply (r, in) with weights (out, in) that become floats of x's dtype: (r, out) in at least float32."""
     accumulate = jnp.promote_types(x.dtype, jnp.float32)
+    # or the weights of all layers become floats at the start, before a loop over steps, and stay so
+    x, weights = jax.lax.optimization_barrier((x, weights))
     return jax.lax.dot_general(
         x, weights.astype(x.dtype), (((1,), (1,)), ((), ())), precision=precision, preferred_element_type=accumulate
     )

@@ -1,8 +1,10 @@
 """Files of weights read straight into packed kernels: loading needs the memory of packed parameters and one array.
 
-Each kernel reports its rounding error, so that the error of a storage is known before anything is drawn.
+`maker` rounds kernels, each of which reports its error, so that the error of a storage is known before anything is
+drawn. `as_stored` leaves them as their file has them.
 """
 
+import dataclasses
 import functools
 import math
 import re
@@ -11,13 +13,21 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gendiff.core import arrays, packed
 from gendiff.core.packed import PackedKernel
 from gendiff.core.types import ArrayLike, DType
-from gendiff.weights.quantised import quantisation
+from gendiff.weights import layouts, streamed
+from gendiff.weights.quantised import gguf_blocks, quantisation
+from gendiff.weights.quantised.gguf import Packed
+from gendiff.weights.quantised.packed_kernels import HalfKernel, JoinedKernel, ScaledKernel
 from gendiff.weights.quantised.quantisation import Kind, Packing
-from gendiff.weights.rules import Maker, Rule, Shape
+from gendiff.weights.rules import ForeignArray, Maker, Rule, Shape
+from gendiff.weights.streamed import StoredArray
+
+KERNEL, TABLE = "kernel", "token"
+"""How the paths of kernels and of tables of tokens end."""
 
 
 class Rounding(NamedTuple):
@@ -77,7 +87,7 @@ def maker(rules: Sequence[Packing], on_packed: OnPacked | None = None) -> Maker:
     """
 
     def make(
-        path: str, rule: Rule, names: list[str], expected: Shape, read: Callable[[DType], jax.Array]
+        path: str, rule: Rule, parts: list[ForeignArray], expected: Shape, read: Callable[[DType], jax.Array]
     ) -> jax.Array | PackedKernel:
         axes = len(expected.shape)
         chosen = next((each for each in rules if re.search(each.paths, path) and axes in each.axes), None)
@@ -91,8 +101,75 @@ def maker(rules: Sequence[Packing], on_packed: OnPacked | None = None) -> Maker:
     return make
 
 
+def as_stored(
+    path: str, rule: Rule, parts: list[ForeignArray], expected: Shape, read: Callable[[DType], jax.Array]
+) -> jax.Array | PackedKernel:
+    """A `maker` for `rules.to_ours` that leaves kernels and tables of tokens as their file has them.
+
+    Those are matrices in blocks of GGUF, and arrays of 8 bits, with their scales, or of fewer bits than the other
+    parameters. They stand for the numbers that `read` gives. All else becomes an array of the dtype of `expected`.
+
+    Also known as: weights as they are on disk, on-the-fly dequantisation.
+    """
+    leaf = path.rpartition("/")[2]
+    if leaf not in (KERNEL, TABLE) or len(expected.shape) < 2:
+        return read(expected.dtype)
+    kernel = _of_blocks(rule, parts, leaf == TABLE)
+    if kernel is None:
+        kernel = _of_numbers(rule, parts, expected, leaf == TABLE)
+    return read(expected.dtype) if kernel is None else kernel
+
+
 @functools.partial(jax.jit, static_argnums=(1, 2))
 def _rounded(array: jax.Array, kind: Kind, table: bool) -> tuple[PackedKernel, jax.Array, jax.Array]:
     kernel = quantisation.packed_array(array, kind, table=table)
     off = kernel.dense(kernel.dtype) - array
     return kernel, jnp.sum(jnp.square(array)), jnp.sum(jnp.square(off))
+
+
+def _of_blocks(rule: Rule, parts: list[ForeignArray], table: bool) -> PackedKernel | None:
+    """One layer of matrices in blocks, or None where a part is none, or its rule cuts blocks."""
+    orders = rule.layouts_of_parts
+    rows_stay = all(orders == (layouts.SAME,) if table else _of_rows(order) for order in orders)
+    matrices = [part for part in parts if isinstance(part, Packed) and part.kind in gguf_blocks.KINDS]
+    if not rows_stay or len(matrices) < len(parts) or any(part.ndim != 2 for part in matrices):
+        return None
+    if table:
+        return gguf_blocks.kernel(matrices[0].kind, matrices[0].blocks, matrices[0].shape, table=True)
+    inputs, kinds = matrices[0].shape[1], [part.kind for part in matrices]
+    rows = [order.ours(part.blocks).T for part, order in zip(matrices, orders, strict=True)]
+    if len(set(kinds)) == 1:
+        kinds, rows = kinds[:1], [np.concatenate(rows)]
+    kernels = [gguf_blocks.kernel(kind, raw, (inputs, len(raw))) for kind, raw in zip(kinds, rows, strict=True)]
+    return kernels[0] if len(kernels) == 1 else JoinedKernel(tuple(kernels))
+
+
+def _of_numbers(rule: Rule, parts: list[ForeignArray], expected: Shape, table: bool) -> PackedKernel | None:
+    """One layer of numbers of 8 or 16 bits, or None where parts differ or an array is as small."""
+    dtype, sizes = np.dtype(parts[0].dtype), tuple(expected.shape)
+    if any(isinstance(part, Packed) for part in parts) or {np.dtype(part.dtype) for part in parts} != {dtype}:
+        return None
+    small = dtype in streamed.EIGHT_BITS
+    if not small and (dtype not in gguf_blocks.HALVES.values() or dtype.itemsize >= expected.dtype.itemsize):
+        return None
+    if small and any(isinstance(order, layouts.ScaledOutputs) for order in rule.layouts_of_parts):
+        return None  # beyond what 8 bits hold
+    scales = [part.scale if isinstance(part, StoredArray) else None for part in parts]
+    bare = [dataclasses.replace(part, scale=None) if isinstance(part, StoredArray) else part for part in parts]
+    array = rule.joined([np.asarray(part) for part in bare])
+    values = jnp.asarray(np.ascontiguousarray(array if table else array.reshape(-1, array.shape[-1]).T))
+    if not small:
+        return HalfKernel(values, sizes, table)
+    if not any(scales):
+        return ScaledKernel(values, jnp.ones((1, 1)), sizes, table)
+    columns = []
+    for part, scale, order in zip(parts, scales, rule.layouts_of_parts, strict=True):
+        column = np.ones((1, 1), np.float32) if scale is None else np.asarray(scale, np.float32).reshape(-1, 1)
+        column = np.broadcast_to(column, (part.shape[0], 1))
+        columns.append(column if table else layouts.of_outputs(order).ours(column).T)
+    return ScaledKernel(values, jnp.asarray(np.concatenate(columns)), sizes, table)
+
+
+def _of_rows(order: layouts.Layout) -> bool:
+    """Whether a layout of (out, in) orders whole rows and changes no number."""
+    return order == layouts.of_outputs(order) and not isinstance(order, layouts.ScaledOutputs)

@@ -209,6 +209,8 @@ MISTAKES = [
     ("stable", {"lora": ("style.safetensors:0.8",)}, "--lora style.safetensors:0.8: no such file: style.safetensors"),
     ("stable", {"lora": ("style:x",)}, "--lora style:x: no such file: style:x"),
     ("stable", {"export": "x", "storage": "float8"}, "--export does not go with --storage float8"),
+    ("stable", {"export": "x", "storage": "as-file"}, "--export does not go with --storage as-file"),
+    ("flux", {"weights": "int4"}, "--weights int4 is no file: --storage int4 says how kernels are kept"),
     ("stable", {"refiner": "."}, "--refiner is for Stable Diffusion XL"),
     ("stable", {"init": "cat", "mask": "black"}, "nothing of it is white"),
     ("stable", {"init": "cat", "mask": "right", "sampler": "deis-3"}, "--mask does not go with this sampler"),

@@ -158,8 +158,8 @@ def test_the_autoencoder_is_kept_whole_and_another_storage_is_refused(folders):
     model, losses = open_model(folders["stable"], storage="int8"), []
     model.part_params("vae", lambda path, _: losses.append(path))
     assert not losses
-    with pytest.raises(ValueError, match="storage = 'int4'"):
-        open_model(folders["stable"], storage="int4")
+    with pytest.raises(ValueError, match="storage = 'int2'"):
+        open_model(folders["stable"], storage="int2")
 
 
 @pytest.mark.slow
