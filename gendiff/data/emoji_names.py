@@ -46,6 +46,15 @@ def caption(characters: str) -> str | None:
     return name if name is None or not _FLAG.fullmatch(characters) else f"flag of {name}"
 
 
+def known_names() -> frozenset[str]:
+    """Every name that Unicode has, but for flags.
+
+    Raises:
+        ImportError: without the package `emoji`.
+    """
+    return frozenset(_names().values())
+
+
 def keywords(characters: str) -> tuple[str, ...]:
     """The words by which CLDR finds an emoji, in its order.
 

@@ -93,15 +93,24 @@ def prompts(config: Drawings) -> list[Prompt]:
     return [*map(Prompt, config.nouns), *(Prompt(noun, colour) for colour, _, noun in pairs)]
 
 
+def check(config: Drawings) -> None:
+    """ConfigError for a colour or a noun that there is not."""
+    names, all_prompts = emoji_names.known_names(), prompts(config)
+    for number, prompt in enumerate(all_prompts):
+        option = "nouns" if number < len(config.nouns) else "combinations"
+        if prompt.noun not in names:
+            raise ConfigError(f"--drawings.{option}: {prompt.noun!r} is no name that Unicode has, such as 'cat'")
+        if prompt.colour not in ("", *COLOURS):
+            raise ConfigError(f"--drawings.{option}: {prompt.colour!r} is none of the colours {', '.join(COLOURS)}")
+
+
 def judges(config: Drawings, training: Pictures, features: Features, squares: Features) -> Judges:
     """The judges of the prompts of a configuration. training: drawings with captions; some more than the nouns' are
     candidates.
 
-    ConfigError for a colour or a noun that there is not.
+    ConfigError for a noun that is among the held-out drawings.
     """
     all_prompts = prompts(config)
-    if unknown := sorted({prompt.colour for prompt in all_prompts} - {"", *COLOURS}):
-        raise ConfigError(f"--drawings.combinations: {unknown[0]} is none of the colours {', '.join(COLOURS)}")
     nouns = tuple(dict.fromkeys(prompt.noun for prompt in all_prompts))
     named = captioned_emoji.named(config, nouns)
     first = named.of_style(config.styles[0])

@@ -12,7 +12,7 @@ from experiments.diffusion import scenes, sweeps
 from experiments.diffusion.encoded_captions import Encoded
 from experiments.diffusion.scenes import Prompts
 from experiments.diffusion.sweeps import Rows, Sweep
-from experiments.diffusion.text_to_image import failures, train
+from experiments.diffusion.text_to_image import failures, ordinary, train
 from experiments.tasks import rendering, shapes_oracle
 from gendiff.commands.images import image_coding, image_training
 from gendiff.commands.text_to_image import networks, texts
@@ -62,6 +62,7 @@ def _check_drawings(config: Drawings, count: int) -> None:
     ranges.at_most(f"{within}prompts", config.prompts, f"{within}held-out", config.held_out)
     ranges.at_most(f"{within}prompts", config.prompts, f"half of {within}pictures", config.pictures // 2)
     ranges.at_most("shown", count, f"{within}prompts", config.prompts)
+    ordinary.check(config)
 
 
 @dataclass(frozen=True)

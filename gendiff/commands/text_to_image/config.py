@@ -67,9 +67,9 @@ class Drawings:
     """
     candidates: Annotated[int, msgspec.Meta(ge=2, le=ranges.LARGEST)] = 32
     """Drawings among which the right one is looked for, which is one of them."""
-    nouns: Some[str] = NOUNS
+    nouns: Distinct[str] = NOUNS
     """Names of training drawings. Two judges look at the pictures of these prompts, such as "a cat"."""
-    combinations: Some[str] = COMBINATIONS
+    combinations: Distinct[str] = COMBINATIONS
     """Colours with names of training drawings, which no drawing has, for the same: "a red cat"."""
     ordinary_repeats: Count = 4
     """Pictures of each of these prompts."""

@@ -21,15 +21,15 @@ _ZERO_NUMBERS = (
     "cleanest kills shortest digit cut extra ema_snapshots"
 )
 _ZERO_EVENTS = "preemptions deaths keywords warm_up final lam fall low stop"
-_ZERO_WEIGHTS = "alignment scene_weight kl_weight gradient_weight slopes_weight anchor least"
+_ZERO_WEIGHTS = "alignment scene_weight kl_weight perceptual_weight gradient_weight slopes_weight anchor least"
 _ZERO_AMONG = "seeds scenes_seeds scales dropouts strengths guidance etas"
 EXAMPLES = {int | None: 1, float | None: 0.5, Literal["RGB", "L"] | None: "RGB"}
 ALLOWED = {
     "0": {*_ZERO_NUMBERS.split(), *_ZERO_EVENTS.split(), *_ZERO_WEIGHTS.split(), *_ZERO_AMONG.split()},
     "-1": {"cleanest", "stop"},
-    "": {"samplers", "seeds", "cases", "against"},
+    "": {"samplers", "seeds", "cases", "against", "styles_folder"},
     "repeated": {"channels"},
-    "nonsense": {"data"},
+    "nonsense": {"data", "styles_folder"},
 }
 """Fields whose range holds the value. A threshold may be any finite number, unless its field says more."""
 
@@ -188,6 +188,8 @@ MISFITS = [
         {"drawings.scales": (1.0, 0.0)},
         "--drawings.scales 1.0 0.0: each number must be above",
     ),
+    ("text-to-image", {"drawings.nouns": ("unicorn car",)}, "--drawings.nouns: 'unicorn car' is no name"),
+    ("text-to-image", {"drawings.combinations": ("pink cat",)}, "--drawings.combinations: 'pink' is none of the"),
     ("text-to-image", {"drawings.prompts": 385}, "--drawings.prompts 385 is above --drawings.held-out 384"),
     ("text-to-image", {"drawings.candidates": 129}, "--drawings.candidates 129 is above --drawings.prompts"),
     ("latent", {"fractions": (0.5, 0.25, 1.0)}, "--fractions 0.5 0.25 1.0: each number must be above"),
