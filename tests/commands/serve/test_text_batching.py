@@ -102,6 +102,7 @@ def test_who_leaves_frees_a_slot_for_the_next_and_hears_no_more():
     assert batcher.cancel(ticket) and not batcher.cancel(ticket)
     turns(batcher)
     assert len(events) == heard and text(waiting) == reply(2, 0) and batcher.totals.cancelled == 1
+    assert program.turns == [1] * (3 + len(reply(2, 0).encode()) + 1)
 
 
 @pytest.mark.fault("serve: the program fails")
