@@ -3,6 +3,7 @@ refused.
 """
 
 import dataclasses
+import functools
 import re
 
 import jax
@@ -18,9 +19,11 @@ from gendiff.commands.train import facts, named_networks, training_cost
 from gendiff.commands.train.config import Config
 from gendiff.commands.train.facts import Data, Described
 from gendiff.pipelines.stable_diffusion import open_model
+from gendiff.pipelines.stable_diffusion.model_parts import STORAGES
 from gendiff.runs import dtypes
 from gendiff.runs.dtypes import Suited
 from gendiff.scaling import Accelerator, accelerators, accounting, roofline
+from gendiff.weights import quantised
 from tests.pipelines.stable_diffusion import tiny_folders
 from tests.tables import table
 from tests.variants import some_slow
@@ -137,6 +140,9 @@ def test_a_folder_is_planned_by_its_parts_without_its_weights(folders, name, cap
     height = size[1] if size else 16
     assert f"({pipeline}) in bfloat16 on H100 SXM: a picture of {height} × 16, 3 steps, guided" in output
     named = re.findall(r"^  (\w+): (\S+) M parameters, .*; (\S+) .?FLOP a call", output, re.M)
+    assert re.search(
+        r"at most \S+ .?B at once, .*\n  \S+ .?B with --storage int8, \S+ .?B with --storage int4\n", output
+    )
     assert {part for part, _, _ in named} == {part for part in parts if not part.startswith(("tok", "sch"))}
     assert all(float(flops) > 0 for _, _, flops in named) and output.count("6 calls") == 1
 
@@ -147,6 +153,13 @@ def test_a_folder_counts_the_products_of_its_networks(folders):
     assert small["transformer"].calls == 4 and large["transformer"].flops > 2 * small["transformer"].flops
     assert large["vae"].flops > 3.9 * small["vae"].flops
     assert small["text_encoder_2"] == large["text_encoder_2"] and small["vae"].nbytes == 4 * small["vae"].parameters
+    assert len(set(small["vae"].stored.values())) == 1
+    for name in ("transformer", "text_encoder"):
+        stored = small[name].stored
+        shapes = model.parts[name].shapes(jnp.dtype(model.dtype))
+        for storage in ("int8", "int4"):  # there are no convolutions
+            packed = jax.eval_shape(functools.partial(quantised.quantise, rules=STORAGES[storage][:1]), shapes)
+            assert stored[storage] == quantised.nbytes(packed) != stored["full"]
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 loses.
 """
 
+from collections.abc import Collection
+
 import jax
 
 from gendiff import networks
@@ -14,12 +16,14 @@ from gendiff.weights import packed_reading, quantised
 from gendiff.weights.quantised.packed_reading import OnPacked, Rounding
 
 
-def by_part(model: Opened, progress: Progress) -> dict[str, Params]:
+def by_part(model: Opened, progress: Progress, names: Collection[str] | None = None) -> dict[str, Params]:
     """By the names of the parts. Adapters of single parts, such as LoRA, belong between this and
     `stable_diffusion.arranged`.
+
+    names: of some parts; None reads all.
     """
     parts = {}
-    for name in model.parts:
+    for name in model.parts if names is None else names:
         lost: list[Rounding] = []
         with progress.phase(f"read {name}"):
             parts[name] = jax.block_until_ready(model.part_params(name, _into(lost)))

@@ -1,7 +1,8 @@
 """What `plan --model DIR` prints: what a draw with a folder of diffusers takes at best. No array of it is read."""
 
 import dataclasses
-import math
+import functools
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -9,28 +10,38 @@ import jax.numpy as jnp
 from gendiff import networks
 from gendiff.commands.plan.named_devices import Devices
 from gendiff.commands.plan.plan_options import PlanOptions
-from gendiff.core import foreign_files, records
+from gendiff.core import foreign_files, records, trees
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import PyTree
+from gendiff.core.types import Params, PyTree
 from gendiff.pipelines import stable_diffusion
 from gendiff.pipelines.stable_diffusion import Opened
-from gendiff.pipelines.stable_diffusion.model_parts import TOKENIZERS, TOWERS, Part
+from gendiff.pipelines.stable_diffusion.model_parts import STORAGES, TOKENIZERS, TOWERS, Part
 from gendiff.runs.reporting import formatting
 from gendiff.scaling import Accelerator, accounting, roofline
+from gendiff.weights import quantised
+from gendiff.weights.quantised import Packing, quantisation
+
+SMALL = ("int8", "int4")
+"""Ways to keep kernels that the plan counts too."""
 
 
 @dataclasses.dataclass(frozen=True)
 class PlannedPart:
     """One part of a folder. flops: of one call for one picture. calls: how often a draw calls it.
 
-    nbytes: of its parameters in memory.
+    stored: bytes of its parameters in memory, by how kernels are kept.
     """
 
     name: str
     parameters: int
-    nbytes: int
+    stored: Mapping[str, int]
     flops: float
     calls: int
+
+    @property
+    def nbytes(self) -> int:
+        """Of its parameters as arrays."""
+        return self.stored["full"]
 
     def seconds(self, device: Accelerator) -> float:
         """Least time of all calls: each reads the parameters once."""
@@ -62,10 +73,25 @@ def lines(options: PlanOptions, machine: Devices, device: Accelerator) -> list[s
             f"{scaled(part.flops, 'FLOP')} a call{calls}, at least {part.seconds(device):.3g} s"
         )
     report.append(f"a picture: at least {sum(part.seconds(device) for part in parts):.3g} s")
-    report.append(f"memory: {scaled(memory, 'B')} for all parameters; activations come on top")
-    if memory > one.memory:
-        report.append(f"note: {one.name} has {scaled(one.memory, 'B')}: text-to-image --storage int8 takes 1 byte each")
+    report.append(
+        f"memory: {scaled(memory, 'B')} for all parameters, at most {scaled(_drawing(parts), 'B')} at once, for text "
+        "encoders leave before the others come; activations come on top"
+    )
+    small = {storage: _drawing(parts, storage) for storage in SMALL}
+    sizes = (f"{scaled(nbytes, 'B')} with --storage {storage}" for storage, nbytes in small.items())
+    report.append(f"  {', '.join(sizes)}")
+    if _drawing(parts) > one.memory:
+        fitting = next((storage for storage in SMALL if small[storage] <= one.memory), None)
+        advice = "no storage of one device fits" if fitting is None else f"give text-to-image --storage {fitting}"
+        report.append(f"note: {one.name} has {scaled(one.memory, 'B')}: {advice}")
     return report
+
+
+def _drawing(parts: list[PlannedPart], storage: str = "full") -> int:
+    """Most bytes of parameters at once: text encoders leave before the others come."""
+    texts = [part for part in parts if part.name in TOWERS]
+    others = [part for part in parts if part.name not in TOWERS]
+    return max(sum(part.stored[storage] for part in group) for group in (texts, others))
 
 
 def planned(model: Opened, height: int, width: int, steps: int, rows: int) -> list[PlannedPart]:
@@ -91,10 +117,23 @@ def _planned(
 ) -> PlannedPart:
     part = model.parts[name]
     shapes = part.shapes(jnp.float32 if name == "vae" else jnp.dtype(model.dtype))
-    leaves = jax.tree.leaves(shapes)
+    stored = {storage: STORAGES[storage] if name != "vae" else () for storage in ("full", *SMALL)}
     counted = accounting.count(part.network, *inputs, embeddings=True, method=method, params=shapes)
-    nbytes = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
-    return PlannedPart(name, sum(math.prod(leaf.shape) for leaf in leaves), nbytes, counted.forward_flops, calls)
+    nbytes = {storage: _nbytes(shapes, packing) for storage, packing in stored.items()}
+    return PlannedPart(name, networks.count(shapes), nbytes, counted.forward_flops, calls)
+
+
+def _nbytes(shapes: Params, packing: Sequence[Packing]) -> int:
+    """Of parameters of these shapes, packed by rules."""
+    total = 0
+    for path, leaf in trees.paths(shapes).items():
+        rule = quantisation.rule_of(path, leaf, packing)
+        if rule is None or rule.kind is None:
+            total += quantised.nbytes(leaf)
+        else:
+            pack = functools.partial(quantised.packed_array, kind=rule.kind, table=rule.table)
+            total += quantised.nbytes(jax.eval_shape(pack, leaf))
+    return total
 
 
 def _inputs(part: Part, latent: tuple[int, int], tokens: int) -> tuple[PyTree, ...]:

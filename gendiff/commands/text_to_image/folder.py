@@ -3,9 +3,10 @@ its time.
 """
 
 import contextlib
+import functools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
@@ -35,11 +36,14 @@ from gendiff.pipelines.stable_diffusion import (
     adapters,
     model_index,
 )
-from gendiff.pipelines.stable_diffusion.model_parts import Part
+from gendiff.pipelines.stable_diffusion.model_parts import TOWERS, Part
 from gendiff.runs import compile_cache, devices, errors
 from gendiff.runs import drawing as parts
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import formatting
+
+LEAST_TILE = 8
+"""Latents along a side of a tile."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,11 +86,8 @@ def draw(chosen: CommandOptions, folder: Path, progress: Progress) -> None:
         None if chosen.controlnet is None else adapters.open_control(foreign_files.expanded(chosen.controlnet), model)
     )
     job = prepare(chosen, model, refiner, progress, control)
-    params = (
-        _read(model, chosen, control, progress),
-        *([] if refiner is None else [folder_params.for_pipeline(refiner, progress)]),
-    )
     if chosen.export is not None:
+        params = _all_params(model, refiner, chosen, control, progress)
 
         def lean(
             params: tuple[Params, ...], words: Condition, key: jax.Array, scale: jax.Array, index: jax.Array
@@ -95,6 +96,8 @@ def draw(chosen: CommandOptions, folder: Path, progress: Progress) -> None:
 
         export.write_folder(lean, params, job.words, chosen, out, progress)
         return
+    job = _encoded(job, (model,) if refiner is None else (model, refiner), chosen, progress)
+    params = _all_params(model, refiner, chosen, control, progress, towers=False)
     pictures = _run(job, model, params, chosen, progress)
     first = job.pipelines[0]
     sampler = chosen.sampler or type((first if isinstance(first, LatentPipeline) else first.latent).sampler).__name__
@@ -147,14 +150,15 @@ def prepare(
     count, height, width = chosen.steps or EDITED.steps, chosen.height, chosen.width
     with _as_options():
         if not model.tokenizers:
-            latent = model.latent(count, height, width, sampler=_sampler(chosen, model))
+            latent = _in_tiles(model.latent(count, height, width, sampler=_sampler(chosen, model)), chosen, model)
             return Job(
                 _of_classes, (latent,), np.array([_label(chosen, model)], np.int32), None, len(latent.levels) - 1
             )
         pipeline = model.pipeline(count, height, width, sampler=_sampler(chosen, model))
+        latent = _in_tiles(pipeline.latent, chosen, model)
         if chosen.skip_layers:
-            latent = stable_diffusion.skipping(pipeline.latent, chosen.skip_layers)
-            pipeline = records.replace(pipeline, latent=latent)
+            latent = stable_diffusion.skipping(latent, chosen.skip_layers)
+        pipeline = records.replace(pipeline, latent=latent)
         size = height or (model.size or (0, 0))[0], width or (model.size or (0, 0))[1]
         words: tuple[Condition, ...] = _prompts(chosen, model, progress)
         if control is not None and chosen.hint is not None:
@@ -177,6 +181,7 @@ def prepare(
         if first is None or second is None or not np.allclose(first.alpha, second.alpha, rtol=1e-5):
             raise ConfigError(f"--refiner {refiner.index.folder}: has another noise path than {model.index.folder}")
         later = refiner.pipeline(count, height, width, sampler=_sampler(chosen, refiner))
+        later = records.replace(later, latent=_in_tiles(later.latent, chosen, refiner))
         entry = stable_diffusion.handed_over(pipeline, chosen.refine_from)
         both = tuple(zip(words, _prompts(chosen, refiner, progress), strict=True))
         return Job(_refined(entry), (pipeline, later), both, None, steps)
@@ -254,6 +259,17 @@ def _prompts(chosen: CommandOptions, model: Opened, progress: Progress) -> tuple
     return prompt, negative
 
 
+def _in_tiles(latent: LatentPipeline, chosen: CommandOptions, model: Opened) -> LatentPipeline:
+    """The pipeline whose autoencoder sees a tile of --tile pixels at a time."""
+    if chosen.tile is None:
+        return latent
+    side, factor = chosen.tile // model.autoencoder.factor, model.autoencoder.factor
+    if chosen.tile % factor or side < LEAST_TILE:
+        raise ConfigError(f"--tile {chosen.tile} must be a multiple of {factor} from {LEAST_TILE * factor} on")
+    tiled = functools.partial(networks.tiles.tiled, tile=side, overlap=side // 4)
+    return records.replace(latent, encode=tiled(latent.encode), decode=tiled(latent.decode))
+
+
 def _sampler(chosen: CommandOptions, model: Opened) -> Sampler | None:
     return None if chosen.sampler is None else drawing_programs.sampler(chosen.sampler, None, model.scheduler.schedule)
 
@@ -294,17 +310,59 @@ def _change(chosen: CommandOptions, model: Opened, latent: LatentPipeline, start
     return stable_diffusion.edit(start.picture[None], mask, first=first, paste=not chosen.like_diffusers)
 
 
-def _read(model: Opened, chosen: CommandOptions, control: Part | None, progress: Progress) -> dict[str, Params]:
-    """The parameters, part by part, with what --lora changes of them, and those of the ControlNet."""
-    by_part = folder_params.by_part(model, progress)
+def _all_params(
+    model: Opened,
+    refiner: Opened | None,
+    chosen: CommandOptions,
+    control: Part | None,
+    progress: Progress,
+    *,
+    towers: bool = True,
+) -> tuple[Params, ...]:
+    """The parameters of a folder, with those of the ControlNet, and of its refiner. towers: of text encoders too."""
+
+    def names(opened: Opened) -> list[str]:
+        return [name for name in opened.parts if towers or name not in TOWERS]
+
+    params = stable_diffusion.arranged(_by_part(model, names(model), chosen, progress))
+    if control is not None:
+        with progress.phase("read controlnet"):
+            params = adapters.with_control(params, jax.block_until_ready(control.params(jnp.dtype(model.dtype))))
+    if refiner is None:
+        return (params,)
+    return params, stable_diffusion.arranged(folder_params.by_part(refiner, progress, names(refiner)))
+
+
+def _encoded(job: Job, models: Sequence[Opened], chosen: CommandOptions, progress: Progress) -> Job:
+    """The job with what text encoders read in its prompts. Their parameters leave memory before others come."""
+    pipelines = [pipeline for pipeline in job.pipelines if isinstance(pipeline, PromptPipeline)]
+    if not pipelines:
+        return job
+    rows = [tuple(job.words[:2])] if len(models) == 1 else list(zip(*job.words, strict=True))
+    texts: list[tuple[PyTree, ...]] = []
+    for model, pipeline, row in zip(models, pipelines, rows, strict=True):
+        names = [name for name in model.parts if name in TOWERS]
+        if model is models[0]:
+            params = _by_part(model, names, chosen, progress)
+        else:
+            params = folder_params.by_part(model, progress, names)
+        with progress.phase("encode"):
+            encode = devices.jit(pipeline.towers, libraries=devices.libraries_suit(model.dtype, model.storage))
+            texts.append(tuple(None if words is None else encode(params, words) for words in row))
+            jax.block_until_ready(texts)
+        del params
+        devices.give_back_memory()
+    words = (*texts[0], *job.words[2:]) if len(models) == 1 else tuple(zip(*texts, strict=True))
+    return replace(job, words=words)
+
+
+def _by_part(model: Opened, names: Sequence[str], chosen: CommandOptions, progress: Progress) -> dict[str, Params]:
+    """The parameters of some parts, with what --lora changes of them."""
+    by_part = folder_params.by_part(model, progress, names)
     for file, strength in folder_options.lora_files(chosen):
         with progress.phase(f"merge {Path(file).name}"):
             by_part = jax.block_until_ready(adapters.adapted(model, by_part, foreign_files.expanded(file), strength))
-    params = stable_diffusion.arranged(by_part)
-    if control is None:
-        return params
-    with progress.phase("read controlnet"):
-        return adapters.with_control(params, jax.block_until_ready(control.params(jnp.dtype(model.dtype))))
+    return by_part
 
 
 def _run(job: Job, model: Opened, params: tuple[Params, ...], chosen: CommandOptions, progress: Progress) -> np.ndarray:

@@ -170,6 +170,10 @@ class CommandOptions(ModelOptions, PromptOptions):
     """With a folder of Stable Diffusion XL: the folder of its refiner, which draws the last steps."""
     refine_from: float = 0.8
     """With --refiner: share of the noise that is gone when the refiner takes over, in (0, 1)."""
+    tile: int | None = None
+    """With a folder: side in pixels of the tiles that the autoencoder reads and writes one after the other.
+
+    They overlap by a quarter and are blended. It bounds the memory of large pictures, and changes them a little."""
     skip_layers: Annotated[tuple[int, ...], tyro.conf.arg(metavar="NUMBER …")] = ()
     """With a folder of Stable Diffusion 3: early steps also lead away from what it answers without these blocks.
 

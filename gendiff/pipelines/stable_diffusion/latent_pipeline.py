@@ -63,7 +63,7 @@ class LatentPipeline:
     levels: Level
     shape: tuple[int, int, int] = records.static()
     encode: Callable[..., DiagonalGaussian] = records.static()
-    decode: Callable[[Params, jax.Array], jax.Array] = records.static()
+    decode: Callable[..., jax.Array] = records.static()
     guide: Guide = records.static(default=classifier_free)
     temperature: Scalar = 1.0
     learned_variance: bool = records.static(default=False)

@@ -2,6 +2,7 @@
 `inspect DIR`.
 """
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,7 +12,7 @@ from gendiff.commands import command_line, inspect_folder
 from gendiff.commands.text_to_image import drawing, folder
 from gendiff.commands.text_to_image.options import CommandOptions
 from gendiff.core.errors import ConfigError
-from gendiff.pipelines.stable_diffusion import open_model
+from gendiff.pipelines.stable_diffusion import Opened, open_model
 from gendiff.provenance import metadata
 from gendiff.runs import devices
 from gendiff.runs.progress import Progress
@@ -72,7 +73,7 @@ def pictures(tmp_path):
     return lambda name: str(tmp_path / f"{name}.png")
 
 
-STAGES = ("open", "read text_encoder", "read unet", "read transformer", "read vae", "compile", "draw")
+STAGES = ("open", "read text_encoder", "encode", "read unet", "read transformer", "read vae", "compile", "draw")
 
 
 @pytest.mark.parametrize("name", [pytest.param("stable", marks=pytest.mark.slow), "dit"])
@@ -86,7 +87,9 @@ def test_a_folder_draws_and_says_its_stages_and_settings(draw, folders, name):
     stages = [line.split(":")[0] for line in messages]
     parts = {f"read {part}" for part in FOLDERS[name][2]}
     assert [stage for stage in stages if stage in STAGES] == [
-        stage for stage in STAGES if stage in parts or "read" not in stage
+        stage
+        for stage in STAGES
+        if stage in parts or ("read" not in stage and (stage != "encode" or "read text_encoder" in parts))
     ]
 
 
@@ -131,6 +134,31 @@ def test_a_picture_of_another_size_is_fitted_with_a_note(messages, pictures):
         CommandOptions(init=pictures("cat"), mask=pictures("right")), 16, 16, Progress(quiet=True)
     )
     assert same.mask.shape == (16, 16, 1) and same.mask[:, 8:].all() and not same.mask[:, :8].any()
+
+
+@pytest.mark.slow
+def test_text_encoders_have_left_memory_when_the_network_comes(draw, monkeypatch):
+    before, read = {}, Opened.part_params
+
+    def part_params(self, name, *rest):
+        before[name] = sum(array.nbytes for array in jax.live_arrays())
+        return read(self, name, *rest)
+
+    monkeypatch.setattr(Opened, "part_params", part_params)
+    draw("xl", num=1, negative="dog")
+    assert list(before) == ["text_encoder", "text_encoder_2", "unet", "vae"]
+    start = before["text_encoder"]
+    # what they read stays: 9 tokens, a vector and a mask for the prompt and the negative one
+    assert before["unet"] - start <= 2 * (4 * 9 * 16 + 4 * 6 + 9) < 0.2 * (before["text_encoder_2"] - start)
+
+
+@pytest.mark.slow
+def test_pictures_of_tiles_are_near_those_of_the_whole_and_of_one_tile_the_same(draw):
+    in_one_go, _, _ = draw("stable", height=32, width=32)
+    one, settings, _ = draw("stable", "one.png", height=32, width=32, tile=32)
+    many, _, _ = draw("stable", "many.png", height=32, width=32, tile=16)
+    assert np.array_equal(one, in_one_go) and settings["tile"] == 32
+    assert 0 < np.abs(many.astype(float) - in_one_go).mean() < 0.5 * in_one_go.std()
 
 
 @pytest.mark.slow
@@ -218,6 +246,8 @@ MISTAKES = [
     ("stable", {"hint": "cat"}, "--controlnet DIR and --hint PICTURE go together"),
     ("stable", {"controlnet": ".", "hint": "cat", "hint_scale": -1.0}, "--hint-scale -1 must be at least 0"),
     ("xl", {"refiner": "refiner", "controlnet": ".", "hint": "cat"}, "--controlnet does not go with --refiner"),
+    ("stable", {"tile": 15}, "--tile 15 must be a multiple of 2 from 16 on"),
+    ("flux", {"tile": 14, "height": 16, "width": 16}, "--tile 14 must be a multiple of 2 from 16 on"),
     ("stable", {"weights": "x.safetensors", "variant": "fp16"}, "leave one of them out"),
     ("stable", {"levels": "trailing"}, "--levels trailing: a folder has levels of its own"),
     ("stable", {"sheet": "seed=1,2"}, "--sheet is for the networks of the package"),

@@ -35,9 +35,9 @@ are random, so that a rounding error grows.
 """
 
 
-def wide(folder, name):
+def wide(folder, name, settings=None):
     """(the folder with a wide transformer, its arrays)."""
-    config = tiny_folders.FOLDERS[name][2]["transformer"] | WIDE[name]
+    config = tiny_folders.FOLDERS[name][2]["transformer"] | (settings or WIDE[name])
     reader = part_readers.READERS[config["_class_name"]]
     shapes = model_parts.Part("transformer", Path(), config, reader.network(config, {}, {}), {}, reader).shapes()
     theirs = rules.to_theirs(rig.drawn_of(shapes), reader.rules(config))
