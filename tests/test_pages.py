@@ -12,7 +12,9 @@ from pathlib import Path
 import jax
 import pytest
 
-from experiments.documentation import faults_page, notebooks
+from experiments.documentation import faults_page, notebooks, supported_models
+from experiments.documentation.supported_models import Evidence
+from gendiff.pipelines.stable_diffusion import model_index
 from tests.runs.test_report_browser import browser  # noqa: F401
 from tests.test_words import FORMULAS
 
@@ -81,6 +83,27 @@ def test_the_page_of_faults_names_the_tests_of_each_row():
     assert faults_page.PAGE.read_text(encoding="utf-8") == faults_page.page(), (
         "run python -m experiments.documentation.faults_page"
     )
+
+
+def test_the_page_of_supported_models_has_a_row_for_each_kind_and_names_tests_that_are_there():
+    assert supported_models.PAGE.read_text(encoding="utf-8") == supported_models.page(), (
+        "run python -m experiments.documentation.supported_models"
+    )
+    kinds = {model_index.KINDS[row.pipeline].name for row in supported_models.ROWS}
+    assert kinds == {kind.name for kind in model_index.KINDS.values()}
+
+
+def test_a_row_that_names_no_test_or_no_case_is_refused_and_a_record_says_what_passed():
+    row = supported_models.ROWS[3].parity[0]
+    for wrong, message in (
+        (row._replace(test="test_nothing"), "has no test_nothing"),
+        (row._replace(case="flux_9"), "has no case 'flux_9'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            supported_models._link(Evidence(*wrong), {})
+    passed = {"tests": [f"{row.file}::{row.test}[{row.case}]"]}
+    assert supported_models._link(row, passed).endswith("(peers, passed)")
+    assert supported_models._link(row._replace(case="sd3"), passed).endswith("(peers, not in the last run)")
 
 
 def test_marks_are_found_on_functions_tables_and_cases_and_one_that_names_no_row_is_refused(tmp_path):

@@ -33,7 +33,13 @@ def test_commits_since_a_record_are_those_to_the_code_that_peers_check():
 def test_a_record_tells_what_passed_failed_and_was_skipped_from_the_report_of_a_run(monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(record, "commit", lambda: "abc")
-    report = '<testsuites><testsuite tests="9" failures="1" errors="1" skipped="2" time="12.4"/></testsuites>'
+    cases = (
+        '<testcase classname="tests.peers.test_a" name="test_b[flux]"/>'
+        '<testcase classname="tests.peers.test_a" name="test_c"><failure/></testcase>'
+    )
+    suite = 'testsuite tests="9" failures="1" errors="1" skipped="2" time="12.4"'
+    report = f"<testsuites><{suite}>{cases}</testsuite></testsuites>"
     made = record.record_of(report)
     assert (made["passed"], made["failed"], made["skipped"], made["seconds"], made["commit"]) == (5, 2, 2, 12, "abc")
+    assert made["tests"] == ["tests/peers/test_a.py::test_b[flux]"]
     assert made["versions"]["jax"] and made["date"].count("-") == 2

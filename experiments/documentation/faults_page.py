@@ -34,23 +34,28 @@ def tests(folder: Path = ROOT / "tests") -> Iterator[Test]:
     imported.
     """
     for path in sorted(folder.rglob("test_*.py")):
-        text = path.read_text(encoding="utf-8")
-        if "mark.fault" not in text:
+        if "mark.fault" not in path.read_text(encoding="utf-8"):
             continue
-        all_slow = "\npytestmark = pytest.mark.slow\n" in text
-        for node in ast.parse(text).body:
-            if isinstance(node, ast.FunctionDef):
-                name, places = node.name, list(node.decorator_list)
-            elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-                name, places = node.targets[0].id, [node.value]
-            else:
-                continue
+        for name, places, slow in defined(path):
             literals = tuple(_literals(places))
             if literals and not name.startswith("test_"):
                 raise ValueError(f"{path}: the mark fault of {name} belongs to no test")
             if literals:
-                slow = all_slow or any("mark.slow" in ast.unparse(part) for part in places)
                 yield Test(path.relative_to(folder.parent).as_posix(), name, slow, literals)
+
+
+def defined(path: Path) -> Iterator[tuple[str, list[ast.expr], bool]]:
+    """(name, where its marks stand, whether it or one of its cases is slow) of what a file defines."""
+    text = path.read_text(encoding="utf-8")
+    all_slow = "\npytestmark = pytest.mark.slow\n" in text
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.FunctionDef):
+            name, places = node.name, list(node.decorator_list)
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name, places = node.targets[0].id, [node.value]
+        else:
+            continue
+        yield name, places, all_slow or any("mark.slow" in ast.unparse(part) for part in places)
 
 
 def page(folder: Path = ROOT / "tests") -> str:

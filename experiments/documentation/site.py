@@ -51,6 +51,7 @@ GUIDE = [
 PEERS = {"Coming from diffusers": "peers.md"}
 FACTS = [
     "words.md",
+    {"Supported models": "supported_models.md"},
     "precision.md",
     {"Faults and wrong input": "faults.md"},
     {"Licences": "licences.md"},

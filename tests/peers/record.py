@@ -39,7 +39,17 @@ def record_of(report: str) -> dict:
         "failed": failures + errors,
         "skipped": skipped,
         "seconds": round(float(suite.get("time", "0"))),
+        "tests": sorted(_name(case) for case in suite.iter("testcase") if _passed(case)),
     }
+
+
+def _name(case: xml.etree.ElementTree.Element) -> str:
+    """As pytest takes it."""
+    return f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}"
+
+
+def _passed(case: xml.etree.ElementTree.Element) -> bool:
+    return all(case.find(outcome) is None for outcome in ("failure", "error", "skipped"))
 
 
 def commit() -> str:
