@@ -122,21 +122,21 @@ def balanced(
     return balance + jnp.asarray(rate, balance.dtype) * jnp.sign(jnp.mean(load, -1, keepdims=True) - load)
 
 
-def rebalanced(params: Params, layers: tuple[Routing, ...], rate: Scalar) -> Params:
+def rebalanced(params: Params, layers: Layers | Float[Array, "layers e"], rate: Scalar) -> Params:
     """Return parameters of a language model whose `balance` has moved in every block (see `balanced`).
 
     Call it after the step of an optimizer, with what the network answered in that step.
 
     Args:
         params: of a network with `Experts(bias_balanced=True)`.
-        layers: `Answer.routing`.
+        layers: `Answer.routing`, or its `load`, which a loss can give as a metric.
         rate: of the change.
     """
     result = dict(params)
-    for number, routing in enumerate(layers):
+    for number, share in enumerate(layers if isinstance(layers, jax.Array) else load(layers)):
         block = dict(params[f"block_{number}"])
         experts = dict(block["experts"])
-        experts["balance"] = balanced(experts["balance"], load(routing)[0].astype(experts["balance"].dtype), rate)
+        experts["balance"] = balanced(experts["balance"], share.astype(experts["balance"].dtype), rate)
         result[f"block_{number}"] = block | {"experts": experts}
     return result
 

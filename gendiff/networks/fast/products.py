@@ -44,7 +44,7 @@ def product_of_groups(rows: jax.Array, kernels: jax.Array, sizes: jax.Array, pre
 
     This is `jax.lax.ragged_dot`.
 
-    On a CPU, that multiplies every row by every kernel. There rows are laid out in blocks, each of one group, instead.
+    On a CPU, that multiplies every row by every kernel. `product_of_blocks` is taken there.
 
     Args:
         rows: (n, d), sorted by group.
@@ -67,28 +67,104 @@ def product_of_groups(rows: jax.Array, kernels: jax.Array, sizes: jax.Array, pre
     return y
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def product_of_blocks(rows: jax.Array, kernels: jax.Array, sizes: jax.Array, precision: str | None = None) -> jax.Array:
-    """Multiply as `product_of_groups` does, a block of rows of one group at a time.
+    """Multiply as `product_of_groups` does, in a loop over blocks of rows of one group.
 
-    The last block of a group is filled up with 0.
+    No kernel is copied, and as many blocks are computed as there are. It has reverse mode of any order, and no forward
+    mode: a loop whose length is data has no transpose but the one that stands here.
     """
-    number, groups = rows.shape[0], kernels.shape[0]
-    size = min(max(number // (4 * groups), 1), 64)
-    ends = jnp.cumsum(sizes)
-    blocks = -(-sizes // size)
-    last_blocks = jnp.cumsum(blocks)
-    block = jnp.arange(min(number, (number + groups * (size - 1)) // size))  # as many as there can be
-    group = jnp.minimum(jnp.searchsorted(last_blocks, block, side="right", method="compare_all"), groups - 1)
-    row = ((ends - sizes)[group] + (block - (last_blocks - blocks)[group]) * size)[:, None] + jnp.arange(size)[None]
-    inside = row < ends[group][:, None]
-    laid_out = jnp.where(inside[..., None], rows[jnp.where(inside, row, 0)], 0)
-    y = jax.lax.dot_general(laid_out, kernels[group], (((2,), (1,)), ((0,), (0,))), precision=precision)
+    blocks = _Blocks(rows.shape[0], sizes)
 
-    row_number = jnp.arange(number)
-    owner = jnp.searchsorted(ends, row_number, side="right", method="compare_all")
-    known = jnp.minimum(owner, groups - 1)
-    position = (last_blocks - blocks)[known] * size + row_number - (ends - sizes)[known]
-    return jnp.where((owner < groups)[:, None], y.reshape(-1, y.shape[-1])[position], 0)
+    def multiply(number: jax.Array, y: jax.Array) -> jax.Array:
+        group, start, inside = blocks.at(number)
+        product = jax.lax.dot(blocks.rows(padded, start, inside), kernels[group], precision=precision)
+        return jax.lax.dynamic_update_slice_in_dim(y, product, start, 0)  # the next group overwrites what is too much
+
+    padded = blocks.padded(rows)
+    nothing = jnp.zeros((padded.shape[0], kernels.shape[2]), jnp.result_type(rows, kernels))
+    y: jax.Array = jax.lax.fori_loop(0, blocks.count, multiply, nothing)
+    return y[: rows.shape[0]]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _products_by_group(rows: jax.Array, others: jax.Array, sizes: jax.Array, precision: str | None) -> jax.Array:
+    """Multiply the transposed rows (n, d) of each group by its other ones (n, f): (g, d, f)."""
+    blocks = _Blocks(rows.shape[0], sizes)
+
+    def add(number: jax.Array, total: jax.Array) -> jax.Array:
+        group, start, inside = blocks.at(number)
+        pair = blocks.rows(padded[0], start, inside), blocks.rows(padded[1], start, inside)
+        product = jax.lax.dot_general(
+            *pair, (((0,), (0,)), ((), ())), precision=precision, preferred_element_type=total.dtype
+        )
+        return total.at[group].add(product)
+
+    padded = blocks.padded(rows), blocks.padded(others)
+    dtype = jnp.result_type(rows, others)
+    nothing = jnp.zeros((sizes.shape[0], rows.shape[1], others.shape[1]), jnp.promote_types(dtype, jnp.float32))
+    total: jax.Array = jax.lax.fori_loop(0, blocks.count, add, nothing)
+    return total.astype(dtype)
+
+
+class _Blocks:
+    """Rows 0 … sum(sizes) - 1 in blocks of one size, each of one group; the last block of a group is filled up."""
+
+    def __init__(self, number: int, sizes: jax.Array) -> None:
+        self._size = min(max(number // (4 * sizes.shape[0]), 1), 256)
+        self._ends, self._sizes = jnp.cumsum(sizes), sizes
+        self._blocks = -(-sizes // self._size)
+        self._last_blocks = jnp.cumsum(self._blocks)
+        self.count = self._last_blocks[-1]
+
+    def at(self, number: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """The group of a block, its first row, and which of its rows (size, 1) are of that group."""
+        group = jnp.searchsorted(self._last_blocks, number, side="right", method="compare_all")
+        before = (self._last_blocks - self._blocks)[group]
+        start = (self._ends - self._sizes)[group] + (number - before) * self._size
+        return group, start, (start + jnp.arange(self._size) < self._ends[group])[:, None]
+
+    def padded(self, rows: jax.Array) -> jax.Array:
+        """With so many rows of 0 behind them that every block lies within."""
+        return jnp.pad(rows, ((0, self._size), (0, 0)))
+
+    def rows(self, padded: jax.Array, start: jax.Array, inside: jax.Array) -> jax.Array:
+        """Those of a block, 0 where they are of another group."""
+        return jnp.where(inside, jax.lax.dynamic_slice_in_dim(padded, start, self._size), 0)
+
+
+_Grouped = tuple[jax.Array, jax.Array, jax.Array]
+"""Two factors, and the sizes of groups."""
+
+
+def _product_forward(
+    rows: jax.Array, kernels: jax.Array, sizes: jax.Array, precision: str | None
+) -> tuple[jax.Array, _Grouped]:
+    return product_of_blocks(rows, kernels, sizes, precision), (rows, kernels, sizes)
+
+
+def _product_backward(precision: str | None, factors: _Grouped, slope: jax.Array) -> tuple[jax.Array, jax.Array, None]:
+    rows, kernels, sizes = factors
+    by_rows = product_of_blocks(slope, kernels.swapaxes(1, 2), sizes, precision)
+    by_kernels = _products_by_group(rows, slope, sizes, precision)
+    return by_rows.astype(rows.dtype), by_kernels.astype(kernels.dtype), None
+
+
+def _by_group_forward(
+    rows: jax.Array, others: jax.Array, sizes: jax.Array, precision: str | None
+) -> tuple[jax.Array, _Grouped]:
+    return _products_by_group(rows, others, sizes, precision), (rows, others, sizes)
+
+
+def _by_group_backward(precision: str | None, factors: _Grouped, slope: jax.Array) -> tuple[jax.Array, jax.Array, None]:
+    rows, others, sizes = factors
+    by_rows = product_of_blocks(others, slope.swapaxes(1, 2), sizes, precision)
+    by_others = product_of_blocks(rows, slope, sizes, precision)
+    return by_rows.astype(rows.dtype), by_others.astype(others.dtype), None
+
+
+product_of_blocks.defvjp(_product_forward, _product_backward)
+_products_by_group.defvjp(_by_group_forward, _by_group_backward)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))

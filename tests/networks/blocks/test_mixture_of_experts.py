@@ -275,6 +275,32 @@ def test_products_of_groups_in_blocks_are_those_of_ragged_dot(number, sizes):
         np.testing.assert_allclose(product, expected, atol=1e-5)
 
 
+def test_slopes_of_products_in_blocks_and_their_slopes_are_those_of_one_hot_sums():
+    """With an empty group, blocks that hold rows of two groups, and rows of no group."""
+    draw = np.random.default_rng(4)
+    rows, kernels, weights = (
+        jnp.asarray(draw.normal(size=shape), jnp.float32) for shape in ((160, 3), (4, 3, 2), (160, 2))
+    )
+    sizes = jnp.array([50, 0, 31, 70])
+    group = jax.nn.one_hot(jnp.repeat(jnp.arange(5), jnp.append(sizes, 9), total_repeat_length=160), 4)
+
+    def one_hot(rows, kernels, sizes):
+        return jnp.einsum("ng,nd,gdf->nf", group, rows, kernels)
+
+    def slopes(product, *inputs):
+        return jax.grad(lambda *inputs: jnp.sum(jnp.sin(product(*inputs, sizes)) * weights), (0, 1))(*inputs)
+
+    def second(product, *inputs):
+        return jax.grad(lambda *inputs: sum(jnp.sum(each**2) for each in slopes(product, *inputs)), (0, 1))(*inputs)
+
+    def ask(*inputs):
+        return [[order(each, *inputs) for each in (fast.product_of_blocks, one_hot)] for order in (slopes, second)]
+
+    for blocked, expected in quickly(ask)(rows, kernels):
+        for one, other in zip(blocked, expected, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-4, rtol=1e-4)
+
+
 TOKENS = np.random.default_rng(0).integers(0, 30, (2, 6)).astype(np.int32)
 
 

@@ -146,6 +146,8 @@ def test_moving_the_balance_evens_out_a_router_that_prefers_one_expert():
         current = routed(logits, experts, balance=params["block_0"]["experts"]["balance"])
         params = move(params, (current,), 0.01)
     assert np.max(load(first)) > 0.6 and np.max(load(current)) < 0.4
+    by_load = move(params, load((current,)), 0.01)["block_0"]["experts"]["balance"]
+    np.testing.assert_array_equal(by_load, move(params, (current,), 0.01)["block_0"]["experts"]["balance"])
     assert params["token"] == 2 and params["block_0"]["other"] == 1
 
 
