@@ -103,7 +103,10 @@ RUNS = (
     Fault("a row of a sweep is not finite", "it is finished as failed, with the reason, and the others go on"),
     Fault("a request larger than memory", "refused before anything is allocated"),
     Fault("two jobs, one run folder", "the second one exits 2 with the owner's host and process"),
-    Fault("the clock of the machine jumps", "results are bitwise those of another run, times are right"),
+    Fault(
+        "the clock of the machine jumps",
+        "a save that it meets may be given up, exit 74; the run goes on, and ends bitwise as another one",
+    ),
     Fault("lock of a dead process", "the lock is free"),
     Fault(
         "lock of a dead machine, or of another namespace", "neither taken over while its owner lives, nor kept for ever"

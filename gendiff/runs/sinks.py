@@ -121,9 +121,12 @@ def _tensorboard(training: Training, note: Note) -> Iterator[Show]:
 
     directory = training.folder.path / "tensorboard" / f"seed_{training.seed}"
     with SummaryWriter(str(directory), purge_step=training.done + 1 if training.done else None) as writer:
+        worker = writer.file_writer.event_writer._worker
 
         def show(step: int, metrics: Mapping[str, float]) -> None:
             for name, value in metrics.items():
+                if not worker.is_alive():  # its queue is emptied no more, and would stop the training when it is full
+                    raise RuntimeError("its thread has ended, as it does when the clock jumps back by weeks")
                 writer.add_scalar(name, value, step)
 
         yield show

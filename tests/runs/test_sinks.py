@@ -119,6 +119,16 @@ def test_a_sink_is_told_of_each_step_and_finds_its_run_again_after_an_interrupti
     assert list((tmp_path / "run" / "tensorboard").rglob("*tfevents*"))
 
 
+@pytest.mark.fault("the clock of the machine jumps")
+def test_a_training_goes_on_where_the_thread_that_writes_for_tensorboard_has_ended(tmp_path, monkeypatch, capsys):
+    """A clock that jumps back by weeks ends it, and whoever fills its queue then waits for ever."""
+    module = pytest.importorskip("tensorboardX.event_file_writer")
+    monkeypatch.setattr(module._EventLoggerThread, "run", lambda self: None)
+    assert run(tmp_path / "run", "--train-steps", "6") == 0
+    output = capsys.readouterr().out
+    assert output.count("--log tensorboard failed, and the run goes on without it: RuntimeError its thread") == 1
+
+
 @table("where", ["init", "log", "finish", "login"])
 def test_a_sink_that_fails_is_told_of_once_and_the_run_is_the_same(where, tmp_path, fake, capsys):
     assert run(tmp_path / "plain", "--log", "none") == 0
