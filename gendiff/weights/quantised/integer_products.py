@@ -17,6 +17,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from gendiff.core.types import PyTree
+
 DIGIT = 127
 LOW = 254
 """Steps of the low digit in one of the high digit, which is off by at most half a step."""
@@ -64,14 +66,25 @@ def _digit_product_tangent(
 ) -> tuple[jax.Array, jax.Array]:
     (x, weights), (dx, _) = primals, tangents  # rounding has no slope of use
     y = digit_product(x, weights)
-    return y, converted(dx, weights).astype(y.dtype)
+    return y, _product(dx, weights, None).astype(y.dtype)
 
 
 def converted(x: jax.Array, weights: jax.Array, precision: str | None = None) -> jax.Array:
     """Multiply (r, in) with weights (out, in) that become floats of x's dtype: (r, out) in at least float32."""
+    return _product(x, after(x, weights), precision)
+
+
+def after(x: jax.Array, weights: PyTree) -> PyTree:
+    """The weights, when x is there. The slope of x does not pass here.
+
+    Without it those of all layers are unpacked at the start, before a loop over steps, and stay so.
+    """
+    waiting: PyTree = jax.lax.optimization_barrier((jax.lax.stop_gradient(x), weights))[1]
+    return waiting
+
+
+def _product(x: jax.Array, weights: jax.Array, precision: str | None) -> jax.Array:
     accumulate = jnp.promote_types(x.dtype, jnp.float32)
-    # or the weights of all layers become floats at the start, before a loop over steps, and stay so
-    x, weights = jax.lax.optimization_barrier((x, weights))
     return jax.lax.dot_general(
         x, weights.astype(x.dtype), (((1,), (1,)), ((), ())), precision=precision, preferred_element_type=accumulate
     )

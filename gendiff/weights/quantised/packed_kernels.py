@@ -224,7 +224,7 @@ class StoredByGroup(PackedMatrix):
         if x.shape[0] > 1 or not integer_products.by_digits(x, self.values):
             # the first barrier has weights unpacked when their turn comes, not those of all layers at the start;
             # without the second one XLA:CPU unpacks inside of the product, anew for each row
-            x, kernel = jax.lax.optimization_barrier((x, self))
+            kernel = integer_products.after(x, self)
             weights = jax.lax.optimization_barrier(kernel._weights(slice(None), x.dtype))
             return jnp.matmul(
                 x, weights, precision=precision, preferred_element_type=jnp.promote_types(x.dtype, jnp.float32)

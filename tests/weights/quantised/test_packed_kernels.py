@@ -25,6 +25,7 @@ IN, OUT = 48, 20
 RNG = np.random.default_rng(0)
 WEIGHTS = (RNG.normal(size=(IN, OUT)) + 0.3).astype(np.float32)
 X = RNG.normal(size=(3, 4, IN)).astype(np.float32)
+DOWN = RNG.normal(size=(OUT, IN)).astype(np.float32) / 5
 SLOPES = np.cos(np.arange(3 * 4 * OUT, dtype=np.float32)).reshape(3, 4, OUT)
 
 
@@ -68,6 +69,23 @@ def test_products_and_rows_are_those_of_the_array(kind):
         np.testing.assert_allclose(a, slopes[2], atol=1e-4)
     np.testing.assert_allclose(*one, atol=1e-4)
     np.testing.assert_array_equal(*dense)
+
+
+@table("kind", KINDS.values())
+def test_low_rank_changes_learn_through_a_kernel_that_stays_as_it_is(kind):
+    """The slope passes the product in a program whose kernel is an argument, as in a training of a LoRA."""
+    kernel = quickly(lambda weights: quantised.packed_array(weights, kind))(WEIGHTS)
+
+    @quickly
+    def slope(x, kernel):
+        return jax.value_and_grad(lambda x: jnp.sum(jnp.square(kernel.product(jnp.tanh(kernel.product(x) @ DOWN)))))(x)
+
+    @quickly
+    def plain(x, array):
+        return jax.value_and_grad(lambda x: jnp.sum(jnp.square(jnp.tanh(x @ array @ DOWN) @ array)))(x)
+
+    for got, expected in zip(slope(X, kernel), plain(X, kernel.dense(jnp.float32)), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=2e-3, atol=2e-3 * float(np.abs(expected).max()))
 
 
 @table("size", [(2, 2, 5, 6), (3, 7), (1, 40)])
