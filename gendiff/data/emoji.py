@@ -150,7 +150,7 @@ def together(*drawings: Emoji) -> Emoji:
             or "none"
         )
         raise ValueError(
-            "drawings of one size and of the same classes, all with captions or all without, can be put together; "
+            "drawings of one size, all with captions or all without, and of the same classes can be put together; "
             f"these are {about}"
         )
     if len(drawings) == 1:
