@@ -45,8 +45,11 @@ BALANCED, FREE, ACTIVE, TOTAL = (
     "dense, equal parameters",
 )
 FOLDERS = {BALANCED: "experts", FREE: "free", ACTIVE: "active", TOTAL: "total"}
-BALANCE_RATE = 0.001
-"""By which the number that chooses an expert moves in each step, as in the paper."""
+BALANCE_RATE = 0.005
+"""By which the number that chooses an expert moves in the first step; it falls along a cosine, so that the choice comes
+to rest. The paper has 0.001, for far more steps: after 30 steps of that, in a pilot with seed 100, nine of ten tokens
+chose the same expert of a block.
+"""
 HELD_OUT = 0.15
 """Share of the documents that is not trained on."""
 EMA = 0.99
@@ -192,17 +195,20 @@ def program_of(config: Config, name: str, mesh: jax.sharding.Mesh) -> CompiledSt
         return training.start(init(config, name)(jax.random.fold_in(key, INIT)), optimizer, key, ema=(EMA,))
 
     step = training.make_step(loss(config, name), optimizer)
-    return training_loop.compile_step(rebalancing(step) if name in (BALANCED, FREE) else step, fresh, mesh)
+    return training_loop.compile_step(
+        rebalancing(step, config.train_steps) if name in (BALANCED, FREE) else step, fresh, mesh
+    )
 
 
-def rebalancing(advance: Step) -> Step:
-    """A step of a network with experts, behind which its numbers of balance move, if it has any."""
+def rebalancing(advance: Step, total: int) -> Step:
+    """A step, one of `total`, of a network with experts, behind which its numbers of balance move, if it has any."""
+    rate = optax.cosine_decay_schedule(BALANCE_RATE, total)
 
     def step(state: PyTree, batch: PyTree) -> tuple[PyTree, Metrics]:
         following, metrics = advance(state, batch)
         load = metrics.pop("load")
         if "balance" in following.params["block_0"]["experts"]:
-            params = routing.rebalanced(following.params, load, BALANCE_RATE)
+            params = routing.rebalanced(following.params, load, rate(state.step))
             following = records.replace(following, params=params)
         return following, metrics
 

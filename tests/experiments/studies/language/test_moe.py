@@ -57,17 +57,18 @@ def test_the_loss_is_that_of_the_next_token_alone_and_says_how_evenly_experts_ar
 def test_behind_a_step_the_numbers_of_balance_move_towards_experts_with_few_tokens_if_there_are_any():
     load = jnp.array([[0.5, 0.25, 0.25, 0.0]])
 
-    def advance(params, batch):
-        return TrainState(jnp.ones((), jnp.int32), params, {}, (), jax.random.key(0)), {"nll": batch, "load": load}
+    def advance(state, batch):
+        return state, {"nll": batch, "load": load}
 
-    for balance in ({"balance": jnp.zeros(4)}, {}):
+    for balance, done, rate in (({"balance": jnp.zeros(4)}, 0, 1), ({"balance": jnp.zeros(4)}, 5, 0.5), ({}, 0, 1)):
         params = {"block_0": {"experts": {"router": jnp.ones(2), **balance}}}
-        state, metrics = moe.rebalancing(advance)(params, jnp.zeros(()))
+        start = TrainState(jnp.array(done), params, {}, (), jax.random.key(0))
+        state, metrics = moe.rebalancing(advance, 10)(start, jnp.zeros(()))
         assert metrics.keys() == {"nll"} and np.all(state.params["block_0"]["experts"].pop("router") == 1)
         moved = state.params["block_0"]["experts"]
         assert moved.keys() == balance.keys()
         for numbers in moved.values():
-            np.testing.assert_allclose(numbers, moe.BALANCE_RATE * np.array([-1, 0, 0, 1]))
+            np.testing.assert_allclose(numbers, rate * moe.BALANCE_RATE * np.array([-1, 0, 0, 1]), atol=1e-8)
     biased = {name: (experts := moe.network(CONFIG, name).experts) and experts.bias_balanced for name in moe.FOLDERS}
     assert biased == {BALANCED: True, FREE: False, ACTIVE: None, TOTAL: None}
 
