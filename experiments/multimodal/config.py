@@ -9,13 +9,15 @@ from experiments.tasks import scene_questions
 from gendiff.core.errors import ConfigError
 from gendiff.runs.ranges import Count, Distinct, NonNegative, Positive, Seed, Several
 
-BOTH, CAPTIONS, PICTURES, SCENES = "both", "captions", "pictures", "scenes"
-NETWORKS = (BOTH, CAPTIONS, PICTURES, SCENES)
+BOTH, CAPTIONS, PICTURES, BY_PLACE, BY_OTHER = "both", "captions", "pictures", "by place", "by the other"
+SCENES = {BY_PLACE: scene_questions.BY_PLACE, BY_OTHER: scene_questions.BY_OTHER}
+"""The networks of scenes, and the kinds of questions that each learns."""
+NETWORKS = (BOTH, CAPTIONS, PICTURES, *SCENES)
 """On digits: both directions, and twins that say what pictures show or draw what captions say. On scenes: questions."""
-DIGIT_PATCH, SCENE_PATCH = 2, 4
+DIGIT_PATCH, SCENE_PATCH = 2, 6
 """Pixels of a side of a patch."""
-PAIRS = scene_questions.held_out_pairs()[:2]
-"""Pairs of colour and shape that no scene and no question of training shows. They have no colour in common."""
+PAIRS = scene_questions.held_out_pairs()
+"""Pairs of colour and shape that no scene and no question of training shows: a quarter of all, of each colour one."""
 TOGETHER = 100
 """Pictures or documents in one call."""
 _Width: TypeAlias = Annotated[int, msgspec.Meta(ge=4, le=4096, multiple_of=4)]
@@ -36,14 +38,14 @@ class Config:
     """Heads of attention."""
     train_steps: Count = 800
     """Optimizer steps of each network of digits."""
-    scene_steps: Count = 6000
-    """Optimizer steps of the network of scenes."""
+    scene_steps: Count = 5000
+    """Optimizer steps of each network of scenes."""
     batch: Several = 64
     """Documents of each kind per step."""
     side: _Side = 24
     """Pixels of a side of a scene."""
-    picture_weight: Positive = 5.0
-    """Weight of the loss of digits beside that of tokens."""
+    picture_weight: Positive = 1.0
+    """Weight of the loss of digits beside that of captions."""
     learning_rate: Positive = 0.02
     """Peak learning rate of matrices, by Muon; that of all else, by AdamW, is a tenth. Both fall along a cosine."""
     sampling_steps: Several = 25
