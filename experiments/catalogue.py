@@ -150,6 +150,7 @@ EXPERIMENTS = {
         "experiments.video",
         "How should a video model attend, does a rollout drift, and what do frames and pixels cost?",
     ),
+    "edge": Listed("experiments.edge", "What is left of an ability off the edge of what a network learned from?"),
     "bench": Listed(
         "experiments.bench.bench", "Is the library faster than what people would use instead?", typed="bench"
     ),

@@ -48,6 +48,7 @@ LEAVES = {
     "scaling-train": ("isoflop", "isoflop_fixed", "frontier", "surface", "pictures", "rates"),
     "gan-progressive": ("samples_digits", "frechet", "seconds", "over_training"),
     "emergence": ("metrics", "losses", "carries", "by_metric"),
+    "edge": ("edge", "bits", "digits", "scenes"),
     "forecast": ("exact_match", "errors", "losses"),
     "scaling-fit": ("isoflop", "surface", "optima", "overtraining"),
     "percolation": ("components", "skills", "paths"),
