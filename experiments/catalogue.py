@@ -40,6 +40,10 @@ EXPERIMENTS = {
         "experiments.diffusion.training_recipes",
         "Which changes to training make a network learn sooner, at equal steps?",
     ),
+    "synthetic-data": Listed(
+        "experiments.diffusion.synthetic_data",
+        "What becomes of digits that are learned from samples of digits, generation after generation?",
+    ),
     "guidance": Listed(
         "experiments.diffusion.guidance",
         "Is stronger guidance more faithful, less diverse and oversaturated, and which cure keeps what it loses?",

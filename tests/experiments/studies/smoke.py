@@ -15,6 +15,7 @@ LEAVES = {
     "few-step-text": ("shapes_unguided", "shapes_guided", "shapes_students", "shapes_adherence", "emoji_pictures"),
     "schedules": ("log_snr", "bits", "frechet", "loss"),
     "training-recipes": ("unet", "transformer", "digits"),
+    "synthetic-data": ("generations", "digits"),
     "guidance": ("curves_digits", "curves_shapes", "cures", "dropouts", "explore_digits"),
     "text-to-image": (
         "curves",
