@@ -15,11 +15,12 @@ import pytest
 
 from gendiff.commands import command_line
 from gendiff.runs import devices, training_loop
+from tests.commands.images import test_images
 from tests.runs import toy
 from tests.runs.test_resume import assert_same_run, finished, start
 
 PROJECT = Path(__file__).parents[2]
-KILLS = 22
+KILLS, PHOTO_KILLS = 22, 4
 TRAINING = ("run", "toy", "--train-steps", "1200", "--checkpoint-every", "20", "--seeds", "3")
 LIVES = """
 import json, os, random, signal, sys, time
@@ -60,7 +61,7 @@ def lives(words, kills, longest, pause="0", seed=None, watched="", growth=1):
     settings = json.dumps([list(words), kills, chosen, longest, pause, str(watched), growth])
     everything = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(PROJECT)}
     words = [sys.executable, "-W", "ignore", "-c", LIVES, settings]
-    ended = subprocess.run(words, capture_output=True, text=True, env=everything, timeout=300)
+    ended = subprocess.run(words, capture_output=True, text=True, env=everything, timeout=200 + kills * longest)
     assert ended.returncode == 0, f"moments of seed {chosen}: {ended.stdout[-3000:]}{ended.stderr[-3000:]}"
     return int(ended.stdout.split("after ")[-1])
 
@@ -90,6 +91,23 @@ def test_a_sharded_draw_that_is_killed_again_and_again_leaves_the_bytes_of_an_un
     ]
     assert parts[0] == parts[1] and len(parts[0]) == 200
     assert not list((tmp_path / "killed").glob(".*.tmp"))
+
+
+@pytest.mark.fault("kill -9 anywhere, then resume")
+@pytest.mark.slow
+def test_a_training_on_photographs_that_is_killed_again_and_again_ends_bitwise_as_an_undisturbed_one(tmp_path):
+    pytest.importorskip("grain")
+    photos = test_images.photographs(tmp_path / "photos", damaged=0)
+    folders = [tmp_path / name for name in ("whole", "killed")]
+    for folder, kills in zip(folders, (0, PHOTO_KILLS), strict=True):
+        assert lives(test_images.command(photos, folder, "--steps", "300"), kills, 20.0) == kills
+    assert_same_run(*folders)
+    pictures = [{path.name: path.read_bytes() for path in folder.glob("*.png")} for folder in folders]
+    assert pictures[0] == pictures[1] and len(pictures[0]) > 5
+    results = [json.loads((folder / "results.json").read_text()) for folder in folders]
+    assert results[0]["checkpoints"] == results[1]["checkpoints"]
+    assert results[0]["tables"][:-1] == results[1]["tables"][:-1]  # the last one has times
+    assert not list(folders[1].rglob("*.tmp"))
 
 
 @pytest.mark.fault("SIGTERM while compiling")
