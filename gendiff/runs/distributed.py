@@ -216,7 +216,7 @@ def lost(error: BaseException) -> bool:
 
 def lost_peer(error: BaseException) -> PeerError:
     """What is said of an error for which `lost` is true."""
-    known = next((link.lost for link in _LINKS if link.lost), "")
+    known = next((lost for link in _LINKS if (lost := link.who_is_lost())), "")
     first = next(iter(str(error).splitlines()), "")
     return PeerError(f"{known or f'another process has ended: {first}'}; start all of them again")
 

@@ -212,6 +212,13 @@ class Link:
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._watcher.start()
 
+    def who_is_lost(self) -> str:
+        """`lost`, for which it waits a moment: an error of JAX may come before the end of a connection."""
+        deadline = time.monotonic() + RETRY * 10
+        while not self.lost and time.monotonic() < deadline:
+            time.sleep(RETRY / 10)
+        return self.lost
+
     def leave(self, code: int) -> None:
         """Says with which exit code this process ends, and watches no more."""
         if self._left.is_set():

@@ -113,7 +113,7 @@ PAIR = {"prompt": "a", "chosen": "b", "rejected": "c"}
     ("method", "lines", "changes", "message", "error"),
     [
         ("sft", (), {"data": None, "model": "smollm2"}, "--data FILE.jsonl is needed", ConfigError),
-        ("sft", (), {"data": "absent.jsonl"}, "absent.jsonl: cannot be read", DataError),
+        ("sft", (), {"data": "absent.jsonl"}, "absent.jsonl: no such file", DataError),
         ("dpo", [PAIR] * 4, {"model": "smolm2"}, "did you mean", ConfigError),
         ("sft", (PAIR,), {}, "rows.jsonl:1: lacks completion, which --method sft needs", DataError),
         ("sft", (), {"beta": 0.1}, "--beta 0.1 has no meaning with --method sft", ConfigError),

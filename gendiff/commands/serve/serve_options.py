@@ -37,8 +37,8 @@ class ServeOptions(ModelOptions):
     access_log: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """Gets a line of JSON for each request."""
     together: int = 8
-    """Pictures drawn, or replies written, at a time, which changes memory and speed only. A step of --chat costs the
-    same for one reply as for that many.
+    """Samples drawn at a time, which changes memory and speed only. With --chat: replies written at a time; a step
+    costs the same for one as for that many.
     """
     queue: int = 64
     """Most pictures or replies that wait. A request that finds no room is answered 429 and told when to come again."""

@@ -98,7 +98,7 @@ def test_a_transformer_in_blocks_takes_the_memory_of_its_file_and_draws_the_pict
     full_size = quantised.nbytes(full["network"])
     assert quantised.nbytes(params["network"]) < 1.02 * file.stat().st_size < 0.35 * full_size
     largest = max(leaf.nbytes for leaf in jax.tree.leaves(full["network"]))
-    assert temporary - unpacked < 3 * largest < 0.6 * full_size  # a layer at a time is unpacked
+    assert temporary - unpacked < min(4 * largest, 0.7 * full_size)  # a layer at a time is unpacked
 
 
 def test_what_is_no_table_or_kernel_stays_an_array_and_a_storage_may_be_asked_for(tmp_path):
