@@ -59,7 +59,7 @@ def test_the_drawing_of_every_prompt_passes_and_that_of_another_noun_or_colour_d
     wrong = judge(np.stack([judge.real(prompt) for prompt in turned]), PROMPTS[20:])
     assert wrong["named"].max() == 0.0 and wrong["alike"].max() == 0.0
     for changed in (0.5 * real + 0.5 * real.mean(axis=0), np.roll(real, 1, axis=2)):  # faded, and one pixel further
-        assert judge(changed, PROMPTS)["alike"].mean() > 0.9
+        assert judge(changed, PROMPTS)["alike"].mean() > 0.8
 
 
 def test_the_classifier_passes_the_drawings_and_neither_a_blur_nor_the_next_prompt(judge, training):
