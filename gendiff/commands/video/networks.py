@@ -123,8 +123,8 @@ class CausalLoss:
         pictures = records.replace(pictures, clean=pictures.clean[:, :1])
         keys = jax.random.split(key, (2, 2))
         errors = [
-            _forcing(self._rolled(part.clean, seen_key))(params, noise_key, part)
-            for part, (seen_key, noise_key) in zip((clips, pictures), keys, strict=True)
+            _forcing(self._rolled(part.clean, history_key))(params, noise_key, part)
+            for part, (history_key, noise_key) in zip((clips, pictures), keys, strict=True)
         ]
         frames = [part.clean.shape[0] * part.clean.shape[1] for part in (clips, pictures)]
         average: tuple[jax.Array, Metrics] = jax.tree.map(
@@ -137,14 +137,14 @@ class CausalLoss:
         b, f = clean.shape[:2]
         level_key, noise_key, some_key, count_key = jax.random.split(key, 4)
         level = SCHEDULE.at(jax.random.uniform(level_key, (b,), maxval=CONTEXT))
-        seen = process.add_noise(clean, jax.random.normal(noise_key, clean.shape), level)
+        history = process.add_noise(clean, jax.random.normal(noise_key, clean.shape), level)
         count = jax.random.randint(count_key, (b,), 0, f) * jax.random.bernoulli(some_key, 0.5, (b,))
         known = jnp.arange(f)[None] < count[:, None]
 
         def answer(params: Params, x: jax.Array, t: jax.Array, label: jax.Array) -> jax.Array:
             held = known[..., None, None, None]
-            x, t = jnp.where(held, seen, x), jnp.where(known, level.t[:, None], t)
-            output = self.predict(params, x, t, label, networks.History(seen))
+            x, t = jnp.where(held, history, x), jnp.where(known, level.t[:, None], t)
+            output = self.predict(params, x, t, label, networks.History(history))
             return on_digits(jnp.where(held, clean, output), clean, t)
 
         return answer
