@@ -50,13 +50,13 @@ class Config:
     """Heads of attention."""
     groups: Count = 8
     """Groups of the norms."""
-    flops: Positive = 8e13
+    flops: Positive = 7e13
     """Operations of the training of one seed of the causal network."""
     others: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.25
     """Share of them that a training of each other network takes."""
-    batch: Several = 8
+    batch: Several = 6
     """Clips of a step."""
-    pictures: Several = 32
+    pictures: Several = 48
     """Single frames of a step of the causal network, beside its clips: they teach how a clip begins."""
     optimizer: Literal["adamw", "muon"] = "muon"
     """adamw, or muon: Muon on matrices and kernels, and AdamW on the rest. Muon compiles for longer."""
