@@ -100,7 +100,7 @@ def kinds(config: Config, judged: Mapping[int, Judged]) -> Iterator[Measured]:
         )
         columns: dict[str, Any] = {"asked": name}
         for column, of_kind, right in (
-            ("pairs of training", trained, [each_seed.seen for each_seed in answered]),
+            ("pairs of training", trained, [each_seed.trained for each_seed in answered]),
             ("held-out pairs", unseen, [each_seed.unseen for each_seed in answered]),
             ("held-out pairs, another scene", unseen, [each_seed.blind for each_seed in answered]),
         ):

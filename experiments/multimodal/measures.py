@@ -35,7 +35,7 @@ class Answered:
 
     unseen: np.ndarray
     blind: np.ndarray
-    seen: np.ndarray
+    trained: np.ndarray
     answers: tuple[str, ...]
 
 
@@ -96,13 +96,13 @@ def captioned(config: Config, params: Params, pictures: np.ndarray) -> list[str]
 
 def answers(config: Config, name: str, params: Params) -> Answered:
     """What a network of scenes answers about pairs of training and about held-out ones."""
-    unseen, seen = tasks.unseen_scenes(config, name), tasks.seen_scenes(config, name)
+    unseen, trained = tasks.unseen_scenes(config, name), tasks.seen_scenes(config, name)
     chosen, blind = (
         likeliest(config, name, params, unseen, pictures)
         for pictures in (unseen.pictures, np.roll(unseen.pictures, 1, 0))
     )
-    known = likeliest(config, name, params, seen, seen.pictures)
-    right = _equal(chosen, unseen.answers), _equal(blind, unseen.answers), _equal(known, seen.answers)
+    known = likeliest(config, name, params, trained, trained.pictures)
+    right = _equal(chosen, unseen.answers), _equal(blind, unseen.answers), _equal(known, trained.answers)
     return Answered(*right, tuple(chosen[:SHOWN]))
 
 

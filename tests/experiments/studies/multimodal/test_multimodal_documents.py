@@ -100,7 +100,7 @@ def test_what_networks_find_has_the_right_shapes_and_ids_alone_are_a_language_mo
     assert judgement.captioned.shape == (450,) and judgement.scenes.keys() == SCENES.keys()
     np.testing.assert_allclose(judgement.text_loss[CAPTIONS], judgement.text_loss[BOTH], rtol=1e-4)  # from one key
     for name, answered in judgement.scenes.items():
-        assert answered.unseen.shape == answered.blind.shape == answered.seen.shape == (10,)
+        assert answered.unseen.shape == answered.blind.shape == answered.trained.shape == (10,)
         questions = tasks.questions(tasks.unseen_scenes(config, name))
         assert all(
             answer in scene_questions.choices(question)
@@ -115,8 +115,8 @@ def right(share):
     return np.arange(400) < 400 * share
 
 
-def answered(unseen=0.97, blind=0.3, seen=0.9):
-    return Answered(right(unseen), right(blind), right(seen), ("red",) * 20)
+def answered(unseen=0.97, blind=0.3):
+    return Answered(right(unseen), right(blind), right(0.9), ("red",) * 20)
 
 
 def made_up(**changes):

@@ -135,9 +135,9 @@ def test_only_what_a_scene_has_once_is_asked_for():
         "what colour is the circle?",
         "what shape is the blue object?",
         *(
-            f"what {attribute} is the object at the {place}?"
+            f"what {attribute} is the object at the {position}?"
             for attribute in ("colour", "shape")
-            for place in ("top left", "top right", "bottom left")
+            for position in ("top left", "top right", "bottom left")
         ),
     }
     assert "unclear" not in scene_questions.answer(sorted(questions), scenes[: len(questions)])
