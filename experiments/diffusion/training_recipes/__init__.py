@@ -3,11 +3,12 @@
     python -m experiments run training-recipes
 
 trains networks of digits with the same seeds, batches and learning rate: a U-Net plainly, with logit-normal levels
-(Esser et al., 2024), with the weights of min-SNR (Hang et al., 2023) and with immiscible noise (Li et al., 2025); and a
-small DiT plainly, with the blocks of LightningDiT (RMS norm, SwiGLU, rotary positions, normalised heads; Yao et al.,
-2025), and aligned with the tokens of a classifier (REPA; Yu et al., 2024). Plain training is the squared error of the
-velocity at levels spread evenly. After each of several numbers of steps the average draws, and its digits are held
-against held-out ones by the Fréchet distance.
+(Esser et al., 2024), with the weights of min-SNR (Hang et al., 2023), with immiscible noise (Li et al., 2025), by Muon
+(Jordan et al., 2024), and by Muon with logit-normal levels; and a small DiT plainly, by Muon, with the blocks of
+LightningDiT (RMS norm, SwiGLU, rotary positions, normalised heads; Yao et al., 2025), and aligned with the tokens of a
+classifier (REPA; Yu et al., 2024). Plain training is the squared error of the velocity at levels spread evenly, by
+AdamW. After each of several numbers of steps the average draws, and its digits are held against held-out ones by the
+Fréchet distance.
 
 Plain training with other seeds must seem to learn later than the best recipe, and alignment with a network that learned
 nothing stands beside REPA.
@@ -35,6 +36,9 @@ from experiments.diffusion.training_recipes.networks import (
     LOGIT_NORMAL,
     MIN_SNR,
     MODERN,
+    MUON,
+    MUON_DIT,
+    MUON_LOGIT_NORMAL,
     RECIPES,
     UNET,
     UNTAUGHT,
@@ -67,7 +71,7 @@ __all__ = ["EXPERIMENT", "Config", "Transformer"]
 CLASSIFIER = "classifier"
 """Folder of the classifier."""
 UNTRAINED, OTHER = "untrained network", "{}, other seeds"
-CLAIMED = (LOGIT_NORMAL, MIN_SNR, IMMISCIBLE, MODERN, ALIGNED)
+CLAIMED = (LOGIT_NORMAL, MIN_SNR, IMMISCIBLE, MUON, MUON_LOGIT_NORMAL, MODERN, ALIGNED, MUON_DIT)
 """Recipes that are said to learn sooner."""
 SHOWN = 10
 """Samples of each recipe in the picture."""
@@ -318,6 +322,14 @@ ANSWER = Answer(
             "Controls are compared with a treatment of the same measure, where they shared the threshold of their "
             "claim.",
             "A control that the treatment itself meets says nothing.",
+        ),
+        Change(
+            "2026-12-01",
+            "446e1c9f1",
+            "Muon joins: on the U-Net, there with logit-normal levels, and on the DiT. There are 4 seeds instead of 5, "
+            "so that the run costs as much. The run before had logit-normal levels at 0.86 times the distance of plain "
+            "training after 250 steps, REPA at 0.92.",
+            "Muon taught the network of text-to-image sooner, and was no recipe here.",
         ),
     ),
 )

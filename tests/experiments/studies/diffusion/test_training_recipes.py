@@ -19,6 +19,9 @@ from experiments.diffusion.training_recipes.networks import (
     LOGIT_NORMAL,
     MIN_SNR,
     MODERN,
+    MUON,
+    MUON_DIT,
+    MUON_LOGIT_NORMAL,
     RECIPES,
     UNET,
     UNTAUGHT,
@@ -53,6 +56,19 @@ def test_modern_blocks_have_as_many_parameters():
     assert abs(modern / plain - 1) < 0.05
 
 
+@table("name", (MUON, MUON_LOGIT_NORMAL, MUON_DIT))
+def test_muon_turns_kernels_by_steps_of_equal_singular_values_and_the_others_are_those_of_adamw(name):
+    params = {"kernel": jnp.diag(jnp.array([3.0, 0.5])), "bias": jnp.ones(2)}
+    slopes = {"kernel": jnp.diag(jnp.array([4.0, 0.1])), "bias": jnp.ones(2)}
+    steps = {}
+    for each in (name, RECIPES[name]):
+        optimizer = networks.optimizer(dataclasses.replace(CONFIG, weight_decay=0.0), each)
+        steps[each], _ = optimizer.update(slopes, optimizer.init(params), params)
+    values = np.linalg.svd(steps[name]["kernel"], compute_uv=False)
+    assert values.max() / values.min() < 1.6
+    np.testing.assert_allclose(steps[name]["bias"], steps[RECIPES[name]]["bias"], rtol=1e-3)
+
+
 def affine(params, x, t, label):
     """A network of one number that reads its noise level."""
     return params["scale"] * x * (1 + t[:, None, None, None])
@@ -63,9 +79,10 @@ def test_each_loss_of_the_u_net_differs_from_the_plain_one_and_draws_as_it_says(
     params = {"scale": jnp.float32(0.3)}
     values = {
         name: float(quickly(networks.loss(SMALL, name, model))(params, jax.random.key(0), BATCH)[0])
-        for name in (UNET, LOGIT_NORMAL, MIN_SNR, IMMISCIBLE)
+        for name in (UNET, LOGIT_NORMAL, MIN_SNR, IMMISCIBLE, MUON, MUON_LOGIT_NORMAL)
     }
     assert len(set(values.values())) == 4
+    assert values[MUON] == values[UNET] and values[MUON_LOGIT_NORMAL] == values[LOGIT_NORMAL]
     monkeypatch.setattr(networks, "CANDIDATES", 1)  # is independent noise
     independent = float(quickly(networks.loss(SMALL, IMMISCIBLE, model))(params, jax.random.key(0), BATCH)[0])
     assert independent == pytest.approx(values[UNET], rel=1e-6)
@@ -118,7 +135,7 @@ SOONER = {
 
 def test_recipes_that_learn_sooner_pass_and_so_do_the_controls():
     verdict = verdicts(SOONER)
-    assert set(verdict.values()) == {"PASS"} and len(verdict) == 2 * 5 + len(BASES)
+    assert set(verdict.values()) == {"PASS"} and len(verdict) == 2 * len(training_recipes.CLAIMED) + len(BASES)
 
 
 def test_a_recipe_that_changes_nothing_fails_to_learn_sooner_and_one_that_ends_worse_fails_there():
