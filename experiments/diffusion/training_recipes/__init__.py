@@ -308,13 +308,14 @@ _FEW: dict[str, Any] = {"samples": 40, "together": 40, "draws": 3, "draw_size": 
 _SHORT: dict[str, Any] = {"seeds": (0, 1), "control_seeds": (2, 3), "parts": (2, 4), "early": 2}
 
 ANSWER = Answer(
-    text="logit-normal levels ({logit-normal-levels-sooner:.2f} times plain training's distance at 250 steps) and "
-    "REPA ({alignment-repa-sooner:.2f}); three others do not",
+    text="Muon: {muon-on-the-dit-sooner:.2f} times plain training's distance at 250 steps on a DiT, "
+    "{muon-and-logit-normal-levels-sooner:.2f} with logit-normal levels on a U-Net; REPA has "
+    "{alignment-repa-sooner:.2f}, three others do not",
     statements={
         "E3": "Where t is drawn more often from the middle, the Fréchet distance after 250 steps is "
         "{logit-normal-levels-sooner:.2f interval} times that of even draws",
     },
-    picture="unet.png",
+    picture="transformer.png",
     before=(
         Change(
             "2026-11-30",
