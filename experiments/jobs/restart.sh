@@ -10,18 +10,17 @@ set -u
 MAX_RESTARTS=${MAX_RESTARTS:-100}
 PAUSE=${PAUSE:-10} # seconds before the next start: other processes of the same run may still be ending
 
-child="" stopping=""
-trap 'stopping=yes; kill -TERM "$child" 2>/dev/null' TERM INT
+child="" stopping="" told=""
+tell() { kill -TERM "$child" 2>/dev/null && told=$child; }
+trap 'stopping=yes; [ -z "$child" ] || tell' TERM INT
 
 for ((restarts = 0; ; restarts++)); do
   "$@" &
   child=$!
+  [ -z "$stopping" ] || [ "$told" = "$child" ] || tell # the signal came while the command started
+  while kill -0 "$child" 2>/dev/null; do wait "$child"; done # a signal ends `wait` before the command has ended
   wait "$child"
   code=$?
-  if [ -n "$stopping" ] && [ "$code" -gt 128 ]; then
-    wait "$child" # the signal has ended the first `wait` before the command has ended
-    code=$?
-  fi
   if ! { [ "$code" -eq 42 ] || [ "$code" -gt 128 ]; } || [ "$restarts" -ge "$MAX_RESTARTS" ]; then
     exit "$code"
   fi

@@ -175,17 +175,22 @@ def test_a_command_is_started_again_until_it_has_ended_for_good_or_too_often(mac
     assert run(machine, "restart.sh", "program", codes=(42,) * 9, MAX_RESTARTS="2") == (42, [*again * 2, "program"])
 
 
-def test_a_signal_reaches_the_command_which_is_then_not_started_again(machine):
-    program = machine / "bin" / "program"
+@table("when", ["touch BEGUN", "kill -TERM $PPID"])
+def test_a_signal_reaches_the_command_which_is_then_not_started_again(when, machine):
+    """While it runs, and while it starts: the second was lost in 22 of 30 starts."""
+    program, begun = machine / "bin" / "program", machine / "begun"
     program.write_text(
-        f"#!/usr/bin/env bash\ntrap 'exit 42' TERM\ntouch {machine}/begun\nwhile true; do /bin/sleep 0.05; done\n"
+        f"#!/bin/sh\ntrap 'exit 42' TERM\n{when.replace('BEGUN', str(begun))}\nwhile true; do /bin/sleep 0.05; done\n"
     )
-    process = start(machine, "restart.sh", "program")
-    while not (machine / "begun").exists():
-        time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
-    assert process.returncode == 42 and not (machine / "calls").exists()
+    for _ in range(5):
+        begun.unlink(missing_ok=True)
+        process = start(machine, "restart.sh", "program")
+        if "touch" in when:
+            while not begun.exists():
+                time.sleep(0.01)
+            process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+        assert process.returncode == 42 and not (machine / "calls").exists()
 
 
 def verbs(calls):
