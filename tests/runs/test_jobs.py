@@ -175,18 +175,18 @@ def test_a_command_is_started_again_until_it_has_ended_for_good_or_too_often(mac
     assert run(machine, "restart.sh", "program", codes=(42,) * 9, MAX_RESTARTS="2") == (42, [*again * 2, "program"])
 
 
-@table("when", ["touch BEGUN", "kill -TERM $PPID"])
+@table("when", ["touch RUNNING", "kill -TERM $PPID"])
 def test_a_signal_reaches_the_command_which_is_then_not_started_again(when, machine):
     """While it runs, and while it starts: the second was lost in 22 of 30 starts."""
-    program, begun = machine / "bin" / "program", machine / "begun"
+    program, running = machine / "bin" / "program", machine / "running"
     program.write_text(
-        f"#!/bin/sh\ntrap 'exit 42' TERM\n{when.replace('BEGUN', str(begun))}\nwhile true; do /bin/sleep 0.05; done\n"
+        f"#!/bin/sh\ntrap 'exit 42' TERM\n{when.replace('RUNNING', str(running))}\nwhile true; do /bin/sleep 0.05; done\n"
     )
     for _ in range(5):
-        begun.unlink(missing_ok=True)
+        running.unlink(missing_ok=True)
         process = start(machine, "restart.sh", "program")
         if "touch" in when:
-            while not begun.exists():
+            while not running.exists():
                 time.sleep(0.01)
             process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
