@@ -3,6 +3,7 @@
     make bench                                     both environments, every case
     python -m experiments bench dit_sample         ours alone
     python -m experiments bench --peers --device gpu
+    python -m experiments bench --device accelerator       rates beside the bounds of the device that is here
     python -m experiments bench unet32_sample --against ../older    this code and that of another checkout in turn
 
 Each side runs in a process of its own, with the same inputs, weights, precision and number of threads. Outputs are
@@ -15,6 +16,7 @@ diffusers only in a few small operations per step, and their own networks are ot
 import dataclasses
 import functools
 import tempfile
+import time
 import traceback
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,7 +29,7 @@ from experiments.bench.findings import Findings
 from experiments.bench.side import SideError
 from experiments.bench.workloads import Case
 from gendiff.core.errors import ConfigError
-from gendiff.runs import registry, run_lock, runner
+from gendiff.runs import devices, registry, run_lock, runner
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Command, Experiment, Outcome
 from gendiff.runs.reporting import report, results
@@ -43,7 +45,7 @@ def evaluate(all_cases: tuple[Case, ...], chosen: AnyConfig, folder: RunFolder, 
     peer = config.peer_python() if chosen.peers else None
     before = config.other_checkout(chosen.against) if chosen.against else None
     with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
-        setting = Setting(chosen, Path(temporary), peer, before)
+        setting = Setting(chosen, Path(temporary), peer, before, time.monotonic() + 60 * chosen.minutes)
         for side in ("ours", *(["torch"] if peer else []), *(["before"] if before else [])):
             with setting.start(side) as process:
                 about = process.ask("about")
@@ -79,6 +81,8 @@ def _measured(case: Case, setting: Setting) -> Findings:
 def check(all_cases: tuple[Case, ...], chosen: AnyConfig) -> None:
     """ConfigError for a case that there is not, and for an environment or a checkout that is absent."""
     cases.chosen(all_cases, chosen.cases, chosen.device)
+    if chosen.device == "accelerator" and (chosen.peers or chosen.against):
+        raise ConfigError("--device accelerator measures this code alone: leave out --peers and --against")
     if chosen.peers:
         config.peer_python()
     if chosen.against:
@@ -174,6 +178,8 @@ def measure(
 ) -> Results:
     """Measures anew, whatever the folder holds, and writes results.json and report.html."""
     folder.path.mkdir(parents=True, exist_ok=True)
+    if chosen.device != "cpu":
+        devices.only_cpu()  # the device, or most of its memory, would be taken from the processes that measure
     # which cases on which sides is what to measure; the numbers must be the preset's for a verdict
     named = dataclasses.replace(chosen, cases=(), peers=False, against="", device="cpu") == experiment.presets["full"]
     return runner.conclude(experiment, chosen, folder, progress, environment(), smoke, named)

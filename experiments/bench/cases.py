@@ -9,6 +9,7 @@ from experiments.bench import (
     clips,
     cold_start,
     dcgan,
+    device_cases,
     duel,
     findings,
     image_networks,
@@ -36,6 +37,8 @@ def chosen(all_cases: tuple[Case, ...], names: tuple[str, ...], device: str) -> 
     Raises ConfigError with the nearest name for one that is not there.
     """
     there = {case.name: case for case in all_cases if case.device == device}
+    if not there:
+        raise ConfigError(f"this bench has no case on {device}: leave out --device")
     for name in names:
         if name not in there:
             raise ConfigError(f"no case of the bench on {device} is called {name!r}; {errors.hint(name, there)}")
@@ -129,7 +132,7 @@ GUIDED = Workload("sample", "digits", batch=64, steps=5, guidance=3.0)
 GROWN = Workload("sample", "digits", batch=16, steps=5)
 GROWTH = "time by batch, steps, resolution, parameters and devices (ours alone), and of compiling by depth"
 GUIDANCE = "classifier-free guidance in one batched pass against two, digits network, batch 64"
-OF_FAMILIES = (single_calls, image_networks, dcgan, byte_lm, ppo, clips, race, cold_start, serve_load)
+OF_FAMILIES = (single_calls, image_networks, dcgan, byte_lm, ppo, clips, race, cold_start, serve_load, device_cases)
 ALL = (
     *(case for family in OF_FAMILIES for case in family.CASES),
     Case("guidance", GUIDANCE, GUIDED, measure=_guidance),

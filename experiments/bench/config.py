@@ -1,5 +1,6 @@
 """The numbers of a bench, and where things lie while it runs."""
 
+import math
 import os
 import sys
 from dataclasses import dataclass
@@ -96,8 +97,12 @@ class SharedConfig:
     """Compare with the code of another checkout of this project, such as that of an older commit: its folder; empty for
     none.
     """
-    device: Literal["cpu", "gpu"] = "cpu"
-    """Where both sides run: cpu in float32 at the highest precision, gpu in bfloat16."""
+    device: Literal["cpu", "gpu", "accelerator"] = "cpu"
+    """Where both sides run: cpu in float32 at the highest precision, gpu in bfloat16. accelerator is ours alone, in
+    bfloat16 on the device that JAX takes, beside the bounds of the device.
+    """
+    minutes: Positive = 10.0
+    """What --device accelerator may take: a case for which there is no time is left out."""
     threads: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 2
     """Cores of each side on a CPU; one side at a time has work."""
     pairs: Several = 9
@@ -171,20 +176,23 @@ class Setting:
     """A running bench.
 
     folder: for arrays and weights, deleted afterwards. peer: Python of the peers' environment, or None. before: another
-        checkout, or None.
+        checkout, or None. until: `time.monotonic()` at which cases of an accelerator stop.
     """
 
     config: AnyConfig
     folder: Path
     peer: Path | None = None
     before: Path | None = None
+    until: float = math.inf
 
     def start(self, side: str, **variables: str) -> SideProcess:
         """A process of "ours", "torch" or "llama_cpp", with more variables in its environment; "before" is ours of the
         other checkout.
         """
         environment = {"TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1", "GENDIFF_COMPILE_CACHE": ""}
-        if self.config.device == "gpu":
+        if self.config.device == "accelerator":
+            environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+        elif self.config.device == "gpu":
             # only tiny shapes, which show that the path works, may run where there is no GPU
             platform = os.environ.get("JAX_PLATFORMS", "cuda") if self.config.tiny else "cuda"
             environment |= {

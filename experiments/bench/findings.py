@@ -12,14 +12,16 @@ from experiments.bench.config import SharedThresholds
 from experiments.bench.duel import BEFORE, OURS, Duel
 from experiments.bench.workloads import LANGUAGE, MODES
 from gendiff.runs.reporting import figures as drawing
-from gendiff.runs.reporting import verdicts
+from gendiff.runs.reporting import formatting, verdicts
 from gendiff.runs.reporting.results import CellValue, Figure, Table
 from gendiff.runs.reporting.verdicts import Claim, Number
+from gendiff.scaling import Accelerator, accelerators, roofline
 
-PEAKS = {"H200": 989, "H100 PCIe": 756, "H100": 989, "A100": 312, "L40S": 362, "L4": 121, "A10": 125, "RTX 4090": 165}
-"""TFLOP/s of dense bfloat16 products by the vendor's data sheets; the first name that occurs in a device's name
-counts.
-"""
+RATES = (
+    *("case", "seconds", "seconds to compile", "FLOP", "FLOP/s", "share of the peak (MFU)"),
+    *("bytes", "bytes/s", "share of the bandwidth", "bytes by XLA", "peak bytes in use"),
+    *("least seconds by the roofline", "bound by", "device"),
+)
 VOID = (math.nan, math.nan, math.nan)
 
 
@@ -46,6 +48,46 @@ class Limit:
 
 
 @dataclass(frozen=True)
+class Rate:
+    """What a device reaches with one program, beside its bounds.
+
+    seconds: of one call, one per round. compilation: seconds before the first. flops: operations of a call. moved:
+    bytes that it reads and writes at least. xla_moved: those of all operations of the compiled program, None where XLA
+    cannot tell.
+    peak: bytes of the device that were in use at a time, None where it does not tell.
+    """
+
+    case: str
+    seconds: Sequence[float]
+    compilation: float
+    flops: float
+    moved: float
+    xla_moved: float | None
+    peak: int | None
+    device: Accelerator
+
+    @property
+    def utilisation(self) -> float:
+        """Share of the device's operations per second. Also known as: MFU."""
+        return self.flops / (statistics.median(self.seconds) * self.device.flops)
+
+    @property
+    def traffic(self) -> float:
+        """Share of the device's bandwidth, by the least bytes. Also known as: MBU."""
+        return self.moved / (statistics.median(self.seconds) * self.device.bandwidth)
+
+    @property
+    def least(self) -> float:
+        """Seconds at best, by the roofline."""
+        return float(roofline.program_time(self.flops, self.moved, self.device))
+
+    @property
+    def bound(self) -> str:
+        """What bounds the time at best: "arithmetic" or "memory"."""
+        return roofline.bound(self.flops, self.moved, self.device)
+
+
+@dataclass(frozen=True)
 class Findings:
     """Of one case. failed: why it could not be measured, by name. skipped: what it lacks, which is no failure."""
 
@@ -53,6 +95,7 @@ class Findings:
     ratios: tuple[Ratio, ...] = ()
     limits: tuple[Limit, ...] = ()
     tables: tuple[Table, ...] = ()
+    rates: tuple[Rate, ...] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
     skipped: Mapping[str, str] = field(default_factory=dict)
 
@@ -125,6 +168,14 @@ def lines(finding: Findings, limits: SharedThresholds) -> Iterable[str]:
         yield f"  {ratio.statement}: {_cell(ratio.value)}"
     for limit in finding.limits:
         yield f"  {limit.statement}: {_cell(limit.value)}"
+    for rate in finding.rates:
+        median, scaled = statistics.median(rate.seconds), formatting.scaled
+        yield (
+            f"  {median:.4g} s, at least {rate.least:.4g} s, bound by {rate.bound}; "
+            f"{scaled(rate.flops / median, 'FLOP/s')} are {rate.utilisation:.1%} of the peak of {rate.device.name}, "
+            f"{scaled(rate.moved / median, 'B/s')} {rate.traffic:.1%} of its bandwidth; "
+            f"{rate.compilation:.3g} s to compile  ({rate.case})"
+        )
     for table in finding.tables:
         yield from (f"  {'  '.join(map(_cell, row))}" for row in table.rows)
     for name, why in finding.failed.items():
@@ -167,6 +218,11 @@ def tables(outcomes: Sequence[Findings], limits: SharedThresholds) -> tuple[Tabl
             ("ratio", "value", "pairs"),
             tuple((ratio.statement, ratio.value, ratio.n) for finding in outcomes for ratio in ratios(finding, limits)),
         ),
+        Table(
+            "On the device: median seconds of a call [least, most]; operations and least bytes by formula",
+            RATES,
+            tuple(_device_rate(rate) for finding in outcomes for rate in finding.rates),
+        ),
         Table("Left out", ("case", "why"), tuple(item for finding in outcomes for item in finding.skipped.items())),
     ]
     return (*(table for table in parts if table.rows), *(table for finding in outcomes for table in finding.tables))
@@ -193,11 +249,6 @@ def spread(seconds: Sequence[float]) -> tuple[float, float, float]:
     return statistics.median(seconds), min(seconds), max(seconds)
 
 
-def peak_of(device: str) -> float | None:
-    """FLOP/s of a device by name; None for one that is not in the table."""
-    return next((1e12 * peak for name, peak in PEAKS.items() if name in device), None)
-
-
 def _agreement(each: Duel) -> str:
     """The threshold of its outputs' difference."""
     if each.case.workload.dtype == "float32":
@@ -206,12 +257,18 @@ def _agreement(each: Duel) -> str:
 
 
 def _utilisation(each: Duel) -> Number | None:
-    peak = peak_of(each.device)
-    return (
-        duel.ratio([each.flops / peak] * len(each.seconds[OURS]), each.seconds[OURS])
-        if peak and each.flops > 0
-        else None
-    )
+    device = accelerators.of_kind(each.device.rpartition(": ")[2])
+    if device is None or not each.flops > 0:
+        return None
+    return duel.ratio([each.flops / device.flops] * len(each.seconds[OURS]), each.seconds[OURS])
+
+
+def _device_rate(rate: Rate) -> tuple[CellValue, ...]:
+    median, device = statistics.median(rate.seconds), rate.device
+    arithmetic = rate.flops, rate.flops / median, rate.utilisation
+    memory = rate.moved, rate.moved / median, rate.traffic, rate.xla_moved, rate.peak
+    what = f"{device.name}: {device.source}"
+    return rate.case, spread(rate.seconds), rate.compilation, *arithmetic, *memory, rate.least, rate.bound, what
 
 
 def _times(each: Duel) -> tuple[CellValue, ...]:

@@ -72,8 +72,13 @@ def build(workload: Workload) -> Any:
 
 def init(workload: Workload, key: Any) -> Any:
     """Its parameters."""
-    example = jnp.zeros((1, *workload.shape)), jnp.zeros((1,)), *_condition(workload, jnp.zeros((1,), jnp.int32))
-    return networks.init(build(workload), key, *example)
+    return networks.init(build(workload), key, *example(workload))
+
+
+def example(workload: Workload) -> tuple[Any, ...]:
+    """(x, t, *condition) of one image, of which shapes alone matter."""
+    label = np.zeros(1, np.int32)
+    return np.zeros((1, *workload.shape), np.float32), np.zeros(1, np.float32), *_condition(workload, label)
 
 
 def flops(workload: Workload) -> float:

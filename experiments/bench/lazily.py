@@ -18,7 +18,7 @@ CHAPTERS = {
     "preferences": "advantage_rules policy_step rollouts",
     "provenance": "text_watermarks",
     "runs": "compile_cache devices dtypes paired_timing program_costs",
-    "scaling": "accounting cost",
+    "scaling": "accelerators accounting cost",
     "training": "optimizers sharding",
     "weights": "diffusers_autoencoder files language_models quantised rules",
 }
@@ -31,6 +31,7 @@ NAMED = {
     "losses": "gendiff.adversarial.losses",
     "part_readers": "gendiff.pipelines.stable_diffusion.part_readers",
     "smollm2_file": "gendiff.weights.smollm2",
+    "this_machine": "gendiff.commands.plan.this_machine",
     "chat_models": "gendiff.commands.chat.models",
     "environment": "gendiff.runs.reporting.environment",
     "resnet": "diffusers.models.resnet",

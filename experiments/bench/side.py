@@ -113,6 +113,12 @@ class OurSide(Side):
         """Versions, devices and precision."""
         return {**environment.versions(), **environment.machine()}
 
+    def rates(self, workload: dict[str, Any], **numbers: Any) -> dict[str, Any]:
+        """What `device_rates.measured` says of a workload. numbers: of it."""
+        requested = workloads.from_json(workload)
+        answer: dict[str, Any] = requested.family.measured(requested, **numbers)
+        return answer
+
     def _array(self, stored: np.ndarray) -> Any:
         return jax.device_put(stored)
 

@@ -147,18 +147,22 @@ def kind(config: Mapping[str, Any]) -> str:
     return config.get("_class_name") or config["architectures"][0]
 
 
-def shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Of a part, by the names of its file."""
+def build(config: dict[str, Any], **fields: Any) -> tuple[Any, tuple[Any, ...]]:
+    """The network of a part, and inputs of it, of which shapes alone matter. fields: more of the network's."""
     reader = part_readers.READERS[kind(config)]
     pooled = (
         {"pooled_channels": config["projection_class_embeddings_input_dim"] - 6 * 256}
         if "addition_embed_type" in config
         else {}
     )
-    network = reader.network(config, pooled, {})
-    like = jax.eval_shape(
-        lambda: networks.init(network, jax.random.key(0), *reader.example(network, config.get("in_channels", 0)))
-    )
+    network = reader.network(config, pooled, fields)
+    return network, reader.example(network, config.get("in_channels", 0) // reader.packed)
+
+
+def shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Of a part, by the names of its file."""
+    reader, (network, example) = part_readers.READERS[kind(config)], build(config)
+    like = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), *example))
     hollow = jax.tree.map(lambda leaf: np.broadcast_to(np.int8(0), leaf.shape), like)
     return {name: array.shape for name, array in rules.to_theirs(hollow, reader.rules(config)).items()}
 

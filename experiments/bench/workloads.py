@@ -24,6 +24,7 @@ FAMILIES = {
     **dict.fromkeys(("prefill", "generate", "reply", "lookup"), "smollm2"),
     "race": "race_draws",
     "folder": "stable_diffusion",
+    **dict.fromkeys(("device_evaluation", "device_training", "device_writing"), "device_rates"),
 }
 """Kind of a workload -> the module that does it, on either side.
 
@@ -144,6 +145,7 @@ NETWORKS: dict[str, Architecture] = {
     "sd_vae": autoencoder(128, (128, 256, 512, 512), 2),  # that of Stable Diffusion
     "clip_l": clip(768, 12, 12),  # the text encoder of Stable Diffusion 1
     "smollm2": llama(576, 30, 9, 3, mlp=1536, vocabulary=49152, context=8192),  # whose weights weights.smollm2 reads
+    "smollm2_large": llama(2048, 24, 32, 32, mlp=8192, vocabulary=49152, context=8192),  # SmolLM2-1.7B
     "byte_lm_small": llama(64, 2, 4, 4, mlp=172, vocabulary=256),
     "byte_lm_medium": llama(256, 4, 4, 4, mlp=688, vocabulary=256),
     "byte_lm_large": llama(512, 8, 8, 8, mlp=1376, vocabulary=256),
@@ -167,7 +169,7 @@ class Workload:
     """One piece of work, which the bench repeats as often as it needs. Its fields travel between processes: add some,
     and rename none.
 
-    kind: one of FAMILIES, whose module says what it is. network: one of NETWORKS, or of a folder of Stable Diffusion.
+    kind: one of FAMILIES, whose module says what it is. network: one of NETWORKS, or of `device_rates.PARTS`.
     steps: of DDIM, or tokens that are written. objective: "noise" (DDPM's) or "flow" (that of the digits experiment).
     guidance: scale of classifier-free guidance, None for none. passes: "batched" evaluates both halves in one call,
         "two" in two.
@@ -217,6 +219,7 @@ class Workload:
             "video",
             "sd15",
             "sdxl",
+            "flux",
         )
         network = next((f"tiny_{word}" for word in kinds if word in self.network), "")
         return dataclasses.replace(

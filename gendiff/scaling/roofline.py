@@ -49,6 +49,17 @@ def program_time(flops: Number, moved: Number, accelerator: Accelerator) -> Numb
     return np.maximum(flops / accelerator.flops, moved / accelerator.bandwidth)
 
 
+def bound(flops: int | float, moved: int | float, accelerator: Accelerator) -> str:
+    """Return what bounds `program_time`: "arithmetic" or "memory".
+
+    Args:
+        flops: operations.
+        moved: bytes that are read or written.
+        accelerator: what computes.
+    """
+    return "arithmetic" if flops / accelerator.flops >= moved / accelerator.bandwidth else "memory"
+
+
 def step_time(
     batch: Number, parameters: Number, parameter_bytes: Number, cache_bytes: Number, accelerator: Accelerator
 ) -> Number:

@@ -113,11 +113,24 @@ def test_a_program_takes_the_longer_one_of_its_arithmetic_and_its_memory():
 
 def test_float32_has_the_rate_of_tf32_on_gpus_and_that_of_bfloat16_on_tpus():
     gpus = [each for each in accelerators.PUBLISHED if "TPU" not in each.name]
-    assert all(each.at("float32").flops == pytest.approx(each.flops / 2, rel=0.01) for each in gpus) and len(gpus) == 3
+    assert all(each.at("float32").flops == pytest.approx(each.flops / 2, rel=0.02) for each in gpus) and len(gpus) == 8
     assert V5E.at("float32").flops == V5E.at("bfloat16").flops == V5E.flops
     assert accelerators.H100.times(4, flops=0.5).at("float32").flops == pytest.approx(
         2 * accelerators.H100.at("float32").flops
     )
+
+
+def test_what_bounds_a_program_is_the_longer_one():
+    assert roofline.bound(V5E.flops, 0.9 * V5E.bandwidth, V5E) == "arithmetic"
+    assert roofline.bound(V5E.flops, 1.1 * V5E.bandwidth, V5E) == "memory"
+
+
+def test_a_device_is_known_by_the_name_that_jax_gives_it_and_a_variant_is_another_one():
+    kinds = "NVIDIA H100 80GB HBM3", "NVIDIA H100 PCIe", "TPU v5 lite", "NVIDIA A100-SXM4-40GB", "cpu"
+    known = accelerators.H100, accelerators.H100_PCIE, V5E, None, None
+    assert tuple(map(accelerators.of_kind, kinds)) == known
+    kinds = [kind for each in accelerators.PUBLISHED for kind in each.kinds]
+    assert len(set(kinds)) == len(kinds) >= len(accelerators.PUBLISHED)
 
 
 test_mistakes_are_refused = refusals(

@@ -1,12 +1,12 @@
 """Options of the command `plan --cost`."""
 
 import dataclasses
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 import tyro
 
-from gendiff.commands.plan.plan_options import PartOfPeak
+from gendiff.commands.plan.plan_options import Named, PartOfPeak
 from gendiff.core.errors import ConfigError
 from gendiff.runs import ranges
 from gendiff.runs.ranges import Count, Positive
@@ -37,7 +37,7 @@ class CostOptions:
     """Counts attention too, 4 · layers · width · context operations per token: blocks, heads times their size, and the
     tokens of a text, of which a token sees half on average. None leaves it out.
     """
-    accelerator: Literal["h100", "h200", "a100", "tpu-v5e", "tpu-v5p", "tpu-v6e"] = "h100"
+    accelerator: Named = "h100"
     """The device, for hours and prices."""
     utilisation: Shares = (1.0,)
     """Share of the device's operations that training reaches (MFU), such as 0.3 0.4. At 1 operations alone count."""

@@ -70,7 +70,8 @@ def lines(options: PlanOptions, machine: Devices, device: Accelerator) -> list[s
         calls = f", {part.calls} calls" if part.calls > 1 else ""
         report.append(
             f"  {part.name}: {part.parameters / 1e6:.1f} M parameters, {scaled(part.nbytes, 'B')}; "
-            f"{scaled(part.flops, 'FLOP')} a call{calls}, at least {part.seconds(device):.3g} s"
+            f"{scaled(part.flops, 'FLOP')} a call{calls}, at least {part.seconds(device):.3g} s, bound by "
+            f"{roofline.bound(part.flops, part.nbytes, device)}"
         )
     report.append(f"a picture: at least {sum(part.seconds(device) for part in parts):.3g} s")
     report.append(

@@ -13,7 +13,12 @@ PUBLISHED = {
     "tpu-v6e": accelerators.TPU_V6E,
     "a100": accelerators.A100,
     "h100": accelerators.H100,
+    "h100-pcie": accelerators.H100_PCIE,
     "h200": accelerators.H200,
+    "l40s": accelerators.L40S,
+    "l4": accelerators.L4,
+    "a10": accelerators.A10,
+    "rtx-4090": accelerators.RTX_4090,
 }
 """What --accelerator says -> the device; their numbers and sources stand in gendiff/scaling/accelerators.py."""
 

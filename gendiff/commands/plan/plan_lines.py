@@ -93,7 +93,8 @@ def _bound(title: str, work: Work, device: Accelerator, batch: int) -> str:
     seconds = roofline.program_time(work.flops, work.moved, device)
     used, rate = f"{100 * work.useful / (seconds * device.flops):.0f} %", formatting.number(float(batch / seconds))
     return (
-        f"{title}: at least {_seconds(seconds)}, for {formatting.scaled(work.flops, 'FLOP')} take "
+        f"{title}: at least {_seconds(seconds)}, bound by {roofline.bound(work.flops, work.moved, device)}, for "
+        f"{formatting.scaled(work.flops, 'FLOP')} take "
         f"{_seconds(arithmetic)} and {formatting.scaled(work.moved, 'B')} take {_seconds(memory)}; at most {rate} "
         f"samples per second, utilisation at most {used}"
     )

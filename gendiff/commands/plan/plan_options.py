@@ -12,6 +12,8 @@ from gendiff.runs import ranges, run_folder
 from gendiff.runs.dtypes import Dtype
 from gendiff.runs.ranges import Count, Natural
 
+Named = Literal["h100", "h100-pcie", "h200", "a100", "a10", "l40s", "l4", "rtx-4090", "tpu-v5e", "tpu-v5p", "tpu-v6e"]
+"""Accelerators whose rates are published."""
 CPU = "cpu"
 OF_NETWORKS = ("network", "shape", "classes", "batch", "mesh", "remat", "compiled")
 """Options that say nothing of a folder."""
@@ -26,7 +28,7 @@ class PlanOptions:
     plan --cost, with options of its own, says when serving a language model has cost as much as training it.
     """
 
-    accelerator: Literal["h100", "h200", "a100", "tpu-v5e", "tpu-v5p", "tpu-v6e", "cpu"]
+    accelerator: Named | Literal["cpu"]
     """The device. cpu is this machine, whose rates are measured first."""
     model: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     """A folder of diffusers in place of --network: what one picture takes. None of its weights is read."""

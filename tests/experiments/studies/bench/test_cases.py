@@ -15,6 +15,7 @@ from experiments.bench import (
     bench_language,
     cases,
     config,
+    device_rates,
     image_networks,
     lazily,
     single_calls,
@@ -47,7 +48,8 @@ def test_modules_that_are_imported_late_exist():
 def test_names_are_unique_all_or_some_can_be_chosen_and_what_is_not_there_is_refused_with_a_hint(tmp_path):
     names = [case.name for case in EVERY]
     assert len(set(names)) == len(names)
-    assert {case.name for device in ("cpu", "gpu") for case in cases.chosen(EVERY, (), device)} == set(names)
+    devices = "cpu", "gpu", "accelerator"
+    assert {case.name for device in devices for case in cases.chosen(EVERY, (), device)} == set(names)
     assert [case.name for case in cases.chosen(cases.ALL, ("sweep", "matmul"), "cpu")] == ["sweep", "matmul"]
     for call, arguments, hint in (
         (cases.chosen, (cases.ALL, ("dit_smaple",), "cpu"), "did you mean 'dit_sample'"),
@@ -100,7 +102,7 @@ def test_a_workload_survives_json_has_the_fields_that_older_checkouts_read_and_a
         for workload in (case.workload, small):
             fields = json.loads(json.dumps(dataclasses.asdict(workload)))
             assert workloads.from_json(fields) == workload and list(fields) == OLD_FIELDS
-        assert (small.network in NETWORKS) == bool(case.workload.network)
+        assert (small.network in NETWORKS or small.network in device_rates.PARTS) == bool(case.workload.network)
         assert (
             small.batch <= 2
             and small.calls <= 40

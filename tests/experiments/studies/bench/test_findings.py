@@ -135,8 +135,3 @@ def test_the_difference_is_relative_to_large_outputs_only(tmp_path):
         np.savez(tmp_path / "a.npz", output=first)
         np.savez(tmp_path / "b.npz", output=second)
         assert duel.difference(tmp_path / "a.npz", tmp_path / "b.npz") == pytest.approx(expected)
-
-
-def test_a_known_device_has_its_peak_and_an_unknown_one_none():
-    names = ("NVIDIA H100 80GB HBM3", "NVIDIA H100 PCIe", "some other chip")
-    assert [findings.peak_of(name) for name in names] == [989e12, 756e12, None]
