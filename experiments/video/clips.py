@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments.tasks import bouncing_digits
 from experiments.tasks.bouncing_digits import Clips
-from gendiff.commands.video.config import DIGIT, Config
+from gendiff.commands.video.config import CAUSAL, DIGIT, Config
 from gendiff.data import digits
 from gendiff.diffusion.types import Batch
 
@@ -15,9 +15,12 @@ HELD_OUT, KNOWN = 2**32 - 1, 2**32 - 2
 """The streams of held-out clips, and of clips of training digits that no training sees unless it has this seed."""
 
 
-def batch(config: Config, seed: int, step: int) -> Batch:
-    """Clips of training digits with their labels, none of which another step sees: a function of (seed, step)."""
-    clips = _of_training(config, seed, np.arange(step * config.batch, (step + 1) * config.batch))
+def batch(config: Config, attention: str, seed: int, step: int) -> Batch:
+    """Clips of training digits with their labels, none of which another step sees: a function of (seed, step). For the
+    causal network those of which it sees one frame come last.
+    """
+    size = config.batch + (config.pictures if attention == CAUSAL else 0)
+    clips = _of_training(config, seed, np.arange(step * size, (step + 1) * size))
     return Batch(clean=clips.clips, condition=(clips.labels,))
 
 

@@ -20,7 +20,7 @@ from gendiff.runs.run_folder import RunFolder
 from gendiff.weights import files
 
 NAME = "clips.safetensors"
-FORMAT = 1
+FORMAT = 2
 DATA = (
     "the training digits of scikit-learn in motion, which are Optical Recognition of Handwritten Digits (Alpaydin "
     "and Kaynak, 1998)"

@@ -1,7 +1,7 @@
 """The numbers of the video experiment."""
 
 import dataclasses
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
@@ -11,21 +11,22 @@ from gendiff.runs.ranges import Count, Decay, Distinct, NonNegative, Positive, S
 
 FULL, FACTORISED, CAUSAL = "full", "factorised", "causal"
 ATTENTIONS = (FULL, FACTORISED, CAUSAL)
-"""All patches of a clip see each other; those of a frame, and those of a place over time, in turn; a frame sees itself
-and those before.
+"""All places of a clip see each other; those of a frame, and then each place itself over time; a frame sees itself and
+those before.
 """
 REAL, SHUFFLED = "real clips", "shuffled frames"
 """Held-out clips, which samples are held against, and the same with their frames in another order, which must be told
 apart.
 """
-PATCH = 4
-"""Pixels of a side of a token's square."""
 DIGIT = 8
 """Pixels of a side of a digit."""
+CONTEXT = 0.1
+"""The largest context noise in training, a place u on the noise path."""
 _Part: TypeAlias = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 _Length: TypeAlias = Annotated[int, msgspec.Meta(ge=3, le=1024)]
-_Side: TypeAlias = Annotated[int, msgspec.Meta(ge=2 * DIGIT, le=256, multiple_of=PATCH)]
+_Side: TypeAlias = Annotated[int, msgspec.Meta(ge=2 * DIGIT, le=256, multiple_of=4)]
 _Width: TypeAlias = Annotated[int, msgspec.Meta(ge=4, le=4096, multiple_of=4)]
+_Channels: TypeAlias = Annotated[tuple[_Width, ...], msgspec.Meta(min_length=2, max_length=3)]
 _Sample: TypeAlias = Annotated[int, msgspec.Meta(ge=8, le=100_000)]
 
 
@@ -41,20 +42,28 @@ class Config:
     """Pixels of a side of a frame; digits have 8."""
     fastest: Annotated[int, msgspec.Meta(ge=1, le=7)] = 1
     """Pixels per frame that a digit moves along an axis, at most."""
-    width: _Width = 64
-    """Channels of a token."""
-    depth: Annotated[int, msgspec.Meta(ge=2, le=64)] = 4
-    """Blocks; the factorised network needs two for one look in space and one in time."""
-    heads: Count = 4
+    channels: _Channels = (32, 48, 64)
+    """Channels of each level of the U-Net; each halves the size, and all but the first have attention."""
+    blocks: Count = 1
+    """Residual blocks per level."""
+    heads: Count = 2
     """Heads of attention."""
-    flops: Positive = 2.2e13
-    """Operations of each training of one seed, equal for all attentions."""
-    batch: Several = 8
+    groups: Count = 8
+    """Groups of the norms."""
+    flops: Positive = 7e13
+    """Operations of the training of one seed of the causal network."""
+    others: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.25
+    """Share of them that a training of each other network takes."""
+    batch: Several = 6
     """Clips of a step."""
+    pictures: Several = 48
+    """Single frames of a step of the causal network, beside its clips: they teach how a clip begins."""
+    optimizer: Literal["adamw", "muon"] = "muon"
+    """adamw, or muon: Muon on matrices and kernels, and AdamW on the rest. Muon compiles for longer."""
     learning_rate: Positive = 0.02
-    """Peak learning rate of matrices, by Muon; it falls along a cosine."""
+    """Peak learning rate of Muon; it falls along a cosine."""
     adam_learning_rate: Positive = 2e-3
-    """Peak learning rate of all else, by AdamW."""
+    """The same of AdamW."""
     warmup: _Part = 0.05
     """Share of the steps until the learning rates peak."""
     weight_decay: NonNegative = 0.01
@@ -63,7 +72,7 @@ class Config:
     """Largest global norm of the gradient."""
     ema: Decay = 0.998
     """Decay of the averages that samples come from."""
-    sampling_steps: Several = 20
+    sampling_steps: Several = 16
     """DDIM steps of a clip, and of each frame of a rollout."""
     samples: _Sample = 200
     """Clips of each seed and attention, of each digit in turn."""
@@ -73,19 +82,19 @@ class Config:
     """
     draws: Several = 20
     """Draws behind each Fréchet distance."""
-    together: Count = 50
+    together: Count = 40
     """Clips drawn in one call."""
     long: Annotated[int, msgspec.Meta(ge=2, le=1000)] = 10
     """Length of the long rollout, in training clips."""
-    long_samples: _Sample = 60
+    long_samples: _Sample = 40
     """Clips of each seed whose rollout is long."""
     noise: _Part = 0.05
     """Context noise of the rollout with context noise, a place u on the noise path: frames are kept in the cache with
     so much noise.
     """
-    lengths: Distinct[Annotated[int, msgspec.Meta(ge=1, le=4096)]] = (4, 8, 16, 32, 64)
+    lengths: Distinct[Annotated[int, msgspec.Meta(ge=1, le=4096)]] = (4, 16, 64)
     """Frames of the clips whose cost is measured, at `side` pixels."""
-    sides: Distinct[_Side] = (16, 24, 32, 48, 64)
+    sides: Distinct[_Side] = (16, 32, 48)
     """Pixels of a side of the clips whose cost is measured, with `frames` frames."""
     rounds: Several = 7
     """Rounds in which costs are timed in turn."""
@@ -101,11 +110,15 @@ class Config:
 
 def check(config: Config) -> None:
     """ConfigError where numbers of the configuration do not fit each other."""
-    if config.width % config.heads or (config.width // config.heads) % 2 or config.width // config.heads < 6:
-        raise ConfigError(
-            f"--heads {config.heads} must divide --width {config.width} into heads of an even number of channels, at "
-            "least 6: a pair of them for each of time, row and column"
-        )
+    channels = ranges.as_typed(config.channels)
+    if any(width % config.groups for width in config.channels):
+        raise ConfigError(f"--groups {config.groups} must divide each of --channels {channels}")
+    for width in config.channels[1:]:
+        if width % config.heads or (width // config.heads) % 2 or width // config.heads < 6:
+            raise ConfigError(
+                f"--heads {config.heads} must divide --channels {channels} but the first into heads of an even number "
+                "of channels, at least 6: a pair of them for each of time, row and column"
+            )
     for name in ("lengths", "sides"):
         values = getattr(config, name)
         ranges.rising(name, values)

@@ -55,7 +55,8 @@ def rollout(
     noise: Scalar,
     cache: KVCache = None,
 ) -> video.DrawnClips:
-    """Clips (b, frames, side, side, 1), frame by frame, and the cache from which they go on.
+    """Clips (b, frames, side, side, 1), frame by frame, and the cache from which they go on. Frames are rounded to the
+    levels of digits before the next one sees them, so that errors below half a level do not add up.
 
     noise: the place u on the noise path at which frames are kept in the cache. cache: of the frames before; None begins
         without any.
@@ -74,6 +75,7 @@ def rollout(
         num_blocks=frames,
         condition=(label,),
         context=networks.SCHEDULE.at(noise),
+        finish=lambda frames: jnp.asarray(scaling.round_to_levels(frames, digits.LEVELS)),
     )
 
 

@@ -12,9 +12,6 @@ from experiments.multimodal import documents
 from experiments.multimodal.config import NETWORKS, SCENES
 from experiments.scaling import scaling_train
 from experiments.scaling.scaling_train import rows
-from experiments.video import EXPERIMENT as VIDEO
-from gendiff.commands.video.config import ATTENTIONS
-from gendiff.commands.video.networks import network as video
 
 FACTOR = 1.5
 """Channels of a token over the numbers that it holds, at least."""
@@ -43,17 +40,11 @@ def of_multimodal():
     return [(documents.network(config, name), 3 if name == SCENES else 1) for name in NETWORKS]
 
 
-def of_video():
-    config = full(VIDEO)
-    return [(video(config, attention), 1) for attention in ATTENTIONS]
-
-
 BUILT = {
     "experiments/diffusion/training_recipes/networks.py": of_recipes,
     "experiments/language/quantise.py": of_quantise,
     "experiments/multimodal/documents.py": of_multimodal,
     "experiments/scaling/scaling_train/rows.py": of_scaling,
-    "gendiff/commands/video/networks.py": of_video,
 }
 """File that builds a transformer of patches -> its networks of a full run, and the channels of their pictures."""
 OF_USERS = {"gendiff/commands/train/named_networks.py"}

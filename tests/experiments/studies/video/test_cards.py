@@ -44,4 +44,4 @@ def test_the_committed_network_is_read_whole_and_is_small():
     path = draw.model_file(None)
     config, params, about = clip_network.read(path)
     assert about.licence and about.commit and jax.tree.leaves(params) and config.seeds[0] == about.trained_seed
-    assert path.stat().st_size < 2 * 10**6
+    assert path.stat().st_size < 8 * 10**6
