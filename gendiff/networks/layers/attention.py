@@ -60,8 +60,10 @@ def attend(
         bias: what is added to the scores, as relative positions are. None: nothing.
         scores: how they follow from products, before the mask.
         implementation: "heads_first", "chunked", "xla" or "cudnn", which are equal; the last two have no cap. "auto" is
-            "chunked" on one CPU, "cudnn" for 16-bit floats on a GPU without a stated precision, "xla" for other
-            accelerators, else "heads_first". "cudnn" has no forward-mode derivative; the others have.
+            "chunked" on one CPU; "cudnn" on a GPU for 16-bit floats without a stated precision, in heads whose size
+            is a multiple of 8 up to 128, and for even lengths where there is a mask or a bias; "xla" otherwise on
+            accelerators; "heads_first" where that has no such precision or cap. "cudnn" has no forward-mode derivative;
+            the others have.
         precision: of the products: None, "default", "high" or "highest".
 
     Raises:
@@ -72,8 +74,9 @@ def attend(
         Vaswani et al., 2017, Eq. 1; Ainslie et al., 2023, section 2.2, for groups (from memory).
     """
     checks.choice("attention", implementation, ("auto", *IMPLEMENTATIONS))
-    chosen = _fastest(query.dtype, precision, scores) if implementation == "auto" else implementation
     allowed = None if mask is None else jnp.asarray(mask)
+    added = allowed is not None or bias is not None
+    chosen = _fastest(query, key, added, precision, scores) if implementation == "auto" else implementation
     (b, s, heads, size), groups = query.shape, key.shape[2]
     if groups != heads and (heads % groups or (allowed is not None and allowed.shape[1] != 1)):
         raise ValueError(
@@ -165,13 +168,23 @@ class ImageAttention(nn.Module):
         )
 
 
-def _fastest(dtype: jnp.dtype, precision: str | None, scores: Scores) -> str:
+def _fastest(query: Array, key: Array, added: bool, precision: str | None, scores: Scores) -> str:
     backend = jax.default_backend()
-    if backend == "gpu" and precision is None and scores.cap is None and dtype in (jnp.bfloat16, jnp.float16):
+    if backend == "gpu" and precision is None and scores.cap is None and _suits_cudnn(query, key, added):
         return "cudnn"
     if backend == "cpu":  # devices may split samples and heads, which chunks would gather
         return "chunked" if jax.device_count() == 1 else "heads_first"
     return "xla" if precision is None and scores.cap is None else "heads_first"
+
+
+def _suits_cudnn(query: Array, key: Array, added: bool) -> bool:
+    """Whether JAX's cuDNN attention takes these shapes, on every GPU from Ampere on and in training too.
+
+    added: whether there is a mask or a bias, with which training needs even lengths.
+    """
+    in_halves = query.dtype in (jnp.bfloat16, jnp.float16) and key.dtype == query.dtype
+    size, even = query.shape[-1], query.shape[1] % 2 == 0 and key.shape[1] % 2 == 0
+    return in_halves and size % 8 == 0 and size <= 128 and (even or not added)
 
 
 def _xla(
@@ -191,7 +204,10 @@ def _cudnn(
             "None"
         )
     added = None if bias is None else bias.astype(query.dtype)
-    return _nothing_seen(jax.nn.dot_product_attention(query, key, value, added, mask, implementation="cudnn"), mask)
+    # cuDNN has no mask that all queries share
+    rows = None if mask is None else jnp.broadcast_to(mask, (*mask.shape[:2], query.shape[1], mask.shape[3]))
+    mixed = jax.nn.dot_product_attention(query, key, value, added, rows, implementation="cudnn")
+    return _nothing_seen(mixed, mask)
 
 
 def _nothing_seen(mixed: jax.Array, mask: jax.Array | None) -> jax.Array:

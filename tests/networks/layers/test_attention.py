@@ -197,6 +197,46 @@ def test_causal_is_computed_from_positions_and_hides_empty_keys():
     np.testing.assert_array_equal(mask[0, 0], [[True, True, True, True, False], [True, True, False, False, False]])
 
 
+@table(
+    ("size", "queries", "keys", "dtype", "masked", "expected"),
+    [
+        (64, 5, 5, "bfloat16", False, "cudnn"),
+        (64, 4, 6, "bfloat16", True, "cudnn"),
+        (64, 4, 77, "bfloat16", True, "xla"),
+        (160, 4, 4, "bfloat16", False, "xla"),
+        (12, 4, 4, "bfloat16", False, "xla"),
+        (64, 4, 4, "float32", False, "xla"),
+    ],
+)
+def test_a_gpu_has_cudnn_for_what_it_takes_and_xla_for_the_rest(
+    monkeypatch, size, queries, keys, dtype, masked, expected
+):
+    """Stable Diffusion 1.5 has heads of 160 channels and texts of 77 tokens, which JAX's cuDNN attention refuses."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    chosen = list[str]()
+    for name in ("cudnn", "xla"):
+        monkeypatch.setitem(attention.IMPLEMENTATIONS, name, lambda query, *_, name=name: chosen.append(name) or query)
+    query, key = (jnp.zeros((1, length, 2, size), dtype) for length in (queries, keys))
+    attention.attend(query, key, key, np.ones((1, 1, 1, keys), bool) if masked else None)
+    assert chosen == [expected]
+
+
+@table("groups", [2, 1])
+def test_cudnn_gets_a_row_of_the_mask_for_each_query(monkeypatch, groups):
+    """JAX's check of shapes refuses one row for all queries, as masks of texts are."""
+    shapes = []
+
+    def attend(query, key, value, bias, mask, implementation):
+        shapes.append((implementation, mask.shape, query.shape))
+        return query
+
+    monkeypatch.setattr(jax.nn, "dot_product_attention", attend)
+    query, key = (jnp.zeros((3, 4, heads, 8), jnp.bfloat16) for heads in (2, groups))
+    attention.attend(query, key, key, np.ones((1, 1, 1, 4), bool), implementation="cudnn")
+    rows = 4 * 2 // groups
+    assert shapes == [("cudnn", (1, 1, rows, 4), (3, rows, groups, 8))]
+
+
 def test_precision_and_implementation_are_honoured_or_refused():
     for options, message in (
         ({"implementation": "head_first"}, "heads_first"),
