@@ -117,6 +117,7 @@ EXPERIMENTS = {
         "experiments.scaling.scaling_fit",
         "Can a scaling law be fitted, and what do the published ones say of the best model?",
     ),
+    "growth": Listed("experiments.scaling.growth", "Do time and memory grow no faster than theory says?"),
     "percolation": Listed(
         "experiments.scaling.percolation", "Do skills appear at once when facts are read one by one?"
     ),

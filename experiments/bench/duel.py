@@ -160,21 +160,6 @@ def ratio(slower: Sequence[float], faster: Sequence[float]) -> Number:
     return bootstrap.interval(np.random.default_rng(0), np.median, quotients, resamples=2000).number
 
 
-def exponent(x: Sequence[float], seconds: Sequence[Sequence[float]]) -> Number:
-    """The slope of log seconds over log x by least squares, with the 95 % bootstrap interval over the repeats of every
-    x.
-
-    seconds: (points, repeats). 1 is linear growth. Raises ValueError for fewer than 2 points or 2 repeats.
-    """
-    if len(x) < 2:
-        raise ValueError(f"an exponent needs at least 2 values of x, got {len(x)}")
-
-    def slope(rows: np.ndarray) -> float:
-        return np.polyfit(np.log(x), np.median(rows, axis=0), 1)[0]
-
-    return bootstrap.interval(np.random.default_rng(0), slope, np.log(seconds).T, resamples=2000).number
-
-
 def contenders(seconds: Mapping[str, float], margin: float, most: int) -> list[str]:
     """The fastest name, and those within `margin` of it (0.1: 10 %), fastest first, at most `most`."""
     ranked = sorted(seconds, key=lambda name: seconds[name])

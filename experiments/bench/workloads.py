@@ -128,13 +128,10 @@ def video(size: int, width: int, depth: int, heads: int, window: int) -> Archite
     return Architecture("VideoTransformer", settings | {"expansion": 4, "window": window, "rotary_base": 10.0}, 10)
 
 
-DEPTHS = (2, 4, 8, 16)
-"""Layers of the DiTs that tell how the time to compile grows."""
 NETWORKS: dict[str, Architecture] = {
     "unet32": unet(32, (64, 128, 128), attention=16),
     "dit_s2": dit(32, 384, 12, 6),
     "dit_xl2": dit(32, 1152, 28, 16),
-    **{f"dit_deep{depth}": dit(8, 64, depth, 4, num_classes=10) for depth in DEPTHS},
     "digits": digits(32, 64),  # the network of experiments.diffusion.digits
     "digits_half": digits(16, 32),
     "digits_double": digits(64, 128),

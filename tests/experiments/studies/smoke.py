@@ -50,6 +50,7 @@ LEAVES = {
     "emergence": ("metrics", "losses", "carries", "by_metric"),
     "forecast": ("exact_match", "errors", "losses"),
     "scaling-fit": ("isoflop", "surface", "optima", "overtraining"),
+    "growth": ("time", "memory"),
     "percolation": ("components", "skills", "paths"),
     "ddpo": ("kl_digit", "kl_ink", "kl_scenes", "learning", "samples_digits", "samples_scenes"),
     "instruct": ("orders", "questions"),

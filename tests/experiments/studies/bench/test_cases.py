@@ -212,12 +212,3 @@ def test_a_case_for_a_gpu_runs_tiny_where_there_is_none(tmp_path, monkeypatch, c
     rates = next(table for table in outcome.tables if table.title.startswith("Rates"))
     assert [row[0] for row in rates.rows] == [case] and rates.rows[0][2] > 0
     assert not [claim for claim in outcome.claims if claim.id.endswith("_ran")]
-
-
-@pytest.mark.slow
-def test_growth_has_an_exponent_for_every_quantity(tmp_path):
-    chosen = config.Config(cases=("growth",), pairs=2, call_seconds=0.001, tiny=True)
-    outcome = bench.measure(bench.EXPERIMENT, chosen, RunFolder(tmp_path), Progress(), smoke=True)
-    exponents = next(table for table in outcome.tables if table.title.startswith("Growth"))
-    names = ["batch", "steps", "pixels", "parameters", "devices of one CPU", "layers, compilation"]
-    assert [row[0] for row in exponents.rows] == names and all(np.isfinite(row[2]).all() for row in exponents.rows)

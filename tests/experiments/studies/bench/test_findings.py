@@ -43,14 +43,6 @@ def test_the_interval_of_a_noisy_ratio_covers_it_in_most_repeats():
     assert sum(low <= 1.3 <= high for _, low, high in ratios) >= 17
 
 
-@table("power", [0.0, 2.0])
-def test_the_exponent_of_a_power_law_is_its_power(power: float):
-    x = np.array([1.0, 4.0, 16.0])
-    np.testing.assert_allclose(duel.exponent(x, [[value**power] * 5 for value in x]), power, atol=1e-12)
-    with pytest.raises(ValueError, match="at least 2 values"):
-        duel.exponent([1.0], [[1.0, 2.0]])
-
-
 def test_contenders_are_the_fastest_and_those_within_the_margin():
     seconds = {"eager": 1.05, "channels_last": 1.3, "compiled": 1.0}
     for margin, most, names in (
