@@ -34,7 +34,7 @@ VERSIONS := tests/test_architecture.py tests/test_contracts.py tests/test_pages.
 
 # Newest first. A name on PATH may be a shim that exists and does not run, so each candidate proves itself.
 CANDIDATES := $(or $(PYTHON),$(foreach version,3.14 3.13 3.12 3.11,python$(version) /usr/bin/python$(version)) python3 /usr/bin/python3)
-WORKS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+WORKS := import sys, venv, ensurepip; sys.exit($(if $(LOCKED),sys.version_info[:2] != (3, 13),sys.version_info < (3, 11)))
 
 # An environment serves one clone: to install into that of another one would let its commands run this code.
 OF_OTHERS := import importlib.metadata as m, json, pathlib, sys; held = [d.read_text("direct_url.json") for d in m.distributions(name="gendiff")]; \
@@ -135,7 +135,7 @@ $(BIN) $(PEERS_BIN):
 	    "$$candidate" -m venv "$$made"; exit $$?; \
 	  fi; \
 	done; \
-	echo "none of these is a Python >= 3.11 with the modules venv and ensurepip: $(CANDIDATES)" >&2; \
+	echo "none of these is a Python $(if $(LOCKED),3.13,>= 3.11) with the modules venv and ensurepip: $(CANDIDATES)" >&2; \
 	echo "install one (Debian, Ubuntu: apt-get install python3-venv), or name one: make PYTHON=/path/to/python" >&2; exit 2
 
 # Without --compile: a run imports a fraction of what is installed, and Python compiles that once, on import.

@@ -45,7 +45,9 @@ def test_make_installs_by_hashes_only_where_that_is_asked_for():
         output = subprocess.run(["make", "-n", "-B", "setup", *words], cwd=ROOT, capture_output=True, text=True)
         return output.stdout
 
-    assert "--require-hashes -r .ci/locked-3.13.txt" in commands("LOCKED=1") and "--require-hashes" not in commands()
+    locked, newest = commands("LOCKED=1", "VENV=none"), commands("VENV=none")
+    assert "--require-hashes -r .ci/locked-3.13.txt" in locked and "--require-hashes" not in newest
+    assert "sys.version_info[:2] != (3, 13)" in locked and "sys.version_info < (3, 11)" in newest
 
 
 def test_the_page_of_licences_has_every_package_that_an_extra_names():
