@@ -223,6 +223,8 @@ INPUTS = {
         "a folder, a pipe or a device in place of a file": "DataError that starts with the path, at once",
         "JSON that is none, or too deep": "DataError that starts with the path: at most 64 levels, integers of 40 "
         "digits and no NaN",
+        "a file in which anything may have changed": "it is read, or refused by an error of gendiff: within 5 s of a "
+        "processor, with its path, in at most 12 lines, and nothing stays open",
         "a message of a megabyte, or with control characters": "its middle is left out, and no terminal obeys it",
     },
     "weights": {
@@ -294,6 +296,8 @@ INPUTS = {
         "a picture to begin from that is none, or too large": "400 with what is read; headers are looked at before "
         "anything is decoded",
         "a request without the key": "401; nothing of it is read",
+        "64 clients at once that behave, are slow, leave, or mean harm": "no picture is wrong, metrics are exact, "
+        "memory stays flat and files are closed",
         "a host that other machines reach, without a key": "exit 2 before anything is compiled, with the two options",
         "a place that is taken, or is none": "exit 2 with host and port, before anything is compiled",
     },

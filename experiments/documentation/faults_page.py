@@ -3,15 +3,18 @@
 """
 
 import ast
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from experiments.documentation.faults import INPUTS, ROWS, RUNS, Fault
 from gendiff.runs.reporting import json_files
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = Path(__file__).with_name("pages") / "faults.md"
+TRIED = ROOT / "tests" / "commands" / "foreign" / "last_run.json"
+"""How often each parser was tried, as `python -m tests.commands.foreign.fuzzing` records it."""
 HEAD = """<!-- written by `python -m experiments.documentation.faults_page`; edit faults.py, or the marks of tests -->
 # Faults and wrong input
 
@@ -79,12 +82,24 @@ def page(folder: Path = ROOT / "tests") -> str:
             f"\n## {boundary[0].upper()}{boundary[1:]}\n",
             _table("mistake", [Fault(f"{boundary}: {row}", rows[row]) for row in rows], by_fault),
         ]
+    parts += ["\n## Parsers of files and requests\n", *_parsers(json.loads(TRIED.read_text(encoding="utf-8")))]
     return "\n".join(parts) + "\n"
 
 
 def main() -> None:
     """Writes the page and prints its path."""
     print(json_files.write_bytes(PAGE, page().encode()))
+
+
+def _parsers(record: dict[str, Any]) -> Iterator[str]:
+    yield (
+        f"Each was handed valid files in which bytes or values were changed, for {record['seconds']:g} s. "
+        "It held where it read them, or refused\nthem as the row above says. Slow tests try each for a minute, "
+        "with other changes every time.\n"
+    )
+    yield "| parser | tried | held |\n| --- | --- | --- |"
+    for name, row in record["parsers"].items():
+        yield f"| {name} | {row['tried']} | {row['held']} |"
 
 
 def _table(kind: str, rows: Iterable[Fault], by_fault: dict[str, list[Test]]) -> str:

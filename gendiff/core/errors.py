@@ -2,6 +2,8 @@
 
 FIRST, LAST = 1700, 600
 """Characters of a long message that are left: 12 lines of 200 in all, with the number of the others."""
+LINES = 12
+"""Of a message. The last one often says what to do."""
 
 
 def bounded(text: str) -> str:
@@ -10,6 +12,9 @@ def bounded(text: str) -> str:
         text = f"{text[:FIRST]} … {len(text) - FIRST - LAST} characters … {text[-LAST:]}"
     if text.isprintable():
         return text
+    lines = text.split("\n")
+    if len(lines) > LINES:
+        text = "\n".join([*lines[: LINES - 2], f"… {len(lines) - LINES + 1} lines …", lines[-1]])
     return "".join(
         letter if letter.isprintable() or letter in "\n\t" else letter.encode("unicode_escape").decode()
         for letter in text
@@ -19,19 +24,16 @@ def bounded(text: str) -> str:
 class GendiffError(Exception):
     """Base of every error that gendiff defines; wrong arguments raise the built-in ValueError and TypeError."""
 
+    def __str__(self) -> str:
+        return bounded(super().__str__())
+
 
 class ConfigError(GendiffError, ValueError):
     """Settings that contradict each other or lie outside their range."""
 
-    def __str__(self) -> str:
-        return bounded(super().__str__())
-
 
 class DataError(GendiffError, ValueError):
     """A data file that is missing, unreadable or of the wrong kind. The message starts with its path."""
-
-    def __str__(self) -> str:
-        return bounded(super().__str__())
 
 
 class BadPicturesError(DataError):

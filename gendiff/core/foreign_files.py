@@ -3,15 +3,17 @@
 Every reader of a file that somebody else may have written passes through here, settings, results and locks included.
 """
 
+import contextlib
 import json
 import math
 import os
+import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from gendiff.core.errors import ConfigError, DataError
+from gendiff.core.errors import CheckpointMismatchError, ConfigError, DataError
 
 Config = Mapping[str, Any]  # values come from JSON: the reader of each setting checks its type
 """Settings of a model or a run by name, as read from JSON."""
@@ -19,6 +21,8 @@ LARGEST = 2**27
 """Bytes of a text. The largest tokenizers have some 2**25."""
 DEEPEST = 64
 """Levels of lists and objects in JSON."""
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+"""How JSON writes the halves of a character."""
 MOST_DIGITS = 40
 """Digits of an integer in JSON. Tokenizers write 10**30 for no limit."""
 
@@ -100,7 +104,7 @@ def text(path: str | os.PathLike[str], largest: int = LARGEST, encoding: str = "
 
 
 def decoded(content: str | bytes, source: str = "", *, infinite: bool = False) -> Any:  # of any JSON
-    """Return what JSON holds, with at most 64 levels, integers of at most 40 digits and no NaN.
+    """Return what JSON holds, with at most 64 levels, integers of at most 40 digits, whole characters and no NaN.
 
     Args:
         content: the JSON, in UTF-8.
@@ -111,11 +115,33 @@ def decoded(content: str | bytes, source: str = "", *, infinite: bool = False) -
         DataError: for anything else.
     """
     try:
-        value = _DECODERS[infinite].decode(content if isinstance(content, str) else content.decode())
+        written = content if isinstance(content, str) else content.decode()
+        value = _DECODERS[infinite].decode(written)
         _check_depth(value)
+        if _HALF.search(written):
+            json.dumps(value, ensure_ascii=False).encode()  # refuses one without its other half
     except (ValueError, RecursionError) as error:
         raise DataError(f"{source + ': ' if source else ''}not JSON: {error}") from error
     return value
+
+
+@contextlib.contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Within, wrong content is an error of its file: DataError or CheckpointMismatchError, path first.
+
+    So is what Python raises for a value of a kind or size that nobody has foreseen.
+    """
+    name = os.fspath(path)
+    try:
+        yield
+    except DataError:
+        raise
+    except CheckpointMismatchError as error:
+        if str(error).startswith(name):
+            raise
+        raise CheckpointMismatchError(f"{name}: {error}") from error
+    except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RecursionError) as error:
+        raise DataError(f"{name}: {error}") from error
 
 
 def json_object(path: str | os.PathLike[str]) -> dict[str, Any]:  # of any JSON

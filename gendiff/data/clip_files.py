@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 SUFFIXES = (".gif", ".mp4", ".webp")
 FASTEST = 50
 """Frames per second: players slow down GIF files that are quicker."""
-MOST_PIXELS = 2**26
-"""Pixels of all frames of a clip together, the largest that is read or written."""
+MOST_PIXELS, MOST_SECONDS = 2**26, 120.0
+"""Pixels of all frames of a clip together, the largest that is read or written, and of FFmpeg for reading one."""
 LONGEST_SIDE = 2**14 - 1
 """Pixels of a side, as WebP has it."""
 MP4_LOSS = 10
@@ -232,14 +232,14 @@ def _repeats(path: str | os.PathLike[str], count: int, milliseconds: int, durati
     return repeats
 
 
-def _ffmpeg(arguments: Sequence[str], stdin: bytes = b"") -> bytes:
-    """What FFmpeg writes to its output."""
+def _ffmpeg(arguments: Sequence[str], stdin: bytes = b"", seconds: float | None = None) -> bytes:
+    """What FFmpeg writes to its output, within so many seconds."""
     try:
         import imageio_ffmpeg
     except ImportError as error:
         raise ImportError(extras.needs("MP4 files need", "imageio-ffmpeg", "video")) from error
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-y", *arguments]
-    ended = subprocess.run(command, input=stdin, capture_output=True, check=False)
+    ended = subprocess.run(command, input=stdin, capture_output=True, check=False, timeout=seconds)
     if ended.returncode:
         raise OSError(f"FFmpeg: {ended.stderr.decode(errors='replace').strip()}")
     return ended.stdout
@@ -269,7 +269,7 @@ def _write_mp4(path: str | os.PathLike[str], frames: UInt8[np.ndarray, "f h w c"
 def _read_mp4(path: str | os.PathLike[str]) -> list[np.ndarray]:
     largest = 3 * MOST_PIXELS
     written = ["-fps_mode", "passthrough", "-fs", str(largest + 1), "-c:v", "ppm", "-f", "image2pipe", "pipe:1"]
-    content, position, frames = _ffmpeg(["-i", f"file:{path}", *written]), 0, []
+    content, position, frames = _ffmpeg(["-i", f"file:{path}", *written], seconds=MOST_SECONDS), 0, []
     if len(content) > largest:
         raise DataError(f"{path}: too large: more than {MOST_PIXELS} pixels in all frames")
     while header := _PPM.match(content, position):

@@ -137,8 +137,9 @@ def load(path: str | os.PathLike[str]) -> ChatTemplate:
     config = _object(folder / CONFIG)
     source = config.get("chat_template")
     if isinstance(source, list):
-        source = {each.get("name"): each.get("template") for each in source if isinstance(each, dict)}.get("default")
-    if (folder / FILE).is_file():
+        defaults = [each for each in source if isinstance(each, dict) and each.get("name") == "default"]
+        source = defaults[-1].get("template") if defaults else None
+    if (folder / FILE).exists():
         source = foreign_files.text(folder / FILE, LARGEST)
     if not isinstance(source, str):
         raise ConfigError(
@@ -154,7 +155,7 @@ def load(path: str | os.PathLike[str]) -> ChatTemplate:
 
 def _object(file: Path) -> Config:
     """The object of a JSON file; empty without the file."""
-    return foreign_files.json_object(file) if file.is_file() else {}
+    return foreign_files.json_object(file) if file.exists() else {}
 
 
 def _check(messages: object, tools: object, control: tuple[str, ...]) -> None:

@@ -29,6 +29,8 @@ END_OF_TEXT = "<|endoftext|>"
 ENDS = END_OF_TEXT, "<|end_of_text|>", "<|im_end|>", "<|eot_id|>", "<end_of_turn>"
 """Names of special tokens that end a text or an answer."""
 SPACE = "▁"
+MOST_IDS = 2**22
+"""Of a vocabulary. The largest have 262,144, and there may be gaps between ids."""
 _UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 2, 3, 4, 6
 """Types of tokens in GGUF."""
 _WORDS = (
@@ -192,14 +194,15 @@ def load(path: str | os.PathLike[str]) -> LanguageTokenizer:
             "other kinds of language models are read"
         )
     library = tokenizing.opened(tokenizers, file, stored)
-    special = {token["content"]: token["id"] for token in added if token["special"]}
     config = file.with_name("tokenizer_config.json")
-    names = foreign_files.json_object(config) if config.is_file() else {}
-    begin, first = _named(names.get("bos_token")), tokenizing.encoded(library, "a", ends=True).ids[:1]
-    if not names.get("add_bos_token") and (begin is None or library.token_to_id(begin) not in first):
-        begin = None
-    end = special.get(_named(names.get("eos_token")) or "")
-    return _built(library, special, special.get(begin or ""), end, falls_back=falls_back)
+    names = foreign_files.json_object(config) if config.exists() else {}
+    with foreign_files.naming(file):
+        special = {token["content"]: token["id"] for token in added if token["special"]}
+        begin, first = _named(names.get("bos_token")), tokenizing.encoded(library, "a", ends=True).ids[:1]
+        if not names.get("add_bos_token") and (begin is None or library.token_to_id(begin) not in first):
+            begin = None
+        end = special.get(_named(names.get("eos_token")) or "")
+        return _built(library, special, special.get(begin or ""), end, falls_back=falls_back)
 
 
 def from_gguf(metadata: Config) -> LanguageTokenizer:
@@ -322,7 +325,10 @@ def _built(
     names = [f"<0x{byte:02X}>" for byte in range(256)] if falls_back else _letters()
     bytes_of = {name: bytes([byte]) for byte, name in enumerate(names)}  # other letters stand for themselves
     without_text = set(special.values())
-    pieces = [b""] * (max(vocabulary.values()) + 1)
+    size = max(vocabulary.values(), default=0) + 1
+    if size > MOST_IDS:
+        raise ConfigError(f"the tokenizer has the id {size - 1}, and ids below {MOST_IDS} are read")
+    pieces = [b""] * size
     for token, number in vocabulary.items():
         if number not in without_text:
             if falls_back:

@@ -15,7 +15,7 @@ import os
 from pathlib import Path
 from types import ModuleType
 
-from gendiff.core import extras, files
+from gendiff.core import extras, files, foreign_files
 from gendiff.core.errors import DataError
 from gendiff.core.types import Config
 
@@ -122,7 +122,7 @@ def read(path: str | os.PathLike[str]) -> Credentials | None:
     """
     c2pa, media = _package(), _media(path)
     try:
-        with open(path, "rb") as file:
+        with open(foreign_files.regular(path), "rb") as file:
             reader = c2pa.Reader.try_create(media, file)
             if reader is None:
                 return None

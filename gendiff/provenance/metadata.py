@@ -113,7 +113,7 @@ def read(path: str | os.PathLike[str]) -> Metadata:
         ImportError: without Pillow.
     """
     pillow = _pillow()
-    file_name = os.fspath(path)
+    file_name = os.fspath(foreign_files.regular(path))
     try:
         with pillow.Image.open(path, formats=FORMATS) as opened:
             opened.load()  # the entries of a PNG may stand behind its pixels
@@ -126,8 +126,6 @@ def read(path: str | os.PathLike[str]) -> Metadata:
             texts.pop("XML:com.adobe.xmp", None)  # the packet of XMP, where DigitalSourceType may tell the origin
             if "xmp" in opened.info:
                 texts["XMP"] = _text(opened.info["xmp"])
-    except FileNotFoundError as error:
-        raise DataError(f"{file_name}: no such file") from error
     except Exception as error:  # Pillow's parsers raise whatever they trip over
         raise DataError(f"{file_name}: no whole PNG or JPEG: {error}") from error
     entry = texts.pop(ENTRY, None)

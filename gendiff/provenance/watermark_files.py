@@ -113,7 +113,7 @@ def _read(file: Path, form: str, kinds: Mapping[str, _Kind[Mark]]) -> Mark:
         other = f": it is one of {_NAMES[label]}" if isinstance(label, str) and label in _NAMES else ""
         raise DataError(f"{file}: no watermark of {_NAMES[form]}: its format is not {form!r}{other}")
     name = data.pop("kind", None)
-    if name not in kinds:
+    if not isinstance(name, str) or name not in kinds:
         raise DataError(f"{file}: kind = {name!r} is none of {', '.join(kinds)}")
     needed: dict[str, type] = {"key": str, **kinds[name].settings}
     allowed = needed | kinds[name].optional
@@ -123,10 +123,8 @@ def _read(file: Path, form: str, kinds: Mapping[str, _Kind[Mark]]) -> Mark:
         cast = allowed[setting]
         if isinstance(value, bool) != (cast is bool) or not isinstance(value, (int, float) if cast is float else cast):
             raise DataError(f"{file}: {setting} = {value!r} must be {cast.__name__}")
-    try:
+    with foreign_files.naming(file):
         return kinds[name].build(int(data.pop("key"), 16), **data)
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{file}: {error}") from error
 
 
 def _kind(mark: object) -> tuple[str, str]:

@@ -51,7 +51,8 @@ def tables(folder: RunFolder) -> tuple[Table, ...]:
 
 def _loops(folder: RunFolder) -> Iterator[dict[str, float]]:
     """The lines that loops left; a broken one is left out."""
-    for text in folder.timings.read_bytes().split(b"\n") if folder.timings.exists() else ():
+    lines = foreign_files.regular(folder.timings).read_bytes().split(b"\n") if folder.timings.exists() else ()
+    for text in lines:
         try:
             line = foreign_files.decoded(text) if text else {}
             if line.get("phase") == "steps" and all(

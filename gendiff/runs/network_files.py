@@ -55,7 +55,7 @@ def read_about(path: Path, kind: type[About], number: int, experiment: str) -> A
     whose format has another number.
     """
     try:
-        with safetensors.safe_open(path, "np") as file:
+        with safetensors.safe_open(foreign_files.regular(path), "np") as file:
             text = (file.metadata() or {}).get(ENTRY)
     except (safetensors.SafetensorError, OSError) as error:
         raise DataError(f"{path}: not a whole safetensors file: {error}") from error

@@ -163,7 +163,7 @@ def stage_seconds(timings: Path, phase: str, note: Callable[[str], object] = str
     Times are no result: a broken line counts nothing, and `note` is told of it. The last line may be half written by a
     process that was killed.
     """
-    spent, lines = 0.0, timings.read_bytes().split(b"\n") if timings.exists() else []
+    spent, lines = 0.0, foreign_files.regular(timings).read_bytes().split(b"\n") if timings.exists() else []
     for number, text in enumerate(lines, 1):
         try:
             line = foreign_files.decoded(text) if text else {}

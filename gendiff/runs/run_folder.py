@@ -180,7 +180,8 @@ class RunFolder:
 
     def _lines(self) -> list[tuple[bytes, Line, str]]:
         """(its bytes, what it says, its digest) of each line."""
-        content = self.metrics.read_bytes() if self.metrics.exists() else b""
+        # a training may be adding to it
+        content = foreign_files.regular(self.metrics).read_bytes() if self.metrics.exists() else b""
         pieces = content[: content.rfind(b"\n") + 1].splitlines(keepends=True)
         read: list[tuple[bytes, Line, str]] = []
         newest: dict[int, Line] = {}

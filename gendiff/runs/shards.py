@@ -99,7 +99,7 @@ class Shards:
             return f"holds samples {record.first} … {record.first + record.count - 1}, not {ids.start} … {ids.stop - 1}"
         if not read:
             return ""
-        with open(path, "rb") as file:
+        with open(foreign_files.regular(path), "rb") as file:
             intact = hashlib.file_digest(file, "sha256").hexdigest() == record.sha256
         return "" if intact else "has other bytes than were written (sha256 differs)"
 

@@ -19,7 +19,7 @@ from gendiff.core.types import Config
 T = TypeVar("T")
 MOST_AXES = 32
 """Of an array; NumPy has 64 at most."""
-STEM = "diffusion_pytorch_model"
+STEM, CONFIG = "diffusion_pytorch_model", "config.json"
 PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle")
 CONVERT = "save it with model.save_pretrained(folder, safe_serialization=True) in the library that wrote it"
 
@@ -96,7 +96,7 @@ def load_folder(path: str | os.PathLike[str], stem: str = STEM) -> Stored:
     refuse_without(folder, single.name)
 
 
-def load_config(path: str | os.PathLike[str], name: str = "config.json") -> Config:
+def load_config(path: str | os.PathLike[str], name: str = CONFIG) -> Config:
     """Read the configuration of such a folder, without its arrays.
 
     Args:

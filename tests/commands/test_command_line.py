@@ -406,3 +406,22 @@ def test_quiet_shows_the_results_only_and_version_the_versions(capsys):
     assert capsys.readouterr().out.startswith("bare: PASS")
     assert run("--version") == 0
     assert capsys.readouterr().out.startswith(f"python {platform.python_version()}, gendiff ")
+
+
+@pytest.mark.fault("command line: a path of a user whom there is not")
+@table(
+    "words",
+    [
+        "verify ~nosuch/x.png",
+        "inspect ~nosuch",
+        "chat --model ~nosuch --prompt x",
+        "text-to-image --prompt x --model ~nosuch",
+        "data-report ~nosuch",
+        "copies ~nosuch --train ~nosuch",
+        "scaling-fit --data x.csv --out ~nosuch",
+        "train ~nosuch",
+    ],
+)
+def test_a_path_of_a_user_whom_there_is_not_is_refused(words, capsys):
+    assert command_line.main(words.split(), {}) == 2
+    assert "~nosuch" in (message := capsys.readouterr().err) and "knows no user of that name" in message

@@ -125,6 +125,13 @@ PAIR = {"prompt": "a", "chosen": "b", "rejected": "c"}
         ("dpo", (PAIR,), {}, "holds 1 row: at least 4 are needed", DataError),
         ("dpo", [PAIR] * 4, {}, "--batch 4 is more than the 2 training rows", ConfigError),
         ("grpo", ({"prompt": "a", "answer": "b", "reward": "best"},), {}, "reward = 'best' is unknown", DataError),
+        (
+            "grpo",
+            ({"prompt": "a", "answer": "b", "reward": ["best"]},),
+            {},
+            r"reward = \['best'\] is unknown",
+            DataError,
+        ),
         ("grpo", ({"prompt": "a", "answer": "b", "reward": "number"},), {}, "could not convert", DataError),
         ("grpo", (), {"max_tokens": 512}, "--max-tokens 512 must be below --length 512", ConfigError),
     ],

@@ -4,12 +4,15 @@ the test moves.
 
 import io
 import json
+import os
 import time
 
 import pytest
 
-from gendiff.runs import progress
+from gendiff.core.errors import DataError
+from gendiff.runs import goodput, progress
 from gendiff.runs.progress import LINE_EVERY, WINDOW, Progress
+from gendiff.runs.run_folder import RunFolder
 
 
 @pytest.fixture
@@ -74,6 +77,17 @@ def test_a_broken_line_of_times_is_told_of_and_a_torn_last_one_is_not(tmp_path):
         notes.clear()
         assert progress.stage_seconds(timings, "train", notes.append) == 4.0
         assert [f"{timings}: line 2 is broken" in note for note in notes] == [True] * wrong
+
+
+@pytest.mark.fault("files: a folder, a pipe or a device in place of a file")
+def test_times_in_a_pipe_are_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "timings.jsonl")
+    for read in (
+        lambda: progress.stage_seconds(tmp_path / "timings.jsonl", "train"),
+        lambda: goodput.tables(RunFolder(tmp_path)),
+    ):
+        with pytest.raises(DataError, match="timings.jsonl: not a regular file"):
+            read()
 
 
 def test_a_stage_within_a_stage_is_counted_once(tmp_path):

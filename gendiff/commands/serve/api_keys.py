@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gendiff.commands.serve.api_errors import ApiError
+from gendiff.core import foreign_files
 from gendiff.core.errors import ConfigError
 
 OPEN = ("/", "/healthz")
@@ -21,9 +22,9 @@ NUMBER = "gendiff.key"
 def read(path: Path) -> tuple[str, ...]:
     """The keys of a file, one a line. ConfigError where it cannot be read, has none, or one that could be guessed."""
     try:
-        with path.expanduser().open("rb") as file:
+        with foreign_files.expanded(path).open("rb") as file:
             keys = file.read(LARGEST_FILE + 1).decode("ascii").split("\n")
-    except (OSError, UnicodeDecodeError, RuntimeError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "is no text in ASCII"
         raise ConfigError(f"--api-key-file {path}: {reason}") from error
     keys = [key.strip() for key in keys if key.strip()]

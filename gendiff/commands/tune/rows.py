@@ -129,7 +129,7 @@ def _rows(method: str, line: int, text: str) -> list[Row]:
         raise ValueError(f"{wrong[0]} must be a text that is not empty, got {value[wrong[0]]!r:.60}")
     prompt, reward = value["prompt"], value.get("reward", "exact")
     messages = _messages("prompt", [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt)
-    if method == "grpo" and reward not in rewards.REWARDS:
+    if method == "grpo" and reward not in tuple(rewards.REWARDS):  # it may be a list, which no mapping takes
         raise ValueError(f"reward = {reward!r:.60} is unknown; there are: {', '.join(rewards.REWARDS)}")
     if method == "grpo" and reward == "number":
         float(value["answer"])  # refuses what is no number

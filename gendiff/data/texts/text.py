@@ -15,6 +15,8 @@ from gendiff.core.errors import DataError
 from gendiff.data.images import held_out as splitting
 
 SUFFIXES = (".txt", ".md", ".rst")
+LARGEST = 2**32
+"""Bytes of a file."""
 LONG_LINE = 20
 """Letters from which on a line counts in `without_copies`; shorter ones stand in many texts."""
 _NO_SOURCES = {"site-packages", "dist-packages", "test", "tests", "idle_test", "pydoc_data"}
@@ -166,12 +168,7 @@ def _documents(pairs: object) -> Documents:
 
 
 def _text(file: Path) -> str:
-    try:
-        text = file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: is no UTF-8 at byte {error.start}: save it as UTF-8") from error
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read: {error.strerror}") from error
+    text = foreign_files.text(file, LARGEST)
     if not text.strip():
         raise DataError(f"{file}: holds no text")
     return text

@@ -122,7 +122,7 @@ def load(path: str | Path, length: int, *, padding: str | None = None, too_long:
 
     Raises:
         ImportError: without the package of the extra `text`.
-        DataError: path first, for a missing file, or one that is no tokenizer.json.
+        DataError: for a missing file, one that is no tokenizer.json, and one that names no padding where none is given.
         ValueError: for a length with room for no word, an unknown padding or `too_long`.
     """
     tokenizers = tokenizing.package("text")
@@ -141,13 +141,13 @@ def load(path: str | Path, length: int, *, padding: str | None = None, too_long:
 def _padding_id(file: Path, library: "tokenizers.Tokenizer", stored: Config, padding: str | None) -> int:
     token = padding if padding is not None else (stored.get("padding") or {}).get("pad_token")
     if token is None:
-        raise ValueError(
+        raise DataError(
             f"padding = None, and {file} names no token that fills up short texts: give one, such as '<|endoftext|>' "
             "of CLIP"
         )
     result: int | None = library.token_to_id(token)
     if result is None:
-        raise ValueError(f"padding = {token!r} is no token of {file}")
+        raise (DataError if padding is None else ValueError)(f"padding = {token!r} is no token of {file}")
     return result
 
 

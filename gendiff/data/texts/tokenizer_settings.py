@@ -71,7 +71,7 @@ def read(
             raise DataError(f"{file}: {name} = {value!r} is a setting that is not known here")
     stored: dict[str, object] = dict(names) | {name: content[name] for name in names if name in content}
     special = folder / SPECIAL
-    if special.is_file() and "added_tokens_decoder" not in content:  # newer files say all in one place
+    if special.exists() and "added_tokens_decoder" not in content:  # newer files say all in one place
         stored |= {name: value for name, value in foreign_files.json_object(special).items() if name in names}
     named: dict[str, str] = {}
     for name, value in stored.items():

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from gendiff import networks
-from gendiff.core import records
-from gendiff.core.errors import CheckpointMismatchError, ConfigError, DataError
+from gendiff.core import foreign_files, records
+from gendiff.core.errors import ConfigError
 from gendiff.core.types import Config, Params, PyTree, Scalar
 from gendiff.networks import PureFunction, controlnet, lora
 from gendiff.pipelines.stable_diffusion import model_parts, part_readers
@@ -65,12 +65,7 @@ def adapted(
         ValueError: for a folder without a text encoder.
     """
     models = adaptable(model)
-    try:
-        trees = lora_files.load(path, models)
-    except CheckpointMismatchError as error:
-        raise CheckpointMismatchError(f"{os.fspath(path)}: {error}") from error
-    except ConfigError as error:
-        raise DataError(f"{os.fspath(path)}: {error}") from error
+    trees = lora_files.load(path, models)
     join = lora.merge if model.storage == "full" else lora.unmerged
     return {name: join(params, trees[name], strength) if trees.get(name) else params for name, params in parts.items()}
 
@@ -92,7 +87,7 @@ def open_control(path: str | os.PathLike[str], model: Opened, *, variant: str | 
     """
     folder = Path(path)
     config = files.load_config(folder)
-    with model_parts.naming(folder / model_parts.CONFIG):
+    with foreign_files.naming(folder / model_parts.CONFIG):
         if UNET not in model.parts or model.paints:
             what = f"{model.index.kind.name}{' for inpainting' if model.paints else ''}"
             raise ConfigError(

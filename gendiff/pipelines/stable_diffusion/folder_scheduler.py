@@ -1,6 +1,7 @@
 """The scheduler of a folder, with what its pipeline changes of the configuration."""
 
-from gendiff.core.errors import ConfigError, DataError
+from gendiff.core import foreign_files
+from gendiff.core.errors import DataError
 from gendiff.core.types import Config
 from gendiff.pipelines import diffusers_schedulers
 from gendiff.pipelines.diffusers_schedulers import configurations
@@ -41,10 +42,8 @@ def read(index: ModelIndex, *, like_diffusers: bool = False) -> tuple[Scheduler,
             if field in defaults and written != value:
                 config[field] = value
                 notes.append(f"scheduler: {field} is {value}, as {index.pipeline} takes it, and not {written}")
-    try:
+    with foreign_files.naming(folder / NAME):
         scheduler = diffusers_schedulers.from_config(config, like_diffusers=like_diffusers)
-    except (ConfigError, ValueError, TypeError) as error:
-        raise DataError(f"{folder / NAME}: {error}") from error
     fields = scheduler.configuration.fields
     for field in ("clip_sample", "thresholding"):
         if fields.get(field):

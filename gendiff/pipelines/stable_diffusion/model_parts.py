@@ -1,10 +1,9 @@
 """The parts of a folder that have parameters: opened by their configuration, and read from their files."""
 
-import contextlib
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ import numpy as np
 from gendiff import networks
 from gendiff.core import trees
 from gendiff.core.errors import CheckpointMismatchError, ConfigError, DataError
+from gendiff.core.foreign_files import naming
 from gendiff.core.types import Config, DType, Params, PyTree
 from gendiff.data import chat_row_tokenizer, clip_tokenizer, t5_tokenizer
 from gendiff.data.texts.row_tokenizer import RowTokenizer
@@ -308,19 +308,6 @@ def _largest(value: object) -> int | float:
     listed = value if isinstance(value, list | tuple) else (value,)
     numbers = [number for each in listed for number in (each if isinstance(each, list | tuple) else (each,))]
     return max((number for number in numbers if isinstance(number, int | float)), default=0)
-
-
-@contextlib.contextmanager
-def naming(file: Path) -> Iterator[None]:
-    """Errors of settings and weights are errors of a file: DataError or CheckpointMismatchError, path first."""
-    try:
-        yield
-    except DataError:
-        raise
-    except CheckpointMismatchError as error:
-        raise CheckpointMismatchError(f"{file}: {error}") from error
-    except (ConfigError, ValueError, TypeError) as error:
-        raise DataError(f"{file}: {error}") from error
 
 
 @functools.cache

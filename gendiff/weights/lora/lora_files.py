@@ -52,16 +52,21 @@ def load(path: str | os.PathLike[str], models: Mapping[str, Adaptable]) -> dict[
         For each of the models its tree, as `networks.lora` has them; {} where the file does not change it.
 
     Raises:
-        DataError: path first, for a missing or damaged file.
-        ConfigError: as `from_arrays` does.
-        CheckpointMismatchError: as `from_arrays` does.
+        DataError: path first, for a missing or damaged file, and settings that cannot be followed.
+        CheckpointMismatchError: path first, as `from_arrays` does.
     """
     file = Path(path)
-    if not file.is_dir():
+    settings: Config
+    if file.is_dir():
+        stored = foreign_files.regular(
+            file / SETTINGS, f": the folder of an adapter holds it beside {STEM}.safetensors"
+        )
+        arrays, settings = files.load(file / f"{STEM}.safetensors"), foreign_files.json_object(stored)
+    else:
         arrays = files.load(file)
-        return from_arrays(arrays, models, lora_settings.of_header(files.header(file), os.fspath(file)))
-    settings = foreign_files.regular(file / SETTINGS, f": the folder of an adapter holds it beside {STEM}.safetensors")
-    return from_arrays(files.load(file / f"{STEM}.safetensors"), models, foreign_files.json_object(settings))
+        settings = lora_settings.of_header(files.header(file), os.fspath(file))
+    with foreign_files.naming(file):
+        return from_arrays(arrays, models, settings)
 
 
 def from_arrays(arrays: Arrays, models: Mapping[str, Adaptable], settings: Config | None = None) -> dict[str, Params]:
@@ -182,8 +187,7 @@ def load_adapter(path: str | os.PathLike[str], model: Adaptable) -> Params:
 
     Raises:
         DataError: as `load` does.
-        ConfigError: as `from_arrays` does.
-        CheckpointMismatchError: as `from_arrays` does.
+        CheckpointMismatchError: as `load` does.
     """
     return load(path, {LANGUAGE: model})[LANGUAGE]
 
@@ -247,14 +251,18 @@ def _by_name(
 
 def _scaled(name: str, target: Target, parts: Mapping[str, np.ndarray], settings: Config) -> Factors:
     """The factors in the shape of what they change, with α / r in the second one."""
-    down, up = (np.asarray(parts[role], np.float32) for role in (DOWN, UP))
-    rank, alpha = len(down), lora_settings.alpha(settings, name)
+    rank, alpha = len(parts[DOWN]), lora_settings.alpha(settings, name)
     if ALPHA in parts and alpha is not None:
         raise ConfigError(f"{name} has its alpha in an array and in the settings beside it: one of them is needed")
     if ALPHA in parts:
         alpha = float(parts[ALPHA].reshape(()))
     scale = 1.0 if alpha is None else alpha / (math.sqrt(rank) if settings.get("use_rslora") else rank)
-    return Factors(down.reshape(rank, *target.shape[1:]), up.reshape(-1, rank) * np.float32(scale))
+    with np.errstate(over="ignore"):
+        down, up = (np.asarray(parts[role], np.float32) for role in (DOWN, UP))
+        up = up.reshape(-1, rank) * np.float32(scale)
+    if not (np.isfinite(down).all() and np.isfinite(up).all()):
+        raise ConfigError(f"{name}: its factors, or its alpha, are beyond the largest number of float32")
+    return Factors(down.reshape(rank, *target.shape[1:]), up)
 
 
 def _tree(model: Adaptable, changes: Mapping[str, Mapping[int, Factors]]) -> Params:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import safetensors.numpy
 
-from gendiff.core import trees
+from gendiff.core import foreign_files, trees
 from gendiff.core.errors import CheckpointMismatchError, ConfigError, DataError
 from gendiff.core.types import Config, Params
 from gendiff.weights import files
@@ -61,24 +61,24 @@ def load(path: str | os.PathLike[str], *, packed: bool = False) -> Foreign:
         packed: whether matrices that a `.gguf` file has in blocks stay packed, as in `gguf_llama.params`.
 
     Raises:
-        DataError: path first, for missing or damaged files.
-        ConfigError: for a kind of model without rules here, a setting without a match, and for `packed` with a folder.
+        DataError: path first, for missing or damaged files, a kind of model without rules here, and a setting without a
+            match.
+        ConfigError: for `packed` with a folder.
     """
     source = Path(path)
     if source.suffix.lower() == ".gguf":
         file = gguf.load(source)
-        return Foreign(
-            gguf_llama.network_fields(file), file.metadata, functools.partial(gguf_llama.params, file, packed=packed)
-        )
+        with foreign_files.naming(source):
+            fields = gguf_llama.network_fields(file)
+        return Foreign(fields, file.metadata, functools.partial(gguf_llama.params, file, packed=packed))
     if packed:
         raise ConfigError(f"packed = True, but {source} is no .gguf file: load it and use weights.quantised.quantise")
-    module = module_of(files.load_config(source))
-    stored = files.load_folder(source, STEM)
-    return Foreign(
-        module.network_fields(stored.config),
-        stored.config,
-        lambda like: module.params(stored.config, stored.arrays, like),
-    )
+    config = files.load_config(source)
+    with foreign_files.naming(source / files.CONFIG):
+        module = module_of(config)
+        fields = module.network_fields(config)
+    arrays = files.load_folder(source, STEM).arrays
+    return Foreign(fields, config, lambda like: module.params(config, arrays, like))
 
 
 def save(path: str | os.PathLike[str], params: Params, config: Config) -> None:

@@ -37,7 +37,7 @@ def fields(kind: str, values: Config) -> Config:
     refuse_unless(base > 1, kind, "rope_theta", base, "it must be above 1")
     share = rest.pop("partial_rotary_factor", 1.0)
     refuse_unless(share == 1.0, kind, "partial_rotary_factor", share, "only 1.0, all channels of a head")
-    types = {rest.pop(key, "default") for key in ("rope_type", "type") if key in rest} or {"default"}
+    types: set[object] = {str(rest.pop(key)) for key in ("rope_type", "type") if key in rest} or {"default"}
     return {"rotary_base": float(base), "rotary_stretch": _stretch(kind, name, types, rest, written)}
 
 

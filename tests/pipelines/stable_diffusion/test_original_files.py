@@ -10,7 +10,6 @@ from gendiff.pipelines.stable_diffusion import inspect, open_model
 from gendiff.weights import latent_diffusion
 from tests.pipelines.stable_diffusion import tiny_folders
 from tests.pipelines.stable_diffusion.single_files import stored
-from tests.pipelines.stable_diffusion.test_refused_folders import spoiled
 from tests.tables import table
 from tests.weights import rig
 from tests.weights.diffusers.original_layout import of_diffusers, original
@@ -187,11 +186,3 @@ def test_other_files_are_refused_path_first(folders, tmp_path, name, write, mess
     with pytest.raises(DataError, match=message) as raised:
         open_model(folders[name], weights=file)
     assert str(raised.value).startswith(str(file))
-
-
-@pytest.mark.slow
-@pytest.mark.fault("weights: names missing or left over")
-def test_changed_bytes_of_a_header_are_a_typed_error_or_harmless(tmp_path):
-    folder, arrays = tiny_folders.write(tmp_path / "flux", "flux"), transformer("flux")
-    files = (stored(arrays, tmp_path), in_gguf(arrays, tmp_path, "flux"))
-    assert sum(bool(inspect(folder, weights=file).problems) for file in spoiled(files, 400)) > 200

@@ -10,7 +10,6 @@ from gendiff.pipelines.stable_diffusion import inspect, open_model
 from gendiff.weights import streamed
 from tests.pipelines.stable_diffusion import tiny_folders
 from tests.pipelines.stable_diffusion.single_files import in_one_file, stored
-from tests.pipelines.stable_diffusion.test_refused_folders import spoiled
 from tests.tables import table
 from tests.weights import rig
 
@@ -105,10 +104,3 @@ def test_a_file_is_for_stable_diffusion_and_takes_no_variant(settings, tmp_path)
         open_model(settings["stable"], weights=tmp_path / "bad.safetensors")
     with pytest.raises(DataError, match="goes with the folder of the same model's settings"):
         open_model(file)
-
-
-@pytest.mark.slow
-@pytest.mark.fault("weights: a folder of diffusers that cannot be followed")
-def test_changed_bytes_of_a_single_file_are_a_typed_error_or_harmless(settings, tmp_path):
-    file = stored(in_one_file("stable"), tmp_path)
-    assert sum(bool(inspect(settings["stable"], weights=each).problems) for each in spoiled([file], 200)) > 100

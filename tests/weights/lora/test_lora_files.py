@@ -333,6 +333,7 @@ test_what_does_not_fit_is_refused_in_one_table = pytest.mark.fault(
         ),
         fails("peft_type = 'LOHA' is not supported", {}, {"peft_type": "LOHA"}, error=ConfigError),
         fails("lora_alpha = 0 .* must be a positive number", {}, {"lora_alpha": 0}, error=ConfigError),
+        fails("beyond the largest number of float32", {}, {"lora_alpha": 1e308}, error=ConfigError),
         fails("alpha_pattern = 3 must give", {}, {"alpha_pattern": 3}, error=ConfigError),
         fails(
             r"alpha_pattern: 'to_\[q' is no regular expression", {}, {"alpha_pattern": {"to_[q": 1}}, error=ConfigError
