@@ -180,7 +180,8 @@ def test_a_signal_reaches_the_command_which_is_then_not_started_again(when, mach
     """While it runs, and while it starts: the second was lost in 22 of 30 starts."""
     program, running = machine / "bin" / "program", machine / "running"
     program.write_text(
-        f"#!/bin/sh\ntrap 'exit 42' TERM\n{when.replace('RUNNING', str(running))}\nwhile true; do /bin/sleep 0.05; done\n"
+        f"#!/bin/sh\ntrap 'exit 42' TERM\n{when.replace('RUNNING', str(running))}\n"
+        "while true; do /bin/sleep 0.05; done\n"
     )
     for _ in range(5):
         running.unlink(missing_ok=True)
