@@ -15,11 +15,14 @@ import pytest
 
 from gendiff.commands import command_line
 from gendiff.runs import devices, training_loop
+from tests.commands.images import test_images
 from tests.runs import toy
 from tests.runs.test_resume import assert_same_run, finished, start
 
 PROJECT = Path(__file__).parents[2]
 KILLS = 22
+PHOTO_KILLS = int(os.environ.get("GENDIFF_PHOTO_KILLS", "4"))
+"""Each comes after up to half of the time of an unbroken run."""
 TRAINING = ("run", "toy", "--train-steps", "1200", "--checkpoint-every", "20", "--seeds", "3")
 LIVES = """
 import json, os, random, signal, sys, time
@@ -60,7 +63,7 @@ def lives(words, kills, longest, pause="0", seed=None, watched="", growth=1):
     settings = json.dumps([list(words), kills, chosen, longest, pause, str(watched), growth])
     everything = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(PROJECT)}
     words = [sys.executable, "-W", "ignore", "-c", LIVES, settings]
-    ended = subprocess.run(words, capture_output=True, text=True, env=everything, timeout=300)
+    ended = subprocess.run(words, capture_output=True, text=True, env=everything, timeout=800 + kills * longest)
     assert ended.returncode == 0, f"moments of seed {chosen}: {ended.stdout[-3000:]}{ended.stderr[-3000:]}"
     return int(ended.stdout.split("after ")[-1])
 
@@ -90,6 +93,29 @@ def test_a_sharded_draw_that_is_killed_again_and_again_leaves_the_bytes_of_an_un
     ]
     assert parts[0] == parts[1] and len(parts[0]) == 200
     assert not list((tmp_path / "killed").glob(".*.tmp"))
+
+
+@pytest.mark.fault("kill -9 anywhere, then resume")
+@pytest.mark.slow
+@pytest.mark.timeout(900 + 90 * PHOTO_KILLS)
+def test_a_training_on_photographs_that_is_killed_again_and_again_ends_bitwise_as_an_undisturbed_one(tmp_path):
+    pytest.importorskip("grain")
+    photos = test_images.photographs(tmp_path / "photos", damaged=0)
+    folders = [tmp_path / name for name in ("whole", "killed")]
+    unbroken, killed = (
+        test_images.command(photos, folder, "--steps", "60", "--checkpoint-every", "5", "--preview-every", "30")
+        for folder in folders
+    )
+    begin = time.monotonic()
+    assert lives(unbroken, 0, 0.2) == 0
+    assert lives(killed, PHOTO_KILLS, (time.monotonic() - begin) / 2) == PHOTO_KILLS
+    assert_same_run(*folders)
+    names = [{path.name for path in folder.glob("*.png")} for folder in folders]
+    assert names[0] == names[1] and len(names[0]) > 5
+    assert not [name for name in names[0] if len({(folder / name).read_bytes() for folder in folders}) > 1]
+    tables = [json.loads((folder / "results.json").read_text())["tables"] for folder in folders]
+    assert tables[0][:-1] == tables[1][:-1]  # the last one has times
+    assert not list(folders[1].rglob("*.tmp"))
 
 
 @pytest.mark.fault("SIGTERM while compiling")
