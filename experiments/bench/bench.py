@@ -153,7 +153,8 @@ def _measure_and_tell(experiment: Experiment, chosen: AnyConfig, options: Asked,
     folder = own_folder(options.out or Path("runs") / (f"{name}-smoke" if options.smoke else name), name)
     with run_lock.held(folder.path, progress.line):
         outcome = measure(experiment, chosen, folder, progress, smoke=options.smoke)
-    print(report.table_text(outcome) if outcome.claims else "nothing was compared: add --peers for claims", flush=True)
+    advice = "" if chosen.device == "accelerator" else ": add --peers for claims"
+    print(report.table_text(outcome) if outcome.claims else f"nothing was compared{advice}", flush=True)
     print(f"report: {folder.report}", flush=True)
 
 
