@@ -5,6 +5,8 @@ import functools
 import time
 from typing import Any
 
+import msgspec
+
 from experiments.bench.config import Setting
 from experiments.bench.duel import OURS
 from experiments.bench.findings import Findings, Rate
@@ -33,7 +35,7 @@ def measure(case: Case, setting: Setting) -> Findings:
             if NO_MEMORY in str(error):
                 return Findings(skipped={case.name: f"the device has too little memory: {error}"})
             raise
-    return Findings(rates=(Rate(case.name, **answer | {"device": Accelerator(**answer["device"])}),))
+    return Findings(rates=(Rate(case.name, **answer | {"device": msgspec.convert(answer["device"], Accelerator)}),))
 
 
 _TEXTS: dict[str, Any] = {"network": "smollm2_large", "tokens": 16, "steps": 128}
