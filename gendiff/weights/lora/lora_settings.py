@@ -6,11 +6,12 @@ adapter_config.json.
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
-from gendiff.core import foreign_files
+from gendiff.core import child_process, foreign_files
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Config
-from gendiff.weights.lora import lora_names
+from gendiff.weights.lora import lora_names, pattern_keys
 
 HEADER = "lora_adapter_metadata"
 """The entry of a file's header that holds them, as JSON."""
@@ -32,6 +33,8 @@ FIXED: dict[str, tuple[object, ...]] = {
 """The values of those settings that make another kind of change."""
 LONGEST = 1000
 """Characters of a regular expression in alpha_pattern."""
+PLAIN = re.compile(r"\^?[\w.]*")
+"""Keys of alpha_pattern that are matched at once. Others have the time and memory of a child process."""
 
 
 def of_header(header: Mapping[str, str], source: str = "") -> Config:
@@ -53,9 +56,7 @@ def of_header(header: Mapping[str, str], source: str = "") -> Config:
 def of_network(settings: Config, network: str) -> Config:
     """Return the settings of one network, without its name before them. Those that name no network are of all.
 
-    The keys of alpha_pattern are regular expressions, and become patterns of `re`. Their length is bounded, the time
-    that they take is not: a short one can be written to take for ever, here as in peft. Read the settings of strangers
-    before their file.
+    The keys of alpha_pattern are regular expressions.
 
     Args:
         settings: as `of_header` returns them, or an adapter_config.json.
@@ -84,7 +85,9 @@ def of_network(settings: Config, network: str) -> Config:
     pattern = result.get("alpha_pattern") or {}
     if not isinstance(pattern, Mapping):
         raise ConfigError(f"alpha_pattern = {pattern!r} must give names of layers a number")
-    return result | {"alpha_pattern": {_compiled(key): value for key, value in pattern.items()}}
+    for key in pattern:
+        _check(key)
+    return result | {"alpha_pattern": pattern}
 
 
 def alpha(settings: Config, layer: str) -> float | None:
@@ -98,13 +101,12 @@ def alpha(settings: Config, layer: str) -> float | None:
         layer: its name.
 
     Raises:
-        ConfigError: for what is no positive number.
+        ConfigError: for what is no positive number, and where the keys take more than 2 s.
 
     References:
         get_pattern_key of peft 0.21.
     """
-    names = {layer, layer.removeprefix(lora_names.TOWER)}
-    key = next((key for key in settings["alpha_pattern"] if any(key.match(name) for name in names)), None)
+    key = _first_match(list(settings["alpha_pattern"]), [layer, layer.removeprefix(lora_names.TOWER)])
     value = settings.get("lora_alpha") if key is None else settings["alpha_pattern"][key]
     if key is None and value is None:
         return None
@@ -113,13 +115,23 @@ def alpha(settings: Config, layer: str) -> float | None:
     return float(value)
 
 
-def _compiled(key: str) -> re.Pattern[str]:
-    """The pattern that a key of alpha_pattern is in peft."""
+def _first_match(keys: list[str], names: list[str]) -> str | None:
+    request = {"keys": keys, "names": names}
+    try:
+        simple = all(PLAIN.fullmatch(key) for key in keys)
+        match = pattern_keys.answer(request) if simple else child_process.run(Path(pattern_keys.__file__), request)
+    except child_process.ChildError as error:
+        raise ConfigError(f"alpha_pattern: matching the name of {names[0]} {error}") from error
+    return match[0] if match else None
+
+
+def _check(key: str) -> None:
+    """ConfigError for a key of alpha_pattern that is no regular expression, or too long."""
     if len(key) > LONGEST:
         raise ConfigError(
             f"alpha_pattern: {key[:40]!r} … of {len(key)} characters is too long: a key has at most {LONGEST}"
         )
     try:
-        return re.compile(rf"(.*\.)?({key})$")
+        pattern_keys.compiled(key)
     except (re.error, OverflowError, RecursionError) as error:
         raise ConfigError(f"alpha_pattern: {key!r} is no regular expression: {error}") from error

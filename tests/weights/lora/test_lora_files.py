@@ -344,6 +344,7 @@ test_what_does_not_fit_is_refused_in_one_table = pytest.mark.fault(
         ),
         fails("'aaa.* of 1001 characters .* at most 1000", {}, {"alpha_pattern": {"a" * 1001: 1}}, error=ConfigError),
         fails("lora_alpha = None .* positive number", {}, {"alpha_pattern": {"to_q": None}}, error=ConfigError),
+        fails("alpha_pattern: .* takes more than 2 s", {}, {"alpha_pattern": {"(.+)+!": 1}}, error=ConfigError),
         (lambda: lora_settings.of_header({lora_settings.HEADER: "{"}), "lora_adapter_metadata: not JSON", DataError),
         (
             lambda: lora_settings.of_header({lora_settings.HEADER: "[]"}),
