@@ -158,19 +158,28 @@ def distribute(tree: T, mesh: Mesh, rules: Rules = (), *, smallest: int = SMALLE
     return parts
 
 
-def shardings(tree: PyTree, mesh: Mesh | AbstractMesh, rules: Rules = (), *, smallest: int = SMALLEST) -> PyTree:
+def shardings(
+    tree: PyTree,
+    mesh: Mesh | AbstractMesh,
+    rules: Rules = (),
+    *,
+    smallest: int = SMALLEST,
+    by_size: Sequence[str] = ("fsdp",),
+) -> PyTree:
     """Return the sharding of each array of a tree.
 
     `jit`, `put` and `Checkpoints.restore` take the result. The first rule whose pattern is found in the path, and which
-    names as many axes as the array has, splits the array. Then "fsdp" splits the largest axis that it divides and that
-    is still whole, of equals the first. The averages and the optimizer's state have the paths of the parameters inside
-    of their own, so the same rules split them.
+    names as many axes as the array has, splits the array. Then each axis of `by_size` splits the largest axis that it
+    divides and that is still whole, of equals the first. The averages and the optimizer's state have the paths of the
+    parameters inside of their own, so the same rules split them.
 
     Args:
         tree: of arrays or their shapes, such as a state, or the result of `jax.eval_shape`.
         mesh: see `mesh`; an abstract one tells where arrays would belong on devices that are not here.
         rules: such as `networks.transformer.TENSOR_PARALLEL`.
-        smallest: arrays with fewer entries stay whole, at least 1.
+        smallest: arrays with fewer entries that no rule splits stay whole, at least 1.
+        by_size: axes of the mesh that split arrays by their size. "tensor" behind "fsdp" leaves no large array without
+            a rule whole on a device, for draws with a model that fits none.
 
     Raises:
         ConfigError: for a rule that fits no array, names an axis that the mesh lacks, or whose axis does not divide the
@@ -178,7 +187,9 @@ def shardings(tree: PyTree, mesh: Mesh | AbstractMesh, rules: Rules = (), *, sma
     """
     checks.integer("smallest", smallest, 1)
     used: set[int] = set()
-    specs = [_spec(path, tuple(leaf.shape), mesh, rules, smallest, used) for path, leaf in trees.paths(tree).items()]
+    specs = [
+        _spec(path, tuple(leaf.shape), mesh, rules, smallest, used, by_size) for path, leaf in trees.paths(tree).items()
+    ]
     idle = [pattern for number, (pattern, _) in enumerate(rules) if number not in used]
     if idle:
         raise ConfigError(
@@ -193,7 +204,13 @@ def describe(mesh: Mesh) -> dict[str, int | str]:
 
 
 def _spec(
-    path: str, shape: tuple[int, ...], mesh: Mesh | AbstractMesh, rules: Rules, smallest: int, used: set[int]
+    path: str,
+    shape: tuple[int, ...],
+    mesh: Mesh | AbstractMesh,
+    rules: Rules,
+    smallest: int,
+    used: set[int],
+    by_size: Sequence[str],
 ) -> PartitionSpec:
     axes: list[str | None] = [None] * len(shape)
     for number, (pattern, pattern_axes) in enumerate(rules):
@@ -210,11 +227,11 @@ def _spec(
             raise ConfigError(
                 f"{axis} = {mesh.shape[axis]} does not divide {size}, an axis of {path} {shape}: choose a divisor"
             )
-    share = mesh.shape.get("fsdp", 1)
-    if share > 1 and "fsdp" not in axes and np.prod(shape) >= smallest:
+    for name in by_size if np.prod(shape) >= smallest else ():
+        share = mesh.shape.get(name, 1)
         free = [axis for axis, size in enumerate(shape) if axes[axis] is None and size % share == 0]
-        if free:
-            axes[max(free, key=lambda axis: shape[axis])] = "fsdp"
+        if share > 1 and name not in axes and free:
+            axes[max(free, key=lambda axis: shape[axis])] = name
     return PartitionSpec(*axes)
 
 
