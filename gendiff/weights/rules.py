@@ -133,7 +133,10 @@ def norm(theirs: str, ours: str) -> tuple[Rule, ...]:
 
 @renamed_keywords(made="maker")
 def to_ours(arrays: Arrays, rules: Iterable[Rule], like: Params, *, maker: Maker | None = None) -> Params:
-    """Turn foreign arrays into the parameters of a network of ours, in the dtype of `like`, on JAX's default device.
+    """Turn foreign arrays into the parameters of a network of ours, in the dtype of `like`.
+
+    Without a maker, each goes straight to the devices that the sharding of its entry names, if that is a
+    ShapeDtypeStruct with one, and else to JAX's default device.
 
     Also known as: state-dict conversion, checkpoint conversion.
 
@@ -164,14 +167,17 @@ def to_ours(arrays: Arrays, rules: Iterable[Rule], like: Params, *, maker: Maker
     wrong["left over"] += sorted(set(arrays) - used)
     refuse("the weights do not fit the network", wrong)
 
-    def joined(rule: Rule, names: list[str], dtype: DType) -> jax.Array:
-        array = jnp.asarray(rule.joined([np.asarray(arrays[name]) for name in names]).astype(dtype, copy=False))
+    def joined(rule: Rule, names: list[str], dtype: DType, where: jax.sharding.Sharding | None = None) -> jax.Array:
+        numbers = rule.joined([np.asarray(arrays[name]) for name in names]).astype(dtype, copy=False)
+        array = jnp.asarray(numbers) if where is None else jax.device_put(numbers, where)
         jax.block_until_ready(array)  # or arrays of the file that wait for their conversion would pile up
         return array
 
     def parameter(path: str, rule: Rule, names: list[str]) -> PyTree:
         read, shape = functools.partial(joined, rule, names), expected[path]
-        return read(shape.dtype) if maker is None else maker(path, rule, [arrays[each] for each in names], shape, read)
+        if maker is None:
+            return read(shape.dtype, shape.sharding if isinstance(shape, jax.ShapeDtypeStruct) else None)
+        return maker(path, rule, [arrays[each] for each in names], shape, read)
 
     return jax.tree.unflatten(jax.tree.structure(like), [parameter(*each) for each in fitting])
 
