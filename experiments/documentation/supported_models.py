@@ -42,7 +42,8 @@ class Model(NamedTuple):
     """A row.
 
     name: in words. pipeline: one of its classes of diffusers. parity: of latents or pictures with diffusers, there and
-        by a fixture. files: that each format is read. memory: that weights stay packed.
+        by a fixture. files: that each format is read. memory: that weights stay packed. shared: that several devices
+        draw what one draws.
     """
 
     name: str
@@ -50,9 +51,18 @@ class Model(NamedTuple):
     parity: tuple[Evidence, ...]
     files: tuple[Evidence, ...]
     memory: tuple[Evidence, ...]
+    shared: tuple[Evidence, ...]
 
 
-def _model(name: str, folder: str, pipeline: str, files: tuple[Evidence, ...] = (), *, packed: bool = False) -> Model:
+def _model(
+    name: str,
+    folder: str,
+    pipeline: str,
+    files: tuple[Evidence, ...] = (),
+    *,
+    packed: bool = False,
+    shared: bool = True,
+) -> Model:
     """A row of tests that all folders have."""
     parity = (
         Evidence("tests/peers/test_stable_diffusion.py", "test_a_guided_run_ends_where_that_of_diffusers_does", folder),
@@ -65,7 +75,12 @@ def _model(name: str, folder: str, pipeline: str, files: tuple[Evidence, ...] = 
     )
     memory = (Evidence(f"{HERE}_packed_weights.py", blocks, folder if packed else ""),)
     read = Evidence(f"{HERE}_opened.py", "test_every_array_of_a_folder_is_used_once_and_returns_under_its_name", folder)
-    return Model(name, pipeline, parity, (read, *files), memory)
+    several = Evidence(
+        "tests/commands/text_to_image/test_many_devices.py",
+        "test_eight_devices_draw_the_pictures_of_one_and_each_holds_its_share_of_the_weights",
+        folder,
+    )
+    return Model(name, pipeline, parity, (read, *files), memory, (several,) if shared else ())
 
 
 def _original(folder: str, name: str) -> tuple[Evidence, ...]:
@@ -88,7 +103,7 @@ _CLASS = Evidence("tests/peers/test_stable_diffusion.py", "test_a_class_ends_whe
 _SINGLE = Evidence(f"{HERE}_single_weights.py", "test_the_parameters_are_those_of_the_folder")
 ROWS = (
     _model("Stable Diffusion 1 and 2", "stable", "StableDiffusionPipeline", (_SINGLE._replace(case="stable"),)),
-    _model("Stable Diffusion XL", "xl", "StableDiffusionXLPipeline", (_SINGLE._replace(case="xl"),)),
+    _model("Stable Diffusion XL", "xl", "StableDiffusionXLPipeline", (_SINGLE._replace(case="xl"),), shared=False),
     _model(
         "Stable Diffusion 3 and 3.5",
         "sd3",
@@ -99,7 +114,7 @@ ROWS = (
     _model("FLUX.1", "flux", "FluxPipeline", _original("flux", "FLUX.1"), packed=True),
     _model("FLUX.2 [klein]", "flux_2", "Flux2KleinPipeline", _original("flux_2", "FLUX.2"), packed=True),
     _model("Z-Image", "z_image", "ZImagePipeline", _original("z_image", "Z-Image"), packed=True),
-    _model("DiT", "dit", "DiTPipeline")._replace(parity=(_CLASS,), memory=()),
+    _model("DiT", "dit", "DiTPipeline", shared=False)._replace(parity=(_CLASS,), memory=()),
 )
 
 
@@ -121,7 +136,7 @@ def page() -> str:
             _shown(row.parity, record),
             f"{', '.join(_formats(kind))}: {_shown(row.files, record)}",
             f"{', '.join(model_parts.STORAGES)}: {_shown(row.memory, record)}",
-            "one",
+            f"one, or several by `--mesh`: {_shown(row.shared, record)}",
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

@@ -4,6 +4,7 @@ its time.
 
 import contextlib
 import functools
+import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -37,10 +38,11 @@ from gendiff.pipelines.stable_diffusion import (
     model_index,
 )
 from gendiff.pipelines.stable_diffusion.model_parts import TOWERS, Part
-from gendiff.runs import compile_cache, devices, errors
+from gendiff.runs import compile_cache, devices, errors, meshes, run_folder
 from gendiff.runs import drawing as parts
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import formatting
+from gendiff.training import sharding
 
 LEAST_TILE = 8
 """Latents along a side of a tile."""
@@ -75,13 +77,12 @@ def draw(chosen: CommandOptions, folder: Path, progress: Progress) -> None:
     devices.local()
     devices.give_back_memory()
     compile_cache.use(chosen.program_cache, progress.line)
+    open_folder = functools.partial(
+        opened, chosen, progress=progress, like_diffusers=chosen.like_diffusers, mesh=_mesh(chosen)
+    )
     with progress.phase("open"):
-        model = opened(chosen, folder, progress, chosen.weights, like_diffusers=chosen.like_diffusers)
-        refiner = (
-            None
-            if chosen.refiner is None
-            else opened(chosen, chosen.refiner, progress, like_diffusers=chosen.like_diffusers)
-        )
+        model = open_folder(folder, weights=chosen.weights)
+        refiner = None if chosen.refiner is None else open_folder(chosen.refiner)
     control = (
         None if chosen.controlnet is None else adapters.open_control(foreign_files.expanded(chosen.controlnet), model)
     )
@@ -122,9 +123,10 @@ def opened(
     weights: str | None = None,
     *,
     like_diffusers: bool = False,
+    mesh: jax.sharding.Mesh | None = None,
 ) -> Opened:
     """The folder without its parameters; lines say what of it is left out or taken in another way. weights: a single
-    file of them.
+    file of them. mesh: devices that share them.
     """
     try:
         model = stable_diffusion.open_model(
@@ -134,6 +136,7 @@ def opened(
             dtype=chosen.dtype,
             storage=chosen.storage,
             like_diffusers=like_diffusers,
+            mesh=mesh,
         )
     except ImportError as error:
         raise ConfigError(str(error)) from error
@@ -327,7 +330,8 @@ def _all_params(
     params = stable_diffusion.arranged(_by_part(model, names(model), chosen, progress))
     if control is not None:
         with progress.phase("read controlnet"):
-            params = adapters.with_control(params, jax.block_until_ready(control.params(jnp.dtype(model.dtype))))
+            read = control.params(jnp.dtype(model.dtype), mesh=model.mesh)
+            params = adapters.with_control(params, jax.block_until_ready(read))
     if refiner is None:
         return (params,)
     return params, stable_diffusion.arranged(folder_params.by_part(refiner, progress, names(refiner)))
@@ -367,9 +371,9 @@ def _by_part(model: Opened, names: Sequence[str], chosen: CommandOptions, progre
 
 def _run(job: Job, model: Opened, params: tuple[Params, ...], chosen: CommandOptions, progress: Progress) -> np.ndarray:
     """(n, h, w, 3) pictures in about [-1, 1]. Picture i is the same whatever is drawn beside it."""
-    index = np.arange(chosen.num, dtype=np.int32)
-    together = min(chosen.together or 1, chosen.num)
-    counted = not compile_cache.keeps_all()  # a program that calls the host cannot be kept for the next process
+    index, together = np.arange(chosen.num, dtype=np.int32), _together(chosen, model.mesh, progress)
+    # a program that calls the host cannot be kept for the next process, and each device would call it
+    counted = not compile_cache.keeps_all() and model.mesh is None
     done = [0]
 
     def program(*inputs: PyTree) -> jax.Array:
@@ -382,11 +386,45 @@ def _run(job: Job, model: Opened, params: tuple[Params, ...], chosen: CommandOpt
     fixed = (job.pipelines, params, job.words, job.change, jax.random.key(chosen.seed), jnp.float32(chosen.guidance))
     with progress.phase("compile"):
         jitted = devices.jit(program, libraries=devices.libraries_suit(model.dtype, model.storage))
-        compiled = jitted.lower(*fixed, jnp.asarray(index[:together])).compile()
+        compiled = jitted.lower(*fixed, _shared(jnp.asarray(index[:together]), model.mesh)).compile()
         devices.give_back_memory()
     with progress.phase("draw"), progress.task("draw", -(-chosen.num // together) * job.steps) as task:
-        streamed = parts.stream(lambda rows: compiled(*fixed, rows), [(None, (index,))], together=together)
+        streamed = parts.stream(
+            lambda rows: compiled(*fixed, _shared(rows, model.mesh)), [(None, (index,))], together=together
+        )
         return parts.pictures(streamed, index, task, job.steps, counted=counted)
+
+
+def _mesh(chosen: CommandOptions) -> jax.sharding.Mesh | None:
+    """The devices that share the model. ConfigError where there are not as many."""
+    if chosen.mesh is None:
+        return None
+    try:
+        return meshes.build(run_folder.axes(chosen.mesh), networks.transformer.TENSOR_PARALLEL)
+    except ConfigError as error:
+        raise ConfigError(f"--mesh {chosen.mesh}: {error}") from error
+
+
+def _together(chosen: CommandOptions, mesh: jax.sharding.Mesh | None, progress: Progress) -> int:
+    """How many pictures are drawn at a time."""
+    sharing = _sharing(mesh)
+    together = min(chosen.together or (sharing if chosen.num >= sharing else 1), chosen.num)
+    if together % sharing:
+        progress.line(
+            f"note: {formatting.amount(together, 'picture')} at a time cannot be shared by {sharing} devices: all of "
+            "them draw each"
+        )
+    return together
+
+
+def _shared(rows: jax.Array, mesh: jax.sharding.Mesh | None) -> jax.Array:
+    """The indices of pictures on the devices that draw them: all, where they cannot be shared."""
+    return rows if mesh is None or len(rows) % _sharing(mesh) else sharding.shard(rows, mesh)
+
+
+def _sharing(mesh: jax.sharding.Mesh | None) -> int:
+    """How many groups of devices share the pictures that are drawn together."""
+    return 1 if mesh is None else math.prod(mesh.shape[axis] for axis in sharding.BATCH)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from gendiff.core import foreign_files
 from gendiff.core.errors import ConfigError
 from gendiff.pipelines.stable_diffusion import model_index
 from gendiff.pipelines.stable_diffusion.model_parts import STORAGES
+from gendiff.runs import run_folder
 
 
 def check_kind(options: CommandOptions, kind: model_index.Kind) -> None:
@@ -33,6 +34,10 @@ def check_kind(options: CommandOptions, kind: model_index.Kind) -> None:
         raise ConfigError(
             f"--export does not go with --storage {options.storage}, whose numbers NumPy may not know: give int8"
         )
+    if options.mesh is not None:
+        run_folder.axes(options.mesh)
+        if options.export is not None:
+            raise ConfigError("--export does not go with --mesh: its program is for one device; leave one of them out")
     if kind is model_index.CLASSES:
         if options.label is None:
             raise ConfigError(f"{kind.name} draws classes: give --label NAME or --label NUMBER")

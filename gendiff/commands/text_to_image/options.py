@@ -88,7 +88,10 @@ class PromptOptions(SteppedOptions, PromptWords):
     folder if there is one.
 
     The settings are in the text entry "gendiff" of each file."""
-    together: Annotated[int | None, option("together", "None is 16, and 1 with a folder of diffusers.")] = None
+    together: Annotated[
+        int | None,
+        option("together", "None is 16, and with a folder of diffusers 1, or the devices that share pictures."),
+    ] = None
     grid: str | None = None
     """The old name of --levels, which will go."""
 
@@ -178,6 +181,12 @@ class CommandOptions(ModelOptions, PromptOptions):
     """With a folder of Stable Diffusion 3: early steps also lead away from what it answers without these blocks.
 
     7 8 9 is for 3.5 medium; they count from 0. Also known as skip-layer guidance."""
+    mesh: Annotated[str | None, tyro.conf.arg(metavar="AXIS=NUMBER,…")] = None
+    """With a folder: how devices share it, as fsdp=8 or tensor=8. Each holds its share of every large array of all
+    parts.
+
+    Both axes split parameters: tensor along the layers of transformers, fsdp along the largest axis. fsdp and data also
+    share the pictures that are drawn together. None is one device."""
     label: str | None = None
     """With a folder of a DiT: the class, by its name or its number, in place of --prompt."""
     lora: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE[:STRENGTH] …")] = ()
@@ -203,7 +212,7 @@ _OF_FOLDERS = {field.name for field in dataclasses.fields(CommandOptions)} - {
 }
 
 
-NOT_KEPT = ("out", "export", "force", "together", "compile_cache", "grid")
+NOT_KEPT = ("out", "export", "force", "together", "compile_cache", "grid", "mesh")
 """Options that do not change pictures."""
 SHEETS: Mapping[str, type] = {"guidance": float, "steps": int, "seed": int, "sampler": str, "levels": str}
 """What the columns of a sheet may differ in, and of which type it is."""

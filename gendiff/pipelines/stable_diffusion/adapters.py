@@ -11,7 +11,7 @@ from gendiff.core import foreign_files, records
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Config, Params, PyTree, Scalar
 from gendiff.networks import PureFunction, controlnet, lora
-from gendiff.pipelines.stable_diffusion import model_parts, part_readers
+from gendiff.pipelines.stable_diffusion import model_parts, part_readers, split_parts
 from gendiff.pipelines.stable_diffusion.model_parts import Part
 from gendiff.pipelines.stable_diffusion.opened import Opened
 from gendiff.pipelines.stable_diffusion.part_readers import Reader
@@ -54,7 +54,7 @@ def adapted(
     themselves, and `networks.lora.unmerged` keeps them apart, so that the strength is data.
 
     Args:
-        model: of the folder.
+        model: of the folder. Its mesh, if it has one, shares the result too.
         parts: parameters by the names of parts, as `Opened.part_params` reads them.
         path: of the file, or of the folder of an adapter of peft.
         strength: () by which the change is multiplied; 1 is what was trained.
@@ -67,7 +67,10 @@ def adapted(
     models = adaptable(model)
     trees = lora_files.load(path, models)
     join = lora.merge if model.storage == "full" else lora.unmerged
-    return {name: join(params, trees[name], strength) if trees.get(name) else params for name, params in parts.items()}
+    result = {name: join(params, trees[name], strength) for name, params in parts.items() if trees.get(name)}
+    if model.mesh is not None:
+        result = {name: split_parts.split(params, model.mesh) for name, params in result.items()}
+    return {**parts, **result}
 
 
 def open_control(path: str | os.PathLike[str], model: Opened, *, variant: str | None = None) -> Part:

@@ -19,7 +19,7 @@ from gendiff.core.types import Config, DType, Params, PyTree
 from gendiff.data import chat_row_tokenizer, clip_tokenizer, t5_tokenizer
 from gendiff.data.texts.row_tokenizer import RowTokenizer
 from gendiff.language import chat_template
-from gendiff.pipelines.stable_diffusion import model_index
+from gendiff.pipelines.stable_diffusion import model_index, split_parts
 from gendiff.pipelines.stable_diffusion.model_index import ModelIndex
 from gendiff.pipelines.stable_diffusion.part_readers import READERS, Reader
 from gendiff.weights import (
@@ -112,23 +112,36 @@ class Part:
             raise DataError(f"{self.folder / CONFIG}: {type(error).__name__}: {error}") from error
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), leaves)
 
-    def params(self, dtype: DType = jnp.float32, storage: str = "full", on_packed: OnPacked | None = None) -> Params:
+    def params(
+        self,
+        dtype: DType = jnp.float32,
+        storage: str = "full",
+        on_packed: OnPacked | None = None,
+        mesh: jax.sharding.Mesh | None = None,
+    ) -> Params:
         """Read its parameters, one after the other.
 
         Args:
             dtype: of the parameters, whatever that of the files.
             storage: how kernels are kept in memory (see `STORAGES`).
             on_packed: is told what packing loses of each kernel.
+            mesh: devices that share them (see `split_parts`); each array goes straight to its places. One that is
+                packed is whole on the default device until then.
 
         Raises:
             CheckpointMismatchError: path first, as `rules.to_ours` does.
             DataError: path first, as `shapes` does.
+            ConfigError: as `split_parts.shardings` does.
         """
-        packing = STORAGES[storage]
+        packing, like = STORAGES[storage], self.shapes(dtype)
+        if mesh is not None:
+            like = split_parts.with_shardings(like, mesh)
         with naming(self.single or self.folder):
             maker = packed_reading.maker(packing, on_packed) if packing else None
             maker = packed_reading.as_stored if storage == "as-file" else maker
-            return self.reader.params(self.config, self.arrays, self.shapes(dtype), maker=maker)
+            if maker is not None and mesh is not None:
+                maker = split_parts.maker(maker, mesh)
+            return self.reader.params(self.config, self.arrays, like, maker=maker)
 
     def theirs(self, params: Params) -> dict[str, np.ndarray]:
         """Its parameters under the names that they have in its file, in their own dtype.

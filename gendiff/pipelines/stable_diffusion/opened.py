@@ -8,6 +8,7 @@ import functools
 import os
 from collections.abc import Mapping, Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -26,6 +27,7 @@ from gendiff.pipelines.stable_diffusion import (
     model_index,
     model_parts,
     prompts,
+    split_parts,
 )
 from gendiff.pipelines.stable_diffusion.latent_pipeline import Guide, LatentPipeline
 from gendiff.pipelines.stable_diffusion.model_index import ModelIndex
@@ -52,6 +54,7 @@ class Opened:
         dtype: of parameters and activations but those of the autoencoder, which is float32.
         like_diffusers: whether levels, steps and prompts are those of diffusers where these leave the published form.
         storage: how kernels are kept in memory, but for those of the autoencoder.
+        mesh: devices that share the parameters of every part (see `split_parts`); None: each part is on one device.
     """
 
     index: ModelIndex
@@ -62,6 +65,7 @@ class Opened:
     dtype: str
     like_diffusers: bool
     storage: str = "full"
+    mesh: jax.sharding.Mesh | None = None
 
     @property
     def autoencoder(self) -> networks.Autoencoder:
@@ -112,8 +116,8 @@ class Opened:
             CheckpointMismatchError: path first, as `rules.to_ours` does.
         """
         if name == "vae":
-            return self.parts[name].params()
-        return self.parts[name].params(jnp.dtype(self.dtype), self.storage, on_packed)
+            return self.parts[name].params(mesh=self.mesh)
+        return self.parts[name].params(jnp.dtype(self.dtype), self.storage, on_packed, self.mesh)
 
     def params(self, on_packed: OnPacked | None = None) -> dict[str, Params]:
         """Read all parameters, as the pipelines take them: {"text": {…}, "network", "autoencoder"}.
@@ -304,6 +308,7 @@ def open_model(
     remat: bool | str = False,
     like_diffusers: bool = False,
     storage: str | None = None,
+    mesh: jax.sharding.Mesh | None = None,
 ) -> Opened:
     """Open a folder of Stable Diffusion, FLUX, Z-Image or a DiT, without reading its parameters.
 
@@ -325,6 +330,8 @@ def open_model(
             convolutions in one byte. "as-file": as their file has them, with the tables of tokens. None: "as-file" with
             a `.gguf` file, and else "full". Layers unpack what they compute with; activations stay in `dtype`. What is
             lost is told to `on_packed` where parameters are read.
+        mesh: devices that share the parameters of every part, as `training.sharding.mesh` builds it; each array goes
+            straight to its places (see `split_parts`). None: JAX's default device has all.
 
     Raises:
         DataError: path first, for missing or damaged files, a class, setting or part without a match, and parts that do
@@ -333,6 +340,7 @@ def open_model(
             for GGUF.
         CheckpointMismatchError: path first, for single weights that lack an array or hold more than the parts.
         ValueError: for an unknown dtype or storage, and for a variant of single weights.
+        ConfigError: where the axis "tensor" of a mesh does not divide a layer.
     """
     if weights is not None and variant is not None:
         raise ValueError(
@@ -361,11 +369,13 @@ def open_model(
         for name in TOKENIZERS
         if name in index.parts
     )
-    model = Opened(index, parts, tokenizers, scheduler, notes, dtype, like_diffusers, storage)
+    model = Opened(index, parts, tokenizers, scheduler, notes, dtype, like_diffusers, storage, mesh)
     fitting_parts.check(model.index, parts, tokenizers)
     for part in parts.values():
         if part.single is not None:
             part.check()
+        if mesh is not None:
+            split_parts.shardings(part.shapes(), mesh)
     return model
 
 

@@ -238,6 +238,9 @@ MISTAKES = [
     ("stable", {"lora": ("style:x",)}, "--lora style:x: no such file: style:x"),
     ("stable", {"export": "x", "storage": "float8"}, "--export does not go with --storage float8"),
     ("stable", {"export": "x", "storage": "as-file"}, "--export does not go with --storage as-file"),
+    ("stable", {"export": "x", "mesh": "data=1"}, "--export does not go with --mesh"),
+    ("stable", {"mesh": "fsdp"}, "--mesh fsdp: give some of data=D,fsdp=F,tensor=T"),
+    ("stable", {"mesh": "fsdp=64"}, "--mesh fsdp=64: .* does not divide .*, the number of devices"),
     ("flux", {"weights": "int4"}, "--weights int4 is no file: --storage int4 says how kernels are kept"),
     ("stable", {"refiner": "."}, "--refiner is for Stable Diffusion XL"),
     ("stable", {"init": "cat", "mask": "black"}, "nothing of it is white"),
@@ -303,7 +306,7 @@ def test_flux_is_led_away_by_a_negative_prompt_alone(unread, messages):
 
 
 def test_options_of_folders_are_refused_for_other_models():
-    for name, value in (("height", 64), ("dtype", "bfloat16"), ("like_diffusers", True), ("label", "3")):
+    for name, value in (("height", 64), ("mesh", "fsdp=8"), ("like_diffusers", True), ("label", "3")):
         with pytest.raises(ConfigError, match=f"--{name.replace('_', '-')} is for a folder of diffusers"):
             CommandOptions(**{name: value}).refuse_without_folder()
     CommandOptions(prompt="a cat", model="emoji", compile_cache="none").refuse_without_folder()

@@ -1,18 +1,13 @@
 """Transformers whose weights stay packed in memory draw what those of the unpacked numbers draw."""
 
-import json
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import safetensors.numpy
 
 from gendiff.core import packed, trees
-from gendiff.pipelines.stable_diffusion import model_parts, open_model, part_readers
-from gendiff.weights import files, packed_reading, quantised, rules
-from tests.networks import rig
+from gendiff.pipelines.stable_diffusion import open_model
+from gendiff.weights import packed_reading, quantised
 from tests.pipelines.stable_diffusion import tiny_folders
 from tests.quickly import quickly
 from tests.weights.diffusers.original_layout import original
@@ -37,16 +32,16 @@ are random, so that a rounding error grows.
 
 def wide(folder, name, settings=None):
     """(the folder with a wide transformer, its arrays)."""
-    config = tiny_folders.FOLDERS[name][2]["transformer"] | (settings or WIDE[name])
-    reader = part_readers.READERS[config["_class_name"]]
-    shapes = model_parts.Part("transformer", Path(), config, reader.network(config, {}, {}), {}, reader).shapes()
-    theirs = rules.to_theirs(rig.drawn_of(shapes), reader.rules(config))
-    arrays = {key: np.asarray(value) for key, value in theirs.items()}
-    arrays |= {key: np.ones(shape, np.float32) for key, shape in reader.unused(config).items()}
     tiny_folders.write(folder, name)
-    (folder / "transformer" / "config.json").write_text(json.dumps(config))
-    safetensors.numpy.save_file(arrays, folder / "transformer" / f"{files.STEM}.safetensors")
-    return folder, arrays
+    return folder, widened(folder, name, "transformer", settings or WIDE[name])
+
+
+def widened(folder, name, part, settings):
+    """The arrays of a part, which is written anew with other settings."""
+    config = tiny_folders.FOLDERS[name][2][part] | settings
+    arrays = tiny_folders.arrays_by(name, part, config)
+    tiny_folders.write_part(folder / part, config, arrays)
+    return arrays
 
 
 def tensors(arrays):

@@ -326,7 +326,11 @@ def index(name):
 @functools.cache
 def arrays_of(name, part):
     """Random weights of a part, by the names that they have in its file."""
-    config = FOLDERS[name][2][part]
+    return arrays_by(name, part, FOLDERS[name][2][part])
+
+
+def arrays_by(name, part, config):
+    """The same of a part with other settings."""
     reader = part_readers.READERS[kind_of(config)]
     pipeline = model_index.KINDS[FOLDERS[name][0]]
     if part == "text_encoder" and pipeline.read:
@@ -353,11 +357,15 @@ def write(root, name, arrays=None):
         elif part == "scheduler":
             (folder / "scheduler_config.json").write_text(json.dumps(config))
         else:
-            (folder / "config.json").write_text(json.dumps(config))
-            stem = "model" if part.startswith("text") else files.STEM
-            weights = arrays_of(name, part) if arrays is None else arrays(part)
-            safetensors.numpy.save_file(weights, folder / f"{stem}.safetensors", {"format": "pt"})
+            write_part(folder, config, arrays_of(name, part) if arrays is None else arrays(part))
     return root
+
+
+def write_part(folder, config, weights):
+    """Write the settings and the weights of a part."""
+    (folder / "config.json").write_text(json.dumps(config))
+    stem = "model" if folder.name.startswith("text") else files.STEM
+    safetensors.numpy.save_file(weights, folder / f"{stem}.safetensors", {"format": "pt"})
 
 
 class Folders(dict):

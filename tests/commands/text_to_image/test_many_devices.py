@@ -1,0 +1,77 @@
+"""`text-to-image --mesh`: eight devices that share a model draw what one draws, and none of them holds all of it."""
+
+import json
+
+import pytest
+
+from tests.pipelines.stable_diffusion import tiny_folders
+from tests.pipelines.stable_diffusion.test_packed_weights import WIDE, widened
+from tests.training import linear
+
+pytest.importorskip("tokenizers", reason="needs the extra [text]")
+
+LARGE = {
+    "CLIPTextModel": {"intermediate_size": 1024},
+    "CLIPTextModelWithProjection": {"intermediate_size": 1024},
+    "T5EncoderModel": {"d_ff": 1024},
+    "Qwen3Model": {"intermediate_size": 1024},
+    "Qwen3ForCausalLM": {"intermediate_size": 2048},
+    "UNet2DConditionModel": {"block_out_channels": [32, 64]},
+    "AutoencoderKL": {"block_out_channels": [64, 64]},
+    "AutoencoderKLFlux2": {"block_out_channels": [64, 64]},
+}
+"""Settings of parts whose layers are large enough to be shared, beside those of transformers."""
+SCRIPT = "import sys; from tests.commands.text_to_image import many_devices; many_devices.main(*sys.argv[1:])"
+CASES = {
+    "flux": ("fsdp=8", "tensor=8"),
+    "flux_2": ("fsdp=8",),
+    "sd3": ("fsdp=4,tensor=2",),
+    "z_image": ("fsdp=8",),
+    "stable": ("data=2,fsdp=4",),
+}
+"""Folder -> meshes of eight devices. With fsdp=8 pictures are drawn one on each, with tensor=8 one by one by
+all.
+"""
+
+
+def shared_folder(root, name):
+    """A folder whose parts have large layers."""
+    tiny_folders.write(root, name, lambda part: {})
+    for part, config in tiny_folders.FOLDERS[name][2].items():
+        kind = tiny_folders.kind_of(config)
+        if part == "transformer" or kind in LARGE:
+            widened(root, name, part, WIDE[name] if part == "transformer" else LARGE[kind])
+    return root
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)  # programs of eight devices
+@pytest.mark.parametrize("name", CASES)
+def test_eight_devices_draw_the_pictures_of_one_and_each_holds_its_share_of_the_weights(tmp_path, name):
+    folder = shared_folder(tmp_path / name, name)
+    script = linear.python(SCRIPT, folder, "full", *CASES[name], flags="--xla_force_host_platform_device_count=8")
+    rows = [json.loads(line) for line in linear.finish(script, timeout=1200).splitlines()]
+    assert [row["mesh"] for row in rows] == list(CASES[name])
+    for row in rows:
+        assert row["difference"] < 1e-5
+        share = 4 if "data=2" in row["mesh"] else 8
+        for part, (total, largest, most) in row["parts"].items():
+            assert most <= total / share + largest, part
+            assert most < 2 * total / share, part
+        drawing = [sizes for part, sizes in row["parts"].items() if not part.startswith("text")]
+        total, largest = sum(sizes[0] for sizes in drawing), max(sizes[1] for sizes in drawing)
+        # nothing is gathered for longer than a layer takes
+        assert row["programs"][-1][0] <= total / share + largest
+        assert row["programs"][-1][1] <= row["alone"][1] + largest
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)  # programs of eight devices
+def test_kernels_that_stay_packed_are_shared_too_and_draw_what_one_device_draws(tmp_path):
+    folder = shared_folder(tmp_path / "flux", "flux")
+    script = linear.python(SCRIPT, folder, "int4", "fsdp=8", flags="--xla_force_host_platform_device_count=8")
+    row = json.loads(linear.finish(script, timeout=1200))
+    assert row["difference"] < 1e-5
+    total, _, most = row["parts"]["transformer"]
+    # as float32 arrays it takes 4 MB; many scales and biases are too small to be split
+    assert total < 0.2 * 4e6 and most < 0.3 * total
