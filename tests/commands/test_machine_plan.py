@@ -9,6 +9,7 @@ import re
 import jax
 import jax.numpy as jnp
 import pytest
+from jax.sharding import AbstractMesh
 
 from gendiff import networks
 from gendiff.commands import command_line
@@ -23,6 +24,7 @@ from gendiff.pipelines.stable_diffusion.model_parts import STORAGES
 from gendiff.runs import dtypes
 from gendiff.runs.dtypes import Suited
 from gendiff.scaling import Accelerator, accelerators, accounting, roofline
+from gendiff.training import sharding
 from gendiff.weights import quantised
 from tests.pipelines.stable_diffusion import tiny_folders
 from tests.tables import table
@@ -160,6 +162,25 @@ def test_a_folder_counts_the_products_of_its_networks(folders):
         for storage in ("int8", "int4"):  # there are no convolutions
             packed = jax.eval_shape(functools.partial(quantised.quantise, rules=STORAGES[storage][:1]), shapes)
             assert stored[storage] == quantised.nbytes(packed) != stored["full"]
+
+
+def test_devices_that_share_a_folder_hold_their_shares_of_it(folders, capsys):
+    model = open_model(folders["flux"])
+    one, eight = (
+        folder_lines.planned(model, 16, 16, 4, 1, AbstractMesh((1, fsdp, 1), sharding.AXES)) for fsdp in (1, 8)
+    )
+    for alone, part in zip(one, eight, strict=True):
+        assert alone.shared == alone.stored == part.stored and alone.flops == part.flops
+        leaves = jax.tree.leaves(model.parts[part.name].shapes())
+        split = [leaf.size * leaf.dtype.itemsize for leaf in leaves if leaf.size >= sharding.SMALLEST]
+        assert part.shared["full"] == part.stored["full"] - sum(split) * 7 // 8
+    assert any(part.shared["full"] < part.stored["full"] for part in eight)
+    size = ("--size", "16", "16", "--steps", "1", "--mesh")
+    assert plan("--accelerator", "h100", "--model", str(folders["flux"]), *size, "fsdp=8") == 0
+    assert "at once on each of 8 devices (times are of one), for text encoders" in capsys.readouterr().out
+    assert plan("--accelerator", "h100", "--model", str(folders["flux"]), *size, "fsdp=all") == 2
+    assert plan("--accelerator", "h100", "--model", str(folders["flux"]), *size, "tensor=5") == 2
+    assert "tensor = 5 does not divide" in capsys.readouterr().err
 
 
 @pytest.mark.slow

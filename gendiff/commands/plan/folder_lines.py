@@ -2,39 +2,45 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import AbstractMesh
 
 from gendiff import networks
+from gendiff.commands.plan import plan_options
 from gendiff.commands.plan.named_devices import Devices
 from gendiff.commands.plan.plan_options import PlanOptions
 from gendiff.core import foreign_files, records, trees
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Params, PyTree
 from gendiff.pipelines import stable_diffusion
-from gendiff.pipelines.stable_diffusion import Opened
+from gendiff.pipelines.stable_diffusion import Opened, split_parts
 from gendiff.pipelines.stable_diffusion.model_parts import STORAGES, TOKENIZERS, TOWERS, Part
 from gendiff.runs.reporting import formatting
 from gendiff.scaling import Accelerator, accounting, roofline
+from gendiff.training import sharding
 from gendiff.weights import quantised
 from gendiff.weights.quantised import Packing, quantisation
 
 SMALL = ("int8", "int4")
 """Ways to keep kernels that the plan counts too."""
+ONE_DEVICE = AbstractMesh((1, 1, 1), sharding.AXES)
 
 
 @dataclasses.dataclass(frozen=True)
 class PlannedPart:
     """One part of a folder. flops: of one call for one picture. calls: how often a draw calls it.
 
-    stored: bytes of its parameters in memory, by how kernels are kept.
+    stored: bytes of its parameters in memory, by how kernels are kept. shared: those that one device of --mesh holds.
     """
 
     name: str
     parameters: int
     stored: Mapping[str, int]
+    shared: Mapping[str, int]
     flops: float
     calls: int
 
@@ -60,7 +66,8 @@ def lines(options: PlanOptions, machine: Devices, device: Accelerator) -> list[s
         steps = len(model.grid(options.steps, height, width)) - 1
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    parts = planned(model, height, width, steps, 2 if options.guided else 1)
+    mesh = AbstractMesh(plan_options.sizes(options), sharding.AXES)
+    parts = planned(model, height, width, steps, 2 if options.guided else 1, mesh)
     scaled, memory, one = formatting.scaled, sum(part.nbytes for part in parts), machine.one
     report = [
         f"{options.model}: {model.index.kind.name} ({model.index.pipeline}) in {dtype} on {one.name}: "
@@ -74,38 +81,45 @@ def lines(options: PlanOptions, machine: Devices, device: Accelerator) -> list[s
             f"{roofline.bound(part.flops, part.nbytes, device)}"
         )
     report.append(f"a picture: at least {sum(part.seconds(device) for part in parts):.3g} s")
+    each = f" on each of {mesh.size} devices (times are of one)" if mesh.size > 1 else ""
     report.append(
-        f"memory: {scaled(memory, 'B')} for all parameters, at most {scaled(_drawing(parts), 'B')} at once, for text "
-        "encoders leave before the others come; activations come on top"
+        f"memory: {scaled(memory, 'B')} for all parameters, at most {scaled(_drawing(parts), 'B')} at once{each}, for "
+        "text encoders leave before the others come; activations come on top"
     )
     small = {storage: _drawing(parts, storage) for storage in SMALL}
     sizes = (f"{scaled(nbytes, 'B')} with --storage {storage}" for storage, nbytes in small.items())
     report.append(f"  {', '.join(sizes)}")
     if _drawing(parts) > one.memory:
         fitting = next((storage for storage in SMALL if small[storage] <= one.memory), None)
-        advice = "no storage of one device fits" if fitting is None else f"give text-to-image --storage {fitting}"
+        several = f"no storage of {'one device' if mesh.size == 1 else 'these devices'} fits: --mesh fsdp=N shares it"
+        advice = several if fitting is None else f"give text-to-image --storage {fitting}"
         report.append(f"note: {one.name} has {scaled(one.memory, 'B')}: {advice}")
     return report
 
 
 def _drawing(parts: list[PlannedPart], storage: str = "full") -> int:
-    """Most bytes of parameters at once: text encoders leave before the others come."""
+    """Most bytes of parameters that one device has at once: text encoders leave before the others come."""
     texts = [part for part in parts if part.name in TOWERS]
     others = [part for part in parts if part.name not in TOWERS]
-    return max(sum(part.stored[storage] for part in group) for group in (texts, others))
+    return max(sum(part.shared[storage] for part in group) for group in (texts, others))
 
 
-def planned(model: Opened, height: int, width: int, steps: int, rows: int) -> list[PlannedPart]:
-    """Each part that a draw of one picture calls. rows: how often guidance asks the network in a step."""
+def planned(
+    model: Opened, height: int, width: int, steps: int, rows: int, mesh: AbstractMesh = ONE_DEVICE
+) -> list[PlannedPart]:
+    """Each part that a draw of one picture calls. rows: how often guidance asks the network in a step. ConfigError as
+    `split_parts.shardings` raises it.
+    """
+    plan = functools.partial(_planned, model, mesh)
     lengths = {tower: tokenizer.length for tower, tokenizer in zip(_towers(model), model.tokenizers, strict=True)}
-    parts = [_planned(model, name, (jax.ShapeDtypeStruct((1, lengths[name]), jnp.int32),), rows) for name in lengths]
+    parts = [plan(name, (jax.ShapeDtypeStruct((1, lengths[name]), jnp.int32),), rows) for name in lengths]
     factor, part = model.autoencoder.factor, model.parts[model.network_name]
     latent = height // factor, width // factor
     groups = [[lengths[name] for name in group if name in lengths] for group in model.index.kind.tokens]
     tokens = sum(group[0] if group else model.index.kind.longest for group in groups)
-    parts.append(_planned(model, part.name, _inputs(part, latent, tokens), steps * rows))
+    parts.append(plan(part.name, _inputs(part, latent, tokens), steps * rows))
     x = jax.ShapeDtypeStruct((1, *latent, model.autoencoder.latent_channels), jnp.float32)
-    return [*parts, _planned(model, "vae", (x,), 1, "decode")]
+    return [*parts, plan("vae", (x,), 1, "decode")]
 
 
 def _towers(model: Opened) -> list[str]:
@@ -114,27 +128,43 @@ def _towers(model: Opened) -> list[str]:
 
 
 def _planned(
-    model: Opened, name: str, inputs: tuple[PyTree, ...], calls: int, method: str | None = None
+    model: Opened,
+    mesh: AbstractMesh,
+    name: str,
+    inputs: tuple[PyTree, ...],
+    calls: int,
+    method: str | None = None,
 ) -> PlannedPart:
     part = model.parts[name]
     shapes = part.shapes(jnp.float32 if name == "vae" else jnp.dtype(model.dtype))
-    stored = {storage: STORAGES[storage] if name != "vae" else () for storage in ("full", *SMALL)}
+    packings = {storage: STORAGES[storage] if name != "vae" else () for storage in ("full", *SMALL)}
     counted = accounting.count(part.network, *inputs, embeddings=True, method=method, params=shapes)
-    nbytes = {storage: _nbytes(shapes, packing) for storage, packing in stored.items()}
-    return PlannedPart(name, networks.count(shapes), nbytes, counted.forward_flops, calls)
+    trees_of_shapes = {storage: _packed(shapes, packing) for storage, packing in packings.items()}
+    stored = {storage: quantised.nbytes(tree) for storage, tree in trees_of_shapes.items()}
+    shared = {storage: _shared(tree, mesh) for storage, tree in trees_of_shapes.items()}
+    return PlannedPart(name, networks.count(shapes), stored, shared, counted.forward_flops, calls)
 
 
-def _nbytes(shapes: Params, packing: Sequence[Packing]) -> int:
-    """Of parameters of these shapes, packed by rules."""
-    total = 0
+def _packed(shapes: Params, packing: Sequence[Packing]) -> Params:
+    """Parameters of these shapes by their paths, packed by rules."""
+    result = {}
     for path, leaf in trees.paths(shapes).items():
         rule = quantisation.rule_of(path, leaf, packing)
         if rule is None or rule.kind is None:
-            total += quantised.nbytes(leaf)
+            result[path] = leaf
         else:
             pack = functools.partial(quantised.packed_array, kind=rule.kind, table=rule.table)
-            total += quantised.nbytes(jax.eval_shape(pack, leaf))
-    return total
+            result[path] = jax.eval_shape(pack, leaf)
+    return result
+
+
+def _shared(shapes: Params, mesh: AbstractMesh) -> int:
+    """Bytes of parameters of these shapes that one device holds."""
+    places = jax.tree.leaves(split_parts.shardings(shapes, mesh))
+    return sum(
+        math.prod(where.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+        for leaf, where in zip(jax.tree.leaves(shapes), places, strict=True)
+    )
 
 
 def _inputs(part: Part, latent: tuple[int, int], tokens: int) -> tuple[PyTree, ...]:

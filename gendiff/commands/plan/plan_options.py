@@ -15,7 +15,7 @@ from gendiff.runs.ranges import Count, Natural
 Named = Literal["h100", "h100-pcie", "h200", "a100", "a10", "l40s", "l4", "rtx-4090", "tpu-v5e", "tpu-v5p", "tpu-v6e"]
 """Accelerators whose rates are published."""
 CPU = "cpu"
-OF_NETWORKS = ("network", "shape", "classes", "batch", "mesh", "remat", "compiled")
+OF_NETWORKS = ("network", "shape", "classes", "batch", "remat", "compiled")
 """Options that say nothing of a folder."""
 PartOfPeak = Annotated[float, msgspec.Meta(gt=0, le=1)]
 
@@ -46,7 +46,7 @@ class PlanOptions:
     """Samples per step, over all devices."""
     mesh: str = "data=1"
     """Devices as in `train --mesh`: data=8 splits the batch over 8, fsdp=8 also the parameters and all that belongs to
-    them.
+    them. With --model as in `text-to-image --mesh`: what each device holds.
     """
     dtype: Dtype = "auto"
     """Type of activations; auto is bfloat16 on accelerators, and on a CPU what suits it. Parameters are float32."""
@@ -83,13 +83,23 @@ def check(options: PlanOptions) -> None:
     split(options)
 
 
-def split(options: PlanOptions) -> tuple[int, int]:
-    """Devices along data and fsdp. ConfigError for a mesh of other axes or open sizes, and a batch that it does not
-    divide.
-    """
+def sizes(options: PlanOptions) -> tuple[int, int, int]:
+    """Devices along data, fsdp and tensor. ConfigError for open sizes."""
     axes = run_folder.axes(options.mesh)
-    data, fsdp = 1 if axes.data is None and "data=" not in options.mesh else axes.data, axes.fsdp
-    if data is None or fsdp is None or axes.tensor != 1:
+    data = 1 if axes.data is None and "data=" not in options.mesh else axes.data
+    if data is None or axes.fsdp is None or axes.tensor is None:
+        raise ConfigError(f"--mesh {options.mesh}: give the sizes of data and fsdp as numbers, such as data=4,fsdp=2")
+    return data, axes.fsdp, axes.tensor
+
+
+def split(options: PlanOptions) -> tuple[int, int]:
+    """Devices along data and fsdp. ConfigError for open sizes, and for a network also for other axes and a batch that
+    the devices do not divide.
+    """
+    data, fsdp, tensor = sizes(options)
+    if options.model is not None:
+        return data, fsdp
+    if tensor != 1:
         raise ConfigError(f"--mesh {options.mesh}: give the sizes of data and fsdp as numbers, such as data=4,fsdp=2")
     if options.batch % (data * fsdp):
         raise ConfigError(
