@@ -7,7 +7,7 @@ EXPERIMENTS = {
         "gendiff.commands.train",
         "What does a diffusion model learn from a folder of pictures, judged without labels?",
         typed="train",
-        presets=("emoji", "textures", "unet-64", "imagenet-folder-256"),
+        presets=("emoji", "textures", "own", "unet-64", "imagenet-folder-256"),
     ),
     "tune": Listed(
         "gendiff.commands.tune", "What does a language model learn from rows of your own, by an adapter?", typed="tune"

@@ -178,13 +178,14 @@ def _run(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
         progress.line(
             f"note: this is `{program()} {experiment.typed} DATA` now; `run {experiment.name} --data DATA` will go"
         )
+        return _run_experiment(experiment, arguments[1:], progress, experiment.begins)
     return _run_experiment(experiment, arguments[1:], progress)
 
 
-def _run_experiment(experiment: Experiment, arguments: list[str], progress: Progress) -> int:
+def _run_experiment(experiment: Experiment, arguments: list[str], progress: Progress, preset: str = "full") -> int:
     if not experiment.runs:
         raise ConfigError(f"{experiment.name} has a command of its own: {program()} {experiment.name} --help")
-    options, config = _parse_run(experiment, arguments)
+    options, config = _parse_run(experiment, arguments, preset)
     if options.seed is not None:
         config = configuration.with_seed(config, options.seed)
     logs = sinks.parse(options.log)
@@ -227,10 +228,11 @@ def _typed(name: str, arguments: list[str], catalogue: Catalogue, progress: Prog
     if not arguments:
         return _usage(USAGE[name], arguments)
     data = [] if arguments[0].startswith("-") else ["--data", arguments.pop(0)]
-    return _run_experiment(registry.load(name, builtin.EXPERIMENTS), [*data, *arguments], progress)
+    experiment = registry.load(name, builtin.EXPERIMENTS)
+    return _run_experiment(experiment, [*data, *arguments], progress, experiment.begins)
 
 
-def _parse_run(experiment: Experiment, arguments: list[str]) -> tuple[RunOptions, configuration.Config]:
+def _parse_run(experiment: Experiment, arguments: list[str], preset: str) -> tuple[RunOptions, configuration.Config]:
     # these two decide the defaults of all the others
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--preset", nargs="?")
@@ -238,7 +240,7 @@ def _parse_run(experiment: Experiment, arguments: list[str]) -> tuple[RunOptions
     start = first.parse_known_args(arguments)[0]
     if start.preset is not None and start.smoke:
         raise ConfigError(f"--smoke is a configuration of its own: leave out --preset {start.preset}")
-    preset = "full" if start.preset is None else start.preset
+    preset = preset if start.preset is None else start.preset
     if preset not in experiment.presets:
         raise ConfigError(
             f"--preset {preset}: {experiment.name} has no such preset; {errors.hint(preset, experiment.presets)}"

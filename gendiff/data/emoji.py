@@ -69,16 +69,19 @@ class Emoji(Source):
         return self.files[i]
 
 
-def source(size: int, *, captions: bool = False, style: str = OPENMOJI, folder: str | Path = ".") -> Emoji:
+def source(
+    size: int, *, captions: bool = False, kinds: bool = False, style: str = OPENMOJI, folder: str | Path = "."
+) -> Emoji:
     """List the drawings in the order of their names, which are code points.
 
-    Variants in other colours of skin, and drawings of what is no emoji of Unicode, such as logos, are left out. There
-    are no classes.
+    Variants in other colours of skin, and drawings of what is no emoji of Unicode, such as logos, are left out.
 
     Args:
         size: the side of the square pictures, 1 … 4096.
         captions: give each its caption and keywords (see `emoji_names`), and leave out drawings that Unicode does not
             name. In other styles than OpenMoji's a caption ends in ", in the style of twemoji".
+        kinds: give each a class, the kind of thing that it shows (`emoji_names.kind`), and NO_LABEL to those of none;
+            there are no classes otherwise.
         style: a name of STYLES.
         folder: of npm's package of that style, as for `emoji_styles.load`; OpenMoji needs none.
 
@@ -113,18 +116,21 @@ def source(size: int, *, captions: bool = False, style: str = OPENMOJI, folder: 
             tuple(styled.svgs[name] for name in names),
             styled.digest,
         )
+    characters = [emoji_names.code_points(name) for name in names]
+    kind_names = [emoji_names.kind(each) for each in characters] if kinds else []
+    classes = tuple(sorted({kind for kind in kind_names if kind is not None}))
+    labels = [NO_LABEL if kind is None else classes.index(kind) for kind in kind_names or [None] * len(files)]
     all_drawings = Emoji(
-        labels=np.full(len(files), NO_LABEL, np.int32),
+        labels=np.array(labels, np.int32),
+        classes=classes,
         fingerprint=random_access.fingerprint(
-            style, version, resvg_py.__version__, size, *(Path(path).name for path in files)
+            style, version, resvg_py.__version__, size, *(Path(path).name for path in files), *map(str, kind_names)
         ),
         files=tuple(files),
         size=size,
         svgs=svgs,
     )
-    return (
-        _captioned(all_drawings, [emoji_names.code_points(name) for name in names], style) if captions else all_drawings
-    )
+    return _captioned(all_drawings, characters, style) if captions else all_drawings
 
 
 def together(*drawings: Emoji) -> Emoji:
@@ -133,23 +139,25 @@ def together(*drawings: Emoji) -> Emoji:
     `split` then leaves each concept on one side, in all styles.
 
     Args:
-        *drawings: each of one size, all with captions or none.
+        *drawings: each of one size and of the same classes, all with captions or none.
 
     Raises:
-        ValueError: for none, for different sizes, and where some have captions and others none.
+        ValueError: for none, for different sizes or classes, and where some have captions and others none.
     """
-    if len({(each.size, bool(each.captions)) for each in drawings}) != 1:
+    if len({(each.size, bool(each.captions), each.classes) for each in drawings}) != 1:
         about = (
             ", ".join(f"{each.size} pixels with{'' if each.captions else 'out'} captions" for each in drawings)
             or "none"
         )
         raise ValueError(
-            f"drawings of one size, all with captions or all without, can be put together; these are {about}"
+            "drawings of one size, all with captions or all without, and of the same classes can be put together; "
+            f"these are {about}"
         )
     if len(drawings) == 1:
         return drawings[0]
     return Emoji(
         labels=np.concatenate([each.labels for each in drawings]),
+        classes=drawings[0].classes,
         fingerprint=random_access.fingerprint("together", *(each.fingerprint for each in drawings)),
         files=_joined(each.files for each in drawings),
         size=drawings[0].size,

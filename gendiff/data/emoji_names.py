@@ -1,4 +1,4 @@
-"""What Unicode calls each emoji: the names and keywords of CLDR, as captions in English."""
+"""What Unicode calls each emoji: the names and keywords of CLDR, as captions in English, and kinds of things."""
 
 import functools
 import importlib.util
@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from gendiff.core import extras
 
@@ -60,7 +61,21 @@ def keywords(characters: str) -> tuple[str, ...]:
 
     They come from the package `pymojis-fulldata`, which needs Python 3.12; without it there are none.
     """
-    return _keywords().get(characters.replace(VARIATION, ""), ())
+    return tuple(_listed().get(characters.replace(VARIATION, ""), {}).get("keywords", ()))
+
+
+def kind(characters: str) -> str | None:
+    """Say what kind of thing an emoji shows: the first word of its subgroup in Unicode's list.
+
+    "animal" stands for animal-mammal and animal-bird. None where Unicode lists no such emoji.
+
+    Raises:
+        ImportError: without the package `pymojis-fulldata`, which needs Python 3.12.
+    """
+    if not _listed():
+        raise ImportError(extras.needs("kinds of emoji need Python 3.12 and", "pymojis-fulldata", "emoji"))
+    entry = _listed().get(characters.replace(VARIATION, ""))
+    return None if entry is None else str(entry["subgroup"]).partition("-")[0]
 
 
 def texts(name: str, keywords: Sequence[str], most: int) -> tuple[str, str, str, str, str, str]:
@@ -118,10 +133,15 @@ def _names() -> dict[str, str]:
 
 
 @functools.cache
-def _keywords() -> dict[str, tuple[str, ...]]:
+def _listed() -> dict[str, dict[str, Any]]:
+    """By its characters each entry of Unicode's list, with its subgroup; empty where the package is not installed."""
     package = importlib.util.find_spec("pymojis_fulldata")
     if package is None or package.origin is None:
         return {}
     stored = json.loads((Path(package.origin).parent / "data" / "full_emoji_data.json").read_text(encoding="utf-8"))
-    entries = [each for group in stored["emojis"].values() for members in group.values() for each in members]
-    return {each["emoji"].replace(VARIATION, ""): tuple(each["keywords"]) for each in entries}
+    return {
+        each["emoji"].replace(VARIATION, ""): each | {"subgroup": subgroup}
+        for group in stored["emojis"].values()
+        for subgroup, members in group.items()
+        for each in members
+    }

@@ -124,7 +124,7 @@ class Experiment:
       does `python -m experiments.documentation.redraw`, long after the run. None where there are none.
     pages: from the folder of the committed results to (file, text) of each model card beside their page; None where
         there are none.
-    typed: the command that is short for `run NAME`, where there is one.
+    typed: the command that is short for `run NAME`, where there is one. begins: the preset that it begins with.
     answer: the roles of the claims, and the sentences that answer the question.
     thresholds: of each claim by its id, where a `study.Study` states them; otherwise they are fields of the config.
     runs: whether `run NAME` is there; False where the experiment's own command takes its place.
@@ -145,6 +145,7 @@ class Experiment:
     plots: Callable[..., Iterable[Figure]] | None = None
     pages: Callable[[Path], Iterable[tuple[Path, str]]] | None = None
     typed: str | None = None
+    begins: str = "full"
     runs: bool = True
     answer: Answer = Answer()
     thresholds: Mapping[str, float] | None = None

@@ -15,7 +15,7 @@ def command(experiment: Experiment, stored: Resolved, folder: RunFolder) -> str:
     folder.
     """
     defaults = experiment.smoke if stored.smoke else experiment.presets.get(stored.preset, experiment.config())
-    start = ["--smoke"] if stored.smoke else ["--preset", stored.preset] if stored.preset != "full" else []
+    start = ["--smoke"] if stored.smoke else ["--preset", stored.preset] if stored.preset != experiment.begins else []
     words = [
         *(experiment.typed or f"run {stored.experiment}").split(),
         *start,

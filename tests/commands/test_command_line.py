@@ -19,8 +19,9 @@ import pytest
 from experiments import __main__
 from gendiff.commands import command_line, start
 from gendiff.core.errors import CheckpointCorruptError, CheckpointMismatchError, ConfigError, DataError, NonFiniteError
-from gendiff.runs import errors, interruption, registry, run_lock
+from gendiff.runs import configuration, errors, interruption, registry, resume_command, run_lock
 from gendiff.runs.reporting import figures, report, verdicts
+from gendiff.runs.run_folder import RunFolder
 from tests.tables import table
 
 PROJECT = Path(__file__).parents[2]
@@ -145,6 +146,17 @@ def test_a_mistake_exits_2_with_a_hint_in_at_most_12_lines(arguments, hint, caps
     assert hint in text and "Traceback" not in text
     assert len(output.err.splitlines()) <= command_line.MOST_LINES  # the usage on standard output is no message
     assert not list(Path().iterdir())
+
+
+def test_a_typed_command_begins_with_its_own_preset_and_a_resume_says_the_others(monkeypatch, capsys):
+    typed = dataclasses.replace(experiment(), name="images", typed="train", begins="demo")
+    monkeypatch.setattr(command_line.builtin, "EXPERIMENTS", {"images": typed})
+    for words, preset, resumed in (("train", "demo", "train"), ("run images", "full", "train --preset full")):
+        folder = RunFolder(Path("runs", preset))
+        assert run(f"{words} --seed 3 --out {folder.path}", typed) == 0
+        stored = configuration.read(folder)
+        assert stored.preset == preset
+        assert f" {resumed} --seeds 3 --out" in resume_command.command(typed, stored, folder)
 
 
 def test_a_preset_is_the_start_and_single_options_change_it():

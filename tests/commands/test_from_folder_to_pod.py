@@ -23,7 +23,9 @@ def parsed(words):
     """The options that the command line reads from the words of a command."""
     command, path, *options = words
     if command == "train":
-        return command_line._parse_run(registry.load("images", catalogue.EXPERIMENTS), ["--data", path, *options])
+        return command_line._parse_run(
+            registry.load("images", catalogue.EXPERIMENTS), ["--data", path, *options], "own"
+        )
     sample = registry.load("images", catalogue.EXPERIMENTS).sample
     parsers = {"sample": sample, "finalize": sample.finalize, "evaluate": sample.evaluate}
     kind = command_line.ReportOptions if command == "report" else parsers[command].options

@@ -27,6 +27,24 @@ def test_drawings_are_rendered_over_white_without_variants_and_logos():
     assert not [name for name in drawings.files if emoji.LEFT_OUT.search(name.rsplit("/", 1)[1])]
 
 
+@pytest.mark.skipif(not importlib.util.find_spec("pymojis_fulldata"), reason="kinds need Python 3.12")
+def test_a_kind_is_the_first_word_of_a_subgroup_of_unicode():
+    drawings, captions = source(8, captions=True, kinds=True), source(8, captions=True).captions
+    kinds = dict(zip(drawings.captions, drawings.labels, strict=True))
+    assert drawings.captions == captions and list(drawings.classes) == sorted(drawings.classes)
+    for caption, kind in {"cat": "animal", "eagle": "animal", "flag of Fiji": "country", "red heart": "heart"}.items():
+        assert drawings.classes[kinds[caption]] == kind
+    assert emoji_names.kind("❤️") == emoji_names.kind("❤") == "heart" and emoji_names.kind("no emoji") is None
+    assert len({source(8, kinds=True).fingerprint, source(8).fingerprint}) == 2
+    assert len(source(8, kinds=True)) == len(source(8)) and NO_LABEL in source(8, kinds=True).labels
+
+
+def test_kinds_need_their_package(monkeypatch):
+    monkeypatch.setattr(emoji_names, "_listed", dict)
+    with pytest.raises(ImportError, match="pymojis-fulldata"):
+        emoji.source(8, kinds=True)
+
+
 def test_another_size_is_other_data():
     assert emoji.source(16).fingerprint == source(16).fingerprint != source(8).fingerprint
 

@@ -10,10 +10,14 @@ from gendiff.commands.images.feature_options import FeatureOptions
 from gendiff.runs.dtypes import WithDtype
 from gendiff.runs.ranges import Byte, Count, Decay, Distinct, Natural, NonNegative, Positive, Seed, Several, Share, Side
 
+OWN = "own"
+"""The preset that `train DATA` begins with."""
 SETS = ("emoji", "textures")
 """Names of the data that pip brings."""
 GAUSSIAN, MEAN, UNTRAINED, ONE_STEP = "a Gaussian of the pixels", "the mean picture", "untrained network", "one step"
 """Controls: sets of pictures beside the samples."""
+OTHERS, REAL = "asked for another class", "held-out pictures"
+"""What is named beside them: the samples with the label of the next class, and real pictures."""
 
 Within: TypeAlias = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 Drawn: TypeAlias = Annotated[int, msgspec.Meta(ge=10, le=1_000_000)]
@@ -56,6 +60,10 @@ class Config(FeatureOptions, WithDtype):
     """
     conditional: Literal["auto", "none"] = "auto"
     """auto: the class is the sub-folder, if there are 2 or more; none: without classes."""
+    least_per_class: Natural = 0
+    """Pictures that a class needs; smaller classes are left out. With it emoji have classes: the kinds of things that
+    Unicode's list begins its subgroups with, such as animal.
+    """
     background: tuple[Byte, Byte, Byte] | None = None
     """Colour under transparent pixels, 0 … 255 each, such as 255 255 255; without one they are an error."""
     on_bad_image: Literal["raise", "skip"] = "raise"
@@ -110,6 +118,8 @@ class Config(FeatureOptions, WithDtype):
     """Sampler of previews and of what is judged, by its name in `sample --help`."""
     sampling_steps: Count = 25
     """Steps of the sampler."""
+    guidance: NonNegative = 1.0
+    """Guidance of previews and of what is judged: 1 is the network as it is, more is more typical of the class."""
     samples: Drawn = 1000
     """Samples that are judged; their classes are drawn as in the training pictures."""
     control_samples: Drawn = 500
@@ -158,10 +168,25 @@ _ACCELERATOR = Config(
     together=250,
     draw_size=5000,
 )
+_COMMITTED = Config(
+    data=("emoji",),
+    least_per_class=50,
+    features="classifier",
+    flip=True,
+    seeds=(0, 1),
+    optimizer="muon",
+    steps=2800,
+    preview_every=700,
+    guidance=2.0,
+    sampling_steps=16,
+    samples=500,
+    control_samples=300,
+)
 PRESETS = {
-    "full": Config(),
-    "emoji": Config(data=("emoji",)),
-    "textures": Config(data=("textures",)),
+    "full": _COMMITTED,
+    "emoji": _COMMITTED,
+    "textures": dataclasses.replace(_COMMITTED, data=("textures",), least_per_class=0),
+    OWN: Config(),
     "unet-64": dataclasses.replace(
         _ACCELERATOR, size=64, network="unet-base", batch=128, steps=200_000, learning_rate=2e-4, warmup=5000
     ),

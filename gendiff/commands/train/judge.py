@@ -19,7 +19,7 @@ from gendiff.commands import drawing_programs
 from gendiff.commands.images import image_training, sample_files
 from gendiff.commands.images.image_model import Model
 from gendiff.commands.train import facts, opened_pictures
-from gendiff.commands.train.config import GAUSSIAN, MEAN, ONE_STEP, SETS, UNTRAINED, Config
+from gendiff.commands.train.config import GAUSSIAN, MEAN, ONE_STEP, OTHERS, REAL, SETS, UNTRAINED, Config
 from gendiff.commands.train.facts import Described
 from gendiff.commands.train.measures import SEED, Measures, some
 from gendiff.core.errors import DataError
@@ -40,7 +40,7 @@ from gendiff.runs.shards import Manifest
 from gendiff.runs.study import Measured
 from gendiff.training import digests
 
-GRID, ACROSS, COPIES, NAMED = 64, 8, 12, 12
+GRID, ACROSS, COPIES, NAMED = 80, 8, 12, 12
 """Pictures in a grid and in its row, samples beside their nearest training pictures, and classes that a table names at
 most.
 """
@@ -91,8 +91,10 @@ class OneSet:
     def judge(self) -> list[Measured]:
         """A row of each set of pictures; committed sets have two controls more."""
         config, committed, plots, further = self.config, self.entry in SETS, list[Figure](), list[Table]()
+        named = list[Measured]()
         with self.progress.phase("measure real pictures"):
-            measures = Measures(config, self.training, self.held_out)
+            classes = self.model.num_classes
+            measures = Measures(config, self.training, self.held_out, self.labels if classes else None)
             rows = [self._row("real training pictures", measures.real, len(some(self.training, config.samples)))]
         with self.progress.phase("controls"):
             rows.append(self._row(GAUSSIAN, measures.measure(self._gaussian(config.controls)), config.controls))
@@ -101,6 +103,9 @@ class OneSet:
                     np.rint(self.training.mean(axis=0, keepdims=True)).astype(np.uint8), config.controls, axis=0
                 )
                 rows.append(self._row(MEAN, measures.measure(mean), config.controls))
+            if classes:
+                shares = measures.named(self.held_out, self.held_out_labels)
+                named.append(self._row(REAL, shares, len(self.held_out)))
         for seed in config.seeds:
             params = image_training.averaged(self.model, self.folder, seed)
             with self.progress.phase("sample", seed=seed):
@@ -115,10 +120,15 @@ class OneSet:
                         params, config.controls, f"seed {seed}, {ONE_STEP}", identity, steps=1
                     )
             with self.progress.phase("judge", seed=seed):
-                rows.append(self._row("", measures.measure(samples), len(samples), seed))
+                labels = self._labels(len(samples))
+                rows.append(self._row("", measures.measure(samples, labels), len(samples), seed))
                 rows += [
-                    self._row(name, measures.measure(images), len(images), seed) for name, images in samples_of.items()
+                    self._row(name, measures.measure(images, self._labels(len(images))), len(images), seed)
+                    for name, images in samples_of.items()
                 ]
+                if classes:
+                    shares = measures.named(samples, (labels + 1) % classes)
+                    named.append(self._row(OTHERS, shares, len(samples), seed))
                 if seed == config.seeds[0]:
                     plots += self._figures(measures, samples, params)
             if seed == config.seeds[0] and self.folder.snapshots(seed).is_dir():
@@ -132,8 +142,9 @@ class OneSet:
         plots.append(
             figures.bars(distances, self._file("frechet"), caption, x_label="Fréchet distance, in floors", log=True)
         )
-        arrays = {"figures": plots, "tables": [self._facts_table(), *self._tables(rows), *further]}
-        return [*rows[:-1], dataclasses.replace(rows[-1], arrays=arrays)]
+        all_rows = [*named, *rows]
+        tables = [self._facts_table(), *self._tables(rows), *self._named_tables(all_rows), *further]
+        return [*all_rows[:-1], dataclasses.replace(rows[-1], arrays={"figures": plots, "tables": tables})]
 
     def _row(self, name: str, numbers: dict[str, Number], n: int, seed: int | None = None) -> Measured:
         return Measured(f"{self.entry}: {name}" if name else self.entry, numbers, seed, n, self.title)
@@ -162,10 +173,14 @@ class OneSet:
         """
         config = self.config
         program = drawing_programs.label_program(
-            facts.model, self.described, steps or config.sampling_steps, config.sampler
+            facts.model, self.described, steps or config.sampling_steps, config.sampler, guided=config.guidance != 1
         )
         draw = functools.partial(
-            program, params, jax.random.key(SEED), jnp.float32(1.0), jnp.float32(self.model.temperature)
+            program,
+            params,
+            jax.random.key(SEED),
+            jnp.float32(config.guidance),
+            jnp.float32(self.model.temperature),
         )
         labels = self._labels(count)
         together = min(config.together, count)
@@ -316,6 +331,16 @@ class OneSet:
                 tuple(rest),
             ),
         ]
+
+    def _named_tables(self, rows: list[Measured]) -> Iterator[Table]:
+        if cells := [(self._label(row), row.n, row.measures["named"]) for row in rows if "named" in row.measures]:
+            yield Table(
+                f"{self._words}What is named as the class that was asked for, features {self.config.features}",
+                ("set", "n", "share"),
+                tuple(cells),
+                "A picture is named by the class whose training pictures are nearest on average. Each class counts "
+                f"alike; there are {self.model.num_classes}.",
+            )
 
     def _remarks(self) -> Iterator[str]:
         """What the numbers can say, and what not."""

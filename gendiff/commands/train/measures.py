@@ -1,5 +1,5 @@
 """Samples against held-out pictures, without a labelled judge: distances beside their floor, precision and recall,
-near-copies.
+near-copies, and, where there are classes, whether each is nearest to its own.
 """
 
 import numpy as np
@@ -7,7 +7,7 @@ import numpy as np
 from gendiff.commands.images import image_features
 from gendiff.commands.train import opened_pictures
 from gendiff.commands.train.config import Config
-from gendiff.metrics import features, frechet, kernel_distance, near_copies, precision_recall
+from gendiff.metrics import features, frechet, kernel_distance, near_copies, neighbours, precision_recall
 from gendiff.provenance import memorisation
 from gendiff.provenance.memorisation import MemorisationReport
 from gendiff.runs.reporting import intervals
@@ -24,11 +24,15 @@ BLOCKS = 10
 class Measures:
     """Training and held-out pictures, uint8 (n, h, w, c), and every measure of a set of pictures against them."""
 
-    def __init__(self, config: Config, training: np.ndarray, held_out: np.ndarray) -> None:
+    def __init__(
+        self, config: Config, training: np.ndarray, held_out: np.ndarray, labels: np.ndarray | None = None
+    ) -> None:
+        """labels: of the training pictures, where they have classes: pictures are then named too."""
         self._config, self.training, self.held_out = config, training, held_out
         self._features = image_features.function(config)
         chosen = some(training, config.samples)
         rows = self._rows(chosen)
+        self._naming = None if labels is None else Naming(rows, some(labels, config.samples))
         self._held_out = self._rows(held_out)
         self._few_held_out = some(self._held_out, COVERED)
         self._small = opened_pictures.small(training)
@@ -37,13 +41,20 @@ class Measures:
         self.real = self._measured(rows, chosen)
         """Training pictures as if they were samples."""
 
-    def measure(self, images: np.ndarray) -> dict[str, Number]:
-        """Every number of one set of pictures, uint8.
+    def measure(self, images: np.ndarray, labels: np.ndarray | None = None) -> dict[str, Number]:
+        """Every number of one set of pictures, uint8. labels: the classes that were asked for; None where none were.
 
         frechet: in floors. distance: the same in the unit of the features. copies: the rate of near-copies of training
             pictures. excess: that rate above the one of held-out pictures.
+            named: as `named`, where there are classes.
         """
-        return self._measured(self._rows(images), images)
+        rows = self._rows(images)
+        named = {} if labels is None or self._naming is None else {"named": self._naming.share(rows, labels)}
+        return self._measured(rows, images) | named
+
+    def named(self, images: np.ndarray, labels: np.ndarray) -> dict[str, Number]:
+        """The share of pictures whose class is nearest, where there are classes."""
+        return {} if self._naming is None else {"named": self._naming.share(self._rows(images), labels)}
 
     def memorisation(self, images: np.ndarray) -> MemorisationReport:
         """How near the pictures are to their nearest training pictures."""
@@ -83,6 +94,32 @@ class Measures:
         smallest = min(len(self.training), config.controls)
         size = min(config.draw_size, smallest * 4 // 5)
         return {"count": config.draws, "size": size, "seed": SEED}
+
+
+class Naming:
+    """Names pictures by features: the class whose training pictures have the nearest mean direction from their centre.
+
+    Directions, because a blurred picture has small features, and lies near to every class.
+    """
+
+    def __init__(self, rows: np.ndarray, labels: np.ndarray) -> None:
+        self._centre, self._classes = rows.mean(axis=0), np.unique(labels)
+        directions = self._directions(rows)
+        self._means = _unit(np.stack([directions[labels == each].mean(axis=0) for each in self._classes]))
+
+    def share(self, rows: np.ndarray, labels: np.ndarray) -> Number:
+        """The share whose label is the nearest class, each class counted alike however many pictures it has."""
+        _, nearest = neighbours.nearest(self._directions(rows), self._means, 1)
+        present, index, counts = np.unique(labels, return_inverse=True, return_counts=True)
+        weights = len(labels) / (len(present) * counts[index])
+        return intervals.interval(np.mean, weights * (self._classes[nearest[:, 0]] == labels))
+
+    def _directions(self, rows: np.ndarray) -> np.ndarray:
+        return _unit(np.asarray(rows, np.float64) - self._centre)
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
 
 
 def some(rows: np.ndarray, most: int) -> np.ndarray:

@@ -154,7 +154,28 @@ def listed(config: Config, path: str) -> Source:
     """The pictures at a path of `data_paths.resolve`, before any is decoded. Raises as `data.sources.open` does."""
     sound = _spectrogram(config, path)
     if path == "emoji":
-        return emoji.source(config.size or COMMITTED_SIZE)
+        source: Source = emoji.source(config.size or COMMITTED_SIZE, kinds=config.least_per_class > 0)
+    else:
+        source = _opened_source(config, path, sound)
+    return populated(source, path, config.least_per_class) if config.least_per_class else source
+
+
+def populated(source: Source, path: str, least: int) -> Source:
+    """The pictures whose class has at least so many. ConfigError without classes, DataError where all are smaller."""
+    if not source.classes:
+        raise ConfigError(f"--least-per-class {least}: the pictures of {path} have no classes")
+    counts = np.bincount(source.labels[source.labels >= 0], minlength=len(source.classes))
+    large = np.flatnonzero(counts >= least)
+    if not large.size:
+        raise DataError(
+            f"{path}: no class has the {least} pictures of --least-per-class; the largest has {max(counts)}"
+        )
+    chosen = random_access.subset(source, np.flatnonzero(np.isin(source.labels, large)))
+    labels = np.searchsorted(large, chosen.labels).astype(np.int32)
+    return dataclasses.replace(chosen, labels=labels, classes=tuple(source.classes[each] for each in large))
+
+
+def _opened_source(config: Config, path: str, sound: audio.Spectrogram | None) -> Source:
     size = (
         config.size
         if config.size is not None
@@ -177,6 +198,7 @@ def _spectrogram(config: Config, path: str) -> audio.Spectrogram | None:
     is_sound = os.path.isdir(path) and audio.sound_folder.recognises(path)
     foreign = (
         {"mode RGB": config.mode == "RGB", "background": config.background is not None, "flip": config.flip}
+        | {"least-per-class": config.least_per_class > 0}
         if is_sound
         else {"sample-rate": config.sample_rate is not None, "seconds": config.seconds is not None}
     )

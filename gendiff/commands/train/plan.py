@@ -59,6 +59,8 @@ def numbers(config: Config, data: Data, cost: Cost, platform: str, devices: int 
     """What the configuration says, and what it leaves open by rule. ConfigError for a batch that pictures or devices do
     not allow.
     """
+    if config.guidance != 1 and not data.classes:
+        raise ConfigError(f"--guidance {config.guidance:g} leads towards a class, and {data.place} has none")
     cpu = platform == "cpu"
     usual = min(data.training, (16 if max(data.shape[:2]) >= LARGE else 32) if cpu else 128)
     batch = config.batch or max(devices, usual // devices * devices)

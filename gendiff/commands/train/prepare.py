@@ -8,7 +8,7 @@ from gendiff.commands.train.config import Config
 from gendiff.core.errors import ConfigError
 from gendiff.runs import ranges
 from gendiff.runs.progress import Progress
-from gendiff.runs.ranges import Byte, Side
+from gendiff.runs.ranges import Byte, Natural, Side
 from gendiff.runs.registry import Command
 from gendiff.runs.reporting import formatting
 
@@ -30,6 +30,8 @@ class PrepareOptions:
     """Colour or grey, as for `train`."""
     conditional: Literal["auto", "none"] = "auto"
     """Whether sub-folders are classes, as for `train`."""
+    least_per_class: Natural = 0
+    """Pictures that a class needs, as for `train`."""
     background: tuple[Byte, Byte, Byte] | None = None
     """Colour under transparent pixels, as for `train`."""
     on_bad_image: Literal["raise", "skip"] = "raise"

@@ -80,8 +80,10 @@ class Previews:
 
     def _draw(self, params: Params) -> np.ndarray:
         config, count = self._config, self._config.previews
-        program = drawing_programs.label_program(facts.model, self._of, config.sampling_steps, config.sampler)
-        draw = functools.partial(program, params, jax.random.key(0), jnp.float32(1.0), jnp.float32(1.0))
+        program = drawing_programs.label_program(
+            facts.model, self._of, config.sampling_steps, config.sampler, guided=config.guidance != 1
+        )
+        draw = functools.partial(program, params, jax.random.key(0), jnp.float32(config.guidance), jnp.float32(1.0))
         index = np.arange(count, dtype=np.int32)
         return np.asarray(draw(index, (index % max(1, len(self._of.data.classes))).astype(np.int32)))
 

@@ -8,8 +8,8 @@ import numpy as np
 from gendiff.commands.images import image_training
 from gendiff.commands.images.image_training import Learning
 from gendiff.commands.train import STUDY
-from gendiff.commands.train.config import GAUSSIAN, MEAN, ONE_STEP, UNTRAINED, Config
-from gendiff.commands.train.measures import Measures
+from gendiff.commands.train.config import GAUSSIAN, MEAN, ONE_STEP, OTHERS, REAL, UNTRAINED, Config
+from gendiff.commands.train.measures import Measures, Naming
 from gendiff.runs.study import Measured, Measurements
 
 
@@ -23,13 +23,28 @@ def test_no_interval_of_precision_and_recall_vanishes_where_a_draw_could_be_the_
 
 def test_claims_are_of_committed_sets_and_a_control_that_is_as_near_as_the_samples_fails():
     def judged(entry, control):
-        numbers = {"frechet": (2.0, 1.9, 2.1), "excess": (0.0, 0.0, 0.0)}
-        far = {"frechet": (control, control - 0.1, control + 0.1)}
+        numbers = {"frechet": (2.0, 1.9, 2.1), "excess": (0.0, 0.0, 0.0), "named": (0.6, 0.55, 0.65)}
+        far = {"frechet": (control, control - 0.1, control + 0.1), "named": (1 / control, 1 / control, 1 / control)}
         controls = [Measured(f"{entry}: {name}", far, 0, 40) for name in (UNTRAINED, GAUSSIAN, ONE_STEP, MEAN)]
-        return [claim.verdict for claim in STUDY.judge(Measurements([Measured(entry, numbers, 0, 40), *controls]))]
+        named = [Measured(f"{entry}: {name}", {"named": far["named"]}, 0, 40) for name in (OTHERS, REAL)]
+        measured = Measurements([Measured(entry, numbers, 0, 40), *controls, *named])
+        return {claim.id.removeprefix(f"{entry}-"): claim.verdict for claim in STUDY.judge(measured)}
 
-    assert judged("emoji", 8.0) == ["PASS"] * 6 and judged("photos/emoji", 8.0) == []
-    assert judged("textures", 1.0) == ["PASS"] * 2 + ["FAIL"] * 4
+    far = judged("emoji", 8.0)
+    assert far.pop("real") == "FAIL" and set(far.values()) == {"PASS"} and len(far) == 9
+    assert judged("photos/emoji", 8.0) == {}
+    near = judged("textures", 1.0)
+    assert [near.pop(id) for id in ("frechet", "copies", "named", "real")] == ["PASS"] * 4
+    assert set(near.values()) == {"FAIL"} and len(near) == 6
+
+
+def test_a_picture_is_named_by_the_nearest_mean_direction_and_each_class_counts_alike():
+    rows = np.array([[1.0, 0.1], [1.0, -0.1], [-1.0, 0.0], [-1.0, 0.0]])
+    naming = Naming(rows, np.array([0, 0, 3, 3]))
+    assert naming.share(rows, np.array([0, 0, 3, 3])) == (1, 1, 1)
+    assert naming.share(1e-3 * rows, np.array([0, 0, 3, 3]))[0] == 1, "length says nothing"
+    assert naming.share(rows[[0, 0, 0, 2]], np.array([0, 0, 3, 3]))[0] == 0.75
+    assert naming.share(rows[[0, 0, 0, 0]], np.array([0, 0, 0, 3]))[0] == 0.5
 
 
 def test_a_short_log_is_averaged_over_few_lines():

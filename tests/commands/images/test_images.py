@@ -115,7 +115,7 @@ def test_a_run_on_a_folder_leaves_figures_and_no_verdict(trained):
     assert {"real.png", "samples.png", "nearest.png", "levels.png", "loss.png", "frechet.png", "ema_lengths.png"} <= {
         path.name for path in trained.iterdir()
     }
-    learned, measured, more, lengths, times = outcome["tables"]
+    learned, measured, more, _, lengths, times = outcome["tables"]
     assert [row[0] for row in lengths["rows"]] == [0.03, 0.05, 0.08, 0.12, 0.2] and all(
         row[2][0] > 0 for row in lengths["rows"]
     )
@@ -327,7 +327,7 @@ def test_what_cannot_be_learned_from_is_said_before_anything_is_compiled(case, t
             ("--background", "white"),
             "--background white: it must be 3 values .* from 0 to 255, or None, as in --background 255 255 255",
         ),
-        (("--size", "big", "--flip"), "--size big: it must be a whole number from 1 to 8192, or None, as in --size 64"),
+        (("--size", "big"), "--size big: it must be a whole number from 1 to 8192, or None, as in --size 64"),
         (("--size",), "--size (nothing): .*"),
         (("--ema", "much"), "--ema much: it must be a finite number from 0 below 1, as in --ema 0.999"),
         (("--seed", "x"), "--seed x: it must be a whole number, or None, as in --seed 1"),

@@ -102,6 +102,12 @@ def test_files_previews_and_figures_name_the_classes(trained, tmp_path):
     assert captions["samples"] == "Samples, not selected. Columns: dark, light."
     assert captions["real"] == "Held-out pictures. Columns: dark, light."
     assert ["classes", "dark, light"] in outcome["tables"][0]["rows"]
+    shares = {row[0]: row[2][0] for row in outcome["tables"][3]["rows"]}
+    assert list(shares) == [
+        "held-out pictures",
+        *(f"seed 0{end}" for end in (", asked for another class", "", ", untrained network")),
+    ]
+    assert shares["seed 0"] + shares["seed 0, asked for another class"] == pytest.approx(1), "of two, one is another"
 
 
 def test_a_run_folder_inside_of_the_pictures_is_refused_before_anything_is_decoded(trained, tmp_path, capsys):

@@ -61,6 +61,7 @@ LEAVES = {
     "test-time": ("compute", "noise", "difficulty", "doublings", "thinking", "budget", "steered", "pictures"),
 }
 OPTIONS = {
+    "images": ("--least-per-class", "50", "--guidance", "2"),
     "digits": ("--shuffled-steps", "2"),
     "few-step": ("--students", *METHODS),
     "few-step-text": ("--networks", "shapes", "emoji"),
