@@ -61,12 +61,13 @@ def draw(model, **options):
     return {"pictures": pictures[0], "parts": parts, "programs": programs}
 
 
-def main(model, storage, *meshes):
-    """Prints a line of JSON for each mesh, with the largest difference of pictures in place of them."""
-    alone = draw(model, storage=storage, together=PICTURES)
+def main(model, options, *meshes):
+    """Prints a line of JSON for each mesh, with the largest difference of pictures in place of them. options: JSON."""
+    settings = json.loads(options)
+    alone = draw(model, together=PICTURES, **settings)
     assert jax.device_count() == 8 and alone["pictures"].std() > 0.1
     for mesh in meshes:
-        result = draw(model, storage=storage, mesh=mesh)
+        result = draw(model, mesh=mesh, **settings)
         difference = float(np.abs(result.pop("pictures") - alone["pictures"]).max())
         print(json.dumps(result | {"mesh": mesh, "difference": difference, "alone": alone["programs"][-1]}))
 

@@ -32,6 +32,8 @@ CASES = {
 """Folder -> meshes of eight devices. With fsdp=8 pictures are drawn one on each, with tensor=8 one by one by
 all.
 """
+OPTIONS = {"stable": {"guidance": 1.0}}
+"""Of a folder: guidance multiplies what rounding leaves, which random weights make larger."""
 
 
 def shared_folder(root, name):
@@ -44,13 +46,19 @@ def shared_folder(root, name):
     return root
 
 
+def eight_devices(folder, options, *meshes):
+    """What `many_devices` prints."""
+    flags = "--xla_force_host_platform_device_count=8"
+    script = linear.python(SCRIPT, folder, json.dumps(options), *meshes, flags=flags)
+    return [json.loads(line) for line in linear.finish(script, timeout=1200).splitlines()]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)  # programs of eight devices
 @pytest.mark.parametrize("name", CASES)
 def test_eight_devices_draw_the_pictures_of_one_and_each_holds_its_share_of_the_weights(tmp_path, name):
     folder = shared_folder(tmp_path / name, name)
-    script = linear.python(SCRIPT, folder, "full", *CASES[name], flags="--xla_force_host_platform_device_count=8")
-    rows = [json.loads(line) for line in linear.finish(script, timeout=1200).splitlines()]
+    rows = eight_devices(folder, OPTIONS.get(name, {}), *CASES[name])
     assert [row["mesh"] for row in rows] == list(CASES[name])
     for row in rows:
         assert row["difference"] < 1e-5
@@ -69,8 +77,7 @@ def test_eight_devices_draw_the_pictures_of_one_and_each_holds_its_share_of_the_
 @pytest.mark.timeout(1200)  # programs of eight devices
 def test_kernels_that_stay_packed_are_shared_too_and_draw_what_one_device_draws(tmp_path):
     folder = shared_folder(tmp_path / "flux", "flux")
-    script = linear.python(SCRIPT, folder, "int4", "fsdp=8", flags="--xla_force_host_platform_device_count=8")
-    row = json.loads(linear.finish(script, timeout=1200))
+    (row,) = eight_devices(folder, {"storage": "int4"}, "fsdp=8")
     assert row["difference"] < 1e-5
     total, _, most = row["parts"]["transformer"]
     # as float32 arrays it takes 4 MB; many scales and biases are too small to be split
