@@ -49,7 +49,10 @@ def ended(processes, within=100):
 def until_step(processes, folder, step):
     metrics = folder / "metrics.jsonl"
     while not (metrics.exists() and metrics.read_bytes().count(b"\n") >= step):
-        assert all(process.poll() is None for process in processes), ended(processes)
+        if any(process.poll() is not None for process in processes):
+            for process in processes:
+                process.kill()
+            raise AssertionError(ended(processes))
         time.sleep(0.01)
 
 

@@ -102,13 +102,15 @@ def test_a_training_on_photographs_that_is_killed_again_and_again_ends_bitwise_a
     pytest.importorskip("grain")
     photos = test_images.photographs(tmp_path / "photos", damaged=0)
     folders = [tmp_path / name for name in ("whole", "killed")]
+    steps = str(15 * PHOTO_KILLS)
     unbroken, killed = (
-        test_images.command(photos, folder, "--steps", "60", "--checkpoint-every", "5", "--preview-every", "30")
+        test_images.command(photos, folder, "--steps", steps, "--checkpoint-every", "5", "--preview-every", "30")
         for folder in folders
     )
     begin = time.monotonic()
     assert lives(unbroken, 0, 0.2) == 0
-    assert lives(killed, PHOTO_KILLS, (time.monotonic() - begin) / 2) == PHOTO_KILLS
+    longest = min(0.5, 4 / PHOTO_KILLS) * (time.monotonic() - begin)
+    assert lives(killed, PHOTO_KILLS, longest) >= PHOTO_KILLS * 2 // 3  # those that live long may end it sooner
     assert_same_run(*folders)
     names = [{path.name for path in folder.glob("*.png")} for folder in folders]
     assert names[0] == names[1] and len(names[0]) > 5
