@@ -20,7 +20,7 @@ _ZERO_NUMBERS = (
     "keywords warmup weight_decay waves ema drop_condition shuffled_steps loud_seeds pigdm_eta failed "
     "cleanest kills shortest digit cut extra ema_snapshots"
 )
-_ZERO_EVENTS = "preemptions deaths keywords warm_up final lam fall low stop"
+_ZERO_EVENTS = "least_per_class preemptions deaths keywords warm_up final lam fall low stop"
 _ZERO_WEIGHTS = "alignment scene_weight kl_weight perceptual_weight gradient_weight slopes_weight anchor least"
 _ZERO_AMONG = "seeds scenes_seeds scales dropouts strengths guidance etas"
 EXAMPLES = {int | None: 1, float | None: 0.5, Literal["RGB", "L"] | None: "RGB"}
