@@ -40,6 +40,10 @@ EXPERIMENTS = {
         "experiments.diffusion.training_recipes",
         "Which changes to training make a network learn sooner, at equal steps?",
     ),
+    "synthetic-data": Listed(
+        "experiments.diffusion.synthetic_data",
+        "What becomes of digits that are learned from samples of digits, generation after generation?",
+    ),
     "guidance": Listed(
         "experiments.diffusion.guidance",
         "Is stronger guidance more faithful, less diverse and oversaturated, and which cure keeps what it loses?",
@@ -151,6 +155,7 @@ EXPERIMENTS = {
         "experiments.video",
         "How should a video model attend, does a rollout drift, and what do frames and pixels cost?",
     ),
+    "edge": Listed("experiments.edge", "What is left of an ability off the edge of what a network learned from?"),
     "bench": Listed(
         "experiments.bench.bench", "Is the library faster than what people would use instead?", typed="bench"
     ),

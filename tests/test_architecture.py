@@ -46,7 +46,7 @@ EXPERIMENTS = {
     "__main__.py": ("gendiff.commands.start",),
     **dict.fromkeys(("diffusion", "multimodal", "video"), (TASKS,)),
     **dict.fromkeys(("adversarial", "language", "scaling"), (TASKS, "experiments.diffusion")),
-    **dict.fromkeys(("preferences", "provenance"), (TASKS, "experiments.diffusion", "experiments.language")),
+    **dict.fromkeys(("preferences", "provenance", "edge"), (TASKS, "experiments.diffusion", "experiments.language")),
     "bench": ("experiments.diffusion", LANGUAGE_TEXTS),
     "documentation": ("experiments.catalogue",),
 }

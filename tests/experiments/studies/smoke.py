@@ -15,6 +15,7 @@ LEAVES = {
     "few-step-text": ("shapes_unguided", "shapes_guided", "shapes_students", "shapes_adherence", "emoji_pictures"),
     "schedules": ("log_snr", "bits", "frechet", "loss"),
     "training-recipes": ("unet", "transformer", "digits"),
+    "synthetic-data": ("generations", "digits"),
     "guidance": ("curves_digits", "curves_shapes", "cures", "dropouts", "explore_digits"),
     "text-to-image": (
         "curves",
@@ -48,6 +49,7 @@ LEAVES = {
     "scaling-train": ("isoflop", "isoflop_fixed", "frontier", "surface", "pictures", "rates"),
     "gan-progressive": ("samples_digits", "frechet", "seconds", "over_training"),
     "emergence": ("metrics", "losses", "carries", "by_metric"),
+    "edge": ("edge", "bits", "digits", "scenes"),
     "forecast": ("exact_match", "errors", "losses"),
     "scaling-fit": ("isoflop", "surface", "optima", "overtraining"),
     "growth": ("time", "memory"),
