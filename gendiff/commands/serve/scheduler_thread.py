@@ -1,5 +1,6 @@
 """The thread of the scheduler: it takes turns while there is work, and sleeps while there is none."""
 
+import contextlib
 import sys
 import threading
 import traceback
@@ -53,7 +54,8 @@ class SchedulerThread:
             try:
                 busy, errors = self.batcher.turn(), 0
             except Exception:
-                traceback.print_exc(file=sys.stderr)
+                with contextlib.suppress(OSError, ValueError):  # whoever reads the log may be gone
+                    traceback.print_exc(file=sys.stderr)
                 busy, errors = True, errors + 1
             if not busy and not self._ended.is_set():
                 self._work.wait()

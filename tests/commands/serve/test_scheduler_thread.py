@@ -2,6 +2,8 @@
 drawn.
 """
 
+import io
+import sys
 import threading
 import time
 
@@ -61,6 +63,17 @@ def test_a_program_that_only_fails_ends_the_drawing_and_all_that_wait_are_told(c
     assert [event.cause for event in events] == [BROKEN] * scheduler_thread.MOST_ERRORS + [STOPPED] * 2
     assert events[-1].reason == "the server cannot answer any more: start it again"
     assert capfd.readouterr().err.count("RuntimeError: no memory is left") == scheduler_thread.MOST_ERRORS
+
+
+def test_an_error_is_forgiven_where_nobody_reads_the_log(monkeypatch):
+    batcher, events = Batcher(FakeProgram(1, broken=(1,)), 20), []
+    with SchedulerThread(batcher) as drawing, io.StringIO() as log:
+        log.close()
+        monkeypatch.setattr(sys, "stderr", log)
+        for seed in (1, 0):
+            drawing.submit(ImageRequest("a circle", steps=1, seed=seed), None, events.append)
+        waited(lambda: len(events) == 2)
+    assert [type(event) for event in events] == [Failed, Finished]
 
 
 def test_who_waits_at_the_end_is_told_that_the_server_stops():
