@@ -10,7 +10,7 @@ from experiments.language import quantise
 from experiments.multimodal import EXPERIMENT as MULTIMODAL
 from experiments.multimodal import documents
 from experiments.multimodal.config import NETWORKS, SCENES
-from experiments.scaling import scaling_train
+from experiments.scaling import growth, scaling_train
 from experiments.scaling.scaling_train import rows
 
 FACTOR = 1.5
@@ -44,6 +44,7 @@ BUILT = {
     "experiments/diffusion/training_recipes/networks.py": of_recipes,
     "experiments/language/quantise.py": of_quantise,
     "experiments/multimodal/documents.py": of_multimodal,
+    "experiments/scaling/growth.py": lambda: [(growth.TRANSFORMER, 3)],
     "experiments/scaling/scaling_train/rows.py": of_scaling,
 }
 """File that builds a transformer of patches -> its networks of a full run, and the channels of their pictures."""
