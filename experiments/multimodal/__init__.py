@@ -211,10 +211,11 @@ ANSWER = Answer(
             "2026-12-01",
             "a806574",
             "In that run the captions' loss was 2.3 and 3.2 times that of the twin. Captions are now learned behind "
-            "pictures alone, pictures weigh 1 instead of 5 beside them, and the limit is 1.1 instead of 1.05.",
+            "pictures alone, pictures weigh 3 instead of 5 beside them, and the limit is 1.1 instead of 1.05.",
             "Half of the tokens were captions before any picture, of which only the frequency of digits can be "
-            "learned; the twin has none. Now each token weighs what it weighs for the twin. A few of 450 captions make "
-            "most of the loss, so a twentieth is less than can be told.",
+            "learned; the twin has none. In a pilot with seed 7 captions had 1.65, 1.39 and 1.91 times the twin's loss "
+            "with weights of 5, 3 and 2, and pictures 1.01, 1.02 and 1.04 times. A few of 450 captions make most of "
+            "the loss, so a twentieth is less than can be told.",
         ),
     ),
 )

@@ -44,7 +44,7 @@ class Config:
     """Documents of each kind per step."""
     side: _Side = 24
     """Pixels of a side of a scene."""
-    picture_weight: Positive = 1.0
+    picture_weight: Positive = 3.0
     """Weight of the loss of digits beside that of captions."""
     learning_rate: Positive = 0.02
     """Peak learning rate of matrices, by Muon; that of all else, by AdamW, is a tenth. Both fall along a cosine."""
