@@ -33,7 +33,7 @@ def read(
     for name, content in multipart.read(content_type, body):
         name = name.removesuffix("[]")
         if name in fields:
-            raise ApiError(f"{name[:SHOWN]} stands twice in the form: send it once", field=name[:SHOWN])
+            raise ApiError(f"{ascii(name[:SHOWN])[1:-1]} stands twice in the form: send it once", field=name[:SHOWN])
         fields[name] = content if name == "image" else _value(name, content)
     request = image_requests.read_fields(fields, (*FIELDS, "image", "strength"), limits, fresh_seed)
     file = fields.get("image")
@@ -49,10 +49,11 @@ def read(
 
 def _value(name: str, content: bytes) -> object:
     """Of a field of a form."""
+    label = ascii(name[:SHOWN])[1:-1]  # a terminal obeys control characters
     try:
         text = content.decode()
         return msgspec.json.decode(text) if name in NUMBERS else text
     except UnicodeDecodeError as error:
-        raise ApiError(f"{name[:SHOWN]} is no text in UTF-8", field=name[:SHOWN]) from error
+        raise ApiError(f"{label} is no text in UTF-8", field=label) from error
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return text
