@@ -10,7 +10,6 @@ import msgspec
 from gendiff.commands.serve import image_requests, multipart, request_fields, start_pictures
 from gendiff.commands.serve.api_errors import ApiError
 from gendiff.commands.serve.image_requests import FIELDS, ImageRequest, Limits
-from gendiff.commands.serve.request_fields import SHOWN
 from gendiff.diffusion.editing.image_to_image import SLACK
 from gendiff.runs.ranges import LARGEST_SEED
 
@@ -33,7 +32,8 @@ def read(
     for name, content in multipart.read(content_type, body):
         name = name.removesuffix("[]")
         if name in fields:
-            raise ApiError(f"{ascii(name[:SHOWN])[1:-1]} stands twice in the form: send it once", field=name[:SHOWN])
+            name = request_fields.printable(name)
+            raise ApiError(f"{name} stands twice in the form: send it once", field=name)
         fields[name] = content if name == "image" else _value(name, content)
     request = image_requests.read_fields(fields, (*FIELDS, "image", "strength"), limits, fresh_seed)
     file = fields.get("image")
@@ -49,11 +49,11 @@ def read(
 
 def _value(name: str, content: bytes) -> object:
     """Of a field of a form."""
-    label = ascii(name[:SHOWN])[1:-1]  # a terminal obeys control characters
     try:
         text = content.decode()
         return msgspec.json.decode(text) if name in NUMBERS else text
     except UnicodeDecodeError as error:
-        raise ApiError(f"{label} is no text in UTF-8", field=label) from error
+        name = request_fields.printable(name)
+        raise ApiError(f"{name} is no text in UTF-8", field=name) from error
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return text

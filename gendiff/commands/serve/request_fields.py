@@ -26,8 +26,13 @@ def known(fields: Mapping[str, object], names: Sequence[str]) -> dict[str, objec
     """The fields that say something: null stands for none. Raises ApiError for a field that has none of the names."""
     if unknown := [name for name in fields if name not in names]:
         name = unknown[0][:SHOWN]
-        raise ApiError(f"{name!r} is no field of this request; {errors.hint(name, names)}", field=name)
+        raise ApiError(f"{name!r} is no field of this request; {errors.hint(name, names)}", field=printable(name))
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def printable(name: str) -> str:
+    """The beginning of a name, without what a terminal obeys."""
+    return repr(name[:SHOWN])[1:-1]
 
 
 def check_model(fields: Mapping[str, object], name: str) -> None:

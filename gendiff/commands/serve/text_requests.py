@@ -143,7 +143,7 @@ def _message(name: str, message: object) -> Message:
     if not isinstance(message, dict):
         raise ApiError(f"{name} = {request_fields.excerpt(message)} must be an object", field=name)
     if unknown := [field for field, value in message.items() if value and field not in ("role", "content")]:
-        field = f"{name}.{unknown[0][: request_fields.SHOWN]}"
+        field = f"{name}.{request_fields.printable(unknown[0])}"
         raise ApiError(f"{field} is not read: a message has a role and a content", field=field)
     role = message.get("role")
     if not isinstance(role, str) or role not in ROLES:

@@ -79,6 +79,7 @@ def test_fields_that_ask_for_nothing_are_taken_as_clients_send_them():
         (CHAT, {"messages": [{"role": "user", "content": ["x"]}]}, "messages[0].content", "only texts"),
         (CHAT, {"messages": [HELLO[0] | {"name": "me"}]}, "messages[0].name", "is not read"),
         (CHAT, {"messages": [HELLO[0] | {"tool_calls": [1]}]}, "messages[0].tool_calls", "is not read"),
+        (CHAT, {"messages": [HELLO[0] | {"\x1b[2J": 1}]}, r"messages[0].\x1b[2J", "is not read"),
         (CHAT, {"messages": HELLO, "prompt": "x"}, "prompt", "is no field"),
         (CHAT, {"messages": HELLO, "max_token": 3}, "max_token", "did you mean 'max_tokens'"),
         (CHAT, {"messages": HELLO, "x" * 1000: 3}, "x" * 60, "is no field"),
