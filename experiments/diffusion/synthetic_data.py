@@ -255,12 +255,10 @@ def same_digits(measured: Measurements, folder: RunFolder) -> Figure:
     """Of the first seed the first generation, and the last one of every arm."""
     sets = [each for each in measured if each.arrays]
     last = max(each.arrays["at"][1] for each in sets)
-    rows = [(FIRST, 0), *((name, last) for name in ARMS)]
-    chosen = [next(each for each in sets if each.arrays["at"] == row) for row in rows]
+    at = [(FIRST, 0), *((name, last) for name in ARMS)]
+    rows = {row[0]: next(each for each in sets if each.arrays["at"] == row).arrays["images"] for row in at}
     caption = f"The same digits of the first generation, and of generation {last} of every arm, from the same noise."
-    images = np.concatenate([each.arrays["images"] for each in chosen])
-    names = [name for name, _ in rows]
-    return figures.grid(images, len(images) // len(names), folder.figure("digits"), caption, rows=names)
+    return figures.named_rows(rows, folder.figure("digits"), caption)
 
 
 E44: dict[str, Any] = {"role": "E44", "figure": "generations.png"}

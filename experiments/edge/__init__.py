@@ -79,19 +79,18 @@ def bits(measured: Measurements, folder: RunFolder) -> Figure:
 def pictures(measured: Measurements, folder: RunFolder) -> Figure:
     """A row of every set of digits, of the first seed."""
     rows = {each.name: each.arrays["images"] for each in reversed(measured) if each.group == "digits"}
-    names, caption = list(rows)[::-1], "What the network of digits is shown, a row for each set."
-    images = np.concatenate([rows[name] for name in names])
-    return figures.grid(images, len(images) // len(names), folder.figure("digits"), caption, rows=names)
+    caption = "What the network of digits is shown, a row for each set."
+    return figures.named_rows(dict(reversed(rows.items())), folder.figure("digits"), caption)
 
 
 def drawn_scenes(measured: Measurements, folder: RunFolder) -> Figure:
     """The first pictures of every kind of caption."""
     sets = [each for each in measured if each.group == "scenes" and each.arrays]
-    texts = "; ".join(f"{each.name.removeprefix('scenes: ')}: “{each.arrays['captions'][0]}”" for each in sets)
-    images = np.concatenate([each.arrays["images"] for each in sets])
-    names = [each.name.removeprefix("scenes: ") for each in sets]
+    by_name = {each.name.removeprefix("scenes: "): each.arrays for each in sets}
+    texts = "; ".join(f"{name}: “{arrays['captions'][0]}”" for name, arrays in by_name.items())
+    rows = {name: arrays["images"] for name, arrays in by_name.items()}
     caption = f"Pictures of the first captions of each kind, not chosen. The first captions: {texts}."
-    return figures.grid(images, len(images) // len(sets), folder.figure("scenes"), caption, rows=names)
+    return figures.named_rows(rows, folder.figure("scenes"), caption)
 
 
 HALF: dict[str, Any] = {"role": "E45", "figure": "edge.png", "reason": "a rule would hold here too; half is a coin"}

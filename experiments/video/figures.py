@@ -55,9 +55,7 @@ def long(measured: Measurements, folder: RunFolder) -> Figure:
     }
     caption = _caption(measured, f"Rollouts of digits to {length // frames} times the length of training")
     heads = [f"frame {frame + 1}" for frame in at]
-    return figures.grid(
-        np.concatenate([*rows.values()]), len(at), folder.figure("long"), caption, rows=list(rows), heads=heads
-    )
+    return figures.named_rows(rows, folder.figure("long"), caption, heads=heads)
 
 
 def drift(measured: Measurements, folder: RunFolder) -> Figure:

@@ -274,8 +274,7 @@ def pictures_of(subject: str, measured: Measurements, folder: RunFolder) -> Figu
         f"{subject.capitalize()}, not selected; a row each of {', '.join(pictures)}. The first {1 + len(CODED)} are "
         "held out."
     )
-    images, path = np.concatenate(list(pictures.values())), folder.figure(f"pictures_{subject}")
-    return figures.grid(images, len(pictures[ORIGINALS]), path, caption, rows=list(pictures))
+    return figures.named_rows(pictures, folder.figure(f"pictures_{subject}"), caption)
 
 
 def lacks(measured: Measurements, folder: RunFolder) -> Figure:

@@ -230,12 +230,12 @@ def restorations(name: str, measured: Measurements, folder: RunFolder) -> Figure
         problem.rival_name: outputs.rival(name).first,
     }
     panels |= {method: by[method].first for method in ("RePaint", "PiGDM", "DPS") if method in by}
-    images, file = (
-        np.concatenate([images[chosen] for images in panels.values()]),
+    rows, file = (
+        {method: images[chosen] for method, images in panels.items()},
         name.replace(" ", "_").replace("-", "_"),
     )
     caption = f"{name.capitalize()}, one row each: {', '.join(panels)}. One sample each, not selected."
-    return figures.grid(images, len(chosen), folder.figure(file), caption, rows=list(panels))
+    return figures.named_rows(rows, folder.figure(file), caption)
 
 
 def strengths(measured: Measurements, folder: RunFolder) -> Figure:
@@ -243,12 +243,9 @@ def strengths(measured: Measurements, folder: RunFolder) -> Figure:
     outputs: Outputs = measured[0].arrays["outputs"]
     chosen = outputs.pictures["chosen"]
     edits = outputs.edited[outputs.config.seeds[0]].images
-    names, images = (
-        [f"{strength:g}" for strength in edits],
-        np.concatenate([images[chosen] for images in edits.values()]),
-    )
-    caption = f"img2img without a label, one strength per row: {', '.join(names)}."
-    return figures.grid(images, len(chosen), folder.figure("strengths"), caption, rows=names)
+    rows = {f"{strength:g}": images[chosen] for strength, images in edits.items()}
+    caption = f"img2img without a label, one strength per row: {', '.join(rows)}."
+    return figures.named_rows(rows, folder.figure("strengths"), caption)
 
 
 def between(measured: Measurements, folder: RunFolder) -> Figure:

@@ -6,7 +6,7 @@ import numpy as np
 
 from experiments.diffusion.latent import costs
 from experiments.diffusion.latent.networks import LATENTS, PIXELS
-from experiments.diffusion.latent.sets import DECODED, ORIGINALS
+from experiments.diffusion.latent.sets import DECODED
 from gendiff.data import emoji
 from gendiff.runs.reporting import figures
 from gendiff.runs.reporting.results import Figure
@@ -29,8 +29,7 @@ def pictures(measured: Measurements, folder: RunFolder) -> Figure:
     pictures_by_name: dict[str, Any] = {each.name: each.arrays["shown"] for each in measured if "shown" in each.arrays}
     samples = "samples of the pixel model after parts of its training, and those of the latent model"
     caption = f"Rows: held-out pictures, their reconstructions, {samples}; not selected. {emoji.ATTRIBUTION}."
-    images, columns = np.concatenate(list(pictures_by_name.values())), len(pictures_by_name[ORIGINALS])
-    return figures.grid(images, columns, folder.figure("pictures"), caption, rows=list(pictures_by_name), colours=256)
+    return figures.named_rows(pictures_by_name, folder.figure("pictures"), caption, colours=256)
 
 
 def curves(measured: Measurements, folder: RunFolder) -> Figure:

@@ -136,8 +136,7 @@ def pictures(measured: Measurements, folder: RunFolder) -> Figure:
     caption = (
         f"Digits 0 to 9, each chosen from the same pictures. Verifiers trained on: {'; '.join(rows)}, one row each."
     )
-    images = np.concatenate(list(rows.values()))
-    return figures.grid(images, len(next(iter(rows.values()))), folder.figure("pictures"), caption, rows=list(rows))
+    return figures.named_rows(rows, folder.figure("pictures"), caption)
 
 
 def _group(measured: Measurements, name: str) -> list[Measured]:

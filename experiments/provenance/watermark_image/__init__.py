@@ -118,18 +118,13 @@ def marked(measured: Measurements, folder: RunFolder) -> Figure:
     """The same pictures by each mark."""
     pictures = measured[-1].arrays["marks"]
     caption = f"One row each: {PLAIN}, the same with {SPREAD}, {RING}, {SHADING}; not selected."
-    return _grid(pictures, folder, "pictures", caption)
+    return figures.named_rows(pictures, folder.figure("pictures"), caption)
 
 
 def changed(measured: Measurements, folder: RunFolder) -> Figure:
     """Marked pictures after each change."""
     pictures = measured[-1].arrays["changes"]
-    return _grid(pictures, folder, "changed", f"The last row above after {', '.join(pictures)}.")
-
-
-def _grid(pictures: dict[str, np.ndarray], folder: RunFolder, file: str, caption: str) -> Figure:
-    rows = list(pictures.values())
-    return figures.grid(np.concatenate(rows), len(rows[0]), folder.figure(file), caption, rows=list(pictures))
+    return figures.named_rows(pictures, folder.figure("changed"), f"The last row above after {', '.join(pictures)}.")
 
 
 def p_values(measured: Measurements, folder: RunFolder) -> Figure:

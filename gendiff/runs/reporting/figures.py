@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -97,6 +97,12 @@ def grid(
             break
     _save(sheet, path, entries, colours)
     return Figure(path.name, caption)
+
+
+def named_rows(rows: Mapping[str, np.ndarray], path: Path, caption: str, **options: Any) -> Figure:
+    """`grid` with a row of images for each name, equally many. options: further ones of `grid`."""
+    images = list(rows.values())
+    return grid(np.concatenate(images), len(images[0]), path, caption, rows=list(rows), **options)
 
 
 def denoising_sprite(
