@@ -66,10 +66,12 @@ for line in sys.stdin:
 QUICK = [
     *("--help", "list", *(f"{name} --help" for name in catalogue.TOOLS), "train --help", "tune --help"),
     "prepare images --help",
+    *("bench --help", "bench-language --help", "bench-stable-diffusion --help"),
     *("sample run --help", "finalize shards --help", "evaluate shards --help", "evaluate --help", "report --help"),
 ]
 REFUSED = [
-    *("nothing", "chat --wide", "chat --top-p 2", "quantise smollm2 --out x.gguf --rows 0", "inspect absent"),
+    *("nothing", "prepare", "digits --help", "bench --device tpu", "bench --peers --device accelerator"),
+    *("chat --wide", "chat --top-p 2", "quantise smollm2 --out x.gguf --rows 0", "inspect absent"),
     *("inspect run", "inspect folder"),
     *("copies run --train run --threshold 2", "data-report run --size 0", "verify absent.png", "plan --cost"),
     *(f"plan --accelerator h100 --{option}" for option in ("batch 0", "mesh data=3", "network dit-x/2", "size 8 8")),
