@@ -17,6 +17,7 @@ MEASURED: Mapping[str, tuple[str, ...]] = {
     networks.EMOJI: (
         "emoji-retrieved",
         "emoji-retrieved-unseen",
+        "emoji-unseen-aim",
         "emoji-ordinary-nouns",
         "emoji-ordinary-combinations",
         "emoji-copies",

@@ -190,7 +190,7 @@ MISFITS = [
     ),
     ("text-to-image", {"drawings.nouns": ("unicorn car",)}, "--drawings.nouns: 'unicorn car' is no name"),
     ("text-to-image", {"drawings.combinations": ("pink cat",)}, "--drawings.combinations: 'pink' is none of the"),
-    ("text-to-image", {"drawings.prompts": 385}, "--drawings.prompts 385 is above --drawings.held-out 384"),
+    ("text-to-image", {"drawings.prompts": 1418}, "--drawings.prompts 1418 is above --drawings.held-out 1417"),
     ("text-to-image", {"drawings.candidates": 129}, "--drawings.candidates 129 is above --drawings.prompts"),
     ("latent", {"fractions": (0.5, 0.25, 1.0)}, "--fractions 0.5 0.25 1.0: each number must be above"),
     ("latent", {"fractions": (0.25, 0.5)}, "--fractions 0.25 0.5: the last must be 1"),

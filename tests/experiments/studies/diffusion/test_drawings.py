@@ -166,7 +166,7 @@ def measured(
     drawings,
     *,
     on_seen=(0.0, 0.5, 0.9),
-    unseen=(0.0, 0.1, 0.3),
+    unseen=(0.0, 0.1, 0.6),
     judged=None,
     gain=0.5,
     copied=False,
@@ -226,7 +226,7 @@ def test_claims_pass_where_drawings_are_right_and_fail_where_they_are_not(drawin
     assert set(wrong) == {claim.id for claim in right} and pictures[0].measures["w"] == CONFIG.drawings.scales[0]
     failing = {"emoji-retrieved-unseen", "emoji-untrained", "emoji-decoded", "emoji-colour-follows", "emoji-copies"}
     failing |= {"emoji-mean-picture", "emoji-one-step", "emoji-ordinary-nouns", "emoji-ordinary-combinations"}
-    failing |= {"emoji-ordinary-drawings", "emoji-ordinary-others"}
+    failing |= {"emoji-ordinary-drawings", "emoji-ordinary-others", "emoji-unseen-aim"}
     assert {id for id, verdict in wrong.items() if verdict == "FAIL"} >= failing
 
 
