@@ -131,6 +131,10 @@ EXPERIMENTS = {
     "instruct": Listed(
         "experiments.preferences.instruct", "What makes a model that goes on with texts into one that answers?"
     ),
+    "confabulation": Listed(
+        "experiments.preferences.confabulation",
+        "Does a real model make things up, does it know when it does, and what does tuning against it gain and cost?",
+    ),
     "constitution": Listed(
         "experiments.preferences.constitution",
         "Can a network improve its own answers by principles that it was taught to judge?",

@@ -5,9 +5,9 @@ A forward process, a network, a sampler's step and a guidance rule are functions
 `from gendiff import diffusion, networks, training`.
 """
 
-import importlib
 from typing import TYPE_CHECKING
 
+from gendiff.core.first_use import on_first_use
 from gendiff.core.no_label import NO_LABEL as NO_LABEL
 
 if TYPE_CHECKING:
@@ -49,11 +49,8 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    """A chapter is loaded on first use: flax alone takes as long to import as all the rest."""
-    if name in __all__:
-        return importlib.import_module(f"gendiff.{name}")
-    raise AttributeError(f"module 'gendiff' has no attribute {name!r}")
+# flax alone takes as long to import as all the rest
+__getattr__ = on_first_use(__name__, {"": " ".join(__all__)})
 
 
 def __dir__() -> list[str]:

@@ -18,29 +18,37 @@ import functools
 import tempfile
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import tyro
 
-from experiments.bench import cases, config, duel, findings
+from experiments.bench import config
 from experiments.bench.config import AnyConfig, Config, Setting
-from experiments.bench.findings import Findings
 from experiments.bench.side import SideError
 from experiments.bench.workloads import Case
 from gendiff.core.errors import ConfigError
-from gendiff.runs import devices, registry, run_lock, runner
+from gendiff.runs import registry, run_lock
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Command, Experiment, Outcome
-from gendiff.runs.reporting import report, results
+from gendiff.runs.reporting import results
 from gendiff.runs.reporting.answers import Answer, Change
 from gendiff.runs.reporting.environment import environment
 from gendiff.runs.reporting.results import Results, Table
 from gendiff.runs.run_folder import RunFolder
 
+if TYPE_CHECKING:
+    from experiments.bench.findings import Findings
 
-def evaluate(all_cases: tuple[Case, ...], chosen: AnyConfig, folder: RunFolder, progress: Progress) -> Outcome:
+Cases: TypeAlias = Callable[[], tuple[Case, ...]]
+"""All cases of a bench, whose modules load JAX."""
+
+
+def evaluate(all_cases: Cases, chosen: AnyConfig, folder: RunFolder, progress: Progress) -> Outcome:
     """Measures every chosen case; one that fails is a claim that fails, and the others go on."""
+    from experiments.bench import cases, findings
+
     limits, measured, rows = chosen.thresholds, [], []
     peer = config.peer_python() if chosen.peers else None
     before = config.other_checkout(chosen.against) if chosen.against else None
@@ -53,7 +61,7 @@ def evaluate(all_cases: tuple[Case, ...], chosen: AnyConfig, folder: RunFolder, 
                 (side, name, ", ".join(map(str, value)) if isinstance(value, list) else value)
                 for name, value in about.items()
             ]
-        for case in cases.chosen(all_cases, chosen.cases, chosen.device):
+        for case in cases.chosen(all_cases(), chosen.cases, chosen.device):
             with progress.phase(case.name):
                 progress.line(f"{case.name}: {case.question}")
                 finding = _measured(case, setting)
@@ -65,7 +73,10 @@ def evaluate(all_cases: tuple[Case, ...], chosen: AnyConfig, folder: RunFolder, 
     return Outcome(claims, findings.figures(measured, limits, folder.path), tables)
 
 
-def _measured(case: Case, setting: Setting) -> Findings:
+def _measured(case: Case, setting: Setting) -> "Findings":
+    from experiments.bench import duel
+    from experiments.bench.findings import Findings
+
     missing = "" if setting.config.tiny or case.absent is None else case.absent()
     if missing:
         return Findings(skipped={case.name: missing})
@@ -78,15 +89,17 @@ def _measured(case: Case, setting: Setting) -> Findings:
         return Findings(failed={case.name: f"{type(error).__name__}: {error}"})
 
 
-def check(all_cases: tuple[Case, ...], chosen: AnyConfig) -> None:
+def check(all_cases: Cases, chosen: AnyConfig) -> None:
     """ConfigError for a case that there is not, and for an environment or a checkout that is absent."""
-    cases.chosen(all_cases, chosen.cases, chosen.device)
     if chosen.device == "accelerator" and (chosen.peers or chosen.against):
         raise ConfigError("--device accelerator measures this code alone: leave out --peers and --against")
     if chosen.peers:
         config.peer_python()
     if chosen.against:
         config.other_checkout(chosen.against)
+    from experiments.bench import cases
+
+    cases.chosen(all_cases(), chosen.cases, chosen.device)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,14 +128,14 @@ def bench(
     full: AnyConfig,
     smoke: AnyConfig,
     options: type,
-    all_cases: tuple[Case, ...],
+    all_cases: Cases,
     answer: Answer,
 ) -> Experiment:
     """An experiment that measures these cases, with a command of its own."""
 
     def call(options: Any, progress: Progress) -> None:
         if options.cases == ("list",):
-            for case in all_cases:
+            for case in all_cases():
                 print(f"{case.name:<20} {case.device}  {case.question}")
             return
         chosen = type(full)(**{field.name: getattr(options, field.name) for field in dataclasses.fields(full)})
@@ -149,6 +162,8 @@ def bench(
 def _measure_and_tell(experiment: Experiment, chosen: AnyConfig, options: Asked, progress: Progress) -> None:
     """Measures the chosen cases and prints the claims."""
     registry.check(experiment, chosen)
+    from gendiff.runs.reporting import report
+
     name = experiment.name
     folder = own_folder(options.out or Path("runs") / (f"{name}-smoke" if options.smoke else name), name)
     with run_lock.held(folder.path, progress.line):
@@ -178,6 +193,8 @@ def measure(
     experiment: Experiment, chosen: AnyConfig, folder: RunFolder, progress: Progress, smoke: bool = False
 ) -> Results:
     """Measures anew, whatever the folder holds, and writes results.json and report.html."""
+    from gendiff.runs import devices, runner  # load JAX
+
     folder.path.mkdir(parents=True, exist_ok=True)
     if chosen.device != "cpu":
         devices.only_cpu()  # the device, or most of its memory, would be taken from the processes that measure
@@ -247,11 +264,19 @@ ANSWER = Answer(
     ),
 )
 
+
+def all_cases() -> tuple[Case, ...]:
+    """Those of `bench`."""
+    from experiments.bench import cases
+
+    return cases.ALL
+
+
 EXPERIMENT = bench(
     "bench",
     Config(),
     Config(cases=("digits_sample_16",), pairs=2, call_seconds=0.02, tiny=True),
     BenchOptions,
-    cases.ALL,
+    all_cases,
     ANSWER,
 )

@@ -10,8 +10,9 @@ llama.cpp beside ours, where the peers' environment holds llama-cpp-python. The 
 
 import dataclasses
 
-from experiments.bench import bench, cold_start, llama_cpp, single_calls, smollm2
+from experiments.bench import bench
 from experiments.bench.config import LanguageConfig
+from experiments.bench.workloads import Case
 from gendiff.runs.reporting.answers import Answer
 
 
@@ -20,7 +21,13 @@ class LanguageBenchOptions(bench.Asked, LanguageConfig):
     """Measure how fast language models are. Without a CASE, all of them."""
 
 
-CASES = (*smollm2.CASES, *llama_cpp.CASES, single_calls.MARKING, cold_start.TOKEN)
+def cases() -> tuple[Case, ...]:
+    """Those of language models."""
+    from experiments.bench import cold_start, llama_cpp, single_calls, smollm2
+
+    return (*smollm2.CASES, *llama_cpp.CASES, single_calls.MARKING, cold_start.TOKEN)
+
+
 ANSWER = Answer(
     roles={
         "*_agrees": "check",
@@ -36,6 +43,6 @@ EXPERIMENT = bench.bench(
     LanguageConfig(),
     LanguageConfig(cases=("lm_decode",), pairs=2, call_seconds=0.02, tiny=True),
     LanguageBenchOptions,
-    CASES,
+    cases,
     ANSWER,
 )

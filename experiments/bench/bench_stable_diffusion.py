@@ -10,14 +10,22 @@ prompts as in diffusers.
 
 import dataclasses
 
-from experiments.bench import bench, stable_diffusion_cases
+from experiments.bench import bench
 from experiments.bench.config import FolderConfig
+from experiments.bench.workloads import Case
 from gendiff.runs.reporting.answers import Answer, Change
 
 
 @dataclasses.dataclass(frozen=True)
 class FolderBenchOptions(bench.Asked, FolderConfig):
     """Measure Stable Diffusion at full size. Without a CASE, all of them."""
+
+
+def cases() -> tuple[Case, ...]:
+    """Those of folders of diffusers."""
+    from experiments.bench import stable_diffusion_cases
+
+    return stable_diffusion_cases.ALL
 
 
 ANSWER = Answer(
@@ -48,6 +56,6 @@ EXPERIMENT = bench.bench(
     FolderConfig(),
     FolderConfig(cases=("sd_step",), pairs=2, call_seconds=0.02, tiny=True),
     FolderBenchOptions,
-    stable_diffusion_cases.ALL,
+    cases,
     ANSWER,
 )

@@ -250,6 +250,7 @@ INPUTS = {
         "refused",
         "a tokenizer whose patterns never end, or need more than memory": "DataError that starts with the path, within "
         "3 s",
+        "a tokenizer with an id for which no memory is enough": "DataError with the path and the id",
     },
     "watermarks": {
         "tokens of another tokenizer": "ValueError with the ids and the vocabulary of the mark",

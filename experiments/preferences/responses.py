@@ -34,8 +34,8 @@ def write(
     )
 
 
-def log_probs(predict: Any, params: Params, rows: jax.Array, first: int) -> jax.Array:
-    """(n,) log-probability of the tokens of each row (n, s) from place `first` on, given those before them, with its
-    gradient.
+def log_probs(predict: Any, params: Params, rows: jax.Array, first: int | jax.Array) -> jax.Array:
+    """(n,) log-probability of the tokens of each row (n, s) from place `first` on, () or (n,), given those before them,
+    with its gradient.
     """
     return jnp.sum(scoring.sampled_log_probs(predict, params, rows, first), 1)

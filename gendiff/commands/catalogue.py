@@ -8,6 +8,7 @@ EXPERIMENTS = {
         "What does a diffusion model learn from a folder of pictures, judged without labels?",
         typed="train",
         presets=("emoji", "textures", "own", "unet-64", "imagenet-folder-256"),
+        prepare=True,
     ),
     "tune": Listed(
         "gendiff.commands.tune", "What does a language model learn from rows of your own, by an adapter?", typed="tune"

@@ -144,7 +144,9 @@ def _dispatch(arguments: list[str], catalogue: Catalogue, tools: Tools) -> int:
         tool = registry.tool(name, tools)
         tool.call(_options(tool, name, rest), catalogue, progress)
         return errors.DONE
-    command = registry.load(name, catalogue).command if name in catalogue else None
+    listed = catalogue.get(name)
+    unlisted = isinstance(listed, Listed) and listed.typed != name  # then it has no command of its own
+    command = None if listed is None or unlisted else registry.load(name, catalogue).command
     if command is None:
         # these are for studies
         typed = [each for each in (*commands, *tools) if catalogue.keys() != OWN or each not in ("list", "run")]
@@ -261,7 +263,7 @@ def _parse_run(experiment: Experiment, arguments: list[str], preset: str) -> tup
 
 def _prepare(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
     if not arguments or arguments[0].startswith("-"):
-        able = [name for name in catalogue if registry.load(name, catalogue).prepare is not None]
+        able = [name for name, entry in catalogue.items() if entry.prepare]
         return _usage(f"prepare NAME [options]; NAME is one of: {', '.join(able) or 'none'}", arguments)
     prepare = registry.load(arguments[0], catalogue).prepare
     if prepare is None:

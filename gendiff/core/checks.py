@@ -2,7 +2,6 @@
 
 import math
 import numbers
-from collections.abc import Iterable
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +9,7 @@ import numpy as np
 
 from gendiff.core import arrays
 from gendiff.core.arrays import ArrayLike, Numeric
+from gendiff.core.choices import choice as choice
 
 
 def in_range(
@@ -145,18 +145,6 @@ def one_key(name: str, value: object) -> None:
     if (shape := np.shape(value)) != ():
         raise ValueError(
             f"{name} must be one key, got a batch of shape {shape}; samples get their own keys from `index`"
-        )
-
-
-def choice(name: str, value: str, allowed: Iterable[str]) -> None:
-    """Raise ValueError with the allowed options and the nearest of them, unless `value` is one of them."""
-    import difflib
-
-    options = list(allowed)
-    if value not in options:
-        near = difflib.get_close_matches(str(value), options, n=1)
-        raise ValueError(
-            f"{name} = {value!r} is none of {', '.join(options)}" + (f"; did you mean {near[0]!r}?" if near else "")
         )
 
 

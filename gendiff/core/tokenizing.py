@@ -21,6 +21,8 @@ PATTERNS = ("normalizer", "pre_tokenizer", "decoder")
 _NO_WORDS = {"type": "BPE", "vocab": {}, "merges": []}
 LONGEST = 8192
 """Characters of a prompt. Encoders of prompts read some hundreds."""
+MOST_IDS = 2**22
+"""Of a vocabulary. The largest have 262,144, and there may be gaps between ids."""
 
 
 def package(extra: str) -> ModuleType:
@@ -49,8 +51,15 @@ def opened(package: ModuleType, file: Path, content: Config) -> "tokenizers.Toke
     """The `tokenizers.Tokenizer` of what a tokenizer.json holds, without padding or truncation of its own.
 
     Raises:
-        DataError: path first, for what the package does not read, and for patterns that take more than 2 s or 512 MiB.
+        DataError: path first, for what the package does not read, for an id of MOST_IDS or more, and for patterns that
+            take more than 2 s or 512 MiB.
     """
+    model = content.get("model")
+    words = model.get("vocab") if isinstance(model, dict) else None
+    ids = words.values() if isinstance(words, dict) else ()
+    largest = max((number for number in ids if isinstance(number, int)), default=0)
+    if largest >= MOST_IDS:  # for which the package asks for so much memory that the process ends
+        raise DataError(f"{file}: the vocabulary has the id {largest}, and ids below {MOST_IDS} are read")
     patterns = json.dumps({name: content.get(name) for name in PATTERNS} | {"version": "1.0", "model": _NO_WORDS})
     try:
         if '"Regex"' in patterns:

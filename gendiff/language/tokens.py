@@ -29,8 +29,6 @@ END_OF_TEXT = "<|endoftext|>"
 ENDS = END_OF_TEXT, "<|end_of_text|>", "<|im_end|>", "<|eot_id|>", "<end_of_turn>"
 """Names of special tokens that end a text or an answer."""
 SPACE = "▁"
-MOST_IDS = 2**22
-"""Of a vocabulary. The largest have 262,144, and there may be gaps between ids."""
 _UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 2, 3, 4, 6
 """Types of tokens in GGUF."""
 _WORDS = (
@@ -325,10 +323,7 @@ def _built(
     names = [f"<0x{byte:02X}>" for byte in range(256)] if falls_back else _letters()
     bytes_of = {name: bytes([byte]) for byte, name in enumerate(names)}  # other letters stand for themselves
     without_text = set(special.values())
-    size = max(vocabulary.values(), default=0) + 1
-    if size > MOST_IDS:
-        raise ConfigError(f"the tokenizer has the id {size - 1}, and ids below {MOST_IDS} are read")
-    pieces = [b""] * size
+    pieces = [b""] * (max(vocabulary.values(), default=0) + 1)
     for token, number in vocabulary.items():
         if number not in without_text:
             if falls_back:

@@ -1,7 +1,8 @@
 """Metrics: how far samples are from real data, with an interval, a floor and null controls beside every value."""
 
-import importlib
 from typing import TYPE_CHECKING
+
+from gendiff.core.first_use import on_first_use
 
 if TYPE_CHECKING:
     from gendiff.metrics import (
@@ -50,9 +51,5 @@ __all__ = [
     "vendi",
 ]
 
-
-def __getattr__(name: str) -> object:
-    """A module is loaded on first use: whoever wants one of them does not wait for SciPy's share of the others."""
-    if name in __all__:
-        return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# whoever wants one of them does not wait for SciPy's share of the others
+__getattr__ = on_first_use(__name__, {"": " ".join(__all__)})

@@ -1,12 +1,17 @@
 """Pipelines: compositions of the other chapters that a user calls by name."""
 
-from gendiff.core.renamed import renamed
-from gendiff.pipelines import diffusers_schedulers, interleaved, multimodal, stable_diffusion
-from gendiff.pipelines.chat import Chat
-from gendiff.pipelines.interleaved import Interleaved
-from gendiff.pipelines.multimodal import Multimodal
-from gendiff.pipelines.text_to_image import TextToImage, empty_prompt
-from gendiff.pipelines.trained_run import TrainedRun, open_run
+from typing import TYPE_CHECKING
+
+from gendiff.core import renamed
+from gendiff.core.first_use import on_first_use
+
+if TYPE_CHECKING:
+    from gendiff.pipelines import diffusers_schedulers, interleaved, multimodal, stable_diffusion
+    from gendiff.pipelines.chat import Chat
+    from gendiff.pipelines.interleaved import Interleaved
+    from gendiff.pipelines.multimodal import Multimodal
+    from gendiff.pipelines.text_to_image import TextToImage, empty_prompt
+    from gendiff.pipelines.trained_run import TrainedRun, open_run
 
 __all__ = [
     "Chat",
@@ -22,4 +27,21 @@ __all__ = [
     "stable_diffusion",
 ]
 
-__getattr__ = renamed("pipelines", {"nothing": ("pipelines.empty_prompt", empty_prompt)})
+_modules = on_first_use(
+    __name__,
+    {"": "diffusers_schedulers interleaved multimodal stable_diffusion"},
+    {
+        "chat": "Chat",
+        "interleaved": "Interleaved",
+        "multimodal": "Multimodal",
+        "text_to_image": "TextToImage empty_prompt",
+        "trained_run": "TrainedRun open_run",
+    },
+)
+
+
+def __getattr__(name: str) -> object:
+    if name == "nothing":
+        renamed.warn("pipelines.nothing", "pipelines.empty_prompt", "name")
+        name = "empty_prompt"
+    return _modules(name)

@@ -171,13 +171,15 @@ class Listed:
     """What `list` shows of an experiment, whose module is not loaded before it is needed.
 
     module: whose `EXPERIMENT` it is. question: it becomes that of the experiment. typed: what a person types; empty is
-    `run NAME`. presets: all but "full".
+    `run NAME`, and the name is that of the experiment's own command. presets: all but "full". prepare: whether
+    `prepare NAME` is there.
     """
 
     module: str
     question: str
     typed: str = ""
     presets: tuple[str, ...] = ()
+    prepare: bool = False
 
 
 Catalogue: TypeAlias = Mapping[str, Listed | Experiment]

@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping
 
 from gendiff.core.errors import ConfigError
+from gendiff.core.foreign_files import Config
 from gendiff.core.renamed import renamed
-from gendiff.core.types import Config
 
 NOTES_OF_TRANSFORMERS: Config = {"torch_dtype": None, "dtype": None, "transformers_version": None}
 """What `transformers` writes about a file beside the settings of its model."""

@@ -53,6 +53,8 @@ from gendiff.runs.reporting import json_files
 Path("run").mkdir()
 json_files.write(Path("run/config.json"), {"experiment": "images", "preset": "full", "smoke": False, "config": {}})
 Path("shards").mkdir()
+Path("folder").mkdir()
+json_files.write(Path("folder/model_index.json"), {"_class_name": "NewPipeline"})
 json_files.write(Path("shards", shards.MANIFEST), shards.Manifest("images", 2, 1, (8, 8, 3), (), {}, {}))
 for line in sys.stdin:
     code = command_line.main(line.split(), EXPERIMENTS)
@@ -64,10 +66,13 @@ for line in sys.stdin:
 QUICK = [
     *("--help", "list", *(f"{name} --help" for name in catalogue.TOOLS), "train --help", "tune --help"),
     "prepare images --help",
+    *("bench --help", "bench-language --help", "bench-stable-diffusion --help"),
     *("sample run --help", "finalize shards --help", "evaluate shards --help", "evaluate --help", "report --help"),
 ]
 REFUSED = [
-    *("nothing", "chat --wide", "chat --top-p 2", "quantise smollm2 --out x.gguf --rows 0", "inspect absent"),
+    *("nothing", "prepare", "digits --help", "bench --device tpu", "bench --peers --device accelerator"),
+    *("chat --wide", "chat --top-p 2", "quantise smollm2 --out x.gguf --rows 0", "inspect absent"),
+    *("inspect run", "inspect folder"),
     *("copies run --train run --threshold 2", "data-report run --size 0", "verify absent.png", "plan --cost"),
     *(f"plan --accelerator h100 --{option}" for option in ("batch 0", "mesh data=3", "network dit-x/2", "size 8 8")),
     *(f"text-to-image --prompt cat --{option}" for option in ("steps 0", "sampler dimm", "height 64", "out no/x.png")),

@@ -260,7 +260,18 @@ def with_pattern(pattern):
     return stored() | {"pre_tokenizer": split}
 
 
-@pytest.mark.fault("language models: a tokenizer whose patterns never end, or need more than memory")
+LARGE_IDS = (2**22, 2**31)
+
+
+def with_id(number):
+    content = stored()
+    return content | {"model": content["model"] | {"vocab": content["model"]["vocab"] | {"a": number}}}
+
+
+@pytest.mark.fault(
+    "language models: a tokenizer whose patterns never end, or need more than memory",
+    "language models: a tokenizer with an id for which no memory is enough",
+)
 @table(
     "content, message",
     [
@@ -276,6 +287,7 @@ def with_pattern(pattern):
             "that this version of tokenizers reads",
         ),
         *((json.dumps(with_pattern(pattern)), "a pattern of this tokenizer.json") for pattern in HOSTILE_PATTERNS),
+        *((json.dumps(with_id(number)), f"the vocabulary has the id {number}, and ids below") for number in LARGE_IDS),
         (None, "no such file"),
     ],
 )

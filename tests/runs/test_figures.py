@@ -238,6 +238,9 @@ def test_a_row_of_bars_may_hold_a_dot_of_each_of_several_series(tmp_path, monkey
     dots = {line.get_label(): line for line in canvases[0].axes[0].get_lines() if line.get_marker() == "o"}
     assert list(dots["a"].get_xdata()) == [0.5] and list(dots["b"].get_xdata()) == [0.1, 0.2]
     assert dots["a"].get_color() != dots["b"].get_color()
+    plots.bars({name: dict.fromkeys("abcdef", 0.5) for name in ("noise", "blur")}, tmp_path / "a.png", "", x_label="")
+    heights = [line.get_ydata() for line in canvases[1].axes[0].get_lines() if line.get_marker() == "o"]
+    assert np.array_equal(np.round(heights), [[0, 1]] * 6)
 
 
 def test_an_explorer_s_pictures_lie_on_the_sheet_in_the_order_of_its_axes(tmp_path):

@@ -128,6 +128,13 @@ def answers(chat: Chat, texts: Sequence[str], max_tokens: int, *, template: bool
     template: False goes on with each text as it is, as `Chat.complete` does. ConfigError for a model without a chat
         template.
     """
+    return sampled_answers(jax.random.key(0), chat, texts, max_tokens, temperature=0.0, template=template)
+
+
+def sampled_answers(
+    key: jax.Array, chat: Chat, texts: Sequence[str], max_tokens: int, *, temperature: float, template: bool = True
+) -> list[Answer]:
+    """As `answers`, drawn at a temperature."""
     ids = [question(chat, text) if template else chat.tokenizer.prompt(text, chat.network.context) for text in texts]
     longest = max(map(len, ids))
     width = max(longest, min(arrays.power_of_two(longest, 64), chat.network.context - max_tokens))  # few shapes compile
@@ -137,8 +144,8 @@ def answers(chat: Chat, texts: Sequence[str], max_tokens: int, *, template: bool
     cache = language.cache.full(chat.network, len(ids), width + max_tokens)
     next_logits = language.from_network(networks.pure(chat.network), chat.params)
     write = steps.jit(language.generate, static_argnames="max_tokens")
-    processor = language.processors.temperature(0.0)  # nothing is drawn
-    inputs = jax.random.key(0), next_logits, cache, prompts, np.arange(len(ids))
+    processor = language.processors.temperature(temperature)
+    inputs = key, next_logits, cache, prompts, np.arange(len(ids))
     written = jax.device_get(write(*inputs, max_tokens=max_tokens, processor=processor, stop=chat.ends()))
     return [
         Answer(chat.tokenizer.decode(row[:length]), bool(finished))

@@ -9,9 +9,9 @@ import dataclasses
 import math
 from collections.abc import Mapping
 
-from gendiff.core import checks
+from gendiff.core import choices
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import Config
+from gendiff.core.foreign_files import Config
 from gendiff.weights import settings
 
 PNDM, DDIM, DDPM, LCM = "PNDMScheduler", "DDIMScheduler", "DDPMScheduler", "LCMScheduler"
@@ -199,7 +199,7 @@ def read(config: Config, *, like_diffusers: bool = False) -> Configuration:
         raise ConfigError(f"config = {config!r} must be a mapping with _class_name, as in a scheduler_config.json")
     name = config["_class_name"]
     try:
-        checks.choice("_class_name", name, DEFAULTS)
+        choices.choice("_class_name", name, DEFAULTS)
     except ValueError as error:
         raise ConfigError(str(error)) from None
     defaults = DEFAULTS[name]

@@ -1,15 +1,20 @@
 """Folders of Stable Diffusion, FLUX and DiT from diffusers: opened, inspected, and sampled by pure functions."""
 
-from gendiff.pipelines.stable_diffusion import adapters, prompt_weights
-from gendiff.pipelines.stable_diffusion.edits import Edit, edit
-from gendiff.pipelines.stable_diffusion.inspection import Inspection, inspect
-from gendiff.pipelines.stable_diffusion.latent_pipeline import LatentPipeline, classifier_free
-from gendiff.pipelines.stable_diffusion.opened import Opened, arranged, open_model
-from gendiff.pipelines.stable_diffusion.prompt_pipeline import PromptPipeline, handed_over, refined
-from gendiff.pipelines.stable_diffusion.prompts import Prompt, aligned, encode, repeated
-from gendiff.pipelines.stable_diffusion.saved import save
-from gendiff.pipelines.stable_diffusion.skipped_layers import skipping
-from gendiff.pipelines.stable_diffusion.text_towers import TextTowers
+from typing import TYPE_CHECKING
+
+from gendiff.core.first_use import on_first_use
+
+if TYPE_CHECKING:
+    from gendiff.pipelines.stable_diffusion import adapters, prompt_weights
+    from gendiff.pipelines.stable_diffusion.edits import Edit, edit
+    from gendiff.pipelines.stable_diffusion.inspection import Inspection, inspect
+    from gendiff.pipelines.stable_diffusion.latent_pipeline import LatentPipeline, classifier_free
+    from gendiff.pipelines.stable_diffusion.opened import Opened, arranged, open_model
+    from gendiff.pipelines.stable_diffusion.prompt_pipeline import PromptPipeline, handed_over, refined
+    from gendiff.pipelines.stable_diffusion.prompts import Prompt, aligned, encode, repeated
+    from gendiff.pipelines.stable_diffusion.saved import save
+    from gendiff.pipelines.stable_diffusion.skipped_layers import skipping
+    from gendiff.pipelines.stable_diffusion.text_towers import TextTowers
 
 __all__ = [
     "Edit",
@@ -34,3 +39,19 @@ __all__ = [
     "save",
     "skipping",
 ]
+
+__getattr__ = on_first_use(
+    __name__,
+    {"": "adapters prompt_weights"},
+    {
+        "edits": "Edit edit",
+        "inspection": "Inspection inspect",
+        "latent_pipeline": "LatentPipeline classifier_free",
+        "opened": "Opened arranged open_model",
+        "prompt_pipeline": "PromptPipeline handed_over refined",
+        "prompts": "Prompt aligned encode repeated",
+        "saved": "save",
+        "skipped_layers": "skipping",
+        "text_towers": "TextTowers",
+    },
+)

@@ -5,13 +5,14 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gendiff.core.errors import CheckpointMismatchError, DataError
-from gendiff.pipelines.stable_diffusion import folder_scheduler, model_index, model_parts, opened
+from gendiff.pipelines.stable_diffusion import model_index
 from gendiff.pipelines.stable_diffusion.model_index import ModelIndex
-from gendiff.pipelines.stable_diffusion.model_parts import Part, SingleFile
-from gendiff.weights.quantised.gguf import Packed
-from gendiff.weights.streamed import StoredArray
+
+if TYPE_CHECKING:
+    from gendiff.pipelines.stable_diffusion.model_parts import Part, SingleFile
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +83,8 @@ def inspect(
     """
     try:
         index = model_index.read(path)
+        from gendiff.pipelines.stable_diffusion import model_parts, opened  # load JAX
+
         single = None if weights is None else model_parts.open_single(index, weights)
     except (DataError, CheckpointMismatchError) as error:
         return Inspection(Path(path), problems=(str(error),))
@@ -108,9 +111,13 @@ def inspect(
 
 
 def _part(
-    index: ModelIndex, name: str, variant: str | None, single: SingleFile | None, pooled: int | None
-) -> tuple[PartReport, Part | None]:
+    index: ModelIndex, name: str, variant: str | None, single: "SingleFile | None", pooled: int | None
+) -> "tuple[PartReport, Part | None]":
     """(report, the part where it has parameters and can be opened)."""
+    from gendiff.pipelines.stable_diffusion import folder_scheduler, model_parts
+    from gendiff.weights.quantised.gguf import Packed
+    from gendiff.weights.streamed import StoredArray
+
     report = PartReport(name, index.parts[name])
     if name == "scheduler":
         return _tried(report, lambda: folder_scheduler.read(index)), None

@@ -10,9 +10,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from gendiff.core import checks, foreign_files
+from gendiff.core import choices, foreign_files
 from gendiff.core.errors import DataError
-from gendiff.core.types import Config
+from gendiff.core.foreign_files import Config
 from gendiff.pipelines.diffusers_schedulers import configurations
 
 NAME = "model_index.json"
@@ -259,7 +259,7 @@ def _parts(file: Path, kind: Kind, entries: Config) -> dict[str, str]:
             continue
         _, class_name = entries[name]
         try:
-            checks.choice(name, class_name, classes)
+            choices.choice(name, class_name, classes)
         except ValueError as error:
             raise DataError(f"{file}: {error}") from None
         parts[name] = class_name

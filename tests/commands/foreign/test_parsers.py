@@ -29,8 +29,6 @@ LARGE = ("sd3", "z_image", "flux_2")
 NAMES = [name for name in PARSERS if not name.endswith(LARGE)]
 WITHOUT = {"lock"}
 """Takes a damaged file for none."""
-CRASHES = {"tokenizer.json"}
-"""One of some hundred changed files ends the process inside the library tokenizers. This is open."""
 pytestmark = pytest.mark.usefixtures("unchecked")
 
 
@@ -66,7 +64,7 @@ def test_the_record_has_every_parser_and_all_its_tries_held():
 
 @pytest.mark.fault("files: a file in which anything may have changed")
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in PARSERS if name not in CRASHES])
+@pytest.mark.parametrize("name", PARSERS)
 def test_a_changed_file_is_read_or_refused_for_a_minute(tmp_path, name):
     parser, outcomes = PARSERS[name], []
     for seed in fuzzing.seeds(FIRST, SLOW):

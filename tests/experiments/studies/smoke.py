@@ -56,6 +56,7 @@ LEAVES = {
     "percolation": ("components", "skills", "paths"),
     "ddpo": ("kl_digit", "kl_ink", "kl_scenes", "learning", "samples_digits", "samples_scenes"),
     "instruct": ("orders", "questions"),
+    "confabulation": ("refusals", "reliability"),
     "constitution": ("violations", "success"),
     "rlhf": ("frontier", "gold", "overoptimised"),
     "multimodal": ("drawn", "scenes"),

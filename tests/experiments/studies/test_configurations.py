@@ -77,6 +77,7 @@ def test_list_shows_what_each_experiment_has():
     for name, entry in catalogue.EXPERIMENTS.items():
         experiment = studies()[name]
         assert ("full", *entry.presets) == tuple(experiment.presets), name
+        assert entry.prepare == (experiment.prepare is not None), name
         assert entry.typed == (experiment.typed or ("" if experiment.runs else name)), name
         assert experiment.question.endswith("?") and not (experiment.runs and experiment.command), name
 

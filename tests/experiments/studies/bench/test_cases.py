@@ -33,7 +33,7 @@ from gendiff.runs.run_folder import RunFolder
 from tests.experiments.studies.bench.ours_alone import done
 from tests.tables import table
 
-EVERY = (*cases.ALL, *bench_language.CASES)
+EVERY = (*cases.ALL, *bench_language.cases())
 OLD_FIELDS = (
     "kind network batch steps objective guidance passes scales step_counts size channels embedding tokens "
     "heads head_size dtype"
@@ -74,7 +74,7 @@ def test_targets_are_those_of_the_maker_of_the_processor(monkeypatch, vendor, ne
         (bench.EXPERIMENT, cases.ALL, {"near", "lost", "agreement_pictures"}),
         (
             bench_language.EXPERIMENT,
-            bench_language.CASES,
+            bench_language.cases(),
             {"llama_prefill", "llama_decode", "llama_decode_8", "llama_lookup"},
         ),
     ],
@@ -197,7 +197,7 @@ def test_a_case_that_breaks_is_a_claim_that_fails_and_the_others_go_on(tmp_path,
     monkeypatch.setattr(
         config.Setting, "start", lambda *_: contextlib.nullcontext(types.SimpleNamespace(ask=lambda op: {}))
     )
-    outcome = bench.evaluate(all_cases, config.Config(), RunFolder(tmp_path), Progress(quiet=True))
+    outcome = bench.evaluate(lambda: all_cases, config.Config(), RunFolder(tmp_path), Progress(quiet=True))
     assert [(claim.id, claim.verdict) for claim in outcome.claims] == [
         ("a_ran", "FAIL")
     ] and "no such folder" in outcome.claims[0].statement

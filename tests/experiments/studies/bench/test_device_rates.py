@@ -9,7 +9,7 @@ import types
 import jax
 import pytest
 
-from experiments.bench import bench, cases, config, device_cases, device_rates, findings
+from experiments.bench import bench, config, device_cases, device_rates, findings
 from experiments.bench.config import Config, Setting
 from experiments.bench.findings import Findings, Rate
 from experiments.bench.side import SideError
@@ -117,9 +117,9 @@ def test_another_error_fails_the_case(monkeypatch):
 
 def test_an_accelerator_has_no_peer_and_a_bench_without_cases_for_it_says_so():
     for chosen, all_cases, words in (
-        (Config(device="accelerator", peers=True), cases.ALL, "leave out --peers"),
-        (Config(device="accelerator", against="."), cases.ALL, "leave out --peers"),
-        (config.LanguageConfig(device="accelerator"), (), "no case on accelerator"),
+        (Config(device="accelerator", peers=True), bench.all_cases, "leave out --peers"),
+        (Config(device="accelerator", against="."), bench.all_cases, "leave out --peers"),
+        (config.LanguageConfig(device="accelerator"), tuple, "no case on accelerator"),
     ):
         with pytest.raises(ConfigError, match=words):
             bench.check(all_cases, chosen)

