@@ -82,7 +82,7 @@ class Ticket:
 @dataclasses.dataclass
 class Totals:
     """Since the start. results: rows that were finished. turns, rows: calls of the step, and steps of single rows in
-    them. spent: seconds of these calls.
+    them. spent: seconds of these calls. guessed, accepted: tokens that were guessed, and those that were right.
     """
 
     requests: int = 0
@@ -93,6 +93,8 @@ class Totals:
     turns: int = 0
     rows: int = 0
     spent: float = 0.0
+    guessed: int = 0
+    accepted: int = 0
 
 
 class RequestScheduler(abc.ABC):

@@ -14,7 +14,7 @@ from gendiff.core.errors import ConfigError
 from gendiff.runs import ranges
 from gendiff.runs.registry import Late, Tool
 
-OF_TEXTS = ("lora", "weights", "context", "most_tokens", "cache_tokens")
+OF_TEXTS = ("lora", "weights", "context", "most_tokens", "cache_tokens", "guesses")
 OF_PICTURES = ("model", "height", "width", "variant", "dtype", "storage", "most_steps", "sampler")
 NEEDED = ("fastapi", "uvicorn", "prometheus_client")
 
@@ -57,6 +57,10 @@ class ServeOptions(ModelOptions):
     """With --chat: most tokens of a reply."""
     cache_tokens: int = 8192
     """With --chat: tokens for which the cache has room, of all replies that are being written."""
+    guesses: int = 0
+    """With --chat: tokens that are guessed at once where a text repeats itself (speculative decoding by prompt lookup).
+    Replies stay the same but for rounding; 7 is fast where they copy from their prompts.
+    """
 
 
 def check(options: ServeOptions) -> None:
@@ -71,6 +75,7 @@ def check(options: ServeOptions) -> None:
         ("context", 2, 2**20),
         ("most_tokens", 1, 2**20),
         ("cache_tokens", 2, 2**30),
+        ("guesses", 0, 15),
     ):
         value = getattr(options, name)
         if not low <= value <= high:

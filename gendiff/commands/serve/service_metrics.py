@@ -53,5 +53,7 @@ class _Totals:
             ("turns", "Calls of the program that takes steps", totals.turns),
             ("steps", f"Steps of single {results}; divided by turns, how many share a turn", totals.rows),
             ("turn_seconds", "Seconds of these calls", totals.spent),
+            ("guessed_tokens", "Tokens that were guessed", totals.guessed),
+            ("accepted_tokens", "Of these, tokens that were right", totals.accepted),
         ):
             yield CounterMetricFamily(f"gendiff_{name}", help_text, value)

@@ -3,10 +3,12 @@ reply, in slots of one paged cache.
 
 A reply is a function of model, prompt, seed, index and settings, to the last bit, whatever is written beside it: a
 step always computes all slots, so that its program is the same for one reply as for many, and how much of the cache a
-text reads follows from its own length alone.
+text reads follows from its own length alone. Texts with guesses have a step of their own, so that those without do not
+notice.
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -39,9 +41,11 @@ Model = Callable[..., tuple[jax.Array, PagedCache]]
 
 @records.record
 class Texts:
-    """What a step must know of the text in each slot (b,). token: the newest, −1 where the slot rests."""
+    """What a step must know of the text in each slot (b,). tokens: (b, s) the newest and guesses of those to come,
+    behind which −1 stands, and where the slot rests.
+    """
 
-    token: Numeric
+    tokens: Numeric
     seed: Numeric
     index: Numeric
     number: Numeric
@@ -49,16 +53,27 @@ class Texts:
     top_p: Numeric
 
 
+class Drawn(NamedTuple):
+    """Tokens (b, s) of a step, with their log-probabilities in the model's own distribution. accepted: (b,) how many
+    guesses were right, behind each of which a token counts.
+    """
+
+    accepted: jax.Array
+    tokens: jax.Array
+    log_probs: jax.Array
+
+
 class TokenSteps:
     """A `text_batching.TokenProgram`.
 
-    chat: the model. context: most tokens of a text. tokens: of all texts together, at least those of one.
+    chat: the model. context: most tokens of a text. tokens: of all texts together, at least those of one. guesses: most
+    of a text in a step.
     """
 
     page, chunk = PAGE, 64
 
-    def __init__(self, chat: Chat, together: int, context: int, tokens: int) -> None:
-        self.together, self.pages = together, -(-tokens // PAGE)
+    def __init__(self, chat: Chat, together: int, context: int, tokens: int, guesses: int = 0) -> None:
+        self.together, self.pages, self.guesses = together, -(-tokens // PAGE), guesses
         self._network, self._capacity = chat.network, context
         self._dtype = chat.cache_dtype
         self._model = language.from_network(networks.pure(chat.network), jax.device_put(chat.params))
@@ -81,13 +96,13 @@ class TokenSteps:
         pages = self._pages(length + len(tokens))
         self._cache = self._read(self._model, self._cache, np.int32(slot), padded, pages=pages)
 
-    def step(self, texts: Sequence[Newest]) -> list[Score]:
+    def step(self, texts: Sequence[Newest]) -> list[list[Score]]:
         """As `text_batching.TokenProgram`. Texts of like length share a call."""
-        needed = [self._pages(text.length + 1) for text in texts]
-        scores: dict[int, Score] = {}
-        for pages in sorted(set(needed)):
-            group = [text for text, each in zip(texts, needed, strict=True) if each == pages]
-            scores |= zip((text.slot for text in group), self._drawn(group, pages), strict=True)
+        programs = [(self._pages(text.length + 1 + len(text.guesses)), bool(text.guesses)) for text in texts]
+        scores: dict[int, list[Score]] = {}
+        for program in sorted(set(programs)):
+            group = [text for text, each in zip(texts, programs, strict=True) if each == program]
+            scores |= zip((text.slot for text in group), self._drawn(group, *program), strict=True)
         return [scores[text.slot] for text in texts]
 
     def clear(self, slot: int) -> None:
@@ -98,28 +113,38 @@ class TokenSteps:
         """Compile all programs, so that nobody waits for it later."""
         for width in self._widths:
             self.read(0, np.zeros(1, np.int32), width - 1)
-            self.step([Newest(0, 0, width - 1, 0, 0, 0, 1.0, 1.0, top=1)])
+            for guesses in {(), (0,) * self.guesses}:
+                self.step([Newest(0, 0, width - 1 - len(guesses), 0, 0, 0, 1.0, 1.0, 1, guesses)])
         self.clear(0)
 
     def _pages(self, length: int) -> int:
         return next(width for width in self._widths if width >= length) // PAGE
 
-    def _drawn(self, group: Sequence[Newest], pages: int) -> list[Score]:
+    def _drawn(self, group: Sequence[Newest], pages: int, guessed: bool) -> list[list[Score]]:
         rows = [text.slot for text in group]
-        texts = Texts(*(np.zeros(self.together, dtype) for dtype in ("i", "I", "I", "i", "f", "f")))
-        texts.token[:] = -1
-        for name in ("token", "seed", "index", "number", "temperature", "top_p"):
+        newest = np.full((self.together, 1 + guessed * self.guesses), -1, np.int32)
+        for text in group:
+            newest[text.slot, : 1 + len(text.guesses)] = text.token, *text.guesses
+        texts = Texts(newest, *(np.zeros(self.together, dtype) for dtype in ("I", "I", "i", "f", "f")))
+        for name in ("seed", "index", "number", "temperature", "top_p"):
             getattr(texts, name)[rows] = [getattr(text, name) for text in group]
-        self._cache, tokens, log_probs, logits = self._step(self._model, self._cache, texts, pages=pages)
-        tops: list[tuple[tuple[int, float], ...]] = [()] * len(group)
+        self._cache, sampled, logits = self._step(self._model, self._cache, texts, pages=pages)
+        count, tokens, log_probs = (np.asarray(each)[rows].tolist() for each in sampled)
+        likeliest = np.zeros((2, len(rows), newest.shape[1], 0))
         if any(text.top for text in group):
-            values, ids = (np.asarray(each)[rows] for each in self._likeliest(logits))
-            likeliest = (
-                zip(each.tolist(), value.tolist(), strict=True) for each, value in zip(ids, values, strict=True)
-            )
-            tops = [tuple(pairs)[: text.top] for text, pairs in zip(group, likeliest, strict=True)]
-        chosen = zip(np.asarray(tokens)[rows].tolist(), np.asarray(log_probs)[rows].tolist(), tops, strict=True)
-        return [Score(*each) for each in chosen]
+            likeliest = np.stack([np.asarray(each)[rows] for each in self._likeliest(logits)])
+        return [
+            [
+                Score(tokens[row][at], log_probs[row][at], _pairs(likeliest[:, row, at, : text.top]))
+                for at in range(count[row] + 1)
+            ]
+            for row, text in enumerate(group)
+        ]
+
+
+def _pairs(likeliest: Float[np.ndarray, "2 n"]) -> tuple[tuple[int, float], ...]:
+    """(token, log-probability) of each."""
+    return tuple((int(token), value) for value, token in likeliest.T.tolist())
 
 
 def widths(context: int) -> tuple[int, ...]:
@@ -136,25 +161,34 @@ def _read(model: Model, cache: PagedCache, slot: Array, tokens: Int[Array, "1 s"
     return cache.with_row(slot, row.widened(model(tokens, row.narrowed(pages))[1]))
 
 
-def _step(
-    model: Model, cache: PagedCache, texts: Texts, pages: int
-) -> tuple[PagedCache, Int[Array, " b"], Float[Array, " b"], Float[Array, "b v"]]:
-    """(cache, tokens, their log-probabilities in the model's own distribution, its logits)."""
-    logits, after = model(texts.token[:, None], cache.narrowed(pages))
-    logits = decoding.processed(None, logits, context := Context(texts.token[:, None], texts.token, texts.number))
+def _step(model: Model, cache: PagedCache, texts: Texts, pages: int) -> tuple[PagedCache, Drawn, Float[Array, "b s v"]]:
+    """(cache, what is drawn, the model's logits)."""
+    logits, after = model(texts.tokens, cache.narrowed(pages), True)
     processor = language.processors.chain(
         language.processors.temperature(texts.temperature), language.processors.top_p(texts.top_p)
     )
     keys = jax.vmap(lambda seed, index: jax.random.fold_in(jax.random.key(seed), index))(texts.seed, texts.index)
-    token, drawn_from = decoding.draw(decoding.folded(keys, texts.number), processor(logits, context))
-    log_prob = jnp.take_along_axis(jax.nn.log_softmax(logits, 1), token[:, None], 1)[:, 0]
-    return cache.widened(after), token, jnp.where(jnp.isfinite(drawn_from), log_prob, jnp.nan), logits
+
+    def sample(logits: Float[Array, "b v"], ahead: Array) -> tuple[Int[Array, " b"], Float[Array, " b"]]:
+        number = texts.number + ahead
+        context = Context(texts.tokens, number, number)  # of which temperature and top-p read nothing
+        logits = decoding.processed(None, logits, context)
+        token, drawn_from = decoding.draw(decoding.folded(keys, number), processor(logits, context))
+        log_prob = jnp.take_along_axis(jax.nn.log_softmax(logits, 1), token[:, None], 1)[:, 0]
+        return token, jnp.where(jnp.isfinite(drawn_from), log_prob, jnp.nan)
+
+    guesses = texts.tokens[:, 1:]
+    tokens, log_probs = jax.vmap(sample, (1, 0), 1)(logits, jnp.arange(1 + guesses.shape[1], dtype=jnp.int32))
+    accepted = jnp.sum(jnp.cumprod((guesses >= 0) & (guesses == tokens[:, :-1]), axis=1), 1, dtype=jnp.int32)
+    if guesses.shape[1]:
+        after = after.rewound(jnp.where(texts.tokens[:, 0] >= 0, cache.length + 1 + accepted, cache.length))
+    return cache.widened(after), Drawn(accepted, tokens, log_probs), logits
 
 
 def _cleared(cache: PagedCache, slot: Array) -> PagedCache:
     return cache.with_row(slot, cache.row(slot).cleared())
 
 
-def _likeliest(logits: Float[Array, "b v"]) -> tuple[Float[Array, "b n"], Int[Array, "b n"]]:
-    values, ids = jax.lax.top_k(jax.nn.log_softmax(logits, 1), min(MOST_TOP[CHAT], logits.shape[1]))
+def _likeliest(logits: Float[Array, "b s v"]) -> tuple[Float[Array, "b s n"], Int[Array, "b s n"]]:
+    values, ids = jax.lax.top_k(jax.nn.log_softmax(logits, 2), min(MOST_TOP[CHAT], logits.shape[2]))
     return values, ids

@@ -1,5 +1,6 @@
 """A program that writes without a network: the reply to a seed is a text of bytes, which says seed and index."""
 
+import itertools
 import math
 import threading
 
@@ -25,9 +26,9 @@ class FakeTokens:
     turns: how many texts each step had.
     """
 
-    def __init__(self, together=2, pages=1024, page=4, chunk=4, spoilt=(), broken=()):
+    def __init__(self, together=2, pages=1024, page=4, chunk=4, spoilt=(), broken=(), guesses=0):
         self.together, self.pages, self.page, self.chunk = together, pages, page, chunk
-        self.spoilt, self.broken, self.clock = spoilt, broken, Clock()
+        self.spoilt, self.broken, self.guesses, self.clock = spoilt, broken, guesses, Clock()
         self.open = threading.Event()
         self.open.set()
         self.turns = []
@@ -48,18 +49,27 @@ class FakeTokens:
             raise RuntimeError("no memory is left")
         self.clock.now += 2.0
         self.turns.append(len(texts))
-        return [self._score(text) for text in texts]
+        return [self._scores(text) for text in texts]
 
     def clear(self, slot):
         self.slots[slot] = []
 
-    def _score(self, text):
-        assert len(self.slots[text.slot]) == text.length, "the slot has another number of tokens"
-        self.slots[text.slot].append(text.token)
+    def _scores(self, text):
+        slot = self.slots[text.slot]
+        assert len(slot) == text.length, "the slot has another number of tokens"
+        assert len(text.guesses) <= self.guesses
+        slot += [text.token, *text.guesses]
         self._check_pages()
-        script = [*reply(text.seed, text.index).encode(), END]
-        log_prob = math.nan if text.seed in self.spoilt and text.number else -0.5 - text.number
-        return Score(script[text.number], log_prob, tuple((token, -1.0 - token) for token in range(65, 65 + text.top)))
+        script = [*reply(text.seed, text.index).encode(), END][text.number :]
+        right = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(text.guesses, script, strict=False))
+        count = 1 + len(list(right))
+        del slot[text.length + count :]
+        top = tuple((token, -1.0 - token) for token in range(65, 65 + text.top))
+        spoilt = text.seed in self.spoilt
+        return [
+            Score(token, math.nan if spoilt and number else -0.5 - number, top)
+            for number, token in enumerate(script[:count], text.number)
+        ]
 
     def _check_pages(self):
         assert sum(math.ceil(len(slot) / self.page) for slot in self.slots) <= self.pages

@@ -56,6 +56,8 @@ ROOT = Path(__file__).resolve().parents[3]
         ({"chat": "smollm2", "model": "emoji"}, "--model is for pictures, not for --chat"),
         ({"chat": "smollm2", "sampler": "ddim"}, "--sampler is for pictures"),
         ({"chat": "smollm2", "context": 1}, "--context 1 is outside 2"),
+        ({"chat": "smollm2", "guesses": 16}, "--guesses 16 is outside 0 … 15"),
+        ({"guesses": 7}, "--guesses is for --chat"),
         ({"port": 0, "chat": "/none"}, "--chat /none is no file or folder"),
     ],
 )
@@ -107,17 +109,18 @@ def test_no_request_may_ask_for_more_than_the_network_or_the_queue_takes(monkeyp
 
 def test_no_request_may_ask_for_more_tokens_than_the_model_or_the_options_allow(monkeypatch):
     class Programs(FakeTokens):
-        def __init__(self, chat, together, context, tokens):
-            super().__init__(together)
+        def __init__(self, chat, together, context, tokens, guesses):
+            super().__init__(together, guesses=guesses)
             self.context, self.tokens, self.is_warm = context, tokens, False
 
         def warm(self):
-            self.is_warm = (self.context, self.tokens) == (256, 300)
+            self.is_warm = (self.context, self.tokens, self.guesses) == (256, 300, 7)
 
     monkeypatch.setattr(command.models, "weighted", lambda *names: CHAT_MODEL)
     monkeypatch.setattr(command.models, "located", Path)
     monkeypatch.setattr(token_steps, "TokenSteps", Programs)
-    options = ServeOptions(chat="folder/tiny.gguf", together=2, queue=4, cache_tokens=300, compile_cache="none")
+    numbers = {"together": 2, "queue": 4, "cache_tokens": 300, "guesses": 7}
+    options = ServeOptions(chat="folder/tiny.gguf", compile_cache="none", **numbers)
     app, batcher = command._text_app(options, "127.0.0.1", (), Progress(quiet=True))
     with TestClient(app, base_url="http://127.0.0.1") as client:
         (model,) = client.get("/v1/models").json()["data"]

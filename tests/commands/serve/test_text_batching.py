@@ -2,13 +2,20 @@
 
 import itertools
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gendiff.commands.serve import text_batching
 from gendiff.commands.serve.request_scheduler import BROKEN, STOPPED, Failed, Full
 from gendiff.commands.serve.text_batching import LENGTH, STOP, Ended, TextBatcher
+from gendiff.language import drafts, guess_policy
+from gendiff.language.processors import Context
 from tests.commands.serve.fake_tokens import CHAT_MODEL, END, FakeTokens, reply, text_request
 from tests.tables import table
+
+GUESSES = (0, 7)
 
 
 def rig(room=8, **options):
@@ -34,8 +41,9 @@ def text(events, index=0):
     return "".join(event.part.text for event in events if event.index == index)
 
 
-def test_replies_to_prompts_of_unequal_lengths_are_written_together_and_each_ends_at_its_own():
-    batcher, program, submit = rig(together=3)
+@table("guesses", GUESSES)
+def test_replies_to_prompts_of_unequal_lengths_are_written_together_and_each_ends_at_its_own(guesses):
+    batcher, program, submit = rig(together=3, guesses=guesses)
     submitted = [(seed, *submit(length, seed=seed)) for seed, length in ((1, 1), (2, 30), (3, 5), (4, 2))]
     turns(batcher)
     for seed, ticket, events in submitted:
@@ -44,6 +52,9 @@ def test_replies_to_prompts_of_unequal_lengths_are_written_together_and_each_end
         assert events[-1].tokens == len(reply(seed, 0).encode()) + 1
     assert max(program.turns) == 3 and batcher.totals.results == 4 and batcher.active == batcher.waiting == 0
     assert program.slots == [[], [], []]
+    totals = batcher.totals
+    assert (totals.guessed > totals.accepted > 0) if guesses else (totals.guessed == totals.accepted == 0)
+    assert totals.rows + totals.accepted >= sum(events[-1].tokens for _, _, events in submitted)
 
 
 def test_several_prompts_with_several_replies_each_are_told_apart():
@@ -53,6 +64,7 @@ def test_several_prompts_with_several_replies_each_are_told_apart():
     assert [text(events, index) for index in range(4)] == [reply(5, index) for index in range(4)]
 
 
+@table("guesses", GUESSES)
 @table(
     ("options", "result", "reason", "tokens"),
     [
@@ -60,15 +72,17 @@ def test_several_prompts_with_several_replies_each_are_told_apart():
         ({"stop": (" of 1",)}, "reply 0", STOP, 12),
         ({"stop": ("never", "ä")}, "reply 0 of 1: ", STOP, 16),
         ({"stop": (" of 1",), "max_tokens": 11}, "reply 0 of ", LENGTH, 11),
+        ({"max_tokens": 50}, (reply(1, 0) * 2).encode()[:50].decode(), LENGTH, 50),
     ],
 )
-def test_a_reply_ends_at_its_length_or_before_a_stop_string_and_makes_room(options, result, reason, tokens):
-    batcher, program, submit = rig(together=1)
+def test_a_reply_ends_at_its_length_or_before_a_stop_string_and_makes_room(options, result, reason, tokens, guesses):
+    batcher, program, submit = rig(together=1, guesses=guesses)
     _, events = submit(4, seed=1, **options)
     _, after = submit(4, seed=2)
     turns(batcher)
     assert (text(events), events[-1].reason, events[-1].tokens) == (result, reason, tokens)
-    assert text(after) == reply(2, 0) and len(program.turns) == tokens + len(reply(2, 0).encode()) + 1
+    steps = tokens + len(reply(2, 0).encode()) + 1
+    assert text(after) == reply(2, 0) and (len(program.turns) < steps if guesses else len(program.turns) == steps)
 
 
 def test_no_reply_begins_for_whose_longest_form_the_cache_has_no_room_and_none_overtakes_it():
@@ -133,3 +147,26 @@ def test_a_queue_that_is_full_and_one_that_is_closed_refuse():
     batcher.close("the server is stopping")
     turns(batcher)
     assert [event.cause for event in events] == [STOPPED]
+
+
+def test_guesses_are_those_of_prompt_lookup():
+    draft, rng, guessed = drafts.prompt_lookup(text_batching.MATCH), np.random.default_rng(0), 0
+    texts, lengths = rng.integers(0, 2, (64, 24), dtype=np.int32), rng.integers(1, 17, 64, dtype=np.int32)
+    context = Context(texts, lengths, lengths)
+    expected = draft.propose(jax.random.split(jax.random.key(0), 64), (), context, jnp.full(64, 7), 7, None).tokens
+    for row, length, theirs in zip(texts, lengths, np.asarray(expected), strict=True):
+        ours = text_batching.looked_up(row[:length], 7)
+        assert ours == tuple(theirs[theirs >= 0].tolist())
+        guessed += len(ours)
+    assert guessed > 60
+
+
+@table(("guesses", "max_tokens", "expected"), [(7, 36, 7), (7, 39, 9), (1, 100, 0)])
+def test_guesses_pause_where_they_do_not_pay_and_one_that_cannot_pay_is_not_made(guesses, max_tokens, expected):
+    known = guess_policy.policy()
+    assert (text_batching.JUDGING, text_batching.PAUSE) == (float(known.judging), int(known.pause))
+    batcher, program, _ = rig(together=1, guesses=guesses)
+    misleading = np.frombuffer(b"rep" + bytes(range(16)), np.uint8).astype(np.int32)
+    batcher.submit(text_request(seed=1, max_tokens=max_tokens), [misleading], [].append)
+    turns(batcher)
+    assert batcher.totals.guessed == expected

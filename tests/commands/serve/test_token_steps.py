@@ -8,7 +8,7 @@ import pytest
 
 from gendiff import networks
 from gendiff.commands.chat import models, steps
-from gendiff.commands.serve import token_steps
+from gendiff.commands.serve import text_batching, token_steps
 from gendiff.commands.serve.text_batching import Ended, TextBatcher
 from gendiff.commands.serve.token_steps import TokenSteps
 from tests.commands.serve.fake_tokens import END, text_request
@@ -28,9 +28,8 @@ def chat():
     return models.tiny(context=400)
 
 
-@pytest.fixture(scope="module")
-def programs(chat):
-    """They are warm; `traces` counts what is compiled."""
+def warm(chat, guesses):
+    """Programs; `traces` counts what is compiled."""
     compiled = []
 
     def jit(function, **options):
@@ -39,10 +38,21 @@ def programs(chat):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(steps, "jit", jit)
-        programs = TokenSteps(chat, 8, 400, 8 * 400)
+        programs = TokenSteps(chat, 8, 400, 8 * 400, guesses)
     programs.warm()
     programs.traces = lambda: [each.traces for each in compiled]
     return programs
+
+
+@pytest.fixture(scope="module")
+def programs(chat):
+    return warm(chat, 0)
+
+
+@pytest.fixture(scope="module")
+def guessing(chat):
+    """Those that judge guesses, too."""
+    return warm(chat, 7)
 
 
 def prompt(number):
@@ -50,7 +60,9 @@ def prompt(number):
 
 
 def written(chat, programs, numbers, leave=()):
-    """The scores of the replies to some prompts, each submitted by its own client; some of them leave after a while."""
+    """The scores of the replies to some prompts, each submitted by its own client; some of them leave after a while.
+    `programs.totals` has the counts.
+    """
     batcher, events, tickets = TextBatcher(programs, chat.tokenizer.pieces, [END], 64), {}, {}
     for number in numbers:
         request = text_request(number, max_tokens=LONGEST, scored=True, top=3, **SETTINGS[number % len(SETTINGS)])
@@ -62,6 +74,7 @@ def written(chat, programs, numbers, leave=()):
                 batcher.cancel(tickets[number])
         if not batcher.turn():
             break
+    programs.totals = batcher.totals
     assert int(programs._cache.available) == programs.pages, "pages are lost"
     assert all(isinstance(events[number][-1], Ended) for number in numbers if number not in leave)
     return {number: [score for each in events[number] for score in each.part.scores] for number in numbers}
@@ -92,10 +105,36 @@ def test_replies_are_those_of_chat_with_their_log_probabilities(chat, programs):
             np.testing.assert_allclose(values, row[[score.token, *likeliest]], atol=1e-5)
 
 
-def test_nothing_is_compiled_once_it_is_warm(chat, programs):
-    assert programs.traces() == [2, 2, 1, 1]  # a text is read and written at two widths
-    written(chat, programs, (0, 6))
-    assert programs.traces() == [2, 2, 1, 1]
+def test_guesses_change_no_reply_and_no_reply_beside_another(chat, programs, guessing, monkeypatch):
+    plain = written(chat, programs, range(8))
+    known = [[*prompt(number), *(score.token for score in plain[number])] for number in range(8)]
+
+    def guesses(ids, most):
+        """What will come, with a wrong token in it at every third length."""
+        text = next(text for text in known if text[: len(ids)] == ids.tolist())
+        spoilt = [(token + (len(ids) % 3 == at - 1)) % END for at, token in enumerate(text[len(ids) :][:most])]
+        return tuple(spoilt)
+
+    monkeypatch.setattr(text_batching, "looked_up", guesses)
+    guessed = written(chat, guessing, range(8))
+    totals = guessing.totals
+    assert (
+        totals.rows + totals.accepted == programs.totals.rows and totals.guessed > totals.accepted > 4 * totals.results
+    )
+    assert {number: written(chat, guessing, [number])[number] for number in range(8)} == guessed
+    for number, scores in guessed.items():
+        assert [score.token for score in scores] == [score.token for score in plain[number]]
+        for ours, alone in zip(scores, plain[number], strict=True):
+            (tokens, values), (alone_tokens, alone_values) = (zip(*each.top, strict=True) for each in (ours, alone))
+            assert tokens == alone_tokens
+            np.testing.assert_allclose([ours.log_prob, *values], [alone.log_prob, *alone_values], atol=1e-5)
+
+
+def test_nothing_is_compiled_once_it_is_warm(chat, programs, guessing):
+    for each, traces in ((programs, [2, 2, 1, 1]), (guessing, [2, 4, 1, 2])):  # two widths, with guesses and without
+        assert each.traces() == traces
+        written(chat, each, (0, 6))
+        assert each.traces() == traces
 
 
 @table(
