@@ -13,17 +13,19 @@ import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 
 from gendiff.core import checks, foreign_files
 from gendiff.core.errors import CheckpointCorruptError, ConfigError, DataError, NonFiniteError
 from gendiff.core.types import Config, Numeric, PyTree
 from gendiff.training import agreement, compatibility, digests, failed_saves
+
+if TYPE_CHECKING:
+    import orbax.checkpoint as ocp
 
 _TREE = ("path", "stored", "wanted")
 
@@ -100,6 +102,8 @@ class Checkpoints:
         self._saving: int | None = None
         self._offered: _Offered | None = None
         self._needed = 0
+        import orbax.checkpoint as ocp  # where it is used, here and below: it takes as long to import as JAX
+
         policies: list[ocp.checkpoint_managers.PreservationPolicy] = [ocp.checkpoint_managers.LatestN(keep)]
         policies += [ocp.checkpoint_managers.EveryNSteps(keep_every)] if keep_every is not None else []
         self._preserve = ocp.checkpoint_managers.AnyPreservationPolicy(policies)
@@ -155,6 +159,8 @@ class Checkpoints:
         self._offered = None
         self._saving, self._needed = int(step), sum(getattr(leaf, "nbytes", 8) for leaf in arrays.values())
         self._quiet.begin()
+        import orbax.checkpoint as ocp
+
         try:
             items = ocp.args.Composite(state=ocp.args.PyTreeSave(arrays), meta=ocp.args.JsonSave(about))
             self._manager.save(int(step), args=items, force=True)
@@ -348,13 +354,15 @@ class Checkpoints:
             self.wait()
 
     @property
-    def _manager(self) -> ocp.CheckpointManager:
+    def _manager(self) -> "ocp.CheckpointManager":
         """Orbax's, a new one after a failure."""
         if self._opened is None:
             self._opened = self._open()
         return self._opened
 
-    def _open(self) -> ocp.CheckpointManager:
+    def _open(self) -> "ocp.CheckpointManager":
+        import orbax.checkpoint as ocp
+
         # a reader waits for no other
         writer, together = (jax.process_index(), {jax.process_index()}) if self._read_only else (0, None)
         options = ocp.CheckpointManagerOptions(
@@ -400,6 +408,8 @@ class Checkpoints:
 
         verified: the item whose bytes are compared with their digests; None: all.
         """
+        import orbax.checkpoint as ocp
+
         self.wait()
         step = self.latest() if step is None else step
         if step is None:
@@ -410,6 +420,8 @@ class Checkpoints:
     def _read_arrays(
         self, step: int, expected: Mapping[str, Numeric], stored: Mapping[str, compatibility.LeafOutline]
     ) -> dict[str, Numeric]:
+        import orbax.checkpoint as ocp
+
         here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         dtypes = {path: compatibility.dtype_of(path, leaf) for path, leaf in expected.items()}
 
@@ -433,7 +445,9 @@ class Checkpoints:
         read = self._read(step, "state", arguments) if target else {}
         return {path: value(path, leaf) for path, leaf in expected.items()}
 
-    def _read(self, step: int, item: str, arguments: ocp.args.CheckpointArgs) -> PyTree:
+    def _read(self, step: int, item: str, arguments: "ocp.args.CheckpointArgs") -> PyTree:
+        import orbax.checkpoint as ocp
+
         try:
             return self._manager.restore(step, args=ocp.args.Composite(**{item: arguments}))[item]
         except Exception as error:
