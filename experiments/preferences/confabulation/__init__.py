@@ -139,7 +139,7 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     with progress.phase(PLAIN):
         results[PLAIN, None] = with_confidence(config, chat, score, results[PLAIN, None])
     for arm in ARMS:
-        for seed in config.seeds:
+        for seed in adapter_training.seeds(config, arm):
             with progress.phase(arm, seed=seed):
                 path = adapter_training.location(folder, arm, seed)
                 adapted = models.with_adapter(chat, str(path))

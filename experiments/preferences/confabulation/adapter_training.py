@@ -44,8 +44,8 @@ def rows(config: Config, arm: str, seed: int) -> Iterator[dict[str, str]]:
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     """Every adapter with every seed; those that are finished stay."""
-    for seed in config.seeds:
-        for arm, method in ARMS.items():
+    for arm, method in ARMS.items():
+        for seed in seeds(config, arm):
             inside = folder.inside(location(folder, arm, seed).name)
             if (inside.path / lora_files.SETTINGS).is_file():
                 continue
@@ -54,6 +54,11 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
             with files.replacing(data) as file:
                 file.write("\n".join(map(json.dumps, rows(config, arm, seed))).encode())
             adapter.train(tuned(config, method, seed, data), inside, progress)
+
+
+def seeds(config: Config, arm: str) -> tuple[int, ...]:
+    """Of the adapters; the control has the first one alone."""
+    return config.seeds[:1] if arm == SHUFFLED else config.seeds
 
 
 def tuned(config: Config, method: str, seed: int, data: Path) -> tune_config.Config:

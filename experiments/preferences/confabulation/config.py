@@ -14,7 +14,8 @@ class Config:
     """The numbers that are turned."""
 
     seeds: ranges.Distinct[ranges.Seed] = (0, 1)
-    """Seeds of the adapters: of their start, of the order of the rows and of wrong answers."""
+    """Seeds of the adapters: of their start, of the order of the rows and of wrong answers. The control that learns
+    shuffled labels has the first one alone."""
     names: Annotated[int, msgspec.Meta(ge=1, le=30)] = 30
     """Real names of each family that rows are about, and as many made-up ones."""
     lora: Count = 8

@@ -177,7 +177,7 @@ def bars(
     letters = min(9.0, 44 * pitch)
     style(axes)
     for series, name in enumerate(names):
-        away = min(0.26, 1.04 / len(names)) * (series - (len(names) - 1) / 2)  # of the middle of the row
+        away = min(0.26, 0.85 / len(names)) * (series - (len(names) - 1) / 2)  # of the middle of the row
         look: Look = {"color": COLOURS[series % SERIES], "label": plain_text(name) or None}
         heights = [index + away for index, row in enumerate(rows) if name in row]
         ends = [

@@ -154,7 +154,7 @@ def verdicts(tuned, pairs, shuffled, leave):
     plain = replies(0.0, 0.0, 0.8, sure=0.9)
     results = {(confabulation.PLAIN, None): plain, (confabulation.LEAVE, None): leave}
     results |= {(ANSWERS, seed): tuned for seed in (0, 1)} | {(PAIRS, seed): pairs for seed in (0, 1)}
-    results |= {(SHUFFLED, seed): shuffled for seed in (0, 1)}
+    results |= {(SHUFFLED, seed): shuffled for seed in adapter_training.seeds(CONFIG, SHUFFLED)}
     measured = [*confabulation.changes(results)]
     for title in (confabulation.REAL, confabulation.MADE_UP):
         share = confabulation.intervals.share(tuned.refused[title])
