@@ -345,6 +345,12 @@ def test_questions_that_are_asked_at_once_are_answered_as_alone(monkeypatch):
     begins = [chat.complete(key, text, **options).text for text in texts]
     assert models.answers(chat, texts, 6) == [(reply.text, reply.finished) for reply in alone]
     assert [answer.text for answer in models.answers(chat, texts, 6, template=False)] == begins
+    drawn_alone = [
+        chat.answer(key, [{"role": "user", "content": text}], index=number, temperature=1.0, **options).text
+        for number, text in enumerate(texts)
+    ]
+    samples = models.sampled_answers(key, chat, texts, 6, temperature=1.0)
+    assert [answer.text for answer in samples] == drawn_alone != [reply.text for reply in alone]
     assert len({reply.text for reply in alone}) > 1
 
 
