@@ -190,9 +190,9 @@ class TextBatcher(RequestScheduler):
                 self.totals.accepted += len(scores) - 1
                 if len(scores) < JUDGING:
                     row.state.resumes = row.done + len(scores) + PAUSE
-            going = True
             for score in scores:
-                going = going and self._add(row, score)
+                if not self._add(row, score):
+                    break
         return True
 
     def _newest(self, row: Row) -> Newest:
