@@ -2,9 +2,10 @@
 
     python -m experiments run moe
 
-trains small language models of bytes on Python's manual: with experts, of which each token goes to a few; dense with as
-much computation per token; dense with as many parameters. Experts without a balance loss show what that loss is for.
-About 48 minutes on 2 cores.
+trains small language models of bytes on the sources of Python's library: with experts, of which each token goes to a
+few; dense with as much computation per token; dense with as many parameters. Experts are balanced without a loss: those
+with too few tokens are made likelier to be chosen, step by step. Experts without that show what it is for. About 42
+minutes on 2 cores.
 """
 
 import dataclasses
@@ -18,15 +19,15 @@ import msgspec
 import numpy as np
 import optax
 
-from gendiff import language, networks, scaling
+from gendiff import language, networks, scaling, training
 from gendiff.commands.images import image_training
 from gendiff.core import records
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import Metrics, Params
+from gendiff.core.types import Metrics, Params, PyTree
 from gendiff.data import batches, text
 from gendiff.networks import routing
 from gendiff.networks.blocks.mixture_of_experts import Experts
-from gendiff.runs import devices, paired_timing, training_loop
+from gendiff.runs import devices, meshes, paired_timing, training_loop
 from gendiff.runs.progress import Progress
 from gendiff.runs.ranges import Count, Distinct, Natural, Positive, Seed, Several
 from gendiff.runs.reporting import figures, intervals
@@ -34,7 +35,8 @@ from gendiff.runs.reporting.answers import Answer, Cell, Change
 from gendiff.runs.reporting.results import Figure
 from gendiff.runs.run_folder import RunFolder
 from gendiff.runs.study import Measured, Measurements, Study, claim, control
-from gendiff.training import optimizers
+from gendiff.training import CompiledStep, TrainState, optimizers
+from gendiff.training.compile_step import INIT, Step
 
 BALANCED, FREE, ACTIVE, TOTAL = (
     "experts",
@@ -43,8 +45,11 @@ BALANCED, FREE, ACTIVE, TOTAL = (
     "dense, equal parameters",
 )
 FOLDERS = {BALANCED: "experts", FREE: "free", ACTIVE: "active", TOTAL: "total"}
-BALANCE_WEIGHT = 0.01
-"""Of the balance loss."""
+BALANCE_RATE = 0.005
+"""By which the number that chooses an expert moves in the first step; it falls along a cosine, so that the choice comes
+to rest. The paper has 0.001, for far more steps: after 30 steps of that, in a pilot with seed 100, nine of ten tokens
+chose the same expert of a block.
+"""
 HELD_OUT = 0.15
 """Share of the documents that is not trained on."""
 EMA = 0.99
@@ -57,7 +62,7 @@ TOGETHER = 32
 class Config:
     """The numbers that are turned."""
 
-    seeds: Distinct[Seed] = (0, 1, 2)
+    seeds: Distinct[Seed] = (0, 1)
     """Seeds of training; each trains every network."""
     train_steps: Count = 1000
     """Optimizer steps."""
@@ -69,9 +74,9 @@ class Config:
     """Rows of text per step."""
     length: Annotated[int, msgspec.Meta(ge=8, le=4096)] = 128
     """Bytes of a row."""
-    width: Annotated[int, msgspec.Meta(ge=8, le=2048, multiple_of=8)] = 128
+    width: Annotated[int, msgspec.Meta(ge=8, le=2048, multiple_of=8)] = 256
     """Channels of a token."""
-    depth: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4
+    depth: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
     """Blocks."""
     experts: Annotated[int, msgspec.Meta(ge=2, le=64)] = 8
     """MLPs of a block, each of the width of a token."""
@@ -79,7 +84,7 @@ class Config:
     """How many of them each token goes to. Of one alone the weight would always be 1, from which its router learns
     nothing.
     """
-    judged: Several = 256
+    judged: Several = 512
     """Rows of held-out text."""
     rounds: Several = 9
     """Times that a training step is timed."""
@@ -99,12 +104,9 @@ def check(config: Config) -> None:
 
 @records.record
 class RoutedLoss:
-    """Next-token loss of a network whose blocks may have routers: the mean of their balance losses is added with a
-    weight.
-    """
+    """Next-token loss of a network whose blocks may have routers, and how evenly these use the experts."""
 
     predict: Any = records.static()
-    weight: float = records.static()
 
     def __call__(self, params: Params, key: jax.Array, rows: jax.Array) -> tuple[jax.Array, Metrics]:
         """The scalar and its metrics for rows of tokens (b, s)."""
@@ -112,22 +114,22 @@ class RoutedLoss:
         nll = jnp.mean(optax.softmax_cross_entropy_with_integer_labels(answer.logits, rows[:, 1:]))
         if not answer.routing:
             return nll, {"nll": nll}
+        load = routing.load(answer.routing)
         balance = jnp.mean(routing.balance_loss(answer.routing))
-        busiest = jnp.max(routing.load(answer.routing)) * answer.routing[0].logits.shape[-1]
-        return nll + self.weight * balance, {"nll": nll, "balance": balance, "busiest": busiest}
+        return nll, {"nll": nll, "balance": balance, "busiest": jnp.max(load) * load.shape[-1], "load": load}
 
 
 def rows(config: Config) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of bytes (n, length + 1) to train on, and held-out ones, which are from other documents of Python's
-    manual.
+    """Rows of bytes (n, length + 1) to train on, and some held-out ones, which are from all over other files of
+    Python's library.
     """
-    tokenizer = language.tokens.plain()
-    parts = text.split(text.python_manual(), HELD_OUT, seed=0)
-    cut = [
-        text.rows([tokenizer.encode(each) for each in part.texts], config.length + 1, tokenizer.size - 1)
+    end = language.tokens.plain().size - 1
+    parts = text.split(text.python_sources(), HELD_OUT, seed=0)
+    trained, held_out = (
+        text.rows([np.frombuffer(each.encode(), np.uint8) for each in part.texts], config.length + 1, end)
         for part in parts
-    ]
-    return cut[0], cut[1][: config.judged]
+    )
+    return trained, held_out[:: max(1, len(held_out) // config.judged)][: config.judged]
 
 
 def network(config: Config, name: str) -> networks.LanguageModel:
@@ -140,13 +142,15 @@ def network(config: Config, name: str) -> networks.LanguageModel:
         depth=config.depth,
         heads=4,
         mlp_width=experts * config.width,
-        experts=Experts(config.experts, config.top_k) if name in (BALANCED, FREE) else None,
+        experts=Experts(config.experts, config.top_k, bias_balanced=name == BALANCED)
+        if name in (BALANCED, FREE)
+        else None,
     )
 
 
 def loss(config: Config, name: str) -> RoutedLoss:
-    """That of its training. Without balance the weight is 0, and the metrics are the same."""
-    return RoutedLoss(networks.pure(network(config, name)), BALANCE_WEIGHT if name == BALANCED else 0.0)
+    """That of its training, which no network has a term of balance in."""
+    return RoutedLoss(networks.pure(network(config, name)))
 
 
 def init(config: Config, name: str) -> Callable[[jax.Array], Params]:
@@ -162,16 +166,13 @@ def _start(model: networks.LanguageModel) -> Callable[[jax.Array], Params]:
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     """Every network with every seed, on the same rows."""
     data = rows(config)[0]
-    optimizer = optimizers.adamw(
-        config.learning_rate, warmup=config.warmup, total=config.train_steps, weight_decay=0.01, clip=1.0
-    )
 
     def batch_at(seed: int, step: int) -> np.ndarray:
         return data[batches.batch_at(len(data), config.batch, seed, step)]
 
     for name in FOLDERS:
         progress.line(f"train {name}")
-        program = training_loop.compile_loss(loss(config, name), optimizer, init(config, name), folder, ema=(EMA,))
+        program = program_of(config, name, meshes.build(folder.mesh, ()))
         for seed in config.seeds:
             training_loop.train(
                 program,
@@ -182,6 +183,36 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
                 progress=progress,
                 checkpoint_every=500,
             )
+
+
+def program_of(config: Config, name: str, mesh: jax.sharding.Mesh) -> CompiledStep:
+    """What a training of this network runs."""
+    optimizer = optimizers.adamw(
+        config.learning_rate, warmup=config.warmup, total=config.train_steps, weight_decay=0.01, clip=1.0
+    )
+
+    def fresh(key: jax.Array) -> TrainState:
+        return training.start(init(config, name)(jax.random.fold_in(key, INIT)), optimizer, key, ema=(EMA,))
+
+    step = training.make_step(loss(config, name), optimizer)
+    return training_loop.compile_step(
+        rebalancing(step, config.train_steps) if name in (BALANCED, FREE) else step, fresh, mesh
+    )
+
+
+def rebalancing(advance: Step, total: int) -> Step:
+    """A step, one of `total`, of a network with experts, behind which its numbers of balance move, if it has any."""
+    rate = optax.cosine_decay_schedule(BALANCE_RATE, total)
+
+    def step(state: PyTree, batch: PyTree) -> tuple[PyTree, Metrics]:
+        following, metrics = advance(state, batch)
+        load = metrics.pop("load")
+        if "balance" in following.params["block_0"]["experts"]:
+            params = routing.rebalanced(following.params, load, rate(state.step))
+            following = records.replace(following, params=params)
+        return following, metrics
+
+    return step
 
 
 def operations(config: Config, name: str) -> float:
@@ -241,13 +272,25 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
             result[name] = [judged(judge, each, held_out) for each in params]
     yield from of_seeds(config, result)
     with progress.phase("times"):
-        works: dict[str, Any] = {}
-        for name in (BALANCED, ACTIVE, TOTAL):
-            gradient = devices.jit(jax.grad(loss(config, name), has_aux=True))
-            params = init(config, name)(jax.random.key(0))
-            works[name] = functools.partial(gradient, params, jax.random.key(0), held_out[: config.batch])
+        mesh = meshes.build(folder.mesh, ())
+        works: dict[str, Any] = {
+            name: stepping(program_of(config, name, mesh), held_out[: config.batch])
+            for name in (BALANCED, ACTIVE, TOTAL)
+        }
         seconds = {name: np.array(spent) for name, spent in paired_timing.timed(works, config.rounds).items()}
     yield from of_all(config, result, seconds)
+
+
+def stepping(program: CompiledStep, batch: np.ndarray) -> Callable[[], Metrics]:
+    """One more step of a training at each call."""
+    state = program.fresh(jax.random.key(0))
+
+    def work() -> Metrics:
+        nonlocal state
+        state, metrics = program.step(state, batch)
+        return metrics
+
+    return work
 
 
 def of_seeds(config: Config, result: Mapping[str, Sequence[Judged]]) -> Iterator[Measured]:
@@ -269,9 +312,7 @@ def of_seeds(config: Config, result: Mapping[str, Sequence[Judged]]) -> Iterator
 def of_all(
     config: Config, result: Mapping[str, Sequence[Judged]], seconds: Mapping[str, np.ndarray]
 ) -> Iterator[Measured]:
-    """Sizes, mean losses, and seconds (rounds,) of the gradient of one batch: what a training step takes beside the
-    optimizer.
-    """
+    """Sizes, mean losses, and seconds (rounds,) of a training step."""
     ratio = functools.partial(intervals.interval, intervals.median_of_ratios, paired=True, resamples=config.resamples)
     for name, several in result.items():
         params = networks.count(jax.eval_shape(init(config, name), jax.random.key(0)))
@@ -282,7 +323,7 @@ def of_all(
         }
         measures |= {"nats per byte": nats, "bits per byte": nats / np.log(2)}
         if name in seconds:
-            measures["ms per gradient"] = float(1e3 * np.median(seconds[name]))
+            measures["ms per step"] = float(1e3 * np.median(seconds[name]))
         if name == BALANCED:
             measures["seconds"] = ratio(seconds[BALANCED], seconds[TOTAL])
         yield Measured(name, measures, n=config.rounds, group="networks")
@@ -333,21 +374,29 @@ EXPERIMENT = Study(
         "better": "held-out loss less that of a dense network with as much computation, nats per byte",
         "busiest": "share of the busiest expert over an even one",
         "balance": "balance loss of the worst block on held-out text",
-        "seconds": "seconds of a gradient over those of the dense network with as many parameters",
+        "seconds": "seconds of a training step over those of the dense network with as many parameters",
     },
     claims=(
         claim(BALANCED, "balance", "<=", 1.05, role="check", reason="1 is an even use", id="balance"),
         claim(
             BALANCED, "busiest", "<=", 1.5, role="check", reason="1 is an even use", id="busiest", figure="shares.png"
         ),
-        claim(BALANCED, "better", "<=", 0.0, role="E39", reason="0 is no gain", id="better"),
+        claim(
+            BALANCED,
+            "better",
+            "<=",
+            -0.03,
+            role="E39",
+            reason="0.045 is what a dense network of equal parameters gained in an earlier run",
+            id="better",
+        ),
         claim(
             BALANCED,
             "seconds",
             "<=",
-            0.9,
+            0.7,
             role="aim",
-            reason="1 is no gain, and its operations are fewer",
+            reason="1 is no gain, and its operations are 0.4 of theirs",
             id="seconds",
         ),
     ),
@@ -355,8 +404,8 @@ EXPERIMENT = Study(
     figures=(loss_plot, share_plot),
     tables={"seeds": ("Each network with each seed.", ""), "networks": (f"{_NETWORKS}, means over seeds.", "")},
     answer=Answer(
-        text="a little: loss of {experts:.3f} nats per byte; {active:.3f} for an MLP of equal computation, {total:.3f} "
-        "for one of equal parameters",
+        text="loss of {experts:.3f} nats per byte; {active:.3f} for an MLP of equal computation, {total:.3f} for "
+        "one of equal parameters",
         statements={
             "E39": "A mixture needs {few:.1f} of the {many:.1f} million operations per token of a dense network of "
             "equal parameters, but {seconds:.2f interval} of its time"
@@ -377,6 +426,19 @@ EXPERIMENT = Study(
                 "a median over seeds.",
                 "Operations follow from a formula, which a test checks. A control can fail only beside what it "
                 "controls.",
+            ),
+            Change(
+                "2026-12-01",
+                "4d704f2",
+                "An earlier full run, with a balance loss of weight 0.01, had a balance of 1.08, 1.09 and 1.10. Its "
+                "mixture was better by 0.018, 0.007 and 0.025 nats than a dense network of equal computation, and took "
+                "0.91 of the time of one of equal parameters. Now experts are balanced without a loss, and products "
+                "of their rows copy no kernels. Networks have width 256 and 2 blocks instead of 128 and 4, and read "
+                "2.1 MB of Python's sources once instead of its manual of 0.4 MB five times. There are 2 seeds instead "
+                "of 3. The gain must be 0.03 nats instead of more than 0, and the time 0.7 instead of 0.9, of whole "
+                "steps instead of gradients.",
+                "The weight of the loss was not tuned, and such a loss pulls at the routers. A text that is read five "
+                "times is learned by heart, the more so with more parameters.",
             ),
         ),
     ),
