@@ -6,7 +6,7 @@ trains a first network on real digits and then, five times over, a new network o
 else, with 10 or 50 % real digits among them, with all earlier data beside them, and with guidance in sampling. After
 each generation samples are held against held-out digits by Fréchet distance, precision and recall, and their variety is
 the Vendi score. The controls are a first network of other seeds, and one of real digits that are drawn anew, with
-replacement: what samples of a network without any error would be.
+replacement: what samples of a network without any error would be. About 25 minutes on 2 cores.
 """
 
 import dataclasses
