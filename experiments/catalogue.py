@@ -143,6 +143,10 @@ EXPERIMENTS = {
         "experiments.preferences.rlhf",
         "Do PPO, GRPO and DPO reach the known optimum of reinforcement learning from preferences?",
     ),
+    "rlhf-language": Listed(
+        "experiments.preferences.rlhf_language",
+        "Does RLHF make a real language model more useful, and what if its reward model is optimised too far?",
+    ),
     "ddpo": Listed(
         "experiments.preferences.ddpo",
         "Can a denoiser be taught what to draw by a reward alone, and what does that cost beside best-of-n?",

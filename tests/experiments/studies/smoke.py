@@ -59,6 +59,7 @@ LEAVES = {
     "confabulation": ("refusals", "reliability"),
     "constitution": ("violations", "success"),
     "rlhf": ("frontier", "gold", "overoptimised"),
+    "rlhf-language": ("way", "parts"),
     "multimodal": ("drawn", "scenes"),
     "video": ("clips", "long", "drift", "cost_frames", "cost_pixels", "player", "rollouts"),
     "test-time": ("compute", "noise", "difficulty", "doublings", "thinking", "budget", "steered", "pictures"),
