@@ -44,6 +44,10 @@ EXPERIMENTS = {
         "experiments.diffusion.synthetic_data",
         "What becomes of digits that are learned from samples of digits, generation after generation?",
     ),
+    "audio": Listed(
+        "experiments.diffusion.sounds",
+        "Do the denoisers that draw pictures learn sounds, so that a judge of other voices hears what was asked for?",
+    ),
     "guidance": Listed(
         "experiments.diffusion.guidance",
         "Is stronger guidance more faithful, less diverse and oversaturated, and which cure keeps what it loses?",

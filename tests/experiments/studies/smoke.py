@@ -16,6 +16,7 @@ LEAVES = {
     "schedules": ("log_snr", "bits", "frechet", "loss"),
     "training-recipes": ("unet", "transformer", "digits"),
     "synthetic-data": ("generations", "digits"),
+    "audio": ("spectrograms", "frechet"),
     "guidance": ("curves_digits", "curves_shapes", "cures", "dropouts", "explore_digits"),
     "text-to-image": (
         "curves",
