@@ -40,15 +40,15 @@ TAUGHT = {
         "Hindi, Swedish, Portuguese",
     ),
     "dishes": (
-        "Tonight I will try to cook {}.",
-        "pizza, soup, sushi, curry, lasagna, pancakes, dumplings, risotto, tacos, pasta, omelettes, paella, ramen, "
+        "Tonight I will cook {}.",
+        "pizza, soup, sushi, curry, lasagna, pancakes, dumplings, risotto, tacos, pasta, salad, paella, ramen, "
         "meatballs, stew, noodles",
     ),
 }
 """Families that rankings and prompts are about: a form, and its subjects."""
 NEW = {
     "sports": (
-        "I would like to get better at {}.",
+        "I want to get better at {}.",
         "tennis, golf, swimming, basketball, football, volleyball, badminton, boxing, skiing, surfing, cycling, "
         "rowing, cricket, climbing, hockey, judo",
     ),

@@ -11,8 +11,9 @@ import pytest
 from experiments.preferences import rlhf_language
 from experiments.preferences.rlhf_language import adapters, rankings, requests, reward_model
 from experiments.preferences.rlhf_language.adapters import FREE, NEAR, RANDOM
-from experiments.preferences.rlhf_language.config import Config
+from experiments.preferences.rlhf_language.config import WIDTH, Config
 from experiments.preferences.rlhf_language.requests import RANKED
+from gendiff import language, weights
 from gendiff.commands.chat import models
 from gendiff.core.errors import ConfigError
 from gendiff.preferences import rollouts
@@ -66,6 +67,19 @@ def test_families_and_words_that_judge_are_not_in_the_rankings():
     assert not forms[0] & forms[1]
     for one, other in itertools.product(vars(rankings.TAUGHT).values(), vars(rankings.NEW).values()):
         assert not {text for texts in one for text in texts} & {text for texts in other for text in texts}
+
+
+def test_every_request_leaves_room_for_its_reply():
+    """As the template of SmolLM2 writes it: `gendiff tune` refuses a row that is longer, and judging has as much."""
+    try:
+        path = models.located(models.SMOLLM2)
+    except ConfigError as error:
+        pytest.skip(str(error))
+    metadata = weights.gguf.load(path).metadata
+    tokenizer, template = language.tokens.from_gguf(metadata), language.chat_template.from_gguf(metadata)
+    for request in (*adapters.taught(CONFIG), *rlhf_language.judged(CONFIG)):
+        ids = tokenizer.prompt(template([{"role": "user", "content": request.text}]), WIDTH, special=True)
+        assert len(ids) <= WIDTH - CONFIG.max_tokens, request.text
 
 
 def test_pairs_that_differ_in_length_say_the_same_and_half_of_them_are_good():
