@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from gendiff.core import types
 from gendiff.core.first_use import on_first_use
 
 
@@ -21,6 +22,11 @@ def test_a_module_is_imported_when_one_of_its_names_is_used(tmp_path, monkeypatc
     assert "lazy_package.same" not in sys.modules and lazy_package.VALUE == 3
     assert lazy_package.same is sys.modules["lazy_package.same"] and "lazy_package.inner.deep" not in sys.modules
     assert lazy_package.deep is sys.modules["lazy_package.inner.deep"] and vars(lazy_package)["VALUE"] == 3
+
+
+def test_a_name_that_was_changed_warns_and_is_the_new_one():
+    with pytest.warns(DeprecationWarning, match=r"core.kinds is now core.types; the old name"):
+        assert on_first_use("gendiff.core", {"": "types"}, old_names={"kinds": "types"})("kinds") is types
 
 
 def test_an_unknown_name_is_an_attribute_error():
