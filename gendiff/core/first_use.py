@@ -12,8 +12,8 @@ def on_first_use(
     folders: Mapping[str, str],
     names: Mapping[str, str] | None = None,
     old_names: Mapping[str, str] | None = None,
-) -> Callable[[str], object]:
-    """A `__getattr__` for a package.
+) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
+    """`__getattr__` and `__dir__` for a package.
 
     Args:
         package: its `__name__`.
@@ -38,4 +38,10 @@ def on_first_use(
         setattr(sys.modules[package], name, value)
         return value
 
-    return getattr_of_package
+    def dir_of_package() -> list[str]:
+        module = vars(sys.modules[package])
+        return sorted(
+            {name for name in module if name.startswith("__")} | {*module.get("__all__", ()), *modules, *places}
+        )
+
+    return getattr_of_package, dir_of_package

@@ -107,4 +107,4 @@ _NAMES = {
     "types": "Batch Denoiser Level Prediction",
 }
 _OLD_NAMES = {"cached_features": "feature_cache", "remember": "stateful", "remembering": "stateful_denoiser"}
-__getattr__ = on_first_use(__name__, _FOLDERS, _NAMES, _OLD_NAMES)
+__getattr__, __dir__ = on_first_use(__name__, _FOLDERS, _NAMES, _OLD_NAMES)

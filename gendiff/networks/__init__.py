@@ -177,4 +177,4 @@ _NAMES = {
     "texts.text_encoder": "TextEncoder",
 }
 _OLD_NAMES = {"SecondTime": "EndTime", "kept_features": "feature_cache"}
-__getattr__ = on_first_use(__name__, _FOLDERS, _NAMES, _OLD_NAMES)
+__getattr__, __dir__ = on_first_use(__name__, _FOLDERS, _NAMES, _OLD_NAMES)

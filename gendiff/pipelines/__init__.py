@@ -26,7 +26,7 @@ __all__ = [
     "stable_diffusion",
 ]
 
-__getattr__ = on_first_use(
+__getattr__, __dir__ = on_first_use(
     __name__,
     {"": "diffusers_schedulers interleaved multimodal stable_diffusion"},
     {
