@@ -214,16 +214,11 @@ def refusals(measured: Measurements, folder: RunFolder) -> Figure:
     """Shares of refusals of every set, for each model."""
     sets = {each.name: each.arrays["at"] for each in measured if each.group == "sets"}
     rows = {
-        title: {
-            name: (value, max(low, 0.0), min(high, 1.0))  # over two seeds an interval may leave what a share can be
-            for full, (at, name) in sets.items()
-            if at == title
-            for value, low, high in [measured.mean(full, "refused")]
-        }
+        title: {name: measured.mean(full, "refused") for full, (at, name) in sets.items() if at == title}
         for title in SETS
     }
     caption = "Share of the questions of each set that is refused: means over seeds. Of false premises a denial counts."
-    return figures.bars(rows, folder.figure("refusals"), caption, x_label="share refused")
+    return figures.bars(rows, folder.figure("refusals"), caption, x_label="share refused", within=(0, 1))
 
 
 def reliability(measured: Measurements, folder: RunFolder) -> Figure:

@@ -216,7 +216,7 @@ def parts(measured: Measurements, folder: RunFolder) -> Figure:
     """Shares of what a useful reply does, for each model."""
     rows = {part: {name: measured.mean(name, part) for name in measured.names("parts")} for part in PARTS}
     caption = "Share of replies to requests of new families that do each thing: means over seeds."
-    return figures.bars(rows, folder.figure("parts"), caption, x_label="share of replies")
+    return figures.bars(rows, folder.figure("parts"), caption, x_label="share of replies", within=(0, 1))
 
 
 SMALL_ERROR = "of four pairs, three; a coin has 0.5"

@@ -166,12 +166,14 @@ def bars(
     x_label: str,
     log: bool = False,
     thresholds: Limits = (),
+    within: tuple[float, float] = (-math.inf, math.inf),
 ) -> Figure:
     """PNG of one row per label, first on top: a number as a dot with a bar and with its interval, if any, as a whisker.
 
     A label may have a mapping instead of a number: then each of its series has a dot in the row, in a colour of its
-    own. A logarithmic axis has no zero where a bar could begin, so it shows dots alone. Raises ValueError without a
-    number.
+    own. A logarithmic axis has no zero where a bar could begin, so it shows dots alone. within: what a number can be,
+    such as 0 and 1 for a share; an interval over few seeds may leave it, and its whisker ends there. Raises ValueError
+    without a number.
     """
     if not numbers:
         raise ValueError(f"bars for {path.name}: at least one number is needed")
@@ -196,7 +198,7 @@ def bars(
         ]
         values = [value for value, _, _ in ends]
         for height, (_, low, high) in zip(heights, ends, strict=True):
-            axes.plot([low, high], [height, height], linewidth=1.6, **look | {"label": None})
+            axes.plot(np.clip([low, high], *within), [height, height], linewidth=1.6, **look | {"label": None})
         if names == [""] and not log:
             axes.barh(heights, values, height=0.62, alpha=0.3, linewidth=0, **look | {"label": None})
         axes.plot(values, heights, "o", markersize=min(5.0, 24 * pitch), clip_on=False, zorder=3, **look)
