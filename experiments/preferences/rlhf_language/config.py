@@ -5,7 +5,6 @@ from typing import Annotated
 
 import msgspec
 
-from gendiff.commands.chat import models
 from gendiff.commands.text_to_image import texts
 from gendiff.core.errors import ConfigError
 from gendiff.runs import ranges
@@ -53,12 +52,10 @@ class Config:
 
 
 def check(config: Config) -> None:
-    """ConfigError for weights of KL that are in the wrong order, and where a package is missing."""
+    """ConfigError for weights of KL that are in the wrong order, and where the text encoder is not installed."""
     if not config.free_beta < config.weak_beta < config.beta:
         raise ConfigError(
             f"--free-beta {config.free_beta:g} must be below --weak-beta {config.weak_beta:g}, and that below --beta "
             f"{config.beta:g}: they are three weights of KL, from next to none on"
         )
     texts.check()
-    if not config.tiny:
-        models.tokenizer()
