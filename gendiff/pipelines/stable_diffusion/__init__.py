@@ -40,7 +40,7 @@ __all__ = [
     "skipping",
 ]
 
-__getattr__ = on_first_use(
+__getattr__, __dir__ = on_first_use(
     __name__,
     {"": "adapters prompt_weights"},
     {
