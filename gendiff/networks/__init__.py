@@ -2,7 +2,16 @@
 
 from typing import TYPE_CHECKING
 
-from gendiff.core.condition_records import NO_TEXT, EndTime, GuidanceScale, Hint, History, ImageSize, Text
+from gendiff.core.condition_records import (
+    NO_TEXT,
+    EndTime,
+    GuidanceScale,
+    Hint,
+    History,
+    ImageSize,
+    ReferenceImages,
+    Text,
+)
 from gendiff.core.first_use import on_first_use
 
 if TYPE_CHECKING:
@@ -84,6 +93,7 @@ __all__ = [
     "PureFunction",
     "R3GANCritic",
     "R3GANGenerator",
+    "ReferenceImages",
     "Residuals",
     "SingleStreamTransformer",
     "EndTime",

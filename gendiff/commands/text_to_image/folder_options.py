@@ -2,7 +2,7 @@
 
 import math
 
-from gendiff.commands.text_to_image.options import CommandOptions, check_prompt
+from gendiff.commands.text_to_image.options import CommandOptions, check_file, check_prompt
 from gendiff.core import foreign_files
 from gendiff.core.errors import ConfigError
 from gendiff.pipelines.stable_diffusion import model_index
@@ -41,7 +41,7 @@ def check_kind(options: CommandOptions, kind: model_index.Kind) -> None:
     if kind is model_index.CLASSES:
         if options.label is None:
             raise ConfigError(f"{kind.name} draws classes: give --label NAME or --label NUMBER")
-        for name in ("prompt", "negative", "init", "mask", "refiner", "lora", "controlnet", "weights"):
+        for name in ("prompt", "negative", "init", "mask", "refiner", "lora", "controlnet", "reference", "weights"):
             if getattr(options, name):
                 raise ConfigError(f"--{name} does not go with {kind.name}, which draws classes: leave it out")
         return
@@ -50,6 +50,17 @@ def check_kind(options: CommandOptions, kind: model_index.Kind) -> None:
         raise ConfigError(f"--label is for a DiT, and the folder holds {kind.name}: give --prompt")
     if options.controlnet and "unet" not in kind.needs:
         raise ConfigError(f"--controlnet is for Stable Diffusion 1, 2 and XL, and the folder holds {kind.name}")
+    if options.reference and not kind.references:
+        raise ConfigError(
+            f"--reference is for FLUX.1 Kontext and FLUX.2, and the folder holds {kind.name}: --init begins with a "
+            "picture"
+        )
+    if len(options.reference) > kind.references:
+        raise ConfigError(
+            f"--reference names {len(options.reference)} pictures, and {kind.name} reads {kind.references}"
+        )
+    for path in options.reference:
+        check_file("reference", path)
     if options.skip_layers and kind is not model_index.SD3:
         raise ConfigError(f"--skip-layers is for Stable Diffusion 3, and the folder holds {kind.name}")
     if options.skip_layers and options.guidance == 1:
