@@ -138,7 +138,8 @@ def _app(
         programs.warm()
     batcher = Batcher(programs, options.queue)
     pictures = min(MOST_PICTURES, options.queue, batcher.most_of_client)
-    limits = Limits(served.name, served.width, served.height, most, min(served.usual_steps, most), pictures)
+    usual = min(served.usual_steps, most)
+    limits = Limits(served.name, served.width, served.height, most, usual, pictures, served.references)
     return web_app.web_app(served, batcher, limits, hosts(options, address), keys), batcher
 
 

@@ -77,6 +77,7 @@ def served(model: Opened, pipeline: PromptPipeline) -> ServedNetwork:
         latents=latent.encoded,
         temperature=float(latent.temperature),
         libraries=devices.libraries_suit(model.dtype, model.storage),
+        references=model.index.kind.references > 0,
     )
 
 
