@@ -345,7 +345,8 @@ def _all_params(
     def names(opened: Opened) -> list[str]:
         return [name for name in opened.parts if towers or name not in TOWERS]
 
-    params = stable_diffusion.arranged(_by_part(model, names(model), chosen, progress))
+    lora = folder_options.lora_files(chosen)
+    params = stable_diffusion.arranged(folder_params.by_part(model, progress, names(model), lora))
     if control is not None:
         with progress.phase("read controlnet"):
             read = control.params(jnp.dtype(model.dtype), mesh=model.mesh)
@@ -364,10 +365,8 @@ def _encoded(job: Job, models: Sequence[Opened], chosen: CommandOptions, progres
     texts: list[tuple[PyTree, ...]] = []
     for model, pipeline, row in zip(models, pipelines, rows, strict=True):
         names = [name for name in model.parts if name in TOWERS]
-        if model is models[0]:
-            params = _by_part(model, names, chosen, progress)
-        else:
-            params = folder_params.by_part(model, progress, names)
+        lora = folder_options.lora_files(chosen) if model is models[0] else ()
+        params = folder_params.by_part(model, progress, names, lora)
         with progress.phase("encode"):
             encode = devices.jit(pipeline.towers, libraries=devices.libraries_suit(model.dtype, model.storage))
             texts.append(tuple(None if words is None else encode(params, words) for words in row))
@@ -376,15 +375,6 @@ def _encoded(job: Job, models: Sequence[Opened], chosen: CommandOptions, progres
         devices.give_back_memory()
     words = (*texts[0], *job.words[2:]) if len(models) == 1 else tuple(zip(*texts, strict=True))
     return replace(job, words=words)
-
-
-def _by_part(model: Opened, names: Sequence[str], chosen: CommandOptions, progress: Progress) -> dict[str, Params]:
-    """The parameters of some parts, with what --lora changes of them."""
-    by_part = folder_params.by_part(model, progress, names)
-    for file, strength in folder_options.lora_files(chosen):
-        with progress.phase(f"merge {Path(file).name}"):
-            by_part = jax.block_until_ready(adapters.adapted(model, by_part, foreign_files.expanded(file), strength))
-    return by_part
 
 
 def _run(job: Job, model: Opened, params: tuple[Params, ...], chosen: CommandOptions, progress: Progress) -> np.ndarray:
