@@ -44,6 +44,10 @@ EXPERIMENTS = {
         "experiments.diffusion.synthetic_data",
         "What becomes of digits that are learned from samples of digits, generation after generation?",
     ),
+    "audio": Listed(
+        "experiments.diffusion.sounds",
+        "Do the denoisers that draw pictures learn sounds, so that a judge of other voices hears what was asked for?",
+    ),
     "guidance": Listed(
         "experiments.diffusion.guidance",
         "Is stronger guidance more faithful, less diverse and oversaturated, and which cure keeps what it loses?",
@@ -142,6 +146,10 @@ EXPERIMENTS = {
     "rlhf": Listed(
         "experiments.preferences.rlhf",
         "Do PPO, GRPO and DPO reach the known optimum of reinforcement learning from preferences?",
+    ),
+    "rlhf-language": Listed(
+        "experiments.preferences.rlhf_language",
+        "Does RLHF make a real language model more useful, and what if its reward model is optimised too far?",
     ),
     "ddpo": Listed(
         "experiments.preferences.ddpo",

@@ -64,10 +64,6 @@ def _model(
     shared: bool = True,
 ) -> Model:
     """A row of tests that all folders have."""
-    parity = (
-        Evidence("tests/peers/test_stable_diffusion.py", "test_a_guided_run_ends_where_that_of_diffusers_does", folder),
-        Evidence(f"{HERE}_like_diffusers.py", "test_a_guided_run_ends_where_that_of_diffusers_does", folder),
-    )
     blocks = (
         "test_a_transformer_in_blocks_takes_the_memory_of_its_file_and_draws_the_pictures_of_its_numbers"
         if packed
@@ -80,7 +76,15 @@ def _model(
         "test_eight_devices_draw_the_pictures_of_one_and_each_holds_its_share_of_the_weights",
         folder,
     )
-    return Model(name, pipeline, parity, (read, *files), memory, (several,) if shared else ())
+    return Model(name, pipeline, _parity(folder), (read, *files), memory, (several,) if shared else ())
+
+
+def _parity(case: str) -> tuple[Evidence, ...]:
+    """Tests that hold a draw against that of diffusers."""
+    return (
+        Evidence("tests/peers/test_stable_diffusion.py", "test_a_guided_run_ends_where_that_of_diffusers_does", case),
+        Evidence(f"{HERE}_like_diffusers.py", "test_a_guided_run_ends_where_that_of_diffusers_does", case),
+    )
 
 
 def _original(folder: str, name: str) -> tuple[Evidence, ...]:
@@ -100,7 +104,9 @@ def _original(folder: str, name: str) -> tuple[Evidence, ...]:
 
 
 _CLASS = Evidence("tests/peers/test_stable_diffusion.py", "test_a_class_ends_where_that_of_diffusers_does")
+_FILL = Evidence("tests/peers/test_stable_diffusion.py", "test_fill_ends_where_that_of_diffusers_does")
 _SINGLE = Evidence(f"{HERE}_single_weights.py", "test_the_parameters_are_those_of_the_folder")
+_FLUX = _model("FLUX.1", "flux", "FluxPipeline", _original("flux", "FLUX.1"), packed=True)
 ROWS = (
     _model("Stable Diffusion 1 and 2", "stable", "StableDiffusionPipeline", (_SINGLE._replace(case="stable"),)),
     _model("Stable Diffusion XL", "xl", "StableDiffusionXLPipeline", (_SINGLE._replace(case="xl"),), shared=False),
@@ -111,7 +117,9 @@ ROWS = (
         _original("sd3", "Stable Diffusion 3.5"),
         packed=True,
     ),
-    _model("FLUX.1", "flux", "FluxPipeline", _original("flux", "FLUX.1"), packed=True),
+    _FLUX,
+    _FLUX._replace(name="FLUX.1 Kontext", pipeline="FluxKontextPipeline", parity=_parity("kontext")),
+    _FLUX._replace(name="FLUX.1 Fill", pipeline="FluxFillPipeline", parity=(_FILL,)),
     _model("FLUX.2 [klein]", "flux_2", "Flux2KleinPipeline", _original("flux_2", "FLUX.2"), packed=True),
     _model("Z-Image", "z_image", "ZImagePipeline", _original("z_image", "Z-Image"), packed=True),
     _model("DiT", "dit", "DiTPipeline", shared=False)._replace(parity=(_CLASS,), memory=()),

@@ -212,6 +212,27 @@ def test_grpo_learns_from_differences_of_rewards_of_what_it_draws(tmp_path):
     ]
 
 
+@pytest.mark.slow
+def test_grpo_learns_from_a_reward_of_other_code_whose_parameters_are_data(tmp_path):
+    config = Config(method="grpo", model="tiny", lora=2, batch=2, group=4, steps=2, max_tokens=3, checkpoint_every=1)
+
+    def score(params, rollout):
+        first = rollout.actions[:, 0]
+        return params["worth"][first] + rollout.context["row"], {"largest": first.max()}
+
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    worth = np.random.default_rng(0).normal(size=300).astype(np.float32)
+    train.train(config, folder, QUIET, train.Reward({"worth": worth}, score))
+    lines = folder.read_metrics(0)
+    assert [line["step"] for line in lines] == [1, 2] and all(0 <= line["largest"] < 300 for line in lines)
+    plain = RunFolder(tmp_path / "plain")
+    plain.path.mkdir()
+    train.train(config, plain, QUIET)
+    assert {line["score"] for line in plain.read_metrics(0)} <= {0.0, 1.0}
+    assert not {line["score"] for line in lines} <= {0.0, 1.0} and "largest" not in plain.read_metrics(0)[0]
+
+
 NUMBERS = ("--lora", 2, "--batch", 2, "--steps", 4, "--checkpoint-every", 2, "--learning-rate", 0.05)
 
 

@@ -200,6 +200,11 @@ class CommandOptions(ModelOptions, PromptOptions):
     hint_scale: float = 1.0
     """With --controlnet: how closely it is followed, at least 0; 1 is what it was trained with."""
 
+    reference: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PICTURE …")] = ()
+    """With a folder of FLUX.1 Kontext or FLUX.2: pictures that it reads, and that --prompt says how to change.
+
+    Without --height and --width the size is that of the first one."""
+
     @property
     def sheet_option(self) -> str | None:
         """Which option asks for a sheet of prompts, if one does."""
@@ -278,11 +283,7 @@ def check(options: PromptOptions, folder: Path) -> Path:
     if not 0 <= strength(options) <= 1:
         raise ConfigError(f"--strength {options.strength:g} is outside [0, 1]")
     for name in ("init", "mask"):
-        path = getattr(options, name)
-        if path is not None and not Path(path).is_file():
-            raise ConfigError(
-                f"--{name} {path}: {'is a folder, not a picture' if Path(path).is_dir() else 'no such file'}"
-            )
+        check_file(name, getattr(options, name))
     out = folder / "samples.png" if options.out is None else Path(options.out)
     option, path = ("--out", out) if options.export is None else ("--export", Path(options.export))
     path = foreign_files.expanded(path).absolute()
@@ -300,6 +301,12 @@ def check(options: PromptOptions, folder: Path) -> Path:
         if file.is_dir() or (file.exists() and not options.force):
             raise ConfigError(f"{file} exists: add --force to replace a file, or choose another {option}")
     return path
+
+
+def check_file(name: str, path: str | None) -> None:
+    """ConfigError for a picture that is not there. name: of its option."""
+    if path is not None and not Path(path).is_file():
+        raise ConfigError(f"--{name} {path}: {'is a folder, not a picture' if Path(path).is_dir() else 'no such file'}")
 
 
 def image_paths(out: Path, num: int) -> list[Path]:

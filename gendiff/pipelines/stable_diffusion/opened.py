@@ -85,9 +85,10 @@ class Opened:
         return "unet" if "unet" in self.parts else "transformer"
 
     @property
-    def paints(self) -> bool:
-        """Whether the network is one for inpainting, which reads a mask and a picture beside the latents."""
-        return self.parts[self.network_name].channels == 2 * self.autoencoder.latent_channels + 1
+    def paints(self) -> bool | str:
+        """Whether the network is one for inpainting, as `LatentPipeline` has it."""
+        further = self.parts[self.network_name].channels - 2 * self.autoencoder.latent_channels
+        return latent_pipeline.PIXELS if further == self.autoencoder.factor**2 else further == 1
 
     @property
     def size(self) -> tuple[int, int] | None:

@@ -16,6 +16,7 @@ LEAVES = {
     "schedules": ("log_snr", "bits", "frechet", "loss"),
     "training-recipes": ("unet", "transformer", "digits"),
     "synthetic-data": ("generations", "digits"),
+    "audio": ("spectrograms", "frechet"),
     "guidance": ("curves_digits", "curves_shapes", "cures", "dropouts", "explore_digits"),
     "text-to-image": (
         "curves",
@@ -59,6 +60,7 @@ LEAVES = {
     "confabulation": ("refusals", "reliability"),
     "constitution": ("violations", "success"),
     "rlhf": ("frontier", "gold", "overoptimised"),
+    "rlhf-language": ("way", "parts"),
     "multimodal": ("drawn", "scenes"),
     "video": ("clips", "long", "drift", "cost_frames", "cost_pixels", "player", "rollouts"),
     "test-time": ("compute", "noise", "difficulty", "doublings", "thinking", "budget", "steered", "pictures"),

@@ -24,7 +24,7 @@ def main() -> None:
     for name, case in CASES.items():
         pipe = built(case.folder)
         arrays |= {
-            f"{name}/{part}/{key}": value
+            f"{case.folder}/{part}/{key}": value
             for part, arrays_of_part in weights(pipe).items()
             for key, value in arrays_of_part.items()
         }

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 
 from gendiff.core import records
+from gendiff.data import scaling
 from gendiff.pipelines.stable_diffusion import aligned, open_model, skipping
 from tests.quickly import quickly
 
@@ -22,8 +23,10 @@ def ours(folder, case, start, decoded=True):
     if case.skipped:
         pipeline = records.replace(pipeline, latent=skipping(pipeline.latent, case.skipped))
 
+    references = [scaling.to_unit(pixels[None], 256) for pixels in case.pictures]
+
     def draw(params, start):
-        condition, away = pipeline.conditions(params, prompt, negative)
+        condition, away = pipeline.conditions(params, prompt, negative, references=references)
         index = np.arange(len(case.prompts), dtype=np.int32)
         latents = pipeline.latent.latents(params, jax.random.key(0), condition, away, scale, index, start=start)
         return latents, pipeline.latent.finished(params, latents) if decoded else None

@@ -9,6 +9,7 @@ import diffusers
 import numpy as np
 import torch
 import transformers
+from PIL import Image
 
 from tests.pipelines.stable_diffusion import tiny_chat_tokenizer, tiny_folders, tiny_t5_tokenizer
 from tests.pipelines.stable_diffusion.peer_cases import CASES, Case
@@ -65,6 +66,9 @@ def latents(case: Case) -> np.ndarray:
 
 def samples(pipe: Any, case: Case, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(last latents, pictures in [0, 1]), channels last."""
+    if case.pipeline is not None:
+        pipe = getattr(diffusers, case.pipeline)(**pipe.components)
+        pipe.set_progress_bar_config(disable=True)
     arguments: dict[str, Any] = {
         "prompt": list(case.prompts),
         "num_inference_steps": case.steps,
@@ -83,6 +87,10 @@ def samples(pipe: Any, case: Case, start: np.ndarray) -> tuple[np.ndarray, np.nd
         arguments |= {"guidance_scale": case.scale - 1, "max_sequence_length": 40}
     if case.folder == "flux_2":
         arguments |= {"max_sequence_length": 48}
+    if case.references:
+        arguments["image"] = [Image.fromarray(pixels) for pixels in case.pictures]
+    if case.pipeline is not None:  # else it takes sizes of its own
+        arguments |= {"max_area": case.size[0] * case.size[1], "_auto_resize": False}
     outputs = []
     for kind in ("latent", "pt"):
         first = torch.from_numpy(np.ascontiguousarray(np.moveaxis(start, -1, 1)))

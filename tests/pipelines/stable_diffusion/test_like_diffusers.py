@@ -36,7 +36,7 @@ def weights(name, part):
 )
 def test_a_guided_run_ends_where_that_of_diffusers_does(tmp_path, name, decoded):
     case = CASES[name]
-    folder = tiny_folders.write(tmp_path, case.folder, functools.partial(weights, name))
+    folder = tiny_folders.write(tmp_path, case.folder, functools.partial(weights, case.folder))
     latents, pictures = ours(folder, case, written()[f"{name}: start"], decoded)
     expected = written()[f"{name}: latents"]
     assert expected.std() > 0.1 and np.abs(expected[0] - expected[1]).max() > 0.1
