@@ -62,14 +62,14 @@ def test_answers_alone_are_learned_of_scenes_and_what_is_held_out_is_asked_about
 
 @table("name", SCENES)
 def test_a_quarter_is_held_out_of_every_network_of_scenes(name):
-    shown, out = (
+    known, out = (
         tasks.shapes.draw(tasks.shapes.Recipe(held_out=SCENES[name]), 0, np.arange(300), unseen=unseen).attributes
         for unseen in (False, True)
     )
     table = {len(SCENES[OBJECTS]): 4 * 8 * 2 * 4, len(SCENES[PAIRS]): 4 * 8}
     assert table[len(SCENES[name])] == 4 * len(SCENES[name])
     columns = 4 if name == OBJECTS else 2
-    seen_once, held = ({tuple(one[:columns]) for one in scene.reshape(-1, 4) if one[0] >= 0} for scene in (shown, out))
+    seen_once, held = ({tuple(one[:columns]) for one in scene.reshape(-1, 4) if one[0] >= 0} for scene in (known, out))
     assert (
         len(held - seen_once) > 5
         and not {

@@ -159,11 +159,11 @@ def test_of_held_out_objects_no_two_other_attributes_say_which_shape_it_is_not()
         for each in scene_questions.held_out_objects()
     }
     sizes = [len(values) for values in shapes.VOCABULARY.values()]
-    shown = np.array([each not in out for each in np.ndindex(*sizes)]).reshape(sizes)  # colour shape size position
-    assert len(out) == 64 == shown.size // 4
-    assert np.all(shown.sum(1) == 3)  # of colour, size and position together
+    training = np.array([each not in out for each in np.ndindex(*sizes)]).reshape(sizes)  # colour shape size position
+    assert len(out) == 64 == training.size // 4
+    assert np.all(training.sum(1) == 3)  # of colour, size and position together
     for axis in (0, 2, 3):
-        assert shown.any(axis).all()
+        assert training.any(axis).all()
 
 
 def test_a_count_about_a_held_out_object_names_its_pair_or_one_that_shares_half_of_it():
