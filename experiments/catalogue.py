@@ -126,6 +126,10 @@ EXPERIMENTS = {
         "Can a scaling law be fitted, and what do the published ones say of the best model?",
     ),
     "growth": Listed("experiments.scaling.growth", "Do time and memory grow no faster than theory says?"),
+    "sub-skills": Listed(
+        "experiments.scaling.sub_skills",
+        "Does an ability that needs several skills appear as their product, so that it comes late and at once?",
+    ),
     "percolation": Listed(
         "experiments.scaling.percolation", "Do skills appear at once when facts are read one by one?"
     ),
