@@ -133,6 +133,8 @@ def _app(
     served = _served(options, progress)
     progress.line(f"{served.name}: {served.about}, {served.width} × {served.height} pixels")
     most = min(options.most_steps, served.most_steps)
+    if options.most_steps == ServeOptions.most_steps:
+        most = compiled_steps.most_steps(served, most)
     programs = compiled_steps.CompiledSteps(served, options.together, most)
     with progress.phase(f"compile for {', '.join(map(str, programs.sizes))} pictures"):
         programs.warm()
@@ -155,7 +157,7 @@ def _text_app(
         name = SMOLLM2 if model == SMOLLM2 else models.located(model).resolve().stem
         chat = models.weighted(model, options.weights or "float32", "".join(options.lora))
     except ConfigError as error:  # `chat` calls the option otherwise
-        raise ConfigError(str(error).replace("--model", "--chat", 1)) from error
+        raise ConfigError(str(error).replace("--model", "--chat")) from error
     context = min(options.context, chat.network.context)
     if options.cache_tokens < context:
         raise ConfigError(

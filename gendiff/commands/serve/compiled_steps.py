@@ -154,6 +154,16 @@ def batch_sizes(together: int) -> tuple[int, ...]:
     return (*(2**k for k in range(together.bit_length()) if 2**k < together), together)
 
 
+def most_steps(served: ServedNetwork, most: int) -> int:
+    """The largest number of steps, at most `most`, up to which the network has grids."""
+    for steps in range(1, most + 1):
+        try:
+            served.grid(steps)
+        except ValueError:
+            return max(1, steps - 1)
+    return most
+
+
 def _grid(served: ServedNetwork, steps: int, most: int) -> Level:
     """The levels (most + 1,) of so many steps, as `grids.padded` makes them, but without compiling for each length."""
     try:
@@ -163,7 +173,7 @@ def _grid(served: ServedNetwork, steps: int, most: int) -> Level:
     if len(levels) != steps + 1:
         raise ConfigError(
             f"{served.name} takes {len(levels) - 1} steps where {steps} are asked for, as its scheduler counts "
-            "otherwise"
+            "otherwise, so it cannot be served: `text-to-image` draws with it"
         )
     padded: Level = jax.tree.map(lambda field: np.pad(field, (0, most - steps), mode="edge"), levels)
     return padded

@@ -6,7 +6,7 @@ from typing import Annotated, get_args
 
 import tyro
 
-from gendiff.commands.chat.chat_options import Weights
+from gendiff.commands.chat.chat_options import Weights, check_adapter
 from gendiff.commands.drawing_options import SAMPLERS, option
 from gendiff.commands.text_to_image.options import FROM_NOISE, ModelOptions
 from gendiff.core import extras
@@ -102,6 +102,8 @@ def check(options: ServeOptions) -> None:
         ranges.known("weights", [options.weights], get_args(Weights))
     if len(options.lora) > 1:
         raise ConfigError(f"--lora names {len(options.lora)} adapters, and --chat takes one")
+    for adapter in options.lora:
+        check_adapter(adapter)
 
 
 COMMAND = Tool(

@@ -260,7 +260,8 @@ def _prompts(chosen: CommandOptions, model: Opened, progress: Progress) -> tuple
             try:
                 read.append(encode(text, too_long=chosen.too_long))
             except ValueError as error:
-                raise ConfigError(f"{option}: {error}") from error
+                message = str(error).replace("take too_long = 'chunks'", "give --too-long chunks")
+                raise ConfigError(f"{option}: {message}") from error
         for note in caught:
             progress.line(f"note: {option}: {note.message}")
     if len(read) == 1:

@@ -18,9 +18,12 @@ def check_kind(options: CommandOptions, kind: model_index.Kind) -> None:
             raise ConfigError(f"--{name} is for the networks of the package: leave it out, or give --model emoji")
     if options.levels is not None:
         raise ConfigError(f"--levels {options.levels}: a folder has levels of its own: leave the option out")
-    if options.export is not None and options.storage in ("float8", "as-file"):
+    storage = options.storage
+    if storage is None and str(options.weights).endswith(".gguf"):
+        storage = "as-file"
+    if options.export is not None and storage in ("float8", "as-file"):
         raise ConfigError(
-            f"--export does not go with --storage {options.storage}, whose numbers NumPy may not know: give int8"
+            f"--export does not go with --storage {storage}, whose numbers NumPy may not know: give --storage int8"
         )
     if options.mesh is not None:
         run_folder.axes(options.mesh)
@@ -29,9 +32,11 @@ def check_kind(options: CommandOptions, kind: model_index.Kind) -> None:
     if kind is model_index.CLASSES:
         if options.label is None:
             raise ConfigError(f"{kind.name} draws classes: give --label NAME or --label NUMBER")
-        for name in ("prompt", "negative", "init", "mask", "refiner", "lora", "controlnet", "reference", "weights"):
+        words = "prompt negative too_long init mask refiner lora controlnet hint skip_layers reference weights"
+        for name in words.split():
             if getattr(options, name):
-                raise ConfigError(f"--{name} does not go with {kind.name}, which draws classes: leave it out")
+                word = name.replace("_", "-")
+                raise ConfigError(f"--{word} does not go with {kind.name}, which draws classes: leave it out")
         return
     check_prompt(options)
     if options.label is not None:

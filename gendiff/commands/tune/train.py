@@ -111,7 +111,7 @@ def prepared(config: Config, folder: RunFolder, progress: Progress, reward: Rewa
     devices.local()
     lines = rows.read(config)
     with progress.phase("open"):
-        chat = models.tiny() if config.model == TINY else models.opened(config.model)
+        chat = models.tiny(4 * config.length) if config.model == TINY else models.opened(config.model)
         models.adaptable(chat)
         training_rows, held_out = encoded_rows.encoded(config, chat, lines)
     rate = config.learning_rate or RATES[config.method]

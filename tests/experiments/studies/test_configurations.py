@@ -127,7 +127,7 @@ MISFITS = [
     ("digits", {"batch": 1348}, "--batch 1348 is outside 1 … 1347"),
     ("digits", {"samples": 25}, "--samples 25: it must be a whole number from 20 to 2147483647 and a multiple of 10"),
     ("digits", {"channels": (32, 33)}, "--channels 32 33"),
-    ("digits", {"channels": (8,) * 5}, "(at most 4)"),
+    ("digits", {"channels": (8,) * 5}, "it must be 1 to 4 values"),
     ("digits", {"draw_size": 1348}, "--draw-size 1348"),
     ("audio", {"draw_size": 2000}, "--draw-size 2000 is above --training 1500"),
     ("audio", {"training": 1505}, "--training 1505: it must be a whole number from 20 to 20000 and a multiple of 10"),
