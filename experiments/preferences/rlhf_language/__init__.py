@@ -9,7 +9,7 @@ from its scores by GRPO: with a KL penalty and without one, with two seeds, and 
 that nothing learns from, and judges replies to families of requests that nothing was trained on. Expect the scores to
 rise in all, and the judge's share where there is a penalty; without one scores rise further and the share less, or it
 falls: over-optimisation. The controls: best of 4 replies of the model that is not tuned, a random reward, shuffled
-rankings, and the rule that longer is better. About 40 minutes on 2 idle cores.
+rankings, and the rule that longer is better. About 50 minutes on 2 cores.
 """
 
 import dataclasses
