@@ -53,7 +53,7 @@ def rights(shares, pictures=400, together=False):
 
 def rising(starts):
     """Shares of skills that come at these moments."""
-    return np.stack([np.clip((np.arange(len(CONFIG.moments)) - start) / 2 + 0.5, 0.1, 1.0) for start in starts], 1)
+    return np.stack([np.clip((np.arange(len(CONFIG.moments)) - start) / 4 + 0.5, 0.1, 1.0) for start in starts], 1)
 
 
 def measured(shares, **options):
@@ -111,9 +111,9 @@ def test_skills_that_multiply_hold_and_figures_are_drawn(tmp_path):
 @table(
     ("options", "words"),
     [
-        ({"moments": (30, 1200)}, "--moments 30: --checkpoint-every 25 must divide it"),
-        ({"moments": (50, 25)}, "--moments 50 25 must ascend to at most --train-steps 1200"),
-        ({"moments": (1225,)}, "must ascend to at most --train-steps 1200"),
+        ({"moments": (30, 800)}, "--moments 30: --checkpoint-every 25 must divide it"),
+        ({"moments": (50, 25)}, "--moments 50 25 must ascend to at most --train-steps 800"),
+        ({"moments": (825,)}, "must ascend to at most --train-steps 800"),
     ],
 )
 def test_moments_that_do_not_fit_are_refused(options, words):
