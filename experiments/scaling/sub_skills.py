@@ -338,11 +338,11 @@ STUDY = Study(
         "skills": ("Every network as its training goes on", "Held-out objects."),
     },
     answer=Answer(
-        text="in pictures of unseen objects the share with all four attributes right is off by {product:.2f} from the "
+        text="in pictures of unseen objects the share with all four attributes right is off by {product:.3f} from the "
         "product of the four, and passes one half {later:.1f} times as late as they do; without one it is {blind:.0%}",
         statements={
             "E12": "Pictures of unseen objects: the share with all four attributes right is off by "
-            "{product:.2f interval} from the product of the four skills, and passes one half {later:.1f interval} "
+            "{product:.3f interval} from the product of the four skills, and passes one half {later:.1f interval} "
             "times as late as they do"
         },
         numbers={"blind": Cell("At the end of the training", (BLIND,), "share with all four right")},
