@@ -190,8 +190,13 @@ def _counted(meta: msgspec.Meta) -> str:
 
 
 def _limits(meta: msgspec.Meta) -> Iterator[str]:
-    low = [f"from {meta.ge}"] * (meta.ge is not None) + [f"above {meta.gt}"] * (meta.gt is not None)
-    high = [f"to {meta.le}"] * (meta.le is not None) + [f"below {meta.lt}"] * (meta.lt is not None)
-    yield " and ".join(low + high) if meta.ge is None or meta.le is None else " ".join(low + high)
+    if meta.ge is not None and meta.le is not None:
+        yield f"from {meta.ge} to {meta.le}"
+    else:
+        one_sided = (meta.ge is None and meta.gt is None) or (meta.le is None and meta.lt is None)
+        ends = [("from" if one_sided else "at least", meta.ge), ("above", meta.gt)]
+        ends += [("to" if one_sided else "at most", meta.le), ("below", meta.lt)]
+        if words := " and ".join(f"{word} {end}" for word, end in ends if end is not None):
+            yield words
     if meta.multiple_of is not None:
         yield f"and a multiple of {meta.multiple_of}"

@@ -329,7 +329,7 @@ def test_what_cannot_be_learned_from_is_said_before_anything_is_compiled(case, t
         ),
         (("--size", "big"), "--size big: it must be a whole number from 1 to 8192, or None, as in --size 64"),
         (("--size",), "--size (nothing): .*"),
-        (("--ema", "much"), "--ema much: it must be a finite number from 0 and below 1, as in --ema 0.999"),
+        (("--ema", "much"), "--ema much: it must be a finite number at least 0 and below 1, as in --ema 0.999"),
         (("--seed", "x"), "--seed x: it must be a whole number, or None, as in --seed 1"),
     ],
 )
