@@ -132,12 +132,15 @@ def scenes(stream: int, count: int, *, unseen: bool) -> tuple[np.ndarray, np.nda
     return rendering.render(drawing, SIDE), drawing.attributes[:, 0]
 
 
-def trainings(config: Config) -> Iterator[tuple[str, int, int]]:
-    """(name, width, seed) of each."""
-    for width in config.widths:
-        for seed in config.seeds:
-            yield named(width), width, seed
-    yield BLIND, config.widths[-1], config.seeds[0]
+def trainings(config: Config) -> dict[str, tuple[int, tuple[int, ...]]]:
+    """By the name of a network its width and its seeds."""
+    by_width = {named(width): (width, config.seeds) for width in config.widths}
+    return by_width | {BLIND: (config.widths[-1], config.seeds[:1])}
+
+
+def inside(folder: RunFolder, name: str) -> RunFolder:
+    """Where a network is trained."""
+    return folder.inside(name.replace(" ", "_"))
 
 
 def named(width: int) -> str:
@@ -148,38 +151,36 @@ def named(width: int) -> str:
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     """Every network; those that are finished stay. The blind one is told the shape of another scene."""
     images, attributes = scenes(TRAINING, config.scenes, unseen=False)
-    for name, width, seed in trainings(config):
+    for name, (width, seeds) in trainings(config).items():
         progress.line(f"train {name}")
         read = attributes.copy()
         if name == BLIND:
-            read[:, SHAPE] = np.random.default_rng(seed).permutation(read[:, SHAPE])
+            read[:, SHAPE] = np.random.default_rng(seeds[0]).permutation(read[:, SHAPE])
         network = model(config, width)
         loss = image_model.loss(network, config.drop_condition, networks.NO_TEXT)
         options: dict[str, Any] = {"loss": loss, "ema_warm_up": True, "keep": config.train_steps}
-        data, inside = Batch(clean=images, condition=(words(read),)), folder.inside(name.replace(" ", "_"))
-        image_training.train(config, network, data, inside, progress, seeds=[seed], **options)
+        data = Batch(clean=images, condition=(words(read),))
+        image_training.train(config, network, data, inside(folder, name), progress, seeds=seeds, **options)
 
 
 def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[Measured]:
     """What the rule reads of real scenes, the skills of every network at every moment, and what they say together."""
     images, truth = scenes(JUDGED, config.pictures, unseen=True)
     yield Measured(REAL, _shares(shapes_oracle.guess(images) == truth), None, config.pictures, "skills")
-    for name, width, seed in trainings(config):
+    for name, (width, seeds) in trainings(config).items():
         network = model(config, width)
         draw = Draws(
             network, config.sampling_steps, config.together, progress, samplers.unipc(2), absent=networks.NO_TEXT
         )
-        rights, last = [], np.empty(0)
-        with (
-            progress.phase(name, seed=seed),
-            Checkpoints(folder.inside(name.replace(" ", "_")).checkpoints(seed), read_only=True) as store,
-        ):
-            for moment in config.moments:
-                params = training_loop.read_ema(network.init, store, step=moment, decay=network.ema)
-                title = f"{name}, {moment} steps"
-                last = draw(title, params, config.pictures, condition=words(truth))
-                rights.append(shapes_oracle.guess(last) == truth)
-        yield from of_training(config, name, seed, np.array(rights), last)
+        for seed in seeds:
+            rights, last = [], np.empty(0)
+            store = Checkpoints(inside(folder, name).checkpoints(seed), read_only=True)
+            with progress.phase(name, seed=seed), store:
+                for moment in config.moments:
+                    params = training_loop.read_ema(network.init, store, step=moment, decay=network.ema)
+                    last = draw(f"{name}, {moment} steps", params, config.pictures, condition=words(truth))
+                    rights.append(shapes_oracle.guess(last) == truth)
+            yield from of_training(config, name, seed, np.array(rights), last)
 
 
 def of_training(config: Config, name: str, seed: int, rights: np.ndarray, images: np.ndarray) -> Iterator[Measured]:

@@ -13,14 +13,13 @@ from gendiff import networks
 from gendiff.commands.plan import plan_options
 from gendiff.commands.plan.named_devices import Devices
 from gendiff.commands.plan.plan_options import PlanOptions
-from gendiff.commands.text_to_image.options import PICTURES
+from gendiff.commands.text_to_image.options import check_folder
 from gendiff.core import foreign_files, records, trees
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Params, PyTree
 from gendiff.pipelines import stable_diffusion
 from gendiff.pipelines.stable_diffusion import Opened, split_parts
 from gendiff.pipelines.stable_diffusion.model_parts import STORAGES, TOKENIZERS, TOWERS, Part
-from gendiff.runs import errors
 from gendiff.runs.reporting import formatting
 from gendiff.scaling import Accelerator, accounting, roofline
 from gendiff.training import sharding
@@ -62,10 +61,8 @@ def lines(options: PlanOptions, machine: Devices, device: Accelerator) -> list[s
     Raises ConfigError for options that do not fit the folder, and DataError for the folder.
     """
     dtype = "float32" if machine.dtype == "float32" else "bfloat16"
-    path = foreign_files.expanded(str(options.model))
-    if not path.exists() and (hint := errors.hub_hint(str(options.model), PICTURES, "--model ")):
-        raise ConfigError(f"--model {options.model} is no folder; {hint}")
-    model = stable_diffusion.open_model(path, dtype=dtype)
+    check_folder(str(options.model))
+    model = stable_diffusion.open_model(foreign_files.expanded(str(options.model)), dtype=dtype)
     try:
         height, width = model.sides(*(options.size or (None, None)))
         steps = len(model.grid(options.steps, height, width)) - 1

@@ -7,6 +7,7 @@ prompt, key(seed), i), to rounding: the same noise, the same levels, the same sa
 each power of two up to the most pictures of a step, so that few pictures cost little.
 """
 
+import contextlib
 import dataclasses
 import functools
 import time
@@ -155,13 +156,12 @@ def batch_sizes(together: int) -> tuple[int, ...]:
 
 
 def most_steps(served: ServedNetwork, most: int) -> int:
-    """The largest number of steps, at most `most`, up to which the network has grids."""
-    for steps in range(1, most + 1):
-        try:
+    """The largest number of steps, at most `most`, of which the network has a grid; 1 where it has none."""
+    for steps in range(most, 1, -1):
+        with contextlib.suppress(ValueError):
             served.grid(steps)
-        except ValueError:
-            return max(1, steps - 1)
-    return most
+            return steps
+    return 1
 
 
 def _grid(served: ServedNetwork, steps: int, most: int) -> Level:

@@ -315,6 +315,13 @@ def check(options: PromptOptions, folder: Path) -> Path:
     return path
 
 
+def check_folder(model: str) -> None:
+    """ConfigError for a name of the Hugging Face hub where no such folder is, with what brings the model here."""
+    hint = errors.hub_hint(model, PICTURES, "--model ")
+    if hint and not foreign_files.expanded(model).exists():
+        raise ConfigError(f"--model {model} is no folder; {hint}")
+
+
 def check_file(name: str, path: str | None) -> None:
     """ConfigError for a picture that is not there. name: of its option."""
     if path is not None and not Path(path).is_file():

@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 
 from gendiff import networks
-from gendiff.commands.text_to_image.options import PICTURES
+from gendiff.commands.text_to_image.options import check_folder
 from gendiff.commands.train import data_paths, named_networks, opened_pictures, plan
 from gendiff.commands.train.config import Config, Numbers
 from gendiff.commands.train.fine_tuning import captioned_pictures, options
@@ -21,7 +21,7 @@ from gendiff.data import random_access
 from gendiff.networks import lora
 from gendiff.pipelines import stable_diffusion
 from gendiff.pipelines.stable_diffusion import Opened, PromptPipeline, model_index
-from gendiff.runs import devices, distributed, errors
+from gendiff.runs import devices, distributed
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import json_files
 from gendiff.runs.run_folder import RunFolder
@@ -143,8 +143,7 @@ def lines(job: Job) -> list[str]:
 def _model(config: Config, progress: Progress) -> Opened:
     devices.local()
     folder = options.folder_of(config)
-    if not folder.exists() and (hint := errors.hub_hint(str(config.model), PICTURES, "--model ")):
-        raise ConfigError(f"--model {config.model} is no folder; {hint}")
+    check_folder(str(config.model))
     try:
         model = stable_diffusion.open_model(folder, dtype=config.dtype, remat=named_networks.REMAT[config.remat])
     except ImportError as error:

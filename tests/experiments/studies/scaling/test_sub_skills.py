@@ -94,9 +94,10 @@ def study_rows():
     rows = [sub_skills.Measured(sub_skills.REAL, sub_skills._shares(np.ones((400, 4), bool)), None, 400, "skills")]
     blind = rising([1, 2, 6, 8])
     blind[:, sub_skills.SHAPE] = 0.25
-    for name, _, seed in sub_skills.trainings(CONFIG):
+    for name, (_, seeds) in sub_skills.trainings(CONFIG).items():
         shares = blind if name == BLIND else rising([1, 2, 6, 8])
-        rows += sub_skills.of_training(CONFIG, name, seed, rights(shares), images)
+        for seed in seeds:
+            rows += sub_skills.of_training(CONFIG, name, seed, rights(shares), images)
     return Measurements(rows)
 
 
