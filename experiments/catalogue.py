@@ -185,5 +185,10 @@ EXPERIMENTS = {
         "Is Stable Diffusion here what it is in diffusers, and as fast?",
         typed="bench-stable-diffusion",
     ),
+    "bench-full-size": Listed(
+        "experiments.bench.bench_full_size",
+        "Do models of today draw at full size on two cores?",
+        typed="bench-full-size",
+    ),
 }
 """Name of each experiment -> its module and its question. A new experiment is one line here."""

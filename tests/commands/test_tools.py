@@ -69,6 +69,7 @@ QUICK = [
     *("--help", "list", *(f"{name} --help" for name in catalogue.TOOLS), "train --help", "tune --help"),
     "prepare images --help",
     *("bench --help", "bench-language --help", "bench-stable-diffusion --help"),
+    "bench-full-size --help",
     *("sample run --help", "finalize shards --help", "evaluate shards --help", "evaluate --help", "report --help"),
 ]
 REFUSED = [
