@@ -29,7 +29,7 @@ WAYS: dict[str, tuple[str, dict[str, str]]] = {
 }
 """How a step is done: the side, and what it is told."""
 DRAWS = (
-    *("pixels", "first picture s", "of which compilation s", "second picture s", "peak memory GiB"),
+    *("pixels", "reading s", "first picture s", "of which compilation s", "second picture s", "peak memory GiB"),
     "of which after reading",
 )
 STEPS = ("a step", "pixels", "first s, compilation included", "seconds", "peak memory GiB", "differs by")
@@ -40,21 +40,21 @@ def full_size(case: Case, setting: Setting) -> Findings:
     other: two sides in bfloat16 need not fit side by side.
     """
     opened = Opened(case, setting)
-    told = {size: _told(opened, size) for size in SIZES}
-    rows, peak = _draws(opened, told)
+    requests = {size: _request(opened, size) for size in SIZES}
+    rows, peak = _draws(opened, requests)
     if not rows:
         return Findings(failed={case.name: "a picture has no contrast or is not finite"})
     ways = [name for name, (side, _) in WAYS.items() if side in opened.sides]
-    steps = [row for name in ways for row in _steps(opened, told, name)]
+    steps = [row for name in ways for row in _steps(opened, requests, name)]
     limits = [Limit(case.name, f"{case.name}: reads and draws in at most this many GiB", peak, "four_bits_gib")]
     if ways[-1] == REFERENCE:
-        apart = {
+        differences = {
             (name, size): relative(*(_file(opened, each, size) for each in (name, REFERENCE)))
             for name in ways
             for size in SIZES
         }
-        steps = [(*row[:-1], f"{apart[row[0], row[1]]:.1%}") for row in steps]
-        most = max(apart[OURS_HALF, size] for size in SIZES)
+        steps = [(*row[:-1], f"{differences[row[0], row[1]]:.1%}") for row in steps]
+        most = max(differences[OURS_HALF, size] for size in SIZES)
         words = f"{case.name}: a step in bfloat16 differs from that of diffusers by this share"
         limits.append(Limit(f"{case.name}_step", words, most, "step_bfloat16"))
     title = f"{case.question}: {opened.workload.steps} steps with weights of 4 bits"
@@ -71,34 +71,35 @@ def relative(first: Path, second: Path) -> float:
     return float(np.sqrt(np.mean((one - two) ** 2) / np.mean(two**2)))
 
 
-def _told(opened: Opened, size: int) -> dict[str, Any]:
+def _request(opened: Opened, size: int) -> dict[str, Any]:
     """What a side is told of work with pictures of one size."""
     workload = opened.setting.fitted(dataclasses.replace(opened.workload, size=size))
     return duel.request(workload, stable_diffusion.inputs(workload), opened.place, f"inputs_{size}", opened.folder)
 
 
-def _draws(opened: Opened, told: dict[int, dict[str, Any]]) -> tuple[list[tuple[CellValue, ...]], float]:
+def _draws(opened: Opened, requests: dict[int, dict[str, Any]]) -> tuple[list[tuple[CellValue, ...]], float]:
     """(a row for each size, largest memory in GiB); no rows where a picture is none."""
     rows, peak = list[tuple[CellValue, ...]](), 0.0
     with opened.setting.start(OURS) as side:
         read = opened.ready(side, "load", storage=FOUR_BITS)
         for size in SIZES:
             file = opened.place / f"draw_{size}.npz"
-            done = opened.ready(side, "draw", storage=FOUR_BITS, to=str(file), **told[size])
+            done = opened.ready(side, "draw", storage=FOUR_BITS, to=str(file), **requests[size])
             again, peak = side.ask("run", limit=LONGEST, name="draw"), done["peak_mib"] / GIBIBYTE
             with np.load(file) as stored:
                 if not (np.isfinite(stored["output"]).all() and stored["output"].std() > 0):
                     return [], peak
-            rows.append((size, done["first"], done["first"] - again, again, peak, read["peak_mib"] / GIBIBYTE))
+            seconds = read["first"], done["first"], done["first"] - again, again
+            rows.append((size, *seconds, peak, read["peak_mib"] / GIBIBYTE))
     return rows, peak
 
 
-def _steps(opened: Opened, told: dict[int, dict[str, Any]], name: str) -> Iterator[tuple[Any, ...]]:
+def _steps(opened: Opened, requests: dict[int, dict[str, Any]], name: str) -> Iterator[tuple[Any, ...]]:
     """A row for each size."""
     side_name, more = WAYS[name]
     with opened.setting.start(side_name) as side:
         for size in SIZES:
-            done = opened.ready(side, "step", to=str(_file(opened, name, size)), **told[size], **more)
+            done = opened.ready(side, "step", to=str(_file(opened, name, size)), **requests[size], **more)
             seconds = [side.ask("run", limit=LONGEST, name="step") for _ in range(opened.pairs)]
             yield name, size, done["first"], statistics.median(seconds), done["peak_mib"] / GIBIBYTE, None
 

@@ -45,22 +45,22 @@ def write(folder: Path, name: str, dtype: str = "float32") -> None:
 
 def _write_weights(folder: Path, config: dict[str, Any], dtype: str) -> None:
     """Those of a part, in as many files as it takes."""
-    reader, kept = part_readers.READERS[kind(config)], jnp.dtype(dtype)
+    reader, number_type = part_readers.READERS[kind(config)], jnp.dtype(dtype)
     all_shapes, files, total = shapes(config) | reader.unused(config), dict[int, list[str]](), 0
     for array, shape in all_shapes.items():
         files.setdefault(total // SHARD, []).append(array)
-        total += math.prod(shape) * kept.itemsize
+        total += math.prod(shape) * number_type.itemsize
     numbers = np.random.default_rng(0).standard_normal(min(NUMBERS, 2 * max(total, SHIFT)), np.float32)
     start, where = 0, dict[str, str]()
-    for place, names in enumerate(files.values(), 1):
-        number = f"-{place:05}-of-{len(files):05}" if len(files) > 1 else ""
+    for position, names in enumerate(files.values(), 1):
+        number = f"-{position:05}-of-{len(files):05}" if len(files) > 1 else ""
         file, arrays = f"{reader.stem}{number}.safetensors", {}
         for array in names:
             shape, start = all_shapes[array], (start + SHIFT) % (len(numbers) // 2)
             vector = len(shape) < 2
             middle = 1.0 if vector and array.endswith(SCALES) else 0.0
             spread = SPREAD if vector else math.prod(shape[1:]) ** -0.5
-            arrays[array] = np.asarray(middle + spread * np.resize(numbers[start:], shape), kept)
+            arrays[array] = np.asarray(middle + spread * np.resize(numbers[start:], shape), number_type)
         safetensors.save_file(arrays, folder / file, {"format": "pt"})
         where |= dict.fromkeys(names, file)
     if len(files) > 1:

@@ -37,8 +37,8 @@ def ours(
 ) -> Way:
     """A part, compiled; ours has one mode. storage: of kernels, as `open_model` has it."""
     devices.give_back_memory()
-    kept = folder, workload.dtype, storage
-    model, read, dtype = _model(*kept), functools.partial(_params, *kept), jnp.dtype(workload.dtype)
+    source = folder, workload.dtype, storage
+    model, read, dtype = _model(*source), functools.partial(_params, *source), jnp.dtype(workload.dtype)
     jit = functools.partial(devices.jit, libraries=devices.libraries_suit(workload.dtype))
     if part == "load":
         return Way(lambda: [read(name) for name in model.parts])

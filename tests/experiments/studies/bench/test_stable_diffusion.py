@@ -90,10 +90,10 @@ def test_claims_hold_where_sides_agree_and_fail_where_they_do_not(tmp_path):
 
 
 def test_models_at_full_size_must_fit_and_agree(tmp_path):
-    of = functools.partial(claims, tmp_path, cases=full_size.CASES, limits=FullSizeThresholds)
-    assert of("klein", distance=0.02) == {"klein": True, "klein_step": True}
-    assert of("klein", distance=0.05) == {"klein": True, "klein_step": False}
-    assert of("z_image", ours={"peak": 16.5}) == {"z_image": False, "z_image_step": True}
+    judged = functools.partial(claims, tmp_path, cases=full_size.CASES, limits=FullSizeThresholds)
+    assert judged("klein", distance=0.02) == {"klein": True, "klein_step": True}
+    assert judged("klein", distance=0.05) == {"klein": True, "klein_step": False}
+    assert judged("z_image", ours={"peak": 16.5}) == {"z_image": False, "z_image_step": True}
 
 
 def test_every_threshold_is_one_of_the_bench(tmp_path):
