@@ -62,7 +62,8 @@ def ours(
         fixed: Any = read(model.network_name), arrays["x"].astype(dtype), arrays["t"], text
         return Way(functools.partial(devices.compiled(jit(networks.pure(model.network)), *fixed), *fixed))
     side = workload.size or None
-    pipeline, prompt, negative = model.pipeline(workload.steps, side, side), model.prompt(PROMPT), None
+    pipeline, prompt = model.pipeline(workload.steps, side, side), model.prompt(PROMPT, padded=False)
+    negative = None
     if workload.guidance is not None:
         prompt, negative = stable_diffusion.aligned(prompt, model.negative(NEGATIVE))
 

@@ -258,7 +258,7 @@ def _prompts(chosen: CommandOptions, model: Opened, progress: Progress) -> tuple
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", TruncationWarning)
             try:
-                read.append(encode(text, too_long=chosen.too_long))
+                read.append(encode(text, too_long=chosen.too_long, padded=False))
             except ValueError as error:
                 message = str(error).replace("take too_long = 'chunks'", "give --too-long chunks")
                 raise ConfigError(f"{option}: {message}") from error
