@@ -146,10 +146,10 @@ def _filled(
 
 def _end(ids: np.ndarray) -> int:
     """How many tokens rows keep that are cut."""
-    used, length = int(np.max(np.sum(ids >= 0, -1))), SHORTEST
+    used, most, length = int(np.max(np.sum(ids >= 0, -1))), int(ids.shape[-1]), SHORTEST
     while length < used:
         length *= 2
-    return min(length, ids.shape[-1])
+    return min(length, most)
 
 
 def _longer(prompt: Prompt, most: Sequence[tuple[int, int]]) -> Prompt:
