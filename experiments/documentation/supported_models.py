@@ -28,6 +28,8 @@ those beside them hold what diffusers wrote, without it. Tests marked *slow* run
 TABLES = ("tests/pipelines/stable_diffusion/tiny_folders.py", "tests/pipelines/stable_diffusion/peer_cases.py")
 """Files of the cases that several tests have."""
 HERE = "tests/pipelines/stable_diffusion/test"
+PARITY = ("tests/peers/test_stable_diffusion.py", f"{HERE}_like_diffusers.py")
+"""Files that hold draws against those of diffusers: with torch, and without it by what was stored."""
 
 
 class Evidence(NamedTuple):
@@ -81,10 +83,7 @@ def _model(
 
 def _parity(case: str) -> tuple[Evidence, ...]:
     """Tests that hold a draw against that of diffusers."""
-    return (
-        Evidence("tests/peers/test_stable_diffusion.py", "test_a_guided_run_ends_where_that_of_diffusers_does", case),
-        Evidence(f"{HERE}_like_diffusers.py", "test_a_guided_run_ends_where_that_of_diffusers_does", case),
-    )
+    return tuple(Evidence(file, "test_a_guided_run_ends_where_that_of_diffusers_does", case) for file in PARITY)
 
 
 def _original(folder: str, name: str) -> tuple[Evidence, ...]:
@@ -103,8 +102,10 @@ def _original(folder: str, name: str) -> tuple[Evidence, ...]:
     )
 
 
-_CLASS = Evidence("tests/peers/test_stable_diffusion.py", "test_a_class_ends_where_that_of_diffusers_does")
-_FILL = Evidence("tests/peers/test_stable_diffusion.py", "test_fill_ends_where_that_of_diffusers_does")
+_CLASS, _FILL = (
+    tuple(Evidence(file, f"test_{what}_ends_where_that_of_diffusers_does") for file in PARITY)
+    for what in ("a_class", "fill")
+)
 _SINGLE = Evidence(f"{HERE}_single_weights.py", "test_the_parameters_are_those_of_the_folder")
 _FLUX = _model("FLUX.1", "flux", "FluxPipeline", _original("flux", "FLUX.1"), packed=True)
 ROWS = (
@@ -119,10 +120,10 @@ ROWS = (
     ),
     _FLUX,
     _FLUX._replace(name="FLUX.1 Kontext", pipeline="FluxKontextPipeline", parity=_parity("kontext")),
-    _FLUX._replace(name="FLUX.1 Fill", pipeline="FluxFillPipeline", parity=(_FILL,)),
+    _FLUX._replace(name="FLUX.1 Fill", pipeline="FluxFillPipeline", parity=_FILL),
     _model("FLUX.2 [klein]", "flux_2", "Flux2KleinPipeline", _original("flux_2", "FLUX.2"), packed=True),
     _model("Z-Image", "z_image", "ZImagePipeline", _original("z_image", "Z-Image"), packed=True),
-    _model("DiT", "dit", "DiTPipeline", shared=False)._replace(parity=(_CLASS,), memory=()),
+    _model("DiT", "dit", "DiTPipeline", shared=False)._replace(parity=_CLASS, memory=()),
 )
 
 
