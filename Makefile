@@ -42,7 +42,7 @@ OF_OTHERS := import importlib.metadata as m, json, pathlib, sys; held = [d.read_
   sys.exit(f"$(VENV) serves {urls[0]}: give VENV= another folder" if urls and urls[0] != pathlib.Path.cwd().as_uri() else 0)
 OWN_VENV = $(BIN) -c '$(OF_OTHERS)'
 
-.PHONY: help setup lock sbom audit demo demo-text demo-chat demo-video test test-studies test-numbers test-versions test-slow test-costs test-peers mutants bench bench-language bench-stable-diffusion check format docs clean
+.PHONY: help setup lock sbom audit demo demo-text demo-chat demo-video test test-studies test-numbers test-versions test-slow test-costs test-peers mutants bench bench-language bench-stable-diffusion bench-full-size check format docs clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{ printf "%-22s%s\n", $$1, $$2 }'
@@ -94,6 +94,9 @@ bench-language: $(FOR_RUNS) $(SMOLLM2) $(FOR_PEERS) $(LLAMA_CPP)  ## time a lang
 
 bench-stable-diffusion: $(FOR_RUNS) $(FOR_PEERS)  ## Stable Diffusion at full size beside diffusers, on random weights; needs 24 GiB of memory and 14 GiB of disk
 	@GENDIFF_PEERS_PYTHON=$(abspath $(PEERS_BIN)) $(BIN) -m experiments bench-stable-diffusion --peers $(ARGS)
+
+bench-full-size: $(FOR_RUNS) $(FOR_PEERS)  ## FLUX.2 [klein] 4B and Z-Image-Turbo on random weights of 4 bits; needs 24 GiB of memory and 24 GiB of disk
+	@GENDIFF_PEERS_PYTHON=$(abspath $(PEERS_BIN)) $(BIN) -m experiments bench-full-size --peers $(ARGS)
 
 lock: $(TOOLS)/bin/uv  ## choose the newest versions for LOCKED=1 anew: .ci/locked-3.13.txt
 	@echo 'setuptools>=77' | $(TOOLS)/bin/uv pip compile --quiet --no-config --upgrade --python-version 3.13 --extra dev --generate-hashes \

@@ -44,6 +44,10 @@ EXPERIMENTS = {
         "experiments.diffusion.synthetic_data",
         "What becomes of digits that are learned from samples of digits, generation after generation?",
     ),
+    "audio": Listed(
+        "experiments.diffusion.sounds",
+        "Do the denoisers that draw pictures learn sounds, so that a judge of other voices hears what was asked for?",
+    ),
     "guidance": Listed(
         "experiments.diffusion.guidance",
         "Is stronger guidance more faithful, less diverse and oversaturated, and which cure keeps what it loses?",
@@ -122,6 +126,10 @@ EXPERIMENTS = {
         "Can a scaling law be fitted, and what do the published ones say of the best model?",
     ),
     "growth": Listed("experiments.scaling.growth", "Do time and memory grow no faster than theory says?"),
+    "sub-skills": Listed(
+        "experiments.scaling.sub_skills",
+        "Does an ability that needs several skills appear as their product, so that it comes late and at once?",
+    ),
     "percolation": Listed(
         "experiments.scaling.percolation", "Do skills appear at once when facts are read one by one?"
     ),
@@ -142,6 +150,10 @@ EXPERIMENTS = {
     "rlhf": Listed(
         "experiments.preferences.rlhf",
         "Do PPO, GRPO and DPO reach the known optimum of reinforcement learning from preferences?",
+    ),
+    "rlhf-language": Listed(
+        "experiments.preferences.rlhf_language",
+        "Does RLHF make a real language model more useful, and what if its reward model is optimised too far?",
     ),
     "ddpo": Listed(
         "experiments.preferences.ddpo",
@@ -172,6 +184,11 @@ EXPERIMENTS = {
         "experiments.bench.bench_stable_diffusion",
         "Is Stable Diffusion here what it is in diffusers, and as fast?",
         typed="bench-stable-diffusion",
+    ),
+    "bench-full-size": Listed(
+        "experiments.bench.bench_full_size",
+        "Do models of today draw at full size on two cores?",
+        typed="bench-full-size",
     ),
 }
 """Name of each experiment -> its module and its question. A new experiment is one line here."""

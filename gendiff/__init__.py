@@ -50,8 +50,4 @@ __all__ = [
 
 
 # flax alone takes as long to import as all the rest
-__getattr__ = on_first_use(__name__, {"": " ".join(__all__)})
-
-
-def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+__getattr__, __dir__ = on_first_use(__name__, {"": " ".join(__all__)})

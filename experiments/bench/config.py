@@ -168,7 +168,26 @@ class FolderConfig(SharedConfig):
     thresholds: FolderThresholds = FolderThresholds()
 
 
-AnyConfig = Config | LanguageConfig | FolderConfig
+@dataclass(frozen=True)
+class FullSizeThresholds(SharedThresholds):
+    """Written down before the run, for the bench of models at full size."""
+
+    four_bits_gib: float = 16.0
+    """Most memory in GiB with which a model of 8 to 10 billion parameters in four bits is read and draws."""
+    step_bfloat16: float = 0.05
+    """Largest rms of the difference of a step in bfloat16 from that of diffusers, over the rms of the latter. Each
+    product of a chain of about 100 is rounded by 0.2 % on either side.
+    """
+
+
+@dataclass(frozen=True)
+class FullSizeConfig(SharedConfig):
+    """Every number of the bench of models at full size."""
+
+    thresholds: FullSizeThresholds = FullSizeThresholds()
+
+
+AnyConfig = Config | LanguageConfig | FolderConfig | FullSizeConfig
 
 
 @dataclass(frozen=True)

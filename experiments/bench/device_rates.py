@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from experiments.bench import image_networks, smollm2
+from experiments.bench.folder_settings import FOLDERS
 from experiments.bench.lazily import (
     accelerators,
     accounting,
@@ -32,7 +33,7 @@ from experiments.bench.lazily import (
     training,
     types,
 )
-from experiments.bench.stable_diffusion_folders import FOLDERS, build
+from experiments.bench.random_folders import build
 from experiments.bench.workloads import Workload
 
 FLUX: dict[str, Any] = {"_class_name": "FluxTransformer2DModel", "in_channels": 64, "guidance_embeds": True}
@@ -40,7 +41,7 @@ FLUX |= {"num_attention_heads": 24, "attention_head_dim": 128, "axes_dims_rope":
 FLUX |= {"joint_attention_dim": 4096, "pooled_projection_dim": 768}
 TINY: dict[str, Any] = {"num_attention_heads": 2, "attention_head_dim": 16, "axes_dims_rope": (4, 6, 6)}
 PARTS: Mapping[str, dict[str, Any]] = {
-    **{name: folder.parts["unet"] for name, folder in FOLDERS.items()},
+    **{name: folder.parts["unet"] for name, folder in FOLDERS.items() if "unet" in folder.parts},
     "flux_blocks": FLUX | {"num_layers": 2, "num_single_layers": 4},  # of 19 and 38
     "tiny_flux": FLUX | TINY | {"in_channels": 16, "joint_attention_dim": 8, "num_layers": 1, "num_single_layers": 1},
 }

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from experiments.bench import duel, stable_diffusion, stable_diffusion_folders
+from experiments.bench import duel, random_folders, stable_diffusion
 from experiments.bench.config import Setting
 from experiments.bench.duel import OURS
 from experiments.bench.findings import Findings, Limit, Ratio, spread
+from experiments.bench.folder_settings import FOLDERS
 from experiments.bench.side import SideError, SideProcess
-from experiments.bench.stable_diffusion_folders import FOLDERS
 from experiments.bench.workloads import Case, Workload
 from gendiff.runs import paired_timing
 from gendiff.runs.reporting.results import CellValue, Table
@@ -38,7 +38,7 @@ class Opened:
         self.workload, self.setting, self.pairs = setting.fitted(case.workload), setting, setting.pairs(case)
         self.place, self.size = setting.case_folder(case.name), FOLDERS[self.workload.network].size
         self.folder = setting.folder / f"{self.workload.network}_{self.workload.dtype}"
-        stable_diffusion_folders.write(self.folder, self.workload.network, self.workload.dtype)
+        random_folders.write(self.folder, self.workload.network, self.workload.dtype)
         self.told = duel.request(
             self.workload, stable_diffusion.inputs(self.workload), self.place, "inputs", self.folder
         )

@@ -217,6 +217,8 @@ class Workload:
             "sd15",
             "sdxl",
             "flux",
+            "klein",
+            "z_image",
         )
         network = next((f"tiny_{word}" for word in kinds if word in self.network), "")
         return dataclasses.replace(

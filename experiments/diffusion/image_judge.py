@@ -6,7 +6,10 @@ from typing import Any
 import numpy as np
 
 from gendiff.data import digits, scaling
+from gendiff.data.digits import Split
 from gendiff.metrics import classifier_accuracy, features, frechet, kernel_distance, near_copies, precision_recall
+from gendiff.metrics.classifier_accuracy import Judge
+from gendiff.metrics.features import Features
 from gendiff.runs.reporting.intervals import SEED, difference_of_means, interval, ratio_of_means, share
 from gendiff.runs.reporting.verdicts import Number
 
@@ -46,21 +49,32 @@ class MeasuredSet:
 
 
 class DigitsJudge:
-    """The real digits, the classifier trained on them, and every measure of a set of images against them."""
+    """The real digits, the classifier trained on them, and every measure of a set of images against them.
 
-    def __init__(self, draws: int, size: int) -> None:
-        self.split = digits.load()
-        self._draws, self._size = draws, size
-        self._training = features.pixels(self.split.train_images)
-        self._held_out = features.pixels(self.split.held_out_images)
-        self._classifier = classifier_accuracy.train(self.split.train_images, self.split.train_labels)
+    split: the digits; None takes the written ones. classifier: one that learned from others; None trains it on them.
+    rows: the features of all measures but the accuracy.
+    """
+
+    def __init__(
+        self,
+        draws: int,
+        size: int,
+        split: Split | None = None,
+        classifier: Judge | None = None,
+        rows: Features = features.pixels,
+    ) -> None:
+        self.split = split or digits.load()
+        self._draws, self._size, self._features = draws, size, rows
+        self._training = self._rows(self.split.train_images)
+        self._held_out = self._rows(self.split.held_out_images)
+        self._classifier = classifier or classifier_accuracy.train(self.split.train_images, self.split.train_labels)
         self._real_copies = near_copies.ratios(self._held_out, self._training) < near_copies.THRESHOLD
         self.floor = frechet.over_subsets(self._held_out, self._training, count=draws, size=size, seed=SEED)
 
     def measure(self, images: np.ndarray, labels: np.ndarray, *, rounded: bool = True) -> MeasuredSet:
         """Every number of one set of images, which are first rounded to the data's levels."""
         judged = np.asarray(scaling.round_to_levels(images, digits.LEVELS)) if rounded else images
-        rows, rng = features.pixels(judged), np.random.default_rng(SEED)
+        rows, rng = self._rows(judged), np.random.default_rng(SEED)
         options: dict[str, Any] = {"count": self._draws, "size": min(self._size, len(rows)), "seed": SEED}
         distances = frechet.over_subsets(self._held_out, rows, **options)
         cover = precision_recall.over_subsets(self._held_out, rows, **options)
@@ -70,7 +84,7 @@ class DigitsJudge:
         return MeasuredSet(
             n=len(rows),
             frechet=interval(ratio_of_means, distances, self.floor, rng=rng),
-            accuracy=share(classifier_accuracy.correct(self._classifier, judged, labels)),
+            accuracy=self.accuracy(judged, labels),
             precision=interval(np.mean, [each.precision for each in cover], rng=rng),
             recall=interval(np.mean, [each.recall for each in cover], rng=rng),
             copies=share(copied),
@@ -78,6 +92,13 @@ class DigitsJudge:
             kernel=(discrepancy.value, discrepancy.value - spread, discrepancy.value + spread),
             distances=distances,
         )
+
+    def accuracy(self, images: np.ndarray, labels: np.ndarray) -> Number:
+        """The share of images that the classifier reads as their labels."""
+        return share(classifier_accuracy.correct(self._classifier, images, labels))
+
+    def _rows(self, images: np.ndarray) -> np.ndarray:
+        return features.extract(self._features, images)
 
 
 def ratio(first: MeasuredSet, second: MeasuredSet) -> Number:

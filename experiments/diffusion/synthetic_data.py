@@ -6,7 +6,7 @@ trains a first network on real digits and then, five times over, a new network o
 else, with 10 or 50 % real digits among them, with all earlier data beside them, and with guidance in sampling. After
 each generation samples are held against held-out digits by Fréchet distance, precision and recall, and their variety is
 the Vendi score. The controls are a first network of other seeds, and one of real digits that are drawn anew, with
-replacement: what samples of a network without any error would be.
+replacement: what samples of a network without any error would be. About 25 minutes on 2 cores.
 """
 
 import dataclasses
@@ -37,7 +37,7 @@ from gendiff.runs import ranges, training_loop
 from gendiff.runs.progress import Progress
 from gendiff.runs.ranges import Count, Positive
 from gendiff.runs.reporting import figures, intervals
-from gendiff.runs.reporting.answers import Answer
+from gendiff.runs.reporting.answers import Answer, Change
 from gendiff.runs.reporting.figures import Curve, Panel
 from gendiff.runs.reporting.results import Figure
 from gendiff.runs.run_folder import RunFolder
@@ -63,6 +63,8 @@ class Config(image_training.JudgedLearning):
     """How many learn from samples."""
     train_steps: Count = 400
     """Optimizer steps of each."""
+    optimizer: image_training.Optimizer = "muon"
+    """adamw, or muon: Muon on matrices and kernels, and AdamW on the rest."""
     samples: Annotated[int, msgspec.Meta(ge=20, le=1340, multiple_of=digits.CLASSES)] = 1340
     """Samples of each generation, class-balanced; the next one learns from so many images."""
     together: Count = 670
@@ -321,6 +323,18 @@ STUDY = Study(
             "beside all earlier data"
         },
         picture="generations.png",
+        before=(
+            Change(
+                "2026-12-01",
+                "cb06d4b",
+                "The first full run, by AdamW. After five generations the distance was 6.2 [4.9, 7.4] times that of "
+                "the first one on samples alone, 1.96 with half of the data real, and 2.38 beside all earlier data. "
+                "But its first generation was read as asked in 0.49 of samples, where 0.8 are needed. Networks learn "
+                "by Muon now; steps and thresholds are unchanged.",
+                "Later generations say little where the first one has hardly learned. In training-recipes this network "
+                "reads 0.91 after 250 steps by Muon.",
+            ),
+        ),
     ),
     more={"check": check},
 )

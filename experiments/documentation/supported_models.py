@@ -28,6 +28,8 @@ those beside them hold what diffusers wrote, without it. Tests marked *slow* run
 TABLES = ("tests/pipelines/stable_diffusion/tiny_folders.py", "tests/pipelines/stable_diffusion/peer_cases.py")
 """Files of the cases that several tests have."""
 HERE = "tests/pipelines/stable_diffusion/test"
+PARITY = ("tests/peers/test_stable_diffusion.py", f"{HERE}_like_diffusers.py")
+"""Files that hold draws against those of diffusers: with torch, and without it by what was stored."""
 
 
 class Evidence(NamedTuple):
@@ -61,26 +63,26 @@ def _model(
     files: tuple[Evidence, ...] = (),
     *,
     packed: bool = False,
-    shared: bool = True,
 ) -> Model:
     """A row of tests that all folders have."""
-    parity = (
-        Evidence("tests/peers/test_stable_diffusion.py", "test_a_guided_run_ends_where_that_of_diffusers_does", folder),
-        Evidence(f"{HERE}_like_diffusers.py", "test_a_guided_run_ends_where_that_of_diffusers_does", folder),
-    )
     blocks = (
         "test_a_transformer_in_blocks_takes_the_memory_of_its_file_and_draws_the_pictures_of_its_numbers"
         if packed
-        else "test_halves_of_text_encoders_and_of_a_u_net_take_half_the_memory_with_their_tables"
+        else "test_halves_take_half_the_memory_with_their_tables"
     )
-    memory = (Evidence(f"{HERE}_packed_weights.py", blocks, folder if packed else ""),)
+    memory = (Evidence(f"{HERE}_packed_weights.py", blocks, folder),)
     read = Evidence(f"{HERE}_opened.py", "test_every_array_of_a_folder_is_used_once_and_returns_under_its_name", folder)
     several = Evidence(
         "tests/commands/text_to_image/test_many_devices.py",
         "test_eight_devices_draw_the_pictures_of_one_and_each_holds_its_share_of_the_weights",
         folder,
     )
-    return Model(name, pipeline, parity, (read, *files), memory, (several,) if shared else ())
+    return Model(name, pipeline, _parity(folder), (read, *files), memory, (several,))
+
+
+def _parity(case: str) -> tuple[Evidence, ...]:
+    """Tests that hold a draw against that of diffusers."""
+    return tuple(Evidence(file, "test_a_guided_run_ends_where_that_of_diffusers_does", case) for file in PARITY)
 
 
 def _original(folder: str, name: str) -> tuple[Evidence, ...]:
@@ -99,11 +101,15 @@ def _original(folder: str, name: str) -> tuple[Evidence, ...]:
     )
 
 
-_CLASS = Evidence("tests/peers/test_stable_diffusion.py", "test_a_class_ends_where_that_of_diffusers_does")
+_CLASS, _FILL = (
+    tuple(Evidence(file, f"test_{what}_ends_where_that_of_diffusers_does") for file in PARITY)
+    for what in ("a_class", "fill")
+)
 _SINGLE = Evidence(f"{HERE}_single_weights.py", "test_the_parameters_are_those_of_the_folder")
+_FLUX = _model("FLUX.1", "flux", "FluxPipeline", _original("flux", "FLUX.1"), packed=True)
 ROWS = (
     _model("Stable Diffusion 1 and 2", "stable", "StableDiffusionPipeline", (_SINGLE._replace(case="stable"),)),
-    _model("Stable Diffusion XL", "xl", "StableDiffusionXLPipeline", (_SINGLE._replace(case="xl"),), shared=False),
+    _model("Stable Diffusion XL", "xl", "StableDiffusionXLPipeline", (_SINGLE._replace(case="xl"),)),
     _model(
         "Stable Diffusion 3 and 3.5",
         "sd3",
@@ -111,10 +117,12 @@ ROWS = (
         _original("sd3", "Stable Diffusion 3.5"),
         packed=True,
     ),
-    _model("FLUX.1", "flux", "FluxPipeline", _original("flux", "FLUX.1"), packed=True),
+    _FLUX,
+    _FLUX._replace(name="FLUX.1 Kontext", pipeline="FluxKontextPipeline", parity=_parity("kontext")),
+    _FLUX._replace(name="FLUX.1 Fill", pipeline="FluxFillPipeline", parity=_FILL),
     _model("FLUX.2 [klein]", "flux_2", "Flux2KleinPipeline", _original("flux_2", "FLUX.2"), packed=True),
     _model("Z-Image", "z_image", "ZImagePipeline", _original("z_image", "Z-Image"), packed=True),
-    _model("DiT", "dit", "DiTPipeline", shared=False)._replace(parity=(_CLASS,), memory=()),
+    _model("DiT", "dit", "DiTPipeline")._replace(parity=_CLASS),
 )
 
 

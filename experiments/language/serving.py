@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import msgspec
 import numpy as np
-import scipy.optimize
+import scipy
 
 from experiments.language import real_model
 from gendiff import language, networks, scaling

@@ -9,13 +9,15 @@ from experiments.tasks import scene_questions
 from gendiff.core.errors import ConfigError
 from gendiff.runs.ranges import Count, Distinct, NonNegative, Positive, Seed, Several
 
-BOTH, CAPTIONS, PICTURES, SCENES = "both", "captions", "pictures", "scenes"
-NETWORKS = (BOTH, CAPTIONS, PICTURES, SCENES)
+BOTH, CAPTIONS, PICTURES, OBJECTS, PAIRS = "both", "captions", "pictures", "objects", "pairs"
+SCENES = {OBJECTS: scene_questions.held_out_objects(), PAIRS: scene_questions.held_out_pairs()}
+"""The networks of scenes, and what no scene and no question of their training shows: a quarter of all objects, or a
+quarter of all pairs of colour and shape.
+"""
+NETWORKS = (BOTH, CAPTIONS, PICTURES, *SCENES)
 """On digits: both directions, and twins that say what pictures show or draw what captions say. On scenes: questions."""
-DIGIT_PATCH, SCENE_PATCH = 2, 4
+DIGIT_PATCH, SCENE_PATCH = 2, 6
 """Pixels of a side of a patch."""
-PAIRS = scene_questions.held_out_pairs()[:2]
-"""Pairs of colour and shape that no scene and no question of training shows. They have no colour in common."""
 TOGETHER = 100
 """Pictures or documents in one call."""
 _Width: TypeAlias = Annotated[int, msgspec.Meta(ge=4, le=4096, multiple_of=4)]
@@ -36,16 +38,18 @@ class Config:
     """Heads of attention."""
     train_steps: Count = 800
     """Optimizer steps of each network of digits."""
-    scene_steps: Count = 6000
-    """Optimizer steps of the network of scenes."""
+    scene_steps: Count = 5000
+    """Optimizer steps of each network of scenes."""
     batch: Several = 64
     """Documents of each kind per step."""
     side: _Side = 24
     """Pixels of a side of a scene."""
-    picture_weight: Positive = 5.0
-    """Weight of the loss of digits beside that of tokens."""
+    picture_weight: Positive = 3.0
+    """Weight of the loss of digits beside that of captions."""
     learning_rate: Positive = 0.02
     """Peak learning rate of matrices, by Muon; that of all else, by AdamW, is a tenth. Both fall along a cosine."""
+    scene_learning_rate: Positive = 0.005
+    """The same for networks of scenes."""
     sampling_steps: Several = 25
     """DDIM steps of a picture."""
     guidance: NonNegative = 2.0
@@ -53,7 +57,7 @@ class Config:
     samples: Annotated[int, msgspec.Meta(ge=10, le=100_000, multiple_of=10)] = 500
     """Pictures of each seed, as many of each digit."""
     asked: Several = 500
-    """Questions about held-out pairs."""
+    """Questions about what is held out."""
 
 
 def check(config: Config) -> None:

@@ -71,16 +71,18 @@ def example(config: Config, name: str, count: int) -> tuple[Any, ...]:
 
 
 def loss(config: Config, name: str) -> Loss:
-    """Next tokens and denoising; of the twin that only captions, next tokens alone. Scenes have little noise."""
-    weight = {CAPTIONS: 0.0, SCENES: 1.0}.get(name, config.picture_weight)
-    least = weighting.uniform_levels((0.0, 0.1)) if name == SCENES else None
+    """Next tokens and denoising; of the twin that only captions and of scenes, next tokens alone. Scenes have little
+    noise.
+    """
+    weight = 0.0 if name == CAPTIONS or name in SCENES else config.picture_weight
+    least = weighting.uniform_levels((0.0, 0.1)) if name in SCENES else None
     predict = networks.pure(network(config, name))
     return interleaved.next_token_and_denoising(predict, SCHEDULE, FORM, image_weight=weight, levels_before_text=least)
 
 
 def steps(config: Config, name: str) -> int:
     """Of a training."""
-    return config.scene_steps if name == SCENES else config.train_steps
+    return config.scene_steps if name in SCENES else config.train_steps
 
 
 @functools.lru_cache(maxsize=8)
@@ -136,7 +138,8 @@ def plan(config: Config, progress: Progress) -> None:
 
 def _optimizer(config: Config, name: str) -> optax.GradientTransformation:
     """Muon for matrices and AdamW for all else."""
-    total, rate = steps(config, name), config.learning_rate
+    total = steps(config, name)
+    rate = config.scene_learning_rate if name in SCENES else config.learning_rate
     return optimizers.muon(
         rate, adam_learning_rate=rate / 10, clip=1.0, warmup=total // 20, total=total, weight_decay=0.01
     )

@@ -28,27 +28,35 @@ DRAWING = 1
 
 
 @dataclass(frozen=True, eq=False)
+class Answered:
+    """Of a network of scenes: (q,) whether answers about what is held out are right, with the scene and with another
+    one, and whether those about objects of training are. answers: the first ones about what is held out.
+    """
+
+    unseen: np.ndarray
+    blind: np.ndarray
+    trained: np.ndarray
+    answers: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Judged:
     """Of one seed.
 
     drawn: (n,) whether the classifier sees the digit of the caption. mismatched: that of another caption. captioned:
-    (m,) whether the caption of a held-out digit is right. answered, blind: (q,) whether answers about held-out pairs
-    are right, with the scene and with another one. seen: (q,) the same as answered about other pairs. text_loss,
-    picture_loss: of each held-out digit (m,), by the name of the network. language: the largest difference of logits.
+    (m,) whether the caption of a held-out digit is right. scenes: by the name of the network. text_loss, picture_loss:
+    of each held-out digit (m,), by the name of the network. language: the largest difference of logits.
     """
 
     drawn: np.ndarray
     mismatched: np.ndarray
     captioned: np.ndarray
-    answered: np.ndarray
-    blind: np.ndarray
-    seen: np.ndarray
+    scenes: Mapping[str, Answered]
     text_loss: Mapping[str, np.ndarray]
     picture_loss: Mapping[str, np.ndarray]
     language: float
     pictures: np.ndarray
     captions: tuple[str, ...]
-    answers: tuple[str, ...]
 
 
 def judge(config: Config, params: Mapping[str, Params]) -> Judged:
@@ -62,24 +70,16 @@ def judge(config: Config, params: Mapping[str, Params]) -> Judged:
         for expected in (labels, (labels + 1) % digits.CLASSES)
     ]
     captions = captioned(config, params[BOTH], task.pictures)
-    scenes, known = tasks.unseen_scenes(config), tasks.seen_scenes(config)
-    chosen, blind = (
-        answered(config, params[SCENES], scenes, shown_pictures)
-        for shown_pictures in (scenes.pictures, np.roll(scenes.pictures, 1, 0))
-    )
     return Judged(
         drawn=correct[0],
         mismatched=correct[1],
         captioned=_equal(captions, task.answers),
-        answered=_equal(chosen, scenes.answers),
-        blind=_equal(blind, scenes.answers),
-        seen=_equal(answered(config, params[SCENES], known, known.pictures), known.answers),
+        scenes={name: answers(config, name, params[name]) for name in SCENES},
         text_loss={name: text_loss(config, name, params[name]) for name in (BOTH, CAPTIONS)},
         picture_loss={name: picture_loss(config, name, params[name]) for name in (BOTH, PICTURES)},
         language=difference(config, params[BOTH]),
         pictures=pictures[:SHOWN],
         captions=tuple(captions[:SHOWN]),
-        answers=tuple(chosen[:SHOWN]),
     )
 
 
@@ -94,13 +94,25 @@ def captioned(config: Config, params: Params, pictures: np.ndarray) -> list[str]
     return tasks.held_out_digits().words.decode(_in_parts(functools.partial(_write(config), params), pictures))
 
 
-def answered(config: Config, params: Params, task: Task, pictures: np.ndarray) -> list[str]:
+def answers(config: Config, name: str, params: Params) -> Answered:
+    """What a network of scenes answers about objects of training and about held-out ones."""
+    unseen, trained = tasks.unseen_scenes(config, name), tasks.seen_scenes(config, name)
+    chosen, blind = (
+        likeliest(config, name, params, unseen, pictures)
+        for pictures in (unseen.pictures, np.roll(unseen.pictures, 1, 0))
+    )
+    known = likeliest(config, name, params, trained, trained.pictures)
+    right = _equal(chosen, unseen.answers), _equal(blind, unseen.answers), _equal(known, trained.answers)
+    return Answered(*right, tuple(chosen[:SHOWN]))
+
+
+def likeliest(config: Config, name: str, params: Params, task: Task, pictures: np.ndarray) -> list[str]:
     """The likeliest of the answers that each question of a task allows, about these pictures."""
     allowed = [scene_questions.choices(question) for question in tasks.questions(task)]
     most = max(map(len, allowed))
     words = [[*each, *each[:1] * (most - len(each))] for each in allowed]
-    answers = np.stack([task.words.encode(each, 2) for each in words])
-    likely = _in_parts(functools.partial(_weigh(config), params), pictures, task.asked, answers)
+    tokens = np.stack([task.words.encode(each, 2) for each in words])
+    likely = _in_parts(functools.partial(_weigh(config, name), params), pictures, task.asked, tokens)
     return [each[at] for each, at in zip(words, likely.argmax(1), strict=True)]
 
 
@@ -165,8 +177,8 @@ def _write(config: Config) -> Any:
 
 
 @functools.lru_cache(maxsize=4)
-def _weigh(config: Config) -> Any:
-    return devices.jit(documents.model(config, SCENES).log_likelihood, libraries=False)
+def _weigh(config: Config, name: str) -> Any:
+    return devices.jit(documents.model(config, name).log_likelihood, libraries=False)
 
 
 @functools.lru_cache(maxsize=4)

@@ -2,11 +2,12 @@
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
 
-from experiments.multimodal.config import BOTH, CAPTIONS, DIGIT_PATCH, PAIRS, PICTURES, SCENE_PATCH, SCENES, Config
+from experiments.multimodal.config import BOTH, DIGIT_PATCH, PICTURES, SCENE_PATCH, SCENES, Config
 from experiments.tasks import captioned_images, scene_questions, shapes, word_vocabulary
 from experiments.tasks.word_vocabulary import END, WordVocabulary
 from gendiff.data import batches, digits
@@ -40,7 +41,7 @@ class Task:
 
 def task_of(config: Config, name: str) -> Task:
     """What the network of this name learns from; of scenes a few."""
-    return seen_scenes(config) if name == SCENES else known_digits()
+    return seen_scenes(config, name) if name in SCENES else known_digits()
 
 
 @functools.cache
@@ -57,26 +58,30 @@ def held_out_digits() -> Task:
     return _captioned(split.held_out_images, split.held_out_labels)
 
 
-def scenes(config: Config, seed: int, index: np.ndarray, *, unseen: bool = False) -> Task:
-    """Scenes of a stream without held-out pairs, or each with one in one object, and a question about each."""
-    recipe = _recipe(config)
-    captioned = captioned_images.captioned_shapes(recipe, config.side, seed, index, unseen=unseen)
+def scenes(config: Config, name: str, seed: int, index: np.ndarray, *, unseen: bool = False) -> Task:
+    """Scenes of a stream without what is held out of this network, or each with it in one object, and a question about
+    each.
+    """
+    options: dict[str, Any] = {"kinds": scene_questions.BY_PLACE, "unseen": unseen}
+    captioned = captioned_images.captioned_shapes(
+        shapes.Recipe(held_out=SCENES[name]), config.side, seed, index, **options
+    )
     words, longest = _scene_words()
     texts = [f"{question} {answer}" for question, answer in zip(captioned.questions, captioned.answers, strict=True)]
     prompts = _begun(words.encode(captioned.questions, longest, end=False))
     return _task(captioned.images, SCENE_PATCH, words, prompts, _begun(words.encode(texts, longest)), captioned.answers)
 
 
-@functools.lru_cache(maxsize=2)
-def seen_scenes(config: Config) -> Task:
-    """Scenes that no training shows, of the pairs of colour and shape that it shows."""
-    return scenes(config, JUDGED, np.arange(config.asked))
+@functools.lru_cache(maxsize=4)
+def seen_scenes(config: Config, name: str) -> Task:
+    """Scenes that no training shows, of objects that it shows."""
+    return scenes(config, name, JUDGED, np.arange(config.asked))
 
 
-@functools.lru_cache(maxsize=2)
-def unseen_scenes(config: Config) -> Task:
-    """Scenes with a held-out pair in one object, and a question about it."""
-    return scenes(config, JUDGED, np.arange(config.asked), unseen=True)
+@functools.lru_cache(maxsize=4)
+def unseen_scenes(config: Config, name: str) -> Task:
+    """Scenes with one object that is held out, and a question about it."""
+    return scenes(config, name, JUDGED, np.arange(config.asked), unseen=True)
 
 
 def questions(task: Task) -> list[str]:
@@ -101,16 +106,16 @@ def documents(config: Config, name: str, step: int) -> tuple[Interleaved, ...]:
 
 def _rows(config: Config, name: str, seed: int, step: int) -> tuple[Task, np.ndarray]:
     """What the documents of a step are made of, and which rows of it."""
-    if name == SCENES:
-        return scenes(config, seed, step * config.batch + np.arange(config.batch)), np.arange(config.batch)
+    if name in SCENES:
+        return scenes(config, name, seed, step * config.batch + np.arange(config.batch)), np.arange(config.batch)
     return known_digits(), batches.batch_at(len(known_digits()), config.batch, seed, step)
 
 
 def _documents(task: Task, rows: np.ndarray, name: str) -> tuple[Interleaved, ...]:
     pictures, tokens, weight = task.pictures[rows], task.texts[rows], task.weight[rows]
-    described = Interleaved((Texts(tokens, weight * (name != PICTURES)), pictures))
+    described = Interleaved((Texts(tokens, 0 * weight), pictures))  # what stands in front says how to draw
     answered = Interleaved((pictures, Texts(tokens, weight)))
-    return {BOTH: (described, answered), CAPTIONS: (answered,), PICTURES: (described,), SCENES: (answered,)}[name]
+    return {BOTH: (described, answered), PICTURES: (described,)}.get(name, (answered,))
 
 
 def _captioned(images: np.ndarray, labels: np.ndarray) -> Task:
@@ -131,10 +136,6 @@ def _task(
 
 def _begun(tokens: np.ndarray) -> np.ndarray:
     return np.pad(tokens, ((0, 0), (1, 0)), constant_values=BEGIN)
-
-
-def _recipe(config: Config) -> shapes.Recipe:
-    return shapes.Recipe(held_out=PAIRS)
 
 
 @functools.cache

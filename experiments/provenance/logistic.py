@@ -3,8 +3,7 @@ permutation.
 """
 
 import numpy as np
-import scipy.special
-import scipy.stats
+import scipy
 
 from gendiff.runs.reporting.verdicts import Number
 

@@ -18,8 +18,7 @@ from typing import Annotated, Any
 
 import msgspec
 import numpy as np
-import scipy.special
-import scipy.stats
+import scipy
 
 from gendiff.runs.progress import Progress
 from gendiff.runs.ranges import Several

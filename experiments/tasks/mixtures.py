@@ -11,9 +11,8 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.special
+import scipy
 from jaxtyping import Array, Float, Float64, Shaped
-from scipy.spatial.distance import cdist
 
 from gendiff.core import checks, records
 from gendiff.core.types import ArrayLike
@@ -42,7 +41,7 @@ class EqualGaussians:
     def log_density(self, x: Shaped[ArrayLike, "n d"]) -> Float64[np.ndarray, "n"]:
         """Compute the exact log density at points (n, d), in nats."""
         count, size = self.centres.shape
-        squares = cdist(np.asarray(x, np.float64), self.centres, "sqeuclidean")
+        squares = scipy.spatial.distance.cdist(np.asarray(x, np.float64), self.centres, "sqeuclidean")
         log_scale = math.log(count) + size / 2 * math.log(2 * math.pi * self.std**2)
         return scipy.special.logsumexp(-squares / (2 * self.std**2), axis=1) - log_scale
 

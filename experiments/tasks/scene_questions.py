@@ -1,9 +1,12 @@
 """Questions about scenes of coloured shapes, and their answers from the attributes of a scene, its own or those read
 from its pixels.
 
-There are three kinds: "how many red circles are there?", "what colour is the square?", "what shape is the red object?".
+Colours and shapes are asked for by each other, as in "what colour is the square?" and "what shape is the red object?",
+or by a place, as in "what colour is the object at the top left?". Numbers are those of a pair, as in "how many red
+circles are there?".
 """
 
+import itertools
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -14,18 +17,24 @@ from jaxtyping import Int
 from experiments.tasks import shapes
 from gendiff.core import checks
 
-KINDS = ("count", "colour", "shape")
+KINDS = ("count", "colour", "shape", "colour at a place", "shape at a place")
+BY_PLACE = (KINDS[0], *KINDS[3:])
+"""Kinds that ask for colours and shapes by the place of an object, so that words say nothing about the answer."""
 NUMBERS = ("zero", "one", "two", "three")
 UNCLEAR = "unclear"
 """The answer for a scene that the oracle could not read, and where not exactly one object is meant."""
-_COLOUR, _SHAPE = "|".join(shapes.COLOURS), "|".join(shapes.SHAPES)
+_COLOUR, _SHAPE, _POSITION = ("|".join(names) for names in (shapes.COLOURS, shapes.SHAPES, shapes.POSITIONS))
 _PLURALS = tuple(f"{shape}es" if shape.endswith("s") else f"{shape}s" for shape in shapes.SHAPES)
 _QUESTIONS = {
     "count": re.compile(f"how many ({_COLOUR}) ({'|'.join(_PLURALS)}) are there\\?"),
     "colour": re.compile(f"what colour is the ({_SHAPE})\\?"),
     "shape": re.compile(f"what shape is the ({_COLOUR}) object\\?"),
+    "colour at a place": re.compile(f"what colour is the object at the ({_POSITION})\\?"),
+    "shape at a place": re.compile(f"what shape is the object at the ({_POSITION})\\?"),
 }
-_CHOICES = {"count": NUMBERS, "colour": shapes.COLOURS, "shape": shapes.SHAPES}
+_NAMED_AND_ASKED = {"colour": (1, 0), "shape": (0, 1), "colour at a place": (3, 0), "shape at a place": (3, 1)}
+"""Columns of attributes: the one that a question names, and the one that it asks for."""
+_NAMES = tuple(shapes.VOCABULARY.values())
 
 
 def ask(
@@ -50,7 +59,8 @@ def ask(
         index: (b,) the numbers 0, 1, … of the questions in that stream.
         kinds: names of KINDS.
         unseen: False never names a pair of colour and shape that the recipe holds out. True asks about an object that
-            shows a held-out combination; the other pair, if it asks for one, is held out, too, where there is another.
+            shows a held-out combination; the other pair, if it asks for one, is held out, too, where there is another
+            held-out pair.
 
     Raises:
         ValueError: for unknown kinds, numbers out of range, a scene that allows none of the kinds, and with `unseen`
@@ -62,9 +72,11 @@ def ask(
     if len(index) != len(attributes) or (len(index) and index.min() < 0):
         raise ValueError(f"index must hold one number 0, 1, … for each of {len(attributes)} scenes, got {index}")
     named = _pairs(recipe, unseen)
+    related = not (unseen and named)  # to the object; held-out pairs are few, so any of them will do
+    named = named or _pairs(recipe, False)
     uniform = (np.random.default_rng((int(seed), int(unseen), int(i), 1)).random(4) for i in index)
     return [
-        _question(recipe, scene[scene[:, 0] >= 0], numbers, kinds, named, unseen)
+        _question(recipe, scene[scene[:, 0] >= 0], numbers, kinds, named, unseen, related)
         for scene, numbers in zip(attributes, uniform, strict=True)
     ]
 
@@ -102,7 +114,8 @@ def choices(question: str) -> tuple[str, ...]:
     Raises:
         ValueError: for a question of another form.
     """
-    return _CHOICES[_parsed(question)[0]]
+    kind = _parsed(question)[0]
+    return NUMBERS if kind == "count" else _NAMES[_NAMED_AND_ASKED[kind][1]]
 
 
 def held_out_pairs(
@@ -128,6 +141,21 @@ def held_out_pairs(
     )
 
 
+def held_out_objects() -> tuple[tuple[str, ...], ...]:
+    """Choose whole objects to hold out, a quarter of all: those of colour c, shape s, size z and position p where
+    c + s + 2z + p is a multiple of 4.
+
+    So each colour is seen with each shape. Which shape an object cannot have depends on its colour, size and position
+    together: beside any two of them, all shapes are seen. The recipe is `shapes.Recipe(held_out=held_out_objects())`.
+    """
+    numbered = (enumerate(values) for values in (shapes.COLOURS, shapes.SHAPES, shapes.SIZES, shapes.POSITIONS))
+    return tuple(
+        (colour, kind, size, position)
+        for (c, colour), (s, kind), (z, size), (p, position) in itertools.product(*numbered)
+        if (c + s + 2 * z + p) % len(shapes.SHAPES) == 0
+    )
+
+
 def _question(
     recipe: shapes.Recipe,
     objects: np.ndarray,
@@ -135,22 +163,26 @@ def _question(
     kinds: Sequence[str],
     named: list[tuple[int, int]],
     unseen: bool,
+    related: bool,
 ) -> str:
     meant = np.array([not unseen or _is_held_out(recipe, each) for each in objects], bool)
-    once = {column: np.sum(objects[:, column] == objects[:, column, None], axis=1) == 1 for column in (0, 1)}
-    possible = {"count": meant, "colour": meant & once[1], "shape": meant & once[0]}
+    possible = {"count": meant}
+    for kind, (column, _) in _NAMED_AND_ASKED.items():
+        possible[kind] = meant & (np.sum(objects[:, column] == objects[:, column, None], axis=1) == 1)
     allowed = [kind for kind in kinds if possible[kind].any()]
     if not allowed:
         raise ValueError(
             f"a scene of {len(objects)} objects allows no question of kinds = {tuple(kinds)}: add 'count' to them"
         )
     kind = _pick(allowed, uniform[0])
-    colour, shape = objects[_pick(np.flatnonzero(possible[kind]), uniform[1])][:2]
+    colour, shape, _, position = objects[_pick(np.flatnonzero(possible[kind]), uniform[1])]
     if kind == "colour":
         return f"what colour is the {shapes.SHAPES[shape]}?"
     if kind == "shape":
         return f"what shape is the {shapes.COLOURS[colour]} object?"
-    others = [(c, s) for c, s in named if ((c == colour) != (s == shape)) or (unseen and (c, s) != (colour, shape))]
+    if kind != "count":
+        return f"what {kind.split()[0]} is the object at the {shapes.POSITIONS[position]}?"
+    others = [(c, s) for c, s in named if (c == colour) != (s == shape) or not (related or (c, s) == (colour, shape))]
     if uniform[2] < 0.5 and others:
         colour, shape = _pick(others, uniform[3])
     return f"how many {shapes.COLOURS[colour]} {_PLURALS[shape]} are there?"
@@ -163,9 +195,9 @@ def _answer(kind: str, words: tuple[str, ...], scene: np.ndarray) -> str:
     if kind == "count":
         colour, shape = shapes.COLOURS.index(words[0]), _PLURALS.index(words[1])
         return NUMBERS[int(np.sum((objects[:, 0] == colour) & (objects[:, 1] == shape)))]
-    column, answer_column = (1, 0) if kind == "colour" else (0, 1)
-    meant = objects[objects[:, column] == (shapes.COLOURS, shapes.SHAPES)[column].index(words[0])]
-    return (shapes.COLOURS, shapes.SHAPES)[answer_column][meant[0, answer_column]] if len(meant) == 1 else UNCLEAR
+    column, answer_column = _NAMED_AND_ASKED[kind]
+    meant = objects[objects[:, column] == _NAMES[column].index(words[0])]
+    return _NAMES[answer_column][meant[0, answer_column]] if len(meant) == 1 else UNCLEAR
 
 
 def _parsed(question: str) -> tuple[str, tuple[str, ...]]:
@@ -189,7 +221,7 @@ def _pairs(recipe: shapes.Recipe, unseen: bool) -> list[tuple[int, int]]:
 
 
 def _is_held_out(recipe: shapes.Recipe, attributes: Int[np.ndarray, "4"]) -> bool:
-    names = {values[value] for values, value in zip(shapes.VOCABULARY.values(), attributes, strict=True)}
+    names = {values[value] for values, value in zip(_NAMES, attributes, strict=True)}
     return any(names.issuperset(combination) for combination in recipe.held_out)
 
 

@@ -80,6 +80,30 @@ def read(images: Float[np.ndarray, "b h w 3"]) -> Int32[np.ndarray, "b 3 4"]:
     return np.where(broken[:, None, None], UNCLEAR, scene).astype(np.int32)
 
 
+def guess(images: Float[np.ndarray, "b h w 3"]) -> Int32[np.ndarray, "b 4"]:
+    """The likeliest colour, shape, size and position of the one object of each image, each by itself.
+
+    Nothing is unclear: an image that shows no scene gets some answer. So one attribute may be right where others are
+    not, which `read` never says. The object is in the quarter that differs most from the background.
+
+    Args:
+        images: as for `read`.
+
+    Raises:
+        ValueError: as `read` does, and for images that are not finite.
+        TypeError: as `read` does.
+    """
+    _check(images)
+    if not np.isfinite(images).all():
+        raise ValueError("images hold numbers that are not finite")
+    clipped = np.clip(images, -1.0, 1.0)
+    background = _background(clipped)
+    quarters = np.stack([_quarter(clipped, background, position) for position in range(len(shapes.POSITIONS))])
+    position = np.argmax(np.mean(quarters**2, axis=(2, 3, 4)), 0)
+    fit = _best_fit(quarters[position, np.arange(len(images))], np.arange(quarters.shape[2] + 1) / images.shape[1])
+    return np.stack([_nearest_colour(fit.colour)[0], fit.shape, fit.size, position], 1).astype(np.int32)
+
+
 def inspect(images: Float[np.ndarray, "b h w 3"]) -> Reading:
     """Read what each quarter of each image holds, so that a scene with one broken object still counts its other ones.
 
@@ -89,31 +113,49 @@ def inspect(images: Float[np.ndarray, "b h w 3"]) -> Reading:
     Raises:
         ValueError: as `read` does.
     """
-    if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
-        raise ValueError(f"images must be square, (b, size, size, 3), got {images.shape}")
+    _check(images)
     size = images.shape[1]
-    rendering.check_size(size)
-    checks.floating("images", images)
-    tall = -(-size // 2)  # an odd size's middle row belongs to both quarters: MARGIN keeps it free of objects
+    tall = -(-size // 2)
     shape = (len(images), len(shapes.POSITIONS))
     reading = Reading(np.full((*shape, 4), UNCLEAR, np.int32), np.full((*shape, 2), np.nan), np.full(shape, np.nan))
     chunk = max(1, CHUNK // tall**2)
     clipped = np.clip(images, -1.0, 1.0)
     background = _background(clipped)
     for position in range(len(shapes.POSITIONS)):
-        corner = np.floor(shapes.corner(np.array(position)) * size).astype(np.int64)
+        corner = _corner(position, size)
         edges = np.arange(tall + 1) / size
         for start in range(0, len(images), chunk):
             rows = slice(start, start + chunk)
-            crop = clipped[rows, corner[0] : corner[0] + tall, corner[1] : corner[1] + tall].astype(np.float64)
+            contrast = _quarter(clipped[rows], background[rows], position)
             attributes, centres, residual = _read_quarter(
-                crop - background[rows, None, None, :], edges, shapes.corner(np.array(position)) - corner / size
+                contrast, edges, shapes.corner(np.array(position)) - corner / size
             )
             attributes[attributes[:, 0] >= 0, 3] = position
             reading.attributes[rows, position] = attributes
             reading.centres[rows, position] = centres + corner / size
             reading.residual[rows, position] = residual
     return reading
+
+
+def _check(images: np.ndarray) -> None:
+    if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
+        raise ValueError(f"images must be square, (b, size, size, 3), got {images.shape}")
+    rendering.check_size(images.shape[1])
+    checks.floating("images", images)
+
+
+def _corner(position: int, size: int) -> np.ndarray:
+    """The first pixel of a quarter, down and right."""
+    return np.floor(shapes.corner(np.array(position)) * size).astype(np.int64)
+
+
+def _quarter(images: np.ndarray, background: np.ndarray, position: int) -> Float64[np.ndarray, "b h w 3"]:
+    """A quarter of each image less its background. An odd size's middle row belongs to two: MARGIN keeps it free."""
+    size = images.shape[1]
+    down, right = _corner(position, size)
+    tall = -(-size // 2)
+    crop = images[:, down : down + tall, right : right + tall].astype(np.float64)
+    return crop - background[:, None, None, :]
 
 
 def _background(images: Float[np.ndarray, "b h w 3"]) -> Float64[np.ndarray, "b 3"]:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from gendiff.commands.text_to_image.options import PICTURES
 from gendiff.core import foreign_files
 from gendiff.core.errors import ConfigError, DataError
+from gendiff.runs import errors
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Catalogue, Tool
 
@@ -37,7 +39,9 @@ def call(options: InspectOptions, catalogue: Catalogue, progress: Progress) -> N
     """Raises DataError with the first problem of a folder that would be refused, after all are shown."""
     path = foreign_files.expanded(options.folder)
     if not path.is_dir():
-        raise DataError(f"{path}: {'not a folder' if path.exists() else 'no such folder'}")
+        hint = errors.hub_hint(options.folder, PICTURES)
+        absent = f"no such folder; {hint}" if hint else "no such folder"
+        raise DataError(f"{path}: {'not a folder' if path.exists() else absent}")
     from gendiff.pipelines.stable_diffusion import inspect
 
     try:

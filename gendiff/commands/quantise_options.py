@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from gendiff.commands.chat.chat_options import GGUF
+from gendiff.commands.chat.chat_options import GGUF, SMOLLM2
 from gendiff.core import foreign_files
 from gendiff.core.errors import ConfigError
 from gendiff.runs import run_folder
@@ -34,6 +34,8 @@ def target(options: QuantiseOptions) -> Path:
     """The file that is written. ConfigError for options out of range, and a file that cannot be written."""
     if not 1 <= options.rows <= 4096:
         raise ConfigError(f"--rows {options.rows} is outside [1, 4096]")
+    if options.model != SMOLLM2 and not foreign_files.expanded(options.model).is_file():
+        raise ConfigError(f"{options.model} is no file: give {SMOLLM2}, or a {GGUF} file")
     file = foreign_files.expanded(options.out)
     if file.suffix.lower() != GGUF or not file.parent.is_dir() or file.exists():
         raise ConfigError(f"--out {options.out} must be a new {GGUF} file in a folder that is there")

@@ -5,6 +5,8 @@ import re
 import typing
 from collections.abc import Sequence
 
+import tyro
+
 from gendiff.runs import ranges
 
 _FRAME = re.compile("[╭╮╰╯│─]+")
@@ -22,8 +24,11 @@ def line(kind: type, default: object, arguments: Sequence[str], message: str) ->
     if match := re.search(r"Unrecognized options: (.*)", text):
         rest = match[1].replace(" ", "")
         words = [word for word in arguments if not word.startswith("-") and rest.startswith(word.replace(" ", ""))]
-        if words and _field(kind, default, ["data"]) is not None:
-            return f"error: {words[0]} belongs to no option; did you mean --data {words[0]}?"
+        field = _field(kind, default, ["data"])
+        if words and field is not None:
+            free = "--data" not in arguments and tyro.conf.Positional not in typing.get_args(field[0])
+            hint = f"; did you mean --data {words[0]}?" if free and arguments[0] == words[0] else ""
+            return f"error: {words[0]} belongs to no option{hint}"
     return ""
 
 

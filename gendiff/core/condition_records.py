@@ -1,4 +1,4 @@
-"""Records of the conditions beside the label: a text, an image size, a guidance scale, an end time, a hint."""
+"""Records of the conditions beside the label: a text, an image size, a guidance scale, an end time, a hint, images."""
 
 from gendiff.core import records
 from gendiff.core.arrays import ArrayLike, Scalar
@@ -99,6 +99,21 @@ class Hint:
 
     image: ArrayLike
     scale: Scalar = 1.0
+
+
+@records.record
+class ReferenceImages:
+    """Images that a network reads beside x, such as one that a prompt says how to change. They are clean at all times.
+
+    Args:
+        images: each (b, h, w, c) floating, with the channels of x. Their sizes may be any that the network can cut into
+            patches.
+
+    References:
+        Black Forest Labs, 2025 (FLUX.1 Kontext, arXiv 2506.15742), section 3 (from memory).
+    """
+
+    images: tuple[ArrayLike, ...]
 
 
 @records.record

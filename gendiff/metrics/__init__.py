@@ -52,4 +52,4 @@ __all__ = [
 ]
 
 # whoever wants one of them does not wait for SciPy's share of the others
-__getattr__ = on_first_use(__name__, {"": " ".join(__all__)})
+__getattr__, __dir__ = on_first_use(__name__, {"": " ".join(__all__)})

@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from gendiff.core import renamed
 from gendiff.core.first_use import on_first_use
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ __all__ = [
     "stable_diffusion",
 ]
 
-_modules = on_first_use(
+__getattr__, __dir__ = on_first_use(
     __name__,
     {"": "diffusers_schedulers interleaved multimodal stable_diffusion"},
     {
@@ -37,11 +36,5 @@ _modules = on_first_use(
         "text_to_image": "TextToImage empty_prompt",
         "trained_run": "TrainedRun open_run",
     },
+    {"nothing": "empty_prompt"},
 )
-
-
-def __getattr__(name: str) -> object:
-    if name == "nothing":
-        renamed.warn("pipelines.nothing", "pipelines.empty_prompt", "name")
-        name = "empty_prompt"
-    return _modules(name)

@@ -57,11 +57,18 @@ def model_hint(model: str, known: Iterable[str], kinds: str) -> str:
     """The same of a model, which may be one of the Hugging Face hub: no command loads from there. kinds: those that can
     be read.
     """
-    if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", model) and Path(model).suffix not in (".safetensors", ".gguf"):
-        folder = model.rpartition("/")[2]
-        download = f"hf download {model} --local-dir {folder} (hf comes with pip install huggingface_hub)"
-        return f"for a model of the Hugging Face hub ({kinds}), type: {download}, then give --model {folder}"
-    return hint(model, known)
+    return hub_hint(model, kinds, "--model ") or hint(model, known)
+
+
+def hub_hint(model: str, kinds: str, option: str = "") -> str:
+    """How a model of the Hugging Face hub is brought here, where the name is that of one; else "". option: before its
+    folder.
+    """
+    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", model) or Path(model).suffix in (".safetensors", ".gguf"):
+        return ""
+    folder = model.rpartition("/")[2]
+    download = f"hf download {model} --local-dir {folder} (hf comes with pip install huggingface_hub)"
+    return f"for a model of the Hugging Face hub ({kinds}), type: {download}, then give {option}{folder}"
 
 
 _CODES: dict[type[BaseException], int] = {

@@ -61,7 +61,8 @@ def read_about(path: Path, kind: type[About], number: int, experiment: str) -> A
         raise DataError(f"{path}: not a whole safetensors file: {error}") from error
     if text is None:
         raise DataError(
-            f"{path}: holds no network of {experiment}: it has no text entry {ENTRY!r}, which `run {experiment}` writes"
+            f"{path}: holds no network of {experiment}: it has no text entry {ENTRY!r}, which `run {experiment}` "
+            "writes; a single file of another model goes with its folder: --model DIR --weights FILE"
         )
     fields = foreign_files.decoded(text, f"{path}: its text entry {ENTRY!r}")
     if isinstance(fields, dict) and fields.get("experiment", experiment) != experiment:

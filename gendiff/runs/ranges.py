@@ -125,7 +125,10 @@ def described(kind: object) -> str:
     """The type and range of a field in words."""
     if typing.get_origin(kind) is Annotated:
         base, *notes = typing.get_args(kind)
-        limits = [limit for note in notes if isinstance(note, msgspec.Meta) for limit in _limits(note)]
+        metas = [note for note in notes if isinstance(note, msgspec.Meta)]
+        limits = [limit for meta in metas for limit in _limits(meta)]
+        if typing.get_origin(base) is tuple and metas:
+            return ", ".join([f"{_counted(metas[0])}{described(base)}", *(note for note in notes if note == DISTINCT)])
         return ", ".join([" ".join([described(base), *limits]), *(note for note in notes if note == DISTINCT)])
     if typing.get_origin(kind) is tuple:
         entries = typing.get_args(kind)
@@ -145,7 +148,7 @@ def described(kind: object) -> str:
 
 def example(kind: object, default: object = None) -> str:
     """A value of a field as it is typed: the default, or where that is None one within the range."""
-    if default not in (None, ()):
+    if default not in (None, (), ""):
         return as_typed(default)
     if typing.get_origin(kind) is Annotated:
         base, *notes = typing.get_args(kind)
@@ -178,13 +181,22 @@ def _fits(value: object, kind: object) -> bool:
     return DISTINCT not in getattr(kind, "__metadata__", ()) or len(set(entries)) == len(entries)
 
 
+def _counted(meta: msgspec.Meta) -> str:
+    """How many values there may be."""
+    least, most = meta.min_length, meta.max_length
+    if least is not None and most is not None:
+        return f"{least} or {most} " if most == least + 1 else f"{least} to {most} "
+    return f"{least} or more " if least is not None else f"up to {most} " if most is not None else ""
+
+
 def _limits(meta: msgspec.Meta) -> Iterator[str]:
-    if meta.min_length is not None:
-        yield f"(at least {meta.min_length})"
-    if meta.max_length is not None:
-        yield f"(at most {meta.max_length})"
-    low = [f"from {meta.ge}"] * (meta.ge is not None) + [f"above {meta.gt}"] * (meta.gt is not None)
-    high = [f"to {meta.le}"] * (meta.le is not None) + [f"below {meta.lt}"] * (meta.lt is not None)
-    yield from low + high
+    if meta.ge is not None and meta.le is not None:
+        yield f"from {meta.ge} to {meta.le}"
+    else:
+        one_sided = (meta.ge is None and meta.gt is None) or (meta.le is None and meta.lt is None)
+        ends = [("from" if one_sided else "at least", meta.ge), ("above", meta.gt)]
+        ends += [("to" if one_sided else "at most", meta.le), ("below", meta.lt)]
+        if words := " and ".join(f"{word} {end}" for word, end in ends if end is not None):
+            yield words
     if meta.multiple_of is not None:
         yield f"and a multiple of {meta.multiple_of}"

@@ -121,7 +121,7 @@ __all__ = [
     "transformers_windows",
 ]
 
-__getattr__ = on_first_use(
+__getattr__, __dir__ = on_first_use(
     __name__,
     {
         "": "efficientnet_lite0 files layouts quantised rules settings streamed torch_archive torchvision_inception",

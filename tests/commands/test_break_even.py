@@ -50,9 +50,9 @@ def test_the_command_prints_intervals_and_says_what_they_are(capsys):
     ("words", "message"),
     [
         (WORDS[2:], "needs a model and its users, as in --parameters 70e9"),
-        ((*WORDS, "--utilisation", "1.5"), "--utilisation 1.5: it must be values"),
+        ((*WORDS, "--utilisation", "1.5"), "--utilisation 1.5: it must be 1 or 2 values"),
         ((*WORDS[:-1], "9", "5"), "--user-tokens 9.0 5.0: each number must be above the one before"),
-        ((*WORDS[:-1], "1", "2", "3"), "each a finite number above 0 (at least 1) (at most 2)"),
+        ((*WORDS[:-1], "1", "2", "3"), "it must be 1 or 2 values separated by spaces, each a finite number above 0"),
         ((*WORDS, "--training-cost", "1e8"), "give --per-hour"),
         (("--attention", "1", "2", "3", *WORDS, "--parameters", "1", "2"), "give --parameters one value"),
         ((*WORDS, "--batch", "8"), "Unrecognized options: --batch"),

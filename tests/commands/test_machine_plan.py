@@ -209,7 +209,7 @@ def test_a_smoke_plan_compiles_a_tiny_network_and_its_state_is_in_what_xla_count
         (("--accelerator", "h100", "--mesh", "data=all"), "give the sizes of data and fsdp as numbers"),
         (
             ("--accelerator", "h100", "--flops-share", "1.5"),
-            "--flops-share 1.5: it must be a finite number above 0 to 1",
+            "--flops-share 1.5: it must be a finite number above 0 and at most 1",
         ),
         (("--accelerator", "h100", "--dtype", "int8"), "Invalid choice"),
         (("--accelerator", "h100", "--size", "64", "64"), "--size is for a folder of diffusers"),

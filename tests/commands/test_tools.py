@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from gendiff.commands import catalogue, command_line
 from gendiff.runs import program, registry
 from tests.tables import table
@@ -67,6 +69,7 @@ QUICK = [
     *("--help", "list", *(f"{name} --help" for name in catalogue.TOOLS), "train --help", "tune --help"),
     "prepare images --help",
     *("bench --help", "bench-language --help", "bench-stable-diffusion --help"),
+    "bench-full-size --help",
     *("sample run --help", "finalize shards --help", "evaluate shards --help", "evaluate --help", "report --help"),
 ]
 REFUSED = [
@@ -100,6 +103,32 @@ def test_help_and_refusals_load_no_jax(tmp_path):
     assert ended.returncode == 0, ended.stderr
     refused = [line for line in lines if f"code 0 of {line}\n" not in ended.stdout]
     assert refused == REFUSED, ended.stdout
+
+
+WITH_JAX = """
+import sys
+from experiments.catalogue import EXPERIMENTS
+from gendiff.commands import command_line
+from gendiff.runs import registry
+
+LATER = {"matplotlib", "PIL", "sklearn", "skimage", *(f"scipy.{name}" for name in ("stats", "optimize", "ndimage"))}
+code = command_line.main("plan --accelerator h100 --network dit-tiny/2 --shape 8 8 3".split(), EXPERIMENTS)
+chapters = {f"gendiff.{name}" for name in ("diffusion.distillation", "diffusion.certify", "language", "weights.rules")}
+print("plan", code, sorted((LATER | chapters | {"optax", "jinja2"}) & sys.modules.keys()))
+for name in EXPERIMENTS:
+    registry.load(name, EXPERIMENTS)
+print("studies", sorted(LATER & sys.modules.keys()))
+"""
+
+
+@pytest.mark.slow
+def test_plan_and_the_options_of_studies_load_only_what_they_use(tmp_path):
+    """They load JAX, but neither the chapters nor the packages of others: those take as long again."""
+    command = [sys.executable, "-c", WITH_JAX]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "plan 0 []\n" in ended.stdout and ended.stdout.endswith("studies []\n"), ended.stdout
 
 
 def test_every_command_names_a_function_that_is_there():

@@ -99,7 +99,11 @@ def test_an_answer_and_its_end_count_and_nothing_else(llama, tmp_path):
             ("number", "2 + 2 is 4.0.", "4", True),
             ("number", "no", "4", False),
         ],
-        *[("number", "1,200 in all", "1200", True), ("number", "from 4 to 5", "4", False)],
+        *[
+            ("number", "1,200 in all", "1200", True),
+            ("number", "it is 1200", "1,200.0", True),
+            ("number", "from 4 to 5", "4", False),
+        ],
     ],
 )
 def test_rewards_are_plain_comparisons(name, text, answer, reward):
@@ -123,7 +127,8 @@ PAIR = {"prompt": "a", "chosen": "b", "rejected": "c"}
         ("sft", ({"messages": [{"role": "user"}]},), {}, "each of messages needs a text as role", DataError),
         ("dpo", (PAIR | {"rejected": ""},), {}, "rejected must be a text that is not empty", DataError),
         ("dpo", (PAIR,), {}, "holds 1 row: at least 4 are needed", DataError),
-        ("dpo", [PAIR] * 4, {}, "--batch 4 is more than the 2 training rows", ConfigError),
+        ("dpo", [PAIR] * 4, {}, "--batch 4 is more than the 2 training rows of .*: give --batch 2, or", ConfigError),
+        ("grpo", ({"prompt": "a", "answer": "$18", "reward": "number"},), {}, "answer '.18' is no number", DataError),
         ("grpo", ({"prompt": "a", "answer": "b", "reward": "best"},), {}, "reward = 'best' is unknown", DataError),
         (
             "grpo",
@@ -132,7 +137,7 @@ PAIR = {"prompt": "a", "chosen": "b", "rejected": "c"}
             r"reward = \['best'\] is unknown",
             DataError,
         ),
-        ("grpo", ({"prompt": "a", "answer": "b", "reward": "number"},), {}, "could not convert", DataError),
+        ("grpo", ({"prompt": "a", "answer": "b", "reward": "number"},), {}, "answer 'b' is no number", DataError),
         ("grpo", (), {"max_tokens": 512}, "--max-tokens 512 must be below --length 512", ConfigError),
     ],
 )
@@ -212,6 +217,27 @@ def test_grpo_learns_from_differences_of_rewards_of_what_it_draws(tmp_path):
     ]
 
 
+@pytest.mark.slow
+def test_grpo_learns_from_a_reward_of_other_code_whose_parameters_are_data(tmp_path):
+    config = Config(method="grpo", model="tiny", lora=2, batch=2, group=4, steps=2, max_tokens=3, checkpoint_every=1)
+
+    def score(params, rollout):
+        first = rollout.actions[:, 0]
+        return params["worth"][first] + rollout.context["row"], {"largest": first.max()}
+
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    worth = np.random.default_rng(0).normal(size=300).astype(np.float32)
+    train.train(config, folder, QUIET, train.Reward({"worth": worth}, score))
+    lines = folder.read_metrics(0)
+    assert [line["step"] for line in lines] == [1, 2] and all(0 <= line["largest"] < 300 for line in lines)
+    plain = RunFolder(tmp_path / "plain")
+    plain.path.mkdir()
+    train.train(config, plain, QUIET)
+    assert {line["score"] for line in plain.read_metrics(0)} <= {0.0, 1.0}
+    assert not {line["score"] for line in lines} <= {0.0, 1.0} and "largest" not in plain.read_metrics(0)[0]
+
+
 NUMBERS = ("--lora", 2, "--batch", 2, "--steps", 4, "--checkpoint-every", 2, "--learning-rate", 0.05)
 
 
@@ -246,6 +272,12 @@ def test_a_run_learns_resumes_bitwise_and_leaves_an_adapter_that_answers_in_chat
     (halves / "results.json").unlink()
     written(tmp_path / "rows.jsonl", *({"prompt": f"{n}?", "completion": "no"} for n in range(10)))
     assert run(*words, "--out", halves) == 65 and "the rows changed since this run began" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_smoke_run_takes_rows_of_ordinary_length(tmp_path):
+    written(tmp_path / "rows.jsonl", *({"prompt": f"{n}?", "completion": "no " * 300} for n in range(6)))
+    assert run("tune", tmp_path / "rows.jsonl", "--smoke", "--out", tmp_path / "run") == 0
 
 
 @pytest.mark.slow

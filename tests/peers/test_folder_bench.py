@@ -1,4 +1,4 @@
-"""The bench of Stable Diffusion, tiny: every case runs beside diffusers, and outputs agree."""
+"""The benches of models that draw from prompts, tiny: every case runs beside diffusers, and outputs agree."""
 
 import os
 import sys
@@ -6,12 +6,14 @@ from unittest import mock
 
 import pytest
 
-from experiments.bench import bench, bench_stable_diffusion, stable_diffusion_cases
-from experiments.bench.config import FolderConfig
+from experiments.bench import bench, bench_full_size, bench_stable_diffusion, stable_diffusion_cases
+from experiments.bench.config import FolderConfig, FullSizeConfig
+from experiments.bench.folder_settings import FOLDERS
 from gendiff.runs.progress import Progress
 from gendiff.runs.run_folder import RunFolder
 
-pytest.importorskip("diffusers", reason="needs torch, diffusers and transformers: make test-peers")
+diffusers = pytest.importorskip("diffusers", reason="needs torch, diffusers and transformers: make test-peers")
+torch = pytest.importorskip("torch")
 
 pytestmark = pytest.mark.peers
 
@@ -27,3 +29,20 @@ def test_every_case_runs_beside_diffusers_and_outputs_agree(tmp_path):
     agreeing = [f"sd_parts_{kind}" for kind in stable_diffusion_cases.PARTS] + ["sd_draw"]
     assert all(claims[name].verdict == "PASS" for name in agreeing), {name: claims[name].value for name in agreeing}
     assert claims.keys() >= {*agreeing, "sd_step", "sd_step_memory", "sdxl_bfloat16"}
+
+
+@pytest.mark.parametrize(("name", "count"), [("klein", 3_875_544_576), ("z_image", 6_154_908_736)])
+def test_models_at_full_size_have_as_many_parameters_as_the_published_ones(name, count):
+    config = FOLDERS[name].parts["transformer"]
+    with torch.device("meta"):
+        network = getattr(diffusers, config["_class_name"]).from_config(config)
+    assert sum(array.numel() for array in network.parameters()) == count
+
+
+def test_steps_of_models_at_full_size_agree_with_diffusers(tmp_path):
+    config = FullSizeConfig(peers=True, pairs=2, call_seconds=0.02, tiny=True)
+    with mock.patch.dict(os.environ, {"GENDIFF_PEERS_PYTHON": sys.executable}):
+        outcome = bench.measure(bench_full_size.EXPERIMENT, config, RunFolder(tmp_path), Progress(), smoke=True)
+    assert {claim.id: claim.verdict for claim in outcome.claims} == dict.fromkeys(
+        ("klein", "klein_step", "z_image", "z_image_step"), "PASS"
+    )

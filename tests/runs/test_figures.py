@@ -243,6 +243,14 @@ def test_a_row_of_bars_may_hold_a_dot_of_each_of_several_series(tmp_path, monkey
     assert np.array_equal(np.round(heights), [[0, 1]] * 6)
 
 
+def test_a_whisker_ends_where_no_number_can_be(tmp_path):
+    files = []
+    for name, number in (("cut", (0.7, -0.6, 2.0)), ("inside", (0.7, 0.0, 1.0))):
+        figures.bars({"noise": number}, tmp_path / f"{name}.png", "", x_label="share", within=(0, 1))
+        files.append((tmp_path / f"{name}.png").read_bytes())
+    assert files[0] == files[1]
+
+
 def test_an_explorer_s_pictures_lie_on_the_sheet_in_the_order_of_its_axes(tmp_path):
     pictures = np.random.default_rng(0).uniform(-1, 1, (2, 3, 4, 8, 8, 3))
     axes = (Axis("scale", (0, 1)), Axis("steps", (5, 10, 20)))

@@ -58,10 +58,10 @@ test_a_message_says_what_the_value_must_be = refusals(
         for change, message in (
             ({"count": 0}, "--count 0: it must be a whole number from 1 to 2147483647"),
             ({"count": True}, "--count True: it must be a whole number"),
-            ({"rate": 1.0}, "--rate 1.0: it must be a finite number from 0 below 1"),
+            ({"rate": 1.0}, "--rate 1.0: it must be a finite number at least 0 and below 1"),
             (
                 {"several": ()},
-                "--several (nothing): it must be values separated by spaces, each a finite number above 0 (at least 1)",
+                "--several (nothing): it must be 1 or more values separated by spaces, each a finite number above 0",
             ),
             ({"several": (2.0, 2.0)}, "each of them once"),
             ({"how": "slowly"}, "--how slowly: it must be one of fast, slow"),

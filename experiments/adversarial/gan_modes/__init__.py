@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import scipy.stats
+import scipy
 
 from experiments.adversarial.gan_modes import draw, figures, findings, train
 from experiments.adversarial.gan_modes.config import EXACT, NOISE, Config, Numbers, check, numbers

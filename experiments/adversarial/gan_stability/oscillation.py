@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.signal
+import scipy
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ One loss serves network and learned schedule. The network learns by the loss tha
 the schedule move; the schedule descends the variance of the drawn bound (Kingma et al., 2021, App. I.2) and leaves the
 network alone.
 
-24 minutes on 2 cores beside another run.
+40 minutes on 2 cores at most.
 """
 
 import dataclasses
@@ -43,7 +43,7 @@ from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Batch, Level
 from gendiff.runs import ranges
 from gendiff.runs.progress import Progress
-from gendiff.runs.ranges import Count, Positive, Several
+from gendiff.runs.ranges import Count, Distinct, Positive, Seed, Several
 from gendiff.runs.reporting import figures, intervals, verdicts
 from gendiff.runs.reporting.answers import Answer, Cell, Change
 from gendiff.runs.reporting.results import Figure
@@ -74,6 +74,8 @@ LEARNED, UNTRAINED, SAME = "learned", "untrained", "linear of the next seed"
 class Config(JudgedLearning):
     """The numbers that are turned; the difference between two seeds needs two of them."""
 
+    seeds: Distinct[Seed] = (0, 1, 2, 3, 4)
+    """Seeds of training; each trains a network for every schedule."""
     schedule_rate: Positive = 3e-2
     """Peak learning rate of Adam on the learned schedule's numbers, warmed up and falling alike."""
     schedule_batch: Count = 32
@@ -398,6 +400,15 @@ ANSWER = Answer(
             "ratio.",
             "A control is compared with its treatment.",
         ),
+        Change(
+            "2026-12-01",
+            "54d98e8",
+            "The run at this commit, of three seeds: cosine 2.00 bits per dimension and 1.45 floors, linear 2.12 and "
+            "1.75, learned 2.00 and 2.54; whether two seeds of linear differ less in floors than cosine and linear do "
+            "was open, −0.28 [−1.01, 0.45]. Now there are five seeds. Recipe and thresholds are unchanged.",
+            "Two pairs of neighbouring seeds leave their mean wide open. The levels are what is asked about, so "
+            "logit-normal ones are no choice, and Muon is not certainly better for this U-Net (training-recipes).",
+        ),
     ),
 )
 
@@ -455,10 +466,7 @@ STUDY = Study(
             UNTRAINED, "bits over worst", ">=", 1.0, role="check", reason="it has learned nothing", id="untrained-bits"
         ),
         claim(
-            UNTRAINED,
-            "frechet",
-            ">=",
-            10.0,
+            *(UNTRAINED, "frechet", ">=", 10.0),
             role="check",
             reason="what has learned nothing is far",
             id="untrained-frechet",

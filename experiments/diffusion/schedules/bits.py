@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.optimize
+import scipy
 
 from gendiff.commands.images.image_model import Model
 from gendiff.core import arrays, sample_keys

@@ -7,7 +7,7 @@ exist and for things that never happened. Replies that refuse are counted by wri
 against what is right. Then adapters of low rank learn from 240 rows to say "I don't know" of made-up names and to
 answer of real ones, with two seeds: from answers (SFT) and from pairs of answers (DPO). Families of questions that no
 row has say what that gains; ordinary questions say what it costs. The controls: rows whose labels are shuffled, the
-same questions with real names, and the plain model with leave not to know. About 18 minutes on 2 idle cores.
+same questions with real names, and the plain model with leave not to know. About 31 minutes on 2 cores.
 """
 
 import dataclasses
@@ -218,7 +218,7 @@ def refusals(measured: Measurements, folder: RunFolder) -> Figure:
         for title in SETS
     }
     caption = "Share of the questions of each set that is refused: means over seeds. Of false premises a denial counts."
-    return figures.bars(rows, folder.figure("refusals"), caption, x_label="share refused")
+    return figures.bars(rows, folder.figure("refusals"), caption, x_label="share refused", within=(0, 1))
 
 
 def reliability(measured: Measurements, folder: RunFolder) -> Figure:
@@ -336,11 +336,12 @@ STUDY = Study(
         "replies": ("Replies to some questions of each set, cut at 120 characters, of the first seed", ""),
     },
     answer=Answer(
-        text="tuning on 240 answers adds {answers-gained:.0%} of refusals of made-up names in new families, and costs "
-        "{answers-lost:.0%} of right answers to ordinary questions",
+        text="at a price: tuned on 240 answers it refuses {answers-gained:.0%} more of made-up names in new families, "
+        "but also {answers-refused:.0%} of ordinary questions",
         statements={
             "E24": "After tuning to say “I don't know” SmolLM2 refuses a share {answers-gained:.2f interval} more of "
-            "made-up names in families that it was not tuned on"
+            "made-up names in families that it was not tuned on, and {answers-refused:.2f interval} of ordinary "
+            "questions"
         },
         picture="refusals.png",
     ),

@@ -8,8 +8,7 @@ weights that rest on fewer than ten of them, they tell nothing: there is the rea
 import math
 
 import numpy as np
-import scipy.optimize
-import scipy.special
+import scipy
 
 REACH = 10
 """Samples of the reference that must stand behind a number."""

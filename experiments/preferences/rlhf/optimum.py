@@ -7,8 +7,7 @@ Laws are logarithms (4, 512), rewards (4, 512), all float64; numbers are means o
 from typing import NamedTuple
 
 import numpy as np
-import scipy.optimize
-import scipy.special
+import scipy
 
 BETAS = (1e-4, 1e4)
 """Between which the frontier looks for its β."""

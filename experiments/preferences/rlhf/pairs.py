@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
-import scipy.special
+import scipy
 
 from experiments.preferences.rlhf import policies, task
 from experiments.preferences.rlhf.config import Config

@@ -6,7 +6,7 @@ import functools
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.special
+import scipy
 
 SYMBOLS, LENGTH, PROMPTS = 8, 3, 4
 ANSWERS = SYMBOLS**LENGTH

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
-import scipy.stats
+import scipy
 
 from experiments.preferences.test_time import answers, choosing, pictures, train, verifier
 from experiments.preferences.test_time.answers import Budget

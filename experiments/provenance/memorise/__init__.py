@@ -13,7 +13,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
+import scipy
 
 from experiments.provenance import logistic, side_by_side
 from experiments.provenance.memorise import training

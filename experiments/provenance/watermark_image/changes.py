@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable
 
 import numpy as np
-import scipy.ndimage
+import scipy
 
 from experiments.provenance.watermark_image.config import Config
 from gendiff.runs.reporting.figures import to_pixels

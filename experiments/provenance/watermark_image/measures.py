@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
+import scipy
 
 from experiments.provenance.watermark_image import changes
 from experiments.provenance.watermark_image.config import Config

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import scipy.stats
+import scipy
 
 from experiments.provenance.watermark_text import attacks, marks, null, texts
 from experiments.provenance.watermark_text.config import LIMIT, Config, check

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import jax
 import numpy as np
-import scipy.stats
+import scipy
 
 from experiments.provenance.watermark_text import marks
 from experiments.provenance.watermark_text.config import Config

@@ -11,7 +11,7 @@ contradiction.
 import dataclasses
 
 import numpy as np
-import scipy.sparse
+import scipy
 
 from experiments.scaling.percolation.graphs import Graphs
 

@@ -11,9 +11,7 @@ import functools
 import math
 
 import numpy as np
-import scipy.optimize
-import scipy.sparse
-import scipy.sparse.csgraph
+import scipy
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -58,11 +58,19 @@ def check(options: ChatOptions) -> None:
     ):
         value = getattr(options, name)
         if not low <= value <= high:
-            raise ConfigError(f"--{name.replace('_', '-')} {value} is outside [{low:g}, {high:g}]")
+            ends = ", ".join(f"{end:g}" if isinstance(end, float) else str(end) for end in (low, high))
+            raise ConfigError(f"--{name.replace('_', '-')} {value} is outside [{ends}]")
     if options.prompt and options.demo:
         raise ConfigError("--demo asks a question of its own and then reads what is typed: leave out --prompt")
+    check_adapter(options.lora)
     if options.plain and options.system:
         raise ConfigError("--plain has no template that could hold --system: leave out one of them")
+
+
+def check_adapter(lora: str) -> None:
+    """ConfigError where --lora names nothing that is there."""
+    if lora and not foreign_files.expanded(lora).exists():
+        raise ConfigError(f"--lora {lora}: no such folder; give the one that `tune` or peft wrote, such as runs/tune")
 
 
 def model_path(model: str) -> Path:

@@ -90,6 +90,10 @@ def check(options: CopiesOptions) -> Path:
     _check_kind(options)
     if options.num is not None and options.num < 1:
         raise ConfigError(f"--num {options.num} must be at least 1")
+    if options.num is not None and not foreign_files.expanded(options.samples).exists():
+        raise ConfigError(
+            f"--num belongs to a run folder, and {options.samples} is not there; `train PHOTOS` makes one"
+        )
     if options.num is not None and not is_run(options.samples):
         raise ConfigError(f"--num belongs to a run folder, and {options.samples} is none: all samples of it are taken")
     return run_folder.for_findings(Path("runs", "copies") if options.out is None else options.out, JSON)

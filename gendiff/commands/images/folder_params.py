@@ -2,25 +2,28 @@
 loses.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from pathlib import Path
 
 import jax
 
 from gendiff import networks
+from gendiff.core import foreign_files
 from gendiff.core.types import Params
 from gendiff.pipelines import stable_diffusion
-from gendiff.pipelines.stable_diffusion import Opened
+from gendiff.pipelines.stable_diffusion import Opened, adapters
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import formatting
 from gendiff.weights import packed_reading, quantised
 from gendiff.weights.quantised.packed_reading import OnPacked, Rounding
 
 
-def by_part(model: Opened, progress: Progress, names: Collection[str] | None = None) -> dict[str, Params]:
-    """By the names of the parts. Adapters of single parts, such as LoRA, belong between this and
-    `stable_diffusion.arranged`.
+def by_part(
+    model: Opened, progress: Progress, names: Collection[str] | None = None, lora: Sequence[tuple[str, float]] = ()
+) -> dict[str, Params]:
+    """By the names of the parts.
 
-    names: of some parts; None reads all.
+    names: of some parts; None reads all. lora: files that change them, with their strengths.
     """
     parts = {}
     for name in model.parts if names is None else names:
@@ -36,6 +39,9 @@ def by_part(model: Opened, progress: Progress, names: Collection[str] | None = N
                 f"{name}: {total.numbers:,} numbers as {model.storage}, off by {total.relative:.2%} of their root mean "
                 "square"
             )
+    for file, strength in lora:
+        with progress.phase(f"merge {Path(file).name}"):
+            parts = jax.block_until_ready(adapters.adapted(model, parts, foreign_files.expanded(file), strength))
     return parts
 
 
@@ -43,6 +49,6 @@ def _into(lost: list[Rounding]) -> OnPacked:
     return lambda _, rounding: lost.append(rounding)
 
 
-def for_pipeline(model: Opened, progress: Progress) -> dict[str, Params]:
-    """As pipelines take them."""
-    return stable_diffusion.arranged(by_part(model, progress))
+def for_pipeline(model: Opened, progress: Progress, lora: Sequence[tuple[str, float]] = ()) -> dict[str, Params]:
+    """As pipelines take them. lora: as of `by_part`."""
+    return stable_diffusion.arranged(by_part(model, progress, lora=lora))

@@ -136,8 +136,8 @@ def reference(
 ) -> tuple[FittedGaussian, int | None]:
     """(the Gaussian of a reference, how many images it stands for).
 
-    path: an .npz of statistics (`mu`, `sigma`), which do not say of how many images, or of images (`arr_0`, uint8); or
-    pictures that `data.sources.open` takes, which are resized and cropped to `shape` (h, w, c).
+    path: an .npz of statistics (`mu`, `sigma`), which do not say of how many images, or of images (`arr_0`, uint8, or
+    `images`); or pictures that `data.sources.open` takes, which are resized and cropped to `shape` (h, w, c).
     background, on_bad: of `data.sources.open`.
     """
     if path.suffix.lower() == ".npz":
@@ -146,6 +146,7 @@ def reference(
             names = npz.names(archive)
         if "mu" in names:
             return statistics_files.load(file), None
+    if path.suffix.lower() == ".npz" and "images" not in names:
         images = statistics_files.read_batches(file, TOGETHER)
     else:
         height, width, channels = shape

@@ -13,6 +13,7 @@ from gendiff import networks
 from gendiff.commands.plan import plan_options
 from gendiff.commands.plan.named_devices import Devices
 from gendiff.commands.plan.plan_options import PlanOptions
+from gendiff.commands.text_to_image.options import check_folder
 from gendiff.core import foreign_files, records, trees
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Params, PyTree
@@ -60,6 +61,7 @@ def lines(options: PlanOptions, machine: Devices, device: Accelerator) -> list[s
     Raises ConfigError for options that do not fit the folder, and DataError for the folder.
     """
     dtype = "float32" if machine.dtype == "float32" else "bfloat16"
+    check_folder(str(options.model))
     model = stable_diffusion.open_model(foreign_files.expanded(str(options.model)), dtype=dtype)
     try:
         height, width = model.sides(*(options.size or (None, None)))

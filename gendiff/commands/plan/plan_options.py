@@ -28,7 +28,7 @@ class PlanOptions:
     plan --cost, with options of its own, says when serving a language model has cost as much as training it.
     """
 
-    accelerator: Named | Literal["cpu"]
+    accelerator: Literal[Named, "cpu"]
     """The device. cpu is this machine, whose rates are measured first."""
     model: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     """A folder of diffusers in place of --network: what one picture takes. None of its weights is read."""

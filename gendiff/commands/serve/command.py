@@ -120,7 +120,7 @@ def _log_file(path: str | None) -> Iterator[TextIO | None]:
 def _served(options: ServeOptions, progress: Progress) -> ServedNetwork:
     compile_cache.use(options.program_cache, progress.line)
     if options.folder is not None:
-        return folder_networks.read(options, options.folder, options.sampler, progress)
+        return folder_networks.read(options, options.folder, progress)
     return native_networks.read(published.file_of(options.model), options.sampler)
 
 
@@ -133,12 +133,15 @@ def _app(
     served = _served(options, progress)
     progress.line(f"{served.name}: {served.about}, {served.width} × {served.height} pixels")
     most = min(options.most_steps, served.most_steps)
+    if options.most_steps == ServeOptions.most_steps:
+        most = compiled_steps.most_steps(served, most)
     programs = compiled_steps.CompiledSteps(served, options.together, most)
     with progress.phase(f"compile for {', '.join(map(str, programs.sizes))} pictures"):
         programs.warm()
     batcher = Batcher(programs, options.queue)
     pictures = min(MOST_PICTURES, options.queue, batcher.most_of_client)
-    limits = Limits(served.name, served.width, served.height, most, min(served.usual_steps, most), pictures)
+    usual = min(served.usual_steps, most)
+    limits = Limits(served.name, served.width, served.height, most, usual, pictures, served.references)
     return web_app.web_app(served, batcher, limits, hosts(options, address), keys), batcher
 
 
@@ -152,9 +155,9 @@ def _text_app(
     compile_cache.use(options.compile_cache, progress.line)
     try:
         name = SMOLLM2 if model == SMOLLM2 else models.located(model).resolve().stem
-        chat = models.weighted(model, options.weights, options.lora)
+        chat = models.weighted(model, options.weights or "float32", "".join(options.lora))
     except ConfigError as error:  # `chat` calls the option otherwise
-        raise ConfigError(str(error).replace("--model", "--chat", 1)) from error
+        raise ConfigError(str(error).replace("--model", "--chat")) from error
     context = min(options.context, chat.network.context)
     if options.cache_tokens < context:
         raise ConfigError(

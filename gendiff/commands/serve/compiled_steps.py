@@ -1,11 +1,14 @@
 """The compiled programs of a server: one begins a picture, one takes a step of many pictures, one shows a picture.
 
 Prompts, guidance scale, seed, index, levels, number of steps and how many of them are done are data of a picture on its
-way, so one program takes the steps of any mixture. Picture i of a seed is what `diffusion.sample` draws of (parameters,
+way, so one program takes the steps of any mixture; pictures whose network reads another one beside the prompt have one
+of their own. Picture i of a seed is what `diffusion.sample` draws of (parameters,
 prompt, key(seed), i), to rounding: the same noise, the same levels, the same sampler. There is one such program for
 each power of two up to the most pictures of a step, so that few pictures cost little.
 """
 
+import contextlib
+import dataclasses
 import functools
 import time
 from collections.abc import Sequence
@@ -14,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gendiff import networks
 from gendiff.commands.serve.image_requests import ImageRequest
 from gendiff.commands.serve.served_network import ReadTexts, ServedNetwork
 from gendiff.core import records, sample_keys
@@ -83,17 +87,29 @@ class CompiledSteps:
             if self._latents[0] is not request:
                 self._latents = request, self._encode(self._params, request.picture[None])
             clean = self._latents[1]
+        references = (clean,) if request.reference else ()
         levels = jax.tree.map(
             lambda field: np.pad(field[request.first :], (0, request.first), mode="edge"),
             self._levels[request.steps - 1],
         )
         about = np.int32(request.run), np.uint32(request.seed), np.int32(index), np.bool_(request.first > 0)
         numbers = Numbers(np.float32(request.guidance), levels, *about)
-        row: Row = self._begin(self._params, words.prompt, words.negative, numbers, clean)
+        row: Row = self._begin(self._params, words.prompt, words.negative, numbers, clean, references)
         return row
 
     def step(self, rows: Sequence[Row], done: Sequence[int]) -> tuple[list[Row], list[bool]]:
         """As `batching.StepProgram`. It returns when the step is done."""
+        alike: dict[object, list[int]] = {}
+        for at, row in enumerate(rows):
+            alike.setdefault(jax.tree.structure(row), []).append(at)
+        after: dict[int, tuple[Row, bool]] = {}
+        for places in alike.values():
+            stepped = self._step_alike([rows[at] for at in places], [done[at] for at in places])
+            after.update(zip(places, zip(*stepped, strict=True), strict=True))
+        return [after[at][0] for at in range(len(rows))], [after[at][1] for at in range(len(rows))]
+
+    def _step_alike(self, rows: Sequence[Row], done: Sequence[int]) -> tuple[list[Row], list[bool]]:
+        """The same of pictures that are told the same kinds of things."""
         size = self._size(len(rows))
         fixed, states = zip(*rows, *[rows[-1]] * (size - len(rows)), strict=True)
         counts = np.array([*done, *[done[-1]] * (size - len(rows))], np.int32)
@@ -113,10 +129,13 @@ class CompiledSteps:
         """Compile all programs, so that nobody waits for it later, and measure what a step costs."""
         picture = np.zeros((self._served.height, self._served.width, 3), np.float32)
         words = self._served.read(EXAMPLE, "")
-        for start in (picture, None):
-            row = self.begin(ImageRequest(EXAMPLE, steps=1, picture=start), words, 0)
+        plain = ImageRequest(EXAMPLE, steps=1)
+        edit = dataclasses.replace(plain, picture=picture, reference=self._served.references)
+        rows = [self.begin(request, words, 0) for request in (edit, plain)]
+        row = rows[-1]
         for size in self.sizes:
-            self.step([row] * size, [0] * size)
+            for each in rows if self._served.references else rows[-1:]:
+                self.step([each] * size, [0] * size)
         self.picture(row)
         if self.together > 1:
             one, two = (self._seconds(row, size) for size in self.sizes[:2])
@@ -136,6 +155,15 @@ def batch_sizes(together: int) -> tuple[int, ...]:
     return (*(2**k for k in range(together.bit_length()) if 2**k < together), together)
 
 
+def most_steps(served: ServedNetwork, most: int) -> int:
+    """The largest number of steps, at most `most`, of which the network has a grid; 1 where it has none."""
+    for steps in range(most, 1, -1):
+        with contextlib.suppress(ValueError):
+            served.grid(steps)
+            return steps
+    return 1
+
+
 def _grid(served: ServedNetwork, steps: int, most: int) -> Level:
     """The levels (most + 1,) of so many steps, as `grids.padded` makes them, but without compiling for each length."""
     try:
@@ -145,7 +173,7 @@ def _grid(served: ServedNetwork, steps: int, most: int) -> Level:
     if len(levels) != steps + 1:
         raise ConfigError(
             f"{served.name} takes {len(levels) - 1} steps where {steps} are asked for, as its scheduler counts "
-            "otherwise"
+            "otherwise, so it cannot be served: `text-to-image` draws with it"
         )
     padded: Level = jax.tree.map(lambda field: np.pad(field, (0, most - steps), mode="edge"), levels)
     return padded
@@ -158,11 +186,15 @@ def _begun(
     negative: Condition,
     numbers: Numbers,
     clean: jax.Array,
+    references: tuple[jax.Array, ...],
 ) -> Row:
     """One picture before its first step, as `diffusion.sample` and `editing.from_entry` begin. clean: (1, …) latents of
-    the picture that it begins from.
+    the picture that it begins from. references: of those that the network reads beside the prompt.
     """
     condition, away = served.encode(params, prompt, negative)
+    if references:
+        images = networks.ReferenceImages(references)
+        condition, away = (*condition, images), (*away, images) if away else away
     noise = sampling.first_noise(numbers.keys, served.shape, numbers.levels.sigma.dtype)
     x = served.temperature * numbers.levels.sigma[0] * noise
     x = jnp.where(numbers.edits, process.add_noise(clean.astype(x.dtype), noise, numbers.levels[0]), x)

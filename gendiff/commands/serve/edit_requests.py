@@ -18,7 +18,9 @@ ROUTE = "/v1/images/edits"
 NUMBERS = ("n", "stream", "partial_images", "steps", "guidance", "seed", "strength")
 """Fields that are no texts, though a form sends them so."""
 STRENGTH = 0.7
-"""Share of the steps that is run, unless a request says otherwise."""
+"""Share of the steps that is run, unless a request says otherwise. A network that can read a picture beside the prompt
+does that where a request has no strength.
+"""
 
 
 def read(
@@ -39,12 +41,14 @@ def read(
     file = fields.get("image")
     if not isinstance(file, bytes) or not file:
         raise ApiError("image is missing: send the file of a picture to begin from", field="image")
-    strength = request_fields.number(fields, "strength", 1.0, STRENGTH)
+    reference = limits.references and "strength" not in fields
+    strength = request_fields.number(fields, "strength", 1.0, 1.0 if reference else STRENGTH)
     first = request.steps - min(math.floor(strength * request.steps + 0.5 + SLACK), request.steps)
     if first == request.steps:
         raise ApiError(f"strength = {strength:g} runs none of {request.steps} steps: give more", field="strength")
     picture, notes = start_pictures.read(file, limits.width, limits.height)
-    return dataclasses.replace(request, first=first, picture=picture, notes=(*request.notes, *notes))
+    notes = [*request.notes, *notes]
+    return dataclasses.replace(request, first=first, picture=picture, reference=reference, notes=tuple(notes))
 
 
 def _value(name: str, content: bytes) -> object:

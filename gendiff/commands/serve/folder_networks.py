@@ -8,9 +8,11 @@ from gendiff.commands import drawing_programs
 from gendiff.commands.images import folder_params
 from gendiff.commands.serve.api_errors import ApiError
 from gendiff.commands.serve.native_networks import MOST_STEPS
+from gendiff.commands.serve.serve_options import ServeOptions
 from gendiff.commands.serve.served_network import ReadTexts, ServedNetwork
 from gendiff.commands.text_to_image import folder as folders
-from gendiff.commands.text_to_image.options import EDITED, ModelOptions
+from gendiff.commands.text_to_image import folder_options
+from gendiff.commands.text_to_image.options import EDITED
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Condition, Params, Scalar
 from gendiff.diffusion.types import Denoiser
@@ -22,14 +24,13 @@ SOME = 10
 """Steps of the grid by which the pipeline is made; the server takes that of each request."""
 
 
-def read(options: ModelOptions, folder: Path, name: str | None, progress: Progress) -> ServedNetwork:
-    """The networks of a folder with their parameters; lines say what is left out, and how long reading takes. name: of
-    a sampler.
+def read(options: ServeOptions, folder: Path, progress: Progress) -> ServedNetwork:
+    """The networks of a folder with their parameters; lines say what is left out, and how long reading takes.
 
     Raises ConfigError for options that do not fit and for a model that draws no prompts from noise, and DataError and
     CheckpointMismatchError for the folder.
     """
-    model = folders.opened(options, folder, progress)
+    model, name = folders.opened(options, folder, progress, options.weights), options.sampler
     if model.index.kind is model_index.CLASSES or model.paints:
         what = "paints into a picture" if model.paints else "draws classes"
         raise ConfigError(f"--model {folder} {what}: serve needs a model that draws prompts")
@@ -38,7 +39,8 @@ def read(options: ModelOptions, folder: Path, name: str | None, progress: Progre
         pipeline = model.pipeline(SOME, options.height, options.width, sampler=chosen)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    return dataclasses.replace(served(model, pipeline), params=folder_params.for_pipeline(model, progress))
+    params = folder_params.for_pipeline(model, progress, folder_options.lora_files(options))
+    return dataclasses.replace(served(model, pipeline), params=params)
 
 
 def served(model: Opened, pipeline: PromptPipeline) -> ServedNetwork:
@@ -77,6 +79,7 @@ def served(model: Opened, pipeline: PromptPipeline) -> ServedNetwork:
         latents=latent.encoded,
         temperature=float(latent.temperature),
         libraries=devices.libraries_suit(model.dtype, model.storage),
+        references=model.index.kind.references > 0,
     )
 
 

@@ -31,7 +31,7 @@ PLAIN = ("", "auto", "standard")
 @dataclasses.dataclass(frozen=True)
 class Limits:
     """What a server draws. width, height: of its pictures. steps, pictures: most of one request. usual_steps: unless it
-    says otherwise.
+    says otherwise. references: whether the network can read a picture beside the prompt.
     """
 
     model: str
@@ -40,6 +40,7 @@ class Limits:
     steps: int
     usual_steps: int
     pictures: int = 10
+    references: bool = False
 
     @property
     def size(self) -> str:
@@ -52,7 +53,8 @@ class ImageRequest:
     """Images 0 … n - 1 of a seed.
 
     previews: how many of each image are sent before it is finished. stream: whether the answer is a stream of events.
-    picture: (h, w, 3) in [-1, 1] to begin from. first: how many of the steps are then left out. notes: for the answer.
+    picture: (h, w, 3) in [-1, 1] to begin from. first: how many of the steps are then left out. reference: whether the
+        picture is read beside the prompt instead. notes: for the answer.
     """
 
     prompt: str
@@ -65,6 +67,7 @@ class ImageRequest:
     previews: int = 0
     first: int = 0
     picture: np.ndarray | None = dataclasses.field(default=None, compare=False)
+    reference: bool = False
     notes: tuple[str, ...] = ()
 
     @property

@@ -173,14 +173,14 @@ def _server(options: LoadOptions, size: int) -> Iterator[str]:
         sys.executable,
         "-u",
         "-m",
-        "experiments",
+        "gendiff",
         "serve",
         "--port",
         "0",
         "--together",
         str(size),
         "--queue",
-        str(options.clients),
+        str(2 * options.clients),  # of which one client may take three quarters, and all are one here
     ]
     words += [] if options.model is None else ["--model", options.model]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:

@@ -1,5 +1,5 @@
 -- What `wrk` sends to POST /v1/images/generations: each request differs in prompt, steps (20 in the mean), guidance and seed.
--- At the end it prints one line of JSON, which `python -m experiments serve-load` reads.
+-- At the end it prints one line of JSON, which `gendiff serve-load` reads.
 local prompts = { "a small red circle at the top left", "a large green square at the bottom right", "a small yellow cross at the top right" }
 local count = 0
 

@@ -2,11 +2,11 @@
 
 import dataclasses
 import importlib.util
-from typing import Annotated
+from typing import Annotated, get_args
 
 import tyro
 
-from gendiff.commands.chat.chat_options import Weights
+from gendiff.commands.chat.chat_options import Weights, check_adapter
 from gendiff.commands.drawing_options import SAMPLERS, option
 from gendiff.commands.text_to_image.options import FROM_NOISE, ModelOptions
 from gendiff.core import extras
@@ -14,7 +14,7 @@ from gendiff.core.errors import ConfigError
 from gendiff.runs import ranges
 from gendiff.runs.registry import Late, Tool
 
-OF_TEXTS = ("lora", "weights", "context", "most_tokens", "cache_tokens", "guesses")
+OF_TEXTS = ("context", "most_tokens", "cache_tokens", "guesses")
 OF_PICTURES = ("model", "height", "width", "variant", "dtype", "storage", "most_steps", "sampler")
 NEEDED = ("fastapi", "uvicorn", "prometheus_client")
 
@@ -47,10 +47,12 @@ class ServeOptions(ModelOptions):
     sampler: Annotated[str | None, option("sampler", f"None is {FROM_NOISE.sampler}, or that of a folder.")] = None
     chat: Annotated[str | None, tyro.conf.arg(metavar="smollm2|PATH")] = None
     """Serve a language model in place of pictures: what --model of `chat` takes."""
-    lora: Annotated[str, tyro.conf.arg(metavar="FOLDER")] = ""
-    """With --chat: folder of an adapter, as of `chat`."""
-    weights: Weights = "float32"
-    """With --chat: as of `chat`."""
+    lora: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE[:STRENGTH] …")] = ()
+    """With a folder: LoRA files, as of `text-to-image`. With --chat: the folder of one adapter, as of `chat`."""
+    weights: Annotated[str | None, tyro.conf.arg(metavar="FILE|float32|int8|packed")] = None
+    """With a folder: a single file of the same model, as of `text-to-image`. With --chat: one of the words, as of
+    `chat`; None is float32.
+    """
     context: int = 4096
     """With --chat: most tokens of a prompt and its reply together, at most those of the model."""
     most_tokens: int = 1024
@@ -89,7 +91,19 @@ def check(options: ServeOptions) -> None:
             raise ConfigError(f"--{name.replace('_', '-')} {which}")
     if options.sampler is not None:
         ranges.known("sampler", [options.sampler], SAMPLERS)
-    options.refuse_without_folder()
+    if options.chat is None:
+        options.refuse_without_folder()
+        if options.weights is not None or options.lora:
+            from gendiff.commands.text_to_image import folder_options  # needs JAX
+
+            folder_options.check_files(options)
+        return
+    if options.weights is not None:
+        ranges.known("weights", [options.weights], get_args(Weights))
+    if len(options.lora) > 1:
+        raise ConfigError(f"--lora names {len(options.lora)} adapters, and --chat takes one")
+    for adapter in options.lora:
+        check_adapter(adapter)
 
 
 COMMAND = Tool(

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from gendiff.commands.text_to_image.options import EDITED, CommandOptions, Model
 from gendiff.core import foreign_files, records
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.core.types import NO_LABEL, Condition, Params, PyTree
+from gendiff.data import scaling
 from gendiff.data.images import image_files
 from gendiff.data.texts.tokenizer import TruncationWarning
 from gendiff.diffusion import editing, inpainting
@@ -151,6 +152,9 @@ def prepare(
 ) -> Job:
     """What the options ask for. control: reads --hint. ConfigError for options that do not fit the model."""
     count, height, width = chosen.steps or EDITED.steps, chosen.height, chosen.width
+    references = _references(chosen, model, progress)
+    if references and height is None and width is None:
+        height, width = references[0].shape[1:3]
     with _as_options():
         if not model.tokenizers:
             latent = _in_tiles(model.latent(count, height, width, sampler=_sampler(chosen, model)), chosen, model)
@@ -163,18 +167,21 @@ def prepare(
             latent = stable_diffusion.skipping(latent, chosen.skip_layers)
         pipeline = records.replace(pipeline, latent=latent)
         size = height or (model.size or (0, 0))[0], width or (model.size or (0, 0))[1]
-        words: tuple[Condition, ...] = _prompts(chosen, model, progress)
+        words, further = _prompts(chosen, model, progress), dict[str, Condition]()
         if control is not None and chosen.hint is not None:
             pixels = image_files.read(chosen.hint, mode="RGB", background=(0, 0, 0))
             hint = drawing.fitted("--hint", chosen.hint, pixels, *size, progress)[None].astype(np.float32) / 255
             pipeline = adapters.controlled(pipeline, control)
-            words = (*words, networks.Hint(hint, np.float32(chosen.hint_scale)))
+            further["hint"] = networks.Hint(hint, np.float32(chosen.hint_scale))
+        if references:
+            further["references"] = references
         change = _change(
             chosen, model, pipeline.latent, drawing.read_start(chosen, *size, progress) if all(size) else None
         )
         steps = len(pipeline.latent.levels) - 1
         if refiner is None:
-            return Job(_of_prompts, (pipeline,), words, change, steps - (0 if change is None else int(change.first)))
+            steps -= 0 if change is None else int(change.first)
+            return Job(_of_prompts, (pipeline,), (*words, further), change, steps)
         if refiner.network.image_size != "score":
             raise ConfigError(
                 f"--refiner {refiner.index.folder}: its U-Net is told no score, so it is no refiner of Stable "
@@ -193,15 +200,15 @@ def prepare(
 def _of_prompts(
     pipelines: tuple[PromptPipeline],
     params: tuple[Params],
-    words: Sequence[Condition],
+    words: tuple[Condition, Condition, Mapping[str, Condition]],
     change: Edit | None,
     key: jax.Array,
     scale: jax.Array,
     index: jax.Array,
     on_level: OnLevel | None,
 ) -> jax.Array:
-    prompt, negative, hint = (*words, None)[:3]
-    return pipelines[0](params[0], key, prompt, negative, scale, index, hint=hint, change=change, on_level=on_level)
+    prompt, negative, further = words
+    return pipelines[0](params[0], key, prompt, negative, scale, index, **further, change=change, on_level=on_level)
 
 
 def _of_classes(
@@ -251,15 +258,27 @@ def _prompts(chosen: CommandOptions, model: Opened, progress: Progress) -> tuple
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", TruncationWarning)
             try:
-                read.append(encode(text, too_long=chosen.too_long))
+                read.append(encode(text, too_long=chosen.too_long, padded=False))
             except ValueError as error:
-                raise ConfigError(f"{option}: {error}") from error
+                message = str(error).replace("take too_long = 'chunks'", "give --too-long chunks")
+                raise ConfigError(f"{option}: {message}") from error
         for note in caught:
             progress.line(f"note: {option}: {note.message}")
     if len(read) == 1:
         return read[0], None
     prompt, negative = stable_diffusion.aligned(*read)
     return prompt, negative
+
+
+def _references(chosen: CommandOptions, model: Opened, progress: Progress) -> tuple[np.ndarray, ...]:
+    """The pictures (1, h, w, 3) in [-1, 1] that the model reads beside the prompt."""
+    read = []
+    for path in chosen.reference:
+        pixels = image_files.read(path, mode="RGB", background=(255, 255, 255))
+        size = stable_diffusion.reference_size(model, *pixels.shape[:2])
+        pixels = drawing.fitted("--reference", path, pixels, *size, progress)
+        read.append(np.asarray(scaling.to_unit(pixels, 256), np.float32)[None])
+    return tuple(read)
 
 
 def _in_tiles(latent: LatentPipeline, chosen: CommandOptions, model: Opened) -> LatentPipeline:
@@ -327,7 +346,8 @@ def _all_params(
     def names(opened: Opened) -> list[str]:
         return [name for name in opened.parts if towers or name not in TOWERS]
 
-    params = stable_diffusion.arranged(_by_part(model, names(model), chosen, progress))
+    lora = folder_options.lora_files(chosen)
+    params = stable_diffusion.arranged(folder_params.by_part(model, progress, names(model), lora))
     if control is not None:
         with progress.phase("read controlnet"):
             read = control.params(jnp.dtype(model.dtype), mesh=model.mesh)
@@ -346,10 +366,8 @@ def _encoded(job: Job, models: Sequence[Opened], chosen: CommandOptions, progres
     texts: list[tuple[PyTree, ...]] = []
     for model, pipeline, row in zip(models, pipelines, rows, strict=True):
         names = [name for name in model.parts if name in TOWERS]
-        if model is models[0]:
-            params = _by_part(model, names, chosen, progress)
-        else:
-            params = folder_params.by_part(model, progress, names)
+        lora = folder_options.lora_files(chosen) if model is models[0] else ()
+        params = folder_params.by_part(model, progress, names, lora)
         with progress.phase("encode"):
             encode = devices.jit(pipeline.towers, libraries=devices.libraries_suit(model.dtype, model.storage))
             texts.append(tuple(None if words is None else encode(params, words) for words in row))
@@ -358,15 +376,6 @@ def _encoded(job: Job, models: Sequence[Opened], chosen: CommandOptions, progres
         devices.give_back_memory()
     words = (*texts[0], *job.words[2:]) if len(models) == 1 else tuple(zip(*texts, strict=True))
     return replace(job, words=words)
-
-
-def _by_part(model: Opened, names: Sequence[str], chosen: CommandOptions, progress: Progress) -> dict[str, Params]:
-    """The parameters of some parts, with what --lora changes of them."""
-    by_part = folder_params.by_part(model, progress, names)
-    for file, strength in folder_options.lora_files(chosen):
-        with progress.phase(f"merge {Path(file).name}"):
-            by_part = jax.block_until_ready(adapters.adapted(model, by_part, foreign_files.expanded(file), strength))
-    return by_part
 
 
 def _run(job: Job, model: Opened, params: tuple[Params, ...], chosen: CommandOptions, progress: Progress) -> np.ndarray:

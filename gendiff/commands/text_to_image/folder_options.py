@@ -1,8 +1,9 @@
 """What is checked of options that name a folder of diffusers."""
 
 import math
+from typing import Protocol
 
-from gendiff.commands.text_to_image.options import CommandOptions, check_prompt
+from gendiff.commands.text_to_image.options import CommandOptions, check_file, check_prompt
 from gendiff.core import foreign_files
 from gendiff.core.errors import ConfigError
 from gendiff.pipelines.stable_diffusion import model_index
@@ -17,22 +18,12 @@ def check_kind(options: CommandOptions, kind: model_index.Kind) -> None:
             raise ConfigError(f"--{name} is for the networks of the package: leave it out, or give --model emoji")
     if options.levels is not None:
         raise ConfigError(f"--levels {options.levels}: a folder has levels of its own: leave the option out")
-    if options.weights is not None and options.variant is not None:
+    storage = options.storage
+    if storage is None and str(options.weights).endswith(".gguf"):
+        storage = "as-file"
+    if options.export is not None and storage in ("float8", "as-file"):
         raise ConfigError(
-            f"--variant {options.variant} is for files of the folder, whose place --weights takes: leave one of them "
-            "out"
-        )
-    if (
-        options.weights is not None
-        and options.weights in STORAGES
-        and not foreign_files.expanded(options.weights).exists()
-    ):
-        raise ConfigError(
-            f"--weights {options.weights} is no file: --storage {options.weights} says how kernels are kept"
-        )
-    if options.export is not None and options.storage in ("float8", "as-file"):
-        raise ConfigError(
-            f"--export does not go with --storage {options.storage}, whose numbers NumPy may not know: give int8"
+            f"--export does not go with --storage {storage}, whose numbers NumPy may not know: give --storage int8"
         )
     if options.mesh is not None:
         run_folder.axes(options.mesh)
@@ -41,15 +32,28 @@ def check_kind(options: CommandOptions, kind: model_index.Kind) -> None:
     if kind is model_index.CLASSES:
         if options.label is None:
             raise ConfigError(f"{kind.name} draws classes: give --label NAME or --label NUMBER")
-        for name in ("prompt", "negative", "init", "mask", "refiner", "lora", "controlnet", "weights"):
+        words = "prompt negative too_long init mask refiner lora controlnet hint skip_layers reference weights"
+        for name in words.split():
             if getattr(options, name):
-                raise ConfigError(f"--{name} does not go with {kind.name}, which draws classes: leave it out")
+                word = name.replace("_", "-")
+                raise ConfigError(f"--{word} does not go with {kind.name}, which draws classes: leave it out")
         return
     check_prompt(options)
     if options.label is not None:
         raise ConfigError(f"--label is for a DiT, and the folder holds {kind.name}: give --prompt")
     if options.controlnet and "unet" not in kind.needs:
         raise ConfigError(f"--controlnet is for Stable Diffusion 1, 2 and XL, and the folder holds {kind.name}")
+    if options.reference and not kind.references:
+        raise ConfigError(
+            f"--reference is for FLUX.1 Kontext and FLUX.2, and the folder holds {kind.name}: --init begins with a "
+            "picture"
+        )
+    if len(options.reference) > kind.references:
+        raise ConfigError(
+            f"--reference names {len(options.reference)} pictures, and {kind.name} reads {kind.references}"
+        )
+    for path in options.reference:
+        check_file("reference", path)
     if options.skip_layers and kind is not model_index.SD3:
         raise ConfigError(f"--skip-layers is for Stable Diffusion 3, and the folder holds {kind.name}")
     if options.skip_layers and options.guidance == 1:
@@ -70,10 +74,36 @@ def check_kind(options: CommandOptions, kind: model_index.Kind) -> None:
         raise ConfigError(f"--hint-scale {options.hint_scale:g} must be at least 0")
     if not 0 < options.refine_from < 1:
         raise ConfigError(f"--refine-from {options.refine_from:g} is outside (0, 1)")
+    check_files(options)
+
+
+class Files(Protocol):
+    """Options that name files beside the folder."""
+
+    @property
+    def weights(self) -> str | None: ...
+
+    @property
+    def variant(self) -> str | None: ...
+
+    @property
+    def lora(self) -> tuple[str, ...]: ...
+
+
+def check_files(options: Files) -> None:
+    """ConfigError for --weights and --lora that do not fit. Raises as `lora_files` does."""
+    weights = options.weights
+    if weights is not None and options.variant is not None:
+        raise ConfigError(
+            f"--variant {options.variant} is for files of the folder, whose place --weights takes: leave one of them "
+            "out"
+        )
+    if weights is not None and weights in STORAGES and not foreign_files.expanded(weights).exists():
+        raise ConfigError(f"--weights {weights} is no file: --storage {weights} says how kernels are kept")
     lora_files(options)
 
 
-def lora_files(options: CommandOptions) -> list[tuple[str, float]]:
+def lora_files(options: Files) -> list[tuple[str, float]]:
     """(file, strength) of each --lora. ConfigError for a file that is absent, and a strength that is not finite."""
     files = []
     for text in options.lora:

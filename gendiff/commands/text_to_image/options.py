@@ -18,6 +18,10 @@ from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Late, Tool
 from gendiff.runs.reporting import formatting
 
+NETWORKS = ("emoji", "shapes")
+"""Those that come with the package."""
+PICTURES = "Stable Diffusion, FLUX, Z-Image, DiT"
+"""Models whose folders draw."""
 TRAILING, RESOLVED = "trailing", "resolved"
 GRIDS = (TRAILING, RESOLVED)
 """Those of `gendiff.diffusion.grids` that any of our networks has."""
@@ -133,7 +137,17 @@ class ModelOptions:
         """ConfigError for options that need a folder of diffusers, where the model is none."""
         for field in dataclasses.fields(self):
             if field.name in _OF_FOLDERS and self.folder is None and getattr(self, field.name) != field.default:
-                raise ConfigError(f"--{field.name.replace('_', '-')} is for a folder of diffusers: name one by --model")
+                raise ConfigError(f"--{field.name.replace('_', '-')} is for a folder of diffusers: {self._lacking()}")
+
+    def _lacking(self) -> str:
+        """Why the model is no folder of diffusers, and what to do."""
+        if self.model in (None, *NETWORKS):
+            return "name one by --model"
+        path = foreign_files.expanded(str(self.model))
+        if not path.exists():
+            return f"--model {self.model} is none; {errors.model_hint(str(self.model), NETWORKS, PICTURES)}"
+        single = f"; a single file goes with its folder: --model DIR --weights {self.model}" if path.is_file() else ""
+        return f"--model {self.model} is none{single}"
 
     @property
     def program_cache(self) -> str | None:
@@ -200,6 +214,11 @@ class CommandOptions(ModelOptions, PromptOptions):
     hint_scale: float = 1.0
     """With --controlnet: how closely it is followed, at least 0; 1 is what it was trained with."""
 
+    reference: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PICTURE …")] = ()
+    """With a folder of FLUX.1 Kontext or FLUX.2: pictures that it reads, and that --prompt says how to change.
+
+    Without --height and --width the size is that of the first one."""
+
     @property
     def sheet_option(self) -> str | None:
         """Which option asks for a sheet of prompts, if one does."""
@@ -242,9 +261,7 @@ def columns(options: CommandOptions) -> list[CommandOptions]:
     try:
         changes: list[dict[str, Any]] = [{name: SHEETS[name](value)} for value in values.split(",")]
     except ValueError as error:
-        raise ConfigError(
-            f"--sheet {options.sheet}: {error}: the values of {name} are numbers, as in {name}=1,3,8"
-        ) from error
+        raise ConfigError(f"--sheet {options.sheet}: the values of {name} are numbers, as in {name}=1,3,8") from error
     return [dataclasses.replace(options, num=1, **change) for change in changes]
 
 
@@ -278,11 +295,7 @@ def check(options: PromptOptions, folder: Path) -> Path:
     if not 0 <= strength(options) <= 1:
         raise ConfigError(f"--strength {options.strength:g} is outside [0, 1]")
     for name in ("init", "mask"):
-        path = getattr(options, name)
-        if path is not None and not Path(path).is_file():
-            raise ConfigError(
-                f"--{name} {path}: {'is a folder, not a picture' if Path(path).is_dir() else 'no such file'}"
-            )
+        check_file(name, getattr(options, name))
     out = folder / "samples.png" if options.out is None else Path(options.out)
     option, path = ("--out", out) if options.export is None else ("--export", Path(options.export))
     path = foreign_files.expanded(path).absolute()
@@ -292,7 +305,7 @@ def check(options: PromptOptions, folder: Path) -> Path:
     elif path.suffix not in ("", ".png") and not path.is_dir():
         raise ConfigError(f"--out {path} ends in {path.suffix!r}: give a .png, or a folder")
     if not path.parent.is_dir():
-        raise ConfigError(f"{option}: the folder {path.parent} is absent")
+        raise ConfigError(f"{option}: the folder {path.parent} is absent: make it first, or choose another {option}")
     files = [path] if options.export is not None else image_paths(path, options.num)
     if path.is_file() and files != [path]:
         raise ConfigError(f"{option} {path} is a file without .png: choose another {option}")
@@ -300,6 +313,19 @@ def check(options: PromptOptions, folder: Path) -> Path:
         if file.is_dir() or (file.exists() and not options.force):
             raise ConfigError(f"{file} exists: add --force to replace a file, or choose another {option}")
     return path
+
+
+def check_folder(model: str) -> None:
+    """ConfigError for a name of the Hugging Face hub where no such folder is, with what brings the model here."""
+    hint = errors.hub_hint(model, PICTURES, "--model ")
+    if hint and not foreign_files.expanded(model).exists():
+        raise ConfigError(f"--model {model} is no folder; {hint}")
+
+
+def check_file(name: str, path: str | None) -> None:
+    """ConfigError for a picture that is not there. name: of its option."""
+    if path is not None and not Path(path).is_file():
+        raise ConfigError(f"--{name} {path}: {'is a folder, not a picture' if Path(path).is_dir() else 'no such file'}")
 
 
 def image_paths(out: Path, num: int) -> list[Path]:

@@ -18,6 +18,7 @@ import numpy as np
 from gendiff.commands.text_to_image import networks, texts
 from gendiff.commands.text_to_image.config import Config
 from gendiff.commands.text_to_image.networks import Trained
+from gendiff.commands.text_to_image.options import PICTURES
 from gendiff.commands.trained_networks import FOLDER
 from gendiff.core import foreign_files, trees, types
 from gendiff.core.errors import CheckpointMismatchError, ConfigError
@@ -96,8 +97,10 @@ def file_of(model: str | None) -> Path:
     if path.is_dir():
         raise ConfigError(f"--model {model} is a folder without {model_index.NAME}: name the {SUFFIX} file in it")
     if not path.is_file():
-        kinds = ", ".join(dict.fromkeys(kind.name for kind in model_index.KINDS.values()))
-        raise ConfigError(f"--model {model} is no file or folder; {errors.model_hint(model, MODELS, kinds)}")
+        hint = errors.model_hint(model, MODELS, PICTURES)
+        raise ConfigError(f"--model {model} is no file or folder; {hint}")
+    if path.suffix == ".gguf":
+        raise ConfigError(f"--model {model}: a .gguf file goes with its folder: --model DIR --weights {model}")
     return path
 
 

@@ -70,15 +70,19 @@ def sums(config: Config, network: Model) -> tuple[float, int, int]:
     def backward(params: Params, key: jax.Array, batch: Batch) -> PyTree:
         return jax.vjp(lambda free: loss(free, key, batch)[0], params)[1]
 
+    def gradient(params: Params, key: jax.Array, batch: Batch) -> tuple[PyTree, PyTree]:
+        pullback = backward(params, key, batch)
+        return pullback, pullback(jnp.float32(1.0))
+
     try:
         params = jax.eval_shape(network.init, key)
-        gradient = jax.jit(jax.grad(lambda *arguments: loss(*arguments)[0])).lower(params, key, batch(1))
-        # parameters are in both
-        one, two = (_bytes(jax.eval_shape(backward, params, key, batch(size))) for size in (1, 2))
+        traced = jax.jit(gradient).trace(params, key, batch(1))
+        twice = jax.eval_shape(backward, params, key, batch(2))
     except (ValueError, TypeError) as error:
         raise ConfigError(f"--network {config.network}: {error}") from error
-    counted = gradient.cost_analysis() or {}
-    return float(counted.get("flops", 0.0)), sum(leaf.size for leaf in jax.tree.leaves(params)), two - one
+    counted = traced.lower().cost_analysis() or {}
+    per_image = _bytes(twice) - _bytes(traced.out_info[0])  # parameters are in both
+    return float(counted.get("flops", 0.0)), sum(leaf.size for leaf in jax.tree.leaves(params)), per_image
 
 
 def at_once(network: Model) -> Model:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gendiff.commands.tune.config import Config
+from gendiff.commands.tune.config import TINY, Config
 from gendiff.commands.tune.rows import Rows
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.pipelines import Chat
@@ -33,7 +33,8 @@ def encoded(config: Config, chat: Chat, rows: Rows) -> tuple[dict[str, np.ndarra
     end = chat.tokenizer.end
     if end is None:
         raise ConfigError(f"--model {config.model}: its tokenizer has no token that ends an answer")
-    both, most = rows.table, min(config.length, chat.network.context)
+    both, context = rows.table, chat.network.context
+    most = context if config.model == TINY else min(config.length, context)  # its tokens are bytes
     draws = config.method == "grpo"
     texts, longest = [], 0
     for row in both:

@@ -17,7 +17,12 @@ def contains(text: str, answer: str) -> bool:
 def number(text: str, answer: str) -> bool:
     """The last number of the text is the answer."""
     numbers = re.findall(r"-?\d+(?:\.\d+)?", text.replace(",", ""))
-    return bool(numbers) and float(numbers[-1]) == float(answer)
+    return bool(numbers) and float(numbers[-1]) == as_number(answer)
+
+
+def as_number(answer: str) -> float:
+    """The number that an answer is, with commas between thousands or without. ValueError for what is none."""
+    return float(answer.replace(",", ""))
 
 
 REWARDS: dict[str, Callable[[str, str], bool]] = {"exact": exact, "contains": contains, "number": number}

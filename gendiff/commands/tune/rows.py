@@ -65,7 +65,10 @@ def check(config: Config) -> None:
     if config.model not in (TINY, chat_options.SMOLLM2):
         chat_options.model_path(config.model)
     if config.batch > count:
-        raise ConfigError(f"--batch {config.batch} is more than the {count} training rows of --data {config.data}")
+        raise ConfigError(
+            f"--batch {config.batch} is more than the {count} training rows of {config.data}: give --batch {count}, or "
+            "more rows"
+        )
 
 
 def plan(config: Config, progress: Progress) -> None:
@@ -132,7 +135,13 @@ def _rows(method: str, line: int, text: str) -> list[Row]:
     if method == "grpo" and reward not in tuple(rewards.REWARDS):  # it may be a list, which no mapping takes
         raise ValueError(f"reward = {reward!r:.60} is unknown; there are: {', '.join(rewards.REWARDS)}")
     if method == "grpo" and reward == "number":
-        float(value["answer"])  # refuses what is no number
+        try:
+            rewards.as_number(value["answer"])
+        except ValueError:
+            raise ValueError(
+                f"answer {value['answer']!r:.60} is no number, which reward 'number' compares: write it as 18 or "
+                "1,000.5"
+            ) from None
     return [Row(line, messages, tuple(value[name] for name in needed), reward)]
 
 

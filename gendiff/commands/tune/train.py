@@ -60,8 +60,23 @@ class JobFacts:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Reward:
+    """What grpo learns from in place of comparisons with the answers of rows.
+
+    params: a tree that stays, such as the parameters of a reward model; it is no constant of the program. score:
+        (params, rollout) -> rewards (n,) of its answers, and further metrics. The rollout's context has the numbers of
+        their rows in `Rows.table`.
+    """
+
+    params: Params
+    score: Callable[[Params, Rollout], tuple[jax.Array, Metrics]]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Job:
-    """A model and what it learns from. training, held_out: arrays of `encoded_rows.encoded`."""
+    """A model and what it learns from. training, held_out: arrays of `encoded_rows.encoded`. reward: None where rows
+    name theirs.
+    """
 
     config: Config
     chat: Chat
@@ -69,6 +84,7 @@ class Job:
     training: Arrays
     held_out: Arrays
     facts: JobFacts
+    reward: Reward | None = None
 
     @functools.cached_property
     def init(self) -> Callable[[jax.Array], Params]:
@@ -87,20 +103,20 @@ class Job:
         return self.config.beta or BETAS[self.config.method]
 
 
-def prepared(config: Config, folder: RunFolder, progress: Progress) -> Job:
-    """The model and the arrays of the rows.
+def prepared(config: Config, folder: RunFolder, progress: Progress, reward: Reward | None = None) -> Job:
+    """The model and the arrays of the rows. reward: of grpo, in place of those that rows name.
 
     Raises as `encoded_rows.encoded`, and DataError where the rows are others than when the run began.
     """
     devices.local()
     lines = rows.read(config)
     with progress.phase("open"):
-        chat = models.tiny() if config.model == TINY else models.opened(config.model)
+        chat = models.tiny(4 * config.length) if config.model == TINY else models.opened(config.model)
         models.adaptable(chat)
         training_rows, held_out = encoded_rows.encoded(config, chat, lines)
     rate = config.learning_rate or RATES[config.method]
     facts = JobFacts(lines.fingerprint, len(lines.training), len(lines.held_out), lines.steps(config), rate)
-    job = Job(config, chat, lines, training_rows, held_out, _settled(folder, facts))
+    job = Job(config, chat, lines, training_rows, held_out, _settled(folder, facts), reward)
     try:
         jax.eval_shape(job.init, jax.random.key(0))
     except ValueError as error:
@@ -108,9 +124,9 @@ def prepared(config: Config, folder: RunFolder, progress: Progress) -> Job:
     return job
 
 
-def train(config: Config, folder: RunFolder, progress: Progress) -> None:
-    """Trains the adapter and leaves it in the folder."""
-    job = prepared(config, folder, progress)
+def train(config: Config, folder: RunFolder, progress: Progress, reward: Reward | None = None) -> None:
+    """Trains the adapter and leaves it in the folder. reward: as of `prepared`."""
+    job = prepared(config, folder, progress, reward)
     progress.line(rows.described(config, job.rows))
     total, count = networks.count(job.chat.params), networks.count(jax.eval_shape(job.init, jax.random.key(0)))
     progress.line(f"{count / 1e6:.3g} M parameters learn beside {total / 1e6:.4g} M, which stay")
@@ -141,6 +157,7 @@ def program(job: Job, folder: RunFolder) -> training.CompiledStep:
     steps = job.facts.steps
     optimizer = optimizers.adamw(job.facts.learning_rate, warmup=steps // 10, total=steps)
     mesh = meshes.build(folder.mesh, ())
+    frozen = [job.chat.params, *([job.reward.params] if job.reward else [])]
 
     def fresh(key: jax.Array) -> training.TrainState:
         return training.start(job.init(jax.random.fold_in(key, INIT)), optimizer, key, ())
@@ -150,7 +167,7 @@ def program(job: Job, folder: RunFolder) -> training.CompiledStep:
         fresh,
         mesh,
         libraries=job.config.method != "grpo",
-        frozen=(sharding.replicate(job.chat.params, mesh),),
+        frozen=tuple(sharding.replicate(tree, mesh) for tree in frozen),
     )
 
 
@@ -184,35 +201,25 @@ def dpo(job: Job, change: Params, key: jax.Array, batch: Batch, params: Params) 
     return direct.dpo(*log_probs.T, *batch["reference"].T, beta=job.beta)
 
 
-def grpo(job: Job, change: Params, key: jax.Array, batch: Batch, params: Params) -> tuple[jax.Array, Metrics]:
-    """The loss of answers that the model draws here, with metrics."""
-    group, temperature = job.config.group, job.config.temperature
-    processor = processors.temperature(temperature)
+def grpo(
+    job: Job, change: Params, key: jax.Array, batch: Batch, params: Params, reward: Params = ()
+) -> tuple[jax.Array, Metrics]:
+    """The loss of answers that the model draws here, with metrics. reward: parameters of the job's reward."""
+    group = job.config.group
 
     def evaluate(params: Params, rollout: Rollout) -> tuple[jax.Array, None]:
-        prompt, answer = rollout.context["prompt"], rollout.actions
-        start = jnp.sum(prompt >= 0, 1)
-        places = start[:, None] + jnp.arange(answer.shape[1])[None]
-        text = jnp.pad(prompt, ((0, 0), (0, answer.shape[1])), constant_values=-1)
-        text = text.at[jnp.arange(len(text))[:, None], places].set(answer)
-        log_probs = scoring.sampled_log_probs(job.predict, params, text, start, processor)
-        return jnp.take_along_axis(log_probs, places - 1, 1), None
-
-    def score(reward: None, rollout: Rollout) -> jax.Array:
-        shape = jax.ShapeDtypeStruct(rollout.mask.shape[:1], jnp.float32)
-        answers = rollout.actions, rollout.context["row"]
-        result: jax.Array = jax.pure_callback(functools.partial(rewarded, job), shape, *answers)
-        return result
+        return action_log_probs(job, params, rollout), None
 
     held = lora.unmerged(params, jax.lax.stop_gradient(change))
     prompts, numbers = (jnp.repeat(batch[name], group, 0) for name in ("prompt", "row"))
-    rollout = drawn_answers(job, held, key, prompts, numbers, temperature)
+    rollout = drawn_answers(job, held, key, prompts, numbers, job.config.temperature)
+    scores, more = job.reward.score(reward, rollout) if job.reward else (_compared(job, rollout), {})
     experience, metrics = policy_step.experience(
-        evaluate, score, advantage_rules.grpo(group), held, rollout, params, None, job.beta
+        evaluate, lambda *_: scores, advantage_rules.grpo(group), held, rollout, params, None, job.beta
     )
     loss = policy_step.policy_loss(lambda change, rollout: evaluate(lora.unmerged(params, change), rollout))
-    value, more = loss(change, key, experience)
-    return value, metrics | more
+    value, of_loss = loss(change, key, experience)
+    return value, metrics | more | of_loss
 
 
 LOSSES = {"sft": sft, "dpo": dpo, "grpo": grpo}
@@ -237,6 +244,18 @@ def drawn_answers(
     return rollouts.rollout(written.tokens, written.log_probs, written.tokens >= 0, context)
 
 
+def action_log_probs(job: Job, params: Params, rollout: Rollout) -> jax.Array:
+    """(n, m) log π of each token of answers (n, m) that were drawn at the temperature of the job."""
+    prompt, answer = rollout.context["prompt"], rollout.actions
+    start = jnp.sum(prompt >= 0, 1)
+    places = start[:, None] + jnp.arange(answer.shape[1])[None]
+    text = jnp.pad(prompt, ((0, 0), (0, answer.shape[1])), constant_values=-1)
+    text = text.at[jnp.arange(len(text))[:, None], places].set(answer)
+    processor = processors.temperature(job.config.temperature)
+    log_probs = scoring.sampled_log_probs(job.predict, params, text, start, processor)
+    return jnp.take_along_axis(log_probs, places - 1, 1)
+
+
 def rewarded(job: Job, answers: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     """(n,) rewards of answers (n, m) to rows (n,)."""
     result = []
@@ -245,6 +264,14 @@ def rewarded(job: Job, answers: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         row, text = table[number], job.chat.tokenizer.decode(answer[answer >= 0])
         result.append(rewards.REWARDS[row.reward](text, row.answers[0]))
     return np.array(result, np.float32)
+
+
+def _compared(job: Job, rollout: Rollout) -> jax.Array:
+    """(n,) rewards of answers by the comparisons that their rows name."""
+    shape = jax.ShapeDtypeStruct(rollout.mask.shape[:1], jnp.float32)
+    answers = rollout.actions, rollout.context["row"]
+    result: jax.Array = jax.pure_callback(functools.partial(rewarded, job), shape, *answers)
+    return result
 
 
 def _settled(folder: RunFolder, facts: JobFacts) -> JobFacts:

@@ -3,7 +3,7 @@
 Peebles & Xie, 2023, and its successors that read text (Esser et al., 2024, MM-DiT).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax
@@ -17,6 +17,7 @@ from gendiff.core.types import ArrayLike, Config, DType
 from gendiff.networks import fast
 from gendiff.networks.blocks.transformer import EPSILON, TransformerBlock
 from gendiff.networks.fast.feature_cache import BlockChange
+from gendiff.networks.inputs import condition_checks
 from gendiff.networks.inputs.conditioning import Condition, check_fields, checked_conditions
 from gendiff.networks.inputs.seen_tokens import SeenTokens
 from gendiff.networks.layers import NORMS, Compute, dense, dtype_of, image_inputs, parameter
@@ -78,6 +79,8 @@ class DiT(nn.Module):
         rotary_base: of the frequencies of rotary positions, above 1.
         word_places: words stand in a row on the last coordinate of rotary_channels, where the image is at 0; row and
             column are then the two before it.
+        reference_places: `ReferenceImages` may be a condition. The first one stands at this number on the first
+            coordinate of rotary_channels, where x is at 0, the next one at twice this, and so on. None: it is none.
         skipped: numbers of the blocks, from 0, that are left out: the weaker network of skip-layer guidance, with the
             parameters of the whole one.
 
@@ -121,6 +124,7 @@ class DiT(nn.Module):
     shared_modulation: bool = False
     rotary_base: float = 10_000.0
     word_places: bool = False
+    reference_places: int | None = None
     skipped: tuple[int, ...] = ()
 
     @nn.compact
@@ -133,8 +137,8 @@ class DiT(nn.Module):
             x: (b, h, w, c) images.
             t: (b,) one time per sample.
             *condition: a label (b,) or (), a `Text`, an `ImageSize`, a `GuidanceScale` and an `EndTime`, those that
-                the fields name, in any order, and a `BlockChange` or not. NO_LABEL and a text of which no token is
-                there stand for nothing.
+                the fields name, in any order, and a `BlockChange`, or `ReferenceImages` where `reference_places` is
+                set, or not. NO_LABEL and a text of which no token is there stand for nothing.
 
         Raises:
             ValueError: for inputs or fields against the rules above, and an image larger than the table of positions.
@@ -150,7 +154,9 @@ class DiT(nn.Module):
             self.guidance,
             self.second_time,
         )
-        conditions = checked_conditions(condition, x.shape[0], *fields, takes=("block change",))
+        takes = ("block change",) if self.reference_places is None else ("block change", "reference images")
+        conditions = checked_conditions(condition, x.shape[0], *fields, takes=takes)
+        images = x, *condition_checks.checked_references(conditions.references, x.shape, self.patch)
         compute = Compute(
             dtype_of(self.dtype, x), self.precision, attention=self.attention_implementation, late=bool(self.remat)
         )
@@ -160,13 +166,13 @@ class DiT(nn.Module):
         inputs = conditions.label, conditions.added(compute.dtype), conditions.guidance, conditions.second_time
         embedding = fast.silu(embed(jnp.asarray(t), *inputs))
 
-        rows, columns = x.shape[1] // self.patch, x.shape[2] // self.patch
-        y = dense(self.width, compute, "input", bias=self.bias)(
-            patches(jnp.asarray(x).astype(compute.dtype), self.patch)
-        )
+        sizes = tuple((each.shape[1] // self.patch, each.shape[2] // self.patch) for each in images)
+        cut = [patches(jnp.asarray(each).astype(compute.dtype), self.patch) for each in images]
+        y = dense(self.width, compute, "input", bias=self.bias)(jnp.concatenate(cut, 1))
+        rows, columns = sizes[0]
         if self.rotary_channels is None:
             y = y + self._added_positions(rows, columns, compute)[None]
-        y, change = self._blocks(y, (rows, columns), embedding, conditions.text, compute, conditions.change)
+        y, change = self._blocks(y, sizes, embedding, conditions.text, compute, conditions.change)
 
         shift, scale = jnp.split(dense(2 * self.width, compute, "output_modulation", True, self.bias)(embedding), 2, -1)
         y = NORMS[self.norm](compute, EPSILON, name="output_norm")(y, scale, shift)
@@ -196,6 +202,14 @@ class DiT(nn.Module):
             raise ValueError("shared_modulation = True needs text_attention = 'joint' and text_channels")
         if self.word_places and len(self.rotary_channels or ()) < 3:
             raise ValueError(f"word_places = True needs three numbers of rotary_channels, not {self.rotary_channels}")
+        if self.reference_places is not None:
+            checks.integer("reference_places", self.reference_places, 1)
+            needed = 4 if self.word_places else 3
+            if len(self.rotary_channels or ()) < needed:
+                raise ValueError(
+                    f"reference_places = {self.reference_places} needs {needed} numbers of rotary_channels, the first "
+                    f"for the images, not {self.rotary_channels}"
+                )
         if self.rotary_channels is not None:
             if self.position_table is not None:
                 raise ValueError(
@@ -221,29 +235,33 @@ class DiT(nn.Module):
         top, left = (side - rows) // 2, (side - columns) // 2
         return table.reshape(side, side, -1)[top : top + rows, left : left + columns].reshape(rows * columns, -1)
 
-    def _coordinates(self, batch: int, rows: int, columns: int, words: int) -> jax.Array | None:
-        """Where each token of the image and then of the text stands (b, p, axes), where that turns it."""
+    def _coordinates(self, batch: int, sizes: Sequence[tuple[int, int]], words: int) -> jax.Array | None:
+        """Where each token of x, of references and of the text stands (b, p, axes), where that turns it."""
         if self.rotary_channels is None:
             return None
-        places = np.zeros((rows * columns + words, len(self.rotary_channels)), np.int32)
+        counts = [rows * columns for rows, columns in sizes]
+        places = np.zeros((sum(counts) + words, len(self.rotary_channels)), np.int32)
         grid = slice(-3, -1) if self.word_places else slice(-2, None)
-        places[: rows * columns, grid] = np.indices((rows, columns)).reshape(2, -1).T
+        of_images = places[: sum(counts)]
+        of_images[:, grid] = np.concatenate([np.indices(size).reshape(2, -1).T for size in sizes])
+        if self.reference_places is not None:
+            of_images[:, 0] = self.reference_places * np.repeat(np.arange(len(counts)), counts)
         if self.word_places:
-            places[rows * columns :, -1] = np.arange(words)
+            places[sum(counts) :, -1] = np.arange(words)
         return jnp.broadcast_to(jnp.asarray(places)[None], (batch, *places.shape))
 
     def _blocks(
         self,
         y: jax.Array,
-        size: tuple[int, int],
+        sizes: Sequence[tuple[int, int]],
         embedding: jax.Array,
         text: Text | None,
         compute: Compute,
         feature_cache: BlockChange | None,
     ) -> tuple[jax.Array, BlockChange | None]:
-        """The tokens of the image after all blocks, and the change by those that are kept."""
+        """The tokens of x after all blocks, and the change by those that are kept. sizes: of x and references."""
         tokens, total = self._streams(y, text, compute), self.depth + self.single_depth
-        run_block = self._runner(y, size, embedding, text, compute)
+        run_block = self._runner(y, sizes, embedding, text, compute)
 
         def run(number: int, tokens: Tokens) -> Tokens:
             return tokens if number in self.skipped else run_block(number, tokens)
@@ -265,7 +283,8 @@ class DiT(nn.Module):
             for number in range(feature_cache.last + 1, total):
                 tokens = run(number, tokens)
         tokens = tokens[0] if isinstance(tokens, tuple) else tokens
-        return (tokens[:, : y.shape[1]] if self.single_depth else tokens), feature_cache
+        rows, columns = sizes[0]
+        return tokens[:, : rows * columns], feature_cache
 
     def _streams(self, y: jax.Array, text: Text | None, compute: Compute) -> Tokens:
         """Inputs of the first block: the tokens of the image, and for "joint" those of the text beside them."""
@@ -287,7 +306,12 @@ class DiT(nn.Module):
         return 1 if number == self.depth - 1 and not self.single_depth else None
 
     def _runner(
-        self, y: jax.Array, size: tuple[int, int], embedding: jax.Array, text: Text | None, compute: Compute
+        self,
+        y: jax.Array,
+        sizes: Sequence[tuple[int, int]],
+        embedding: jax.Array,
+        text: Text | None,
+        compute: Compute,
     ) -> Callable[[int, Tokens], Tokens]:
         """The function (number of a block, tokens) -> tokens."""
 
@@ -310,7 +334,7 @@ class DiT(nn.Module):
 
         rotary = Rotary(self.rotary_base, channels=self.rotary_channels)
         words = text.tokens.shape[1] if text is not None and self.text_attention == "joint" else 0
-        places = self._coordinates(y.shape[0], *size, words)
+        places = self._coordinates(y.shape[0], sizes, words)
         if text is None:
             return lambda number, y: block("block", number, {})(y, embedding, places)[0]
         if self.text_attention == "cross":

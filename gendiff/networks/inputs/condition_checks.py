@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gendiff.core import checks, records
-from gendiff.core.condition_records import EndTime, GuidanceScale, Hint, ImageSize, Text
+from gendiff.core.condition_records import EndTime, GuidanceScale, Hint, ImageSize, ReferenceImages, Text
 from gendiff.core.types import ArrayLike
 from gendiff.networks.layers import image_inputs
 
@@ -146,6 +146,29 @@ def checked_hint(hint: Hint | None, x: tuple[int, ...], factor: int) -> Hint:
     checks.in_range("hint.image", hint.image, 0.0, 1.0)
     checks.in_range("hint.scale", hint.scale, 0.0, float("inf"), open_high=True)
     return hint
+
+
+def checked_references(references: ReferenceImages | None, x: tuple[int, ...], patch: int) -> tuple[ArrayLike, ...]:
+    """Return the images of references; () where there are none.
+
+    Args:
+        references: that were given.
+        x: shape of x.
+        patch: what must divide their sides.
+
+    Raises:
+        ValueError: for other shapes.
+        TypeError: for images that are not floating.
+    """
+    images = () if references is None else tuple(references.images)
+    for number, image in enumerate(images):
+        image_inputs.check_images(image, patch, "patch", f"reference image {number}")
+        if (image.shape[0], image.shape[-1]) != (x[0], x[-1]):
+            raise ValueError(
+                f"reference image {number} has shape {image.shape}: the samples and channels of x, ({x[0]}, height, "
+                f"width, {x[-1]}), are needed"
+            )
+    return images
 
 
 def _present(kind: str, value: object, expected: bool | str | int | None) -> bool:

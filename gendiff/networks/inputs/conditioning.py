@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from gendiff.core import checks
-from gendiff.core.condition_records import EndTime, GuidanceScale, Hint, History, ImageSize, Text
+from gendiff.core.condition_records import EndTime, GuidanceScale, Hint, History, ImageSize, ReferenceImages, Text
 from gendiff.core.types import DType, PyTree
 from gendiff.networks.fast.feature_cache import BlockChange, DeepFeatures, Kept
 from gendiff.networks.fast.frame_cache import FrameCache
@@ -21,7 +21,19 @@ from gendiff.networks.layers.embeddings import Label, checked_label, sinusoidal
 
 FREQUENCIES = 256
 """Size of the sinusoidal embedding of each number of a size."""
-Condition = Label | Text | ImageSize | GuidanceScale | EndTime | Hint | Residuals | Kept | FrameCache | History
+Condition = (
+    Label
+    | Text
+    | ImageSize
+    | GuidanceScale
+    | EndTime
+    | ReferenceImages
+    | Hint
+    | Residuals
+    | Kept
+    | FrameCache
+    | History
+)
 """One condition of a network; None is no condition.
 
 A label is (b,) or (). A Hint is for a ControlNet, and Residuals are its output. The caches are for the next call.
@@ -35,6 +47,7 @@ KINDS: dict[type, str] = {
         BlockChange: "block change",
         FrameCache: "frame cache",
         History: "history",
+        ReferenceImages: "reference images",
     },
 }
 REFUSALS = {
@@ -45,6 +58,7 @@ REFUSALS = {
     "block change": "a block change was given to a network that keeps none: a DiT does",
     "frame cache": "a frame cache was given to a network that keeps none: a causal VideoTransformer or VideoUNet does",
     "history": "a history was given to a network that reads no previous frames: a causal VideoUNet with previous does",
+    "reference images": "reference images were given to a network that reads none: a DiT with reference_places does",
 }
 """Kind of a condition that only some networks have -> why others refuse it."""
 
@@ -63,6 +77,7 @@ class Conditions(NamedTuple):
     change: BlockChange | None = None
     cache: FrameCache | None = None
     history: History | None = None
+    references: ReferenceImages | None = None
 
     def added(self, dtype: DType) -> jax.Array | None:
         """What joins the time, (b, a): the pooled text, then the size of the image. None where there is neither."""
@@ -137,6 +152,7 @@ def checked_conditions(
         by_kind.get("block change"),
         by_kind.get("frame cache"),
         by_kind.get("history"),
+        by_kind.get("reference images"),
     )
 
 

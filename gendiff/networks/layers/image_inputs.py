@@ -62,17 +62,20 @@ def number_per_sample(name: str, value: Scalar, batch: int) -> jax.Array:
     return jnp.broadcast_to(jnp.asarray(value, jnp.promote_types(dtype, jnp.float32)), (batch,))
 
 
-def check_images(x: ArrayLike, factor: int, what: str) -> None:
-    """Refuse what is no batch of images. Arguments and errors are those of `check`, without the times."""
-    checks.floating("x", x)
+def check_images(x: ArrayLike, factor: int, what: str, name: str = "x") -> None:
+    """Refuse what is no batch of images. Arguments and errors are those of `check`, without the times.
+
+    name: of x, for the message.
+    """
+    checks.floating(name, x)
     if x.ndim != 4:
-        raise ValueError(f"x has shape {x.shape}: images are (batch, height, width, channels)")
+        raise ValueError(f"{name} has shape {x.shape}: images are (batch, height, width, channels)")
     _, height, width, channels = x.shape
     likely = height <= 4 < channels and width == channels
     hint = "; it looks channels-first: use numpy.moveaxis(x, 1, -1)" if likely or height <= 4 < width else ""
     if likely or height % factor or width % factor:
         rule = f"height and width must be multiples of {factor} ({what})"
-        raise ValueError(f"x has shape {x.shape}, read as (batch, height, width, channels): {rule}{hint}")
+        raise ValueError(f"{name} has shape {x.shape}, read as (batch, height, width, channels): {rule}{hint}")
 
 
 def check_size(size: int) -> None:

@@ -10,4 +10,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Configuration", "Scheduler", "from_config"]
 
-__getattr__ = on_first_use(__name__, {}, {"configurations": "Configuration", "scheduler": "Scheduler from_config"})
+__getattr__, __dir__ = on_first_use(
+    __name__, {}, {"configurations": "Configuration", "scheduler": "Scheduler from_config"}
+)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gendiff.pipelines.stable_diffusion.opened import Opened, arranged, open_model
     from gendiff.pipelines.stable_diffusion.prompt_pipeline import PromptPipeline, handed_over, refined
     from gendiff.pipelines.stable_diffusion.prompts import Prompt, aligned, encode, repeated
+    from gendiff.pipelines.stable_diffusion.reference_sizes import reference_size
     from gendiff.pipelines.stable_diffusion.saved import save
     from gendiff.pipelines.stable_diffusion.skipped_layers import skipping
     from gendiff.pipelines.stable_diffusion.text_towers import TextTowers
@@ -34,13 +35,14 @@ __all__ = [
     "inspect",
     "open_model",
     "prompt_weights",
+    "reference_size",
     "refined",
     "repeated",
     "save",
     "skipping",
 ]
 
-__getattr__ = on_first_use(
+__getattr__, __dir__ = on_first_use(
     __name__,
     {"": "adapters prompt_weights"},
     {
@@ -50,6 +52,7 @@ __getattr__ = on_first_use(
         "opened": "Opened arranged open_model",
         "prompt_pipeline": "PromptPipeline handed_over refined",
         "prompts": "Prompt aligned encode repeated",
+        "reference_sizes": "reference_size",
         "saved": "save",
         "skipped_layers": "skipping",
         "text_towers": "TextTowers",

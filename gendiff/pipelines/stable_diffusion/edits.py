@@ -37,21 +37,15 @@ class Surroundings:
     """What a network for inpainting is told: the mask, and the latents of the picture without what is drawn anew.
 
     Args:
-        mask: (1 or b, h, w, 1) of latents, 1 where it is drawn anew.
-        latents: (1 or b, h, w, c).
+        channels: (1 or b, h, w, k) of both, in the order in which the network reads them.
     """
 
-    mask: jax.Array
-    latents: jax.Array
+    channels: jax.Array
 
 
 @records.record
 class Inpainting:
-    """A network of 2c + 1 channels as one that is told `Surroundings`: they stand behind x, the mask first.
-
-    References:
-        Rombach et al., 2022, section 4.5 and App. D.4; the order is that of the published weights (from memory).
-    """
+    """A network of c + k channels as one that is told `Surroundings`: they stand behind x."""
 
     predict: Predict = records.static()
 
@@ -59,11 +53,8 @@ class Inpainting:
         self, params: Params, x: ArrayLike, t: ArrayLike, around: Surroundings, *condition: Condition
     ) -> Float[Array, "b h w c"]:
         """Predict from x and its surroundings."""
-        inputs = [
-            jnp.broadcast_to(part, (*x.shape[:3], part.shape[-1])).astype(x.dtype)
-            for part in (around.mask, around.latents)
-        ]
-        return self.predict(params, jnp.concatenate([x, *inputs], -1), t, *condition)
+        channels = jnp.broadcast_to(around.channels, (*x.shape[:3], around.channels.shape[-1]))
+        return self.predict(params, jnp.concatenate([x, channels.astype(x.dtype)], -1), t, *condition)
 
 
 def edit(picture: ArrayLike, mask: ArrayLike | None = None, *, first: Count = 0, paste: bool = True) -> Edit:
@@ -81,10 +72,7 @@ def edit(picture: ArrayLike, mask: ArrayLike | None = None, *, first: Count = 0,
         TypeError: for a picture that is not floating.
         ValueError: for other shapes, and for pixels 0…255.
     """
-    checks.floating("picture", picture)
-    checks.unscaled_pixels("picture", picture)
-    if picture.ndim != 4 or picture.shape[-1] != 3:
-        raise ValueError(f"picture has shape {picture.shape}: (1 or b, h, w, 3) is needed")
+    picture = checked(picture)
     if mask is None:
         return Edit(picture, None, first, paste)
     if mask.ndim != 4 or mask.shape[1:] != (*picture.shape[1:3], 1):
@@ -92,6 +80,15 @@ def edit(picture: ArrayLike, mask: ArrayLike | None = None, *, first: Count = 0,
         raise ValueError(f"mask has shape {mask.shape}: (1 or b, {size}, 1), the size of the picture, is needed")
     checks.in_range("mask", mask, 0.0, 1.0)
     return Edit(picture, mask, first, paste)
+
+
+def checked(picture: ArrayLike) -> ArrayLike:
+    """Return pictures as they came. Raises as `edit` does."""
+    checks.floating("picture", picture)
+    checks.unscaled_pixels("picture", picture)
+    if picture.ndim != 4 or picture.shape[-1] != 3:
+        raise ValueError(f"picture has shape {picture.shape}: (1 or b, h, w, 3) is needed")
+    return picture
 
 
 def of_latents(mask: ArrayLike, factor: int) -> Float[Array, "b h w 1"]:
@@ -106,21 +103,41 @@ def nearest(mask: ArrayLike, factor: int) -> Float[Array, "b h w 1"]:
     return binary(mask)[:, ::factor, ::factor]
 
 
+def of_pixels(mask: ArrayLike, factor: int) -> Float[Array, "b h w p"]:
+    """The mask of the factor² pixels of each latent, row by row."""
+    pixels = binary(mask)
+    count, height, width, _ = pixels.shape
+    squares = pixels.reshape(count, height // factor, factor, width // factor, factor).transpose(0, 1, 3, 2, 4)
+    return squares.reshape(*squares.shape[:3], factor**2)
+
+
 def binary(mask: ArrayLike) -> Float[Array, "b h w 1"]:
     """1 where a mask is at least 0.5, else 0."""
     return (jnp.asarray(mask) >= HALF).astype(jnp.float32)
 
 
 def surroundings(
-    encode: Callable[[jax.Array], Float[Array, "b h w c"]], picture: ArrayLike, mask: ArrayLike, factor: int
+    encode: Callable[[jax.Array], Float[Array, "b h w c"]],
+    picture: ArrayLike,
+    mask: ArrayLike,
+    factor: int,
+    *,
+    pixels: bool = False,
 ) -> Surroundings:
     """The inputs that a network for inpainting has beside x: the mask, and latents with grey where it is drawn anew.
+
+    The mask stands first, and has one channel.
 
     Args:
         encode: pictures -> latents.
         picture: (b, h, w, 3) in [-1, 1].
         mask: (b, h, w, 1), 1 where it is drawn anew.
         factor: how many times smaller latents are.
+        pixels: as FLUX.1 Fill has it, the mask stands last, and has a channel for each pixel of a latent.
+
+    References:
+        Rombach et al., 2022, section 4.5 and App. D.4; the order is that of the published weights (from memory).
     """
-    unmasked = jnp.asarray(picture) * (1 - binary(mask)).astype(picture.dtype)
-    return Surroundings(nearest(mask, factor), encode(unmasked))
+    latents = encode(jnp.asarray(picture) * (1 - binary(mask)).astype(picture.dtype))
+    parts = (latents, of_pixels(mask, factor)) if pixels else (nearest(mask, factor), latents)
+    return Surroundings(jnp.concatenate([part.astype(latents.dtype) for part in parts], -1))

@@ -72,9 +72,8 @@ def _check_latents(part: Part, autoencoder_part: Part, reads_texts: bool) -> Non
         autoencoder_part.network.latent_channels,
         part.network.out_channels,
     )
-    if part.channels not in ((latent, 2 * latent + 1) if reads_texts else (latent,)) or out not in (
-        (latent,) if reads_texts else (latent, 2 * latent)
-    ):
+    painting = [2 * latent + channels for channels in (1, autoencoder.factor**2)] if reads_texts else []
+    if part.channels not in (latent, *painting) or out not in ((latent,) if reads_texts else (latent, 2 * latent)):
         raise DataError(
             f"{part.folder}: has {part.channels} channels in and {out} out, "
             f"which does not fit latents of {latent} channels"

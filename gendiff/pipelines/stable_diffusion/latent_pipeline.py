@@ -21,6 +21,8 @@ from gendiff.pipelines.stable_diffusion import edits
 from gendiff.pipelines.stable_diffusion.edits import Edit
 
 PARTS = ("network", "autoencoder")
+PIXELS = "pixels"
+"""What `paints` is where a mask has a channel for each pixel of a latent."""
 Guide = Callable[[Denoiser, Denoiser, Scalar], Denoiser]
 """(conditional, unconditional, scale) -> the guided denoiser."""
 
@@ -49,7 +51,8 @@ class LatentPipeline:
             `diffusion.guidance` with its other arguments bound.
         temperature: () of the first noise (see `diffusion.sample`).
         learned_variance: whether the network answers twice the channels.
-        paints: whether it is a network for inpainting, which reads `Surroundings` beside x.
+        paints: whether it is a network for inpainting, which reads `Surroundings` beside x. "pixels": its mask has a
+            channel for each pixel of a latent.
         embedded_scale: () the guidance scale that a network distilled from guidance is told where pictures are led away
             from something as well; without that it is told the scale of the call. None for other networks.
 
@@ -67,7 +70,7 @@ class LatentPipeline:
     guide: Guide = records.static(default=classifier_free)
     temperature: Scalar = 1.0
     learned_variance: bool = records.static(default=False)
-    paints: bool = records.static(default=False)
+    paints: bool | str = records.static(default=False)
     embedded_scale: Scalar | None = None
 
     __eq__, __hash__ = object.__eq__, object.__hash__  # jit asks for both, and levels are arrays, which have none
@@ -161,7 +164,11 @@ class LatentPipeline:
         if self.paints and change is not None and change.mask is not None:
             predict = edits.Inpainting(self.predict)
             around = edits.surroundings(
-                lambda x: self.encoded(params, x), change.picture, change.mask, self.factor(change)
+                lambda x: self.encoded(params, x),
+                change.picture,
+                change.mask,
+                self.factor(change),
+                pixels=self.paints == PIXELS,
             )
             condition, away = (around, *condition), None if away is None else (around, *away)
         conditional = diffusion.from_network(

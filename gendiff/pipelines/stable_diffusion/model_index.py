@@ -55,6 +55,7 @@ class Kind:
         read: numbers of the hidden states of a language model that encode a prompt; −1 is the last. (): there is none.
         masked: whether its network sees no padding of texts.
         thinking: whether the message to it leaves room for thoughts.
+        references: how many pictures its network may read beside the prompt.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Kind:
     read: tuple[int, ...] = ()
     masked: bool = False
     thinking: bool = True
+    references: int = 0
 
 
 _WITH_TEXT = {"scheduler": SCHEDULER, "text_encoder": TEXT, "tokenizer": TOKENIZER, "unet": UNET, "vae": AUTOENCODER}
@@ -111,6 +113,8 @@ FLUX = Kind(
     longest=512,
     even=True,
 )
+FILL = dataclasses.replace(FLUX, name="FLUX.1 Fill")
+KONTEXT = dataclasses.replace(FLUX, name="FLUX.1 Kontext", references=1)
 SD3 = Kind(
     "Stable Diffusion 3",
     {
@@ -158,6 +162,7 @@ FLUX_2 = Kind(
     empirical=True,
     read=(9, 18, 27),
     thinking=False,
+    references=10,
 )
 FLUX_2_BASE = dataclasses.replace(FLUX_2, name="FLUX.2 [klein] base", guided=True)
 KINDS: Mapping[str, Kind] = {
@@ -172,6 +177,8 @@ KINDS: Mapping[str, Kind] = {
         ("StableDiffusion3Pipeline", "StableDiffusion3Img2ImgPipeline", "StableDiffusion3InpaintPipeline"), SD3
     ),
     **dict.fromkeys(("FluxPipeline", "FluxImg2ImgPipeline", "FluxInpaintPipeline"), FLUX),
+    "FluxFillPipeline": FILL,
+    **dict.fromkeys(("FluxKontextPipeline", "FluxKontextInpaintPipeline"), KONTEXT),
     **dict.fromkeys(("ZImagePipeline", "ZImageImg2ImgPipeline", "ZImageInpaintPipeline"), Z_IMAGE),
     "Flux2KleinPipeline": FLUX_2,
 }

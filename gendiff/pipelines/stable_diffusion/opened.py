@@ -85,9 +85,10 @@ class Opened:
         return "unet" if "unet" in self.parts else "transformer"
 
     @property
-    def paints(self) -> bool:
-        """Whether the network is one for inpainting, which reads a mask and a picture beside the latents."""
-        return self.parts[self.network_name].channels == 2 * self.autoencoder.latent_channels + 1
+    def paints(self) -> bool | str:
+        """Whether the network is one for inpainting, as `LatentPipeline` has it."""
+        further = self.parts[self.network_name].channels - 2 * self.autoencoder.latent_channels
+        return latent_pipeline.PIXELS if further == self.autoencoder.factor**2 else further == 1
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -134,7 +135,12 @@ class Opened:
         return arranged({name: self.part_params(name, on_packed) for name in self.parts})
 
     def prompt(
-        self, texts: str | Sequence[str], *, weighted: bool | None = None, too_long: str | None = None
+        self,
+        texts: str | Sequence[str],
+        *,
+        weighted: bool | None = None,
+        too_long: str | None = None,
+        padded: bool = True,
     ) -> Prompt:
         """Texts as the pipeline takes them; with `prompts.aligned` a prompt and a negative one get as many rows.
 
@@ -142,21 +148,28 @@ class Opened:
             texts: one or several.
             weighted: as for `prompts.encode`; None: True unless `like_diffusers`.
             too_long: as for `prompts.encode`; None: "chunks", or "warn" with `like_diffusers`.
+            padded: False cuts rows behind the words for a model that leaves padding out, which is Z-Image: short
+                prompts then cost less, pictures are equal but for rounding, and longer prompts need another program.
 
         Raises:
             ValueError: for a model without text encoders, and as `prompts.encode` does.
         """
-        return self._encoded(texts, weighted, too_long)
+        return self._encoded(texts, weighted, too_long, padded=padded)
 
     def negative(
-        self, texts: str | Sequence[str] = "", *, weighted: bool | None = None, too_long: str | None = None
+        self,
+        texts: str | Sequence[str] = "",
+        *,
+        weighted: bool | None = None,
+        too_long: str | None = None,
+        padded: bool = True,
     ) -> Prompt:
         """Negative texts, as `prompt` takes them; an empty one becomes zeros where the folder says so.
 
         Also known as: negative prompt.
         """
         zeros = self.index.kind is model_index.XL and self.index.settings["force_zeros_for_empty_prompt"] is not False
-        return self._encoded(texts, weighted, too_long, zeros)
+        return self._encoded(texts, weighted, too_long, zeros, padded)
 
     def pipeline(
         self,
@@ -253,7 +266,12 @@ class Opened:
         return self.scheduler.grid(steps, tokens=tokens, sigmas=sigmas, log_shift=log_shift)
 
     def _encoded(
-        self, texts: str | Sequence[str], weighted: bool | None, too_long: str | None, zeros: bool = False
+        self,
+        texts: str | Sequence[str],
+        weighted: bool | None,
+        too_long: str | None,
+        zeros: bool = False,
+        padded: bool = True,
     ) -> Prompt:
         if not self.tokenizers:
             raise ValueError(f"{self.index.pipeline} draws classes and reads no prompts")
@@ -263,6 +281,7 @@ class Opened:
             weighted=not self.like_diffusers if weighted is None else weighted,
             too_long=("warn" if self.like_diffusers else "chunks") if too_long is None else too_long,
             zeros_for_empty=zeros,
+            padded=padded or not self.index.kind.masked,
         )
 
     def _side(self, axis: int, value: int | None) -> int:

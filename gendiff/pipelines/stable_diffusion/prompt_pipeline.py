@@ -1,6 +1,6 @@
 """Prompts to pictures by a Stable Diffusion folder: text encoders, U-Net and autoencoder as one function of arrays."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
@@ -11,7 +11,7 @@ from gendiff.core import checks, records
 from gendiff.core.types import ArrayLike, Condition, Count, Params, Scalar
 from gendiff.diffusion.sampling import OnLevel
 from gendiff.diffusion.types import Denoiser
-from gendiff.pipelines.stable_diffusion import latent_pipeline
+from gendiff.pipelines.stable_diffusion import edits, latent_pipeline
 from gendiff.pipelines.stable_diffusion.edits import Edit
 from gendiff.pipelines.stable_diffusion.latent_pipeline import Continued, LatentPipeline
 from gendiff.pipelines.stable_diffusion.prompts import Prompt
@@ -55,6 +55,7 @@ class PromptPipeline:
         *,
         sizes: tuple[networks.ImageSize, networks.ImageSize] | None = None,
         hint: networks.Hint | None = None,
+        references: Sequence[ArrayLike] = (),
         change: Edit | None = None,
         start: ArrayLike | None = None,
         num_steps: Count | None = None,
@@ -73,6 +74,9 @@ class PromptPipeline:
             sizes: what a network with `image_size` is told with the prompt and with the negative one; None:
                 `told_sizes`.
             hint: a picture that samples shall follow, for a pipeline of `adapters.controlled`, which needs one.
+            references: pictures (1 or b, h, w, 3) in [-1, 1] that FLUX.1 Kontext and FLUX.2 read beside the prompt, as
+                the one that it says how to change. Their sizes may be any that `factor` and the network's patches
+                divide.
             change: a picture to begin from, as `edits.edit` makes it.
             start: (b, h, w, c) latents in place of the first noise.
             num_steps: how many intervals to run (default all).
@@ -82,7 +86,7 @@ class PromptPipeline:
             ValueError: for missing parameters, prompts of unequal numbers of rows, and as `LatentPipeline` does.
             TypeError: as `LatentPipeline` does.
         """
-        condition, away = self.conditions(params, prompt, negative, sizes, hint)
+        condition, away = self.conditions(params, prompt, negative, sizes, hint, references)
         inputs = params, key, condition, away, scale, index
         return self.latent(*inputs, change=change, start=start, num_steps=num_steps, on_level=on_level)
 
@@ -93,13 +97,15 @@ class PromptPipeline:
         negative: Words | None,
         sizes: tuple[networks.ImageSize, networks.ImageSize] | None = None,
         hint: networks.Hint | None = None,
+        references: Sequence[ArrayLike] = (),
     ) -> tuple[tuple[Condition, ...], tuple[Condition, ...] | None]:
         """What the network is told with the prompt and with the negative one, for the methods of `latent`.
 
         Arguments are those of a call.
 
         Raises:
-            ValueError: for missing parameters, and prompts of unequal numbers of rows.
+            ValueError: for missing parameters, prompts of unequal numbers of rows, and references that are no pictures.
+            TypeError: for references that are not floating.
         """
         texts = [self._text(params, words) for words in ((prompt,) if negative is None else (prompt, negative))]
         if len({text.tokens.shape[1] for text in texts}) > 1:
@@ -112,7 +118,11 @@ class PromptPipeline:
             both: tuple[tuple[Condition, ...], ...] = tuple((text,) for text in texts)
         else:
             both = tuple(zip(texts, self.told_sizes() if sizes is None else sizes, strict=False))
-        both = both if hint is None else tuple((*each, hint) for each in both)
+        further: tuple[Condition, ...] = () if hint is None else (hint,)
+        if references:
+            images = tuple(self.latent.encoded(params, edits.checked(each)) for each in references)
+            further = (*further, networks.ReferenceImages(images))
+        both = tuple((*each, *further) for each in both)
         return both[0], both[1] if negative is not None else None
 
     def denoiser(
@@ -122,12 +132,13 @@ class PromptPipeline:
         negative: Words | None,
         scale: Scalar,
         change: Edit | None = None,
+        references: Sequence[ArrayLike] = (),
     ) -> Denoiser:
         """The guided denoiser of a prompt, for loops of one's own and functions of `diffusion`.
 
         Arguments are those of a call.
         """
-        condition, away = self.conditions(params, prompt, negative)
+        condition, away = self.conditions(params, prompt, negative, references=references)
         return self.latent.denoiser(params, condition, away, scale, change)
 
     def told_sizes(self) -> tuple[networks.ImageSize, networks.ImageSize]:

@@ -12,6 +12,12 @@ from gendiff.data.texts.tokenizer import SHOWN, TruncationWarning
 from gendiff.pipelines.stable_diffusion import prompt_weights
 
 TOO_LONG = ("chunks", "warn", "error")
+SHORTEST = 32
+"""Tokens of the shortest row that is cut; longer ones are twice as long, and twice again, so that few programs serve
+all prompts.
+"""
+PADDING = -1
+"""Fills up a row that was cut. An encoder that leaves padding out takes every id below 0 for it."""
 
 
 @records.record
@@ -44,6 +50,7 @@ def encode(
     weighted: bool = True,
     too_long: str = "chunks",
     zeros_for_empty: bool = False,
+    padded: bool = True,
 ) -> Prompt:
     """Turn texts into a Prompt.
 
@@ -55,6 +62,8 @@ def encode(
         too_long: what happens to a text with more tokens than one row has room for: "chunks" goes on in further rows,
             "warn" leaves the end out and says so, "error" refuses it.
         zeros_for_empty: whether a text without letters is replaced by zeros behind the encoders.
+        padded: whether rows have their full length. False cuts them behind the words, to a power of two of tokens, for
+            models that leave padding out: their padding is below 0.
 
     Raises:
         TypeError: for what is no list of texts.
@@ -77,17 +86,22 @@ def encode(
         for length in {tokenizer.length for tokenizer in tokenizers}
     }
     filled = [_filled(tokenizer, tower, most[tokenizer.length]) for tokenizer, tower in read]
+    ends = [ids.shape[-1] if padded else _end(ids) for ids, _ in filled]
     return Prompt(
-        tuple(ids for ids, _ in filled),
-        tuple(weights for _, weights in filled),
-        tuple(tokenizer.row([])[None] for tokenizer in tokenizers),
+        tuple(ids[..., :end] for (ids, _), end in zip(filled, ends, strict=True)),
+        tuple(weights[..., :end] for (_, weights), end in zip(filled, ends, strict=True)),
+        tuple(tokenizer.row([])[None, :end] for tokenizer, end in zip(tokenizers, ends, strict=True)),
         np.array([zeros_for_empty and not text.strip() for text in texts]),
     )
 
 
 def aligned(*prompts: Prompt) -> tuple[Prompt, ...]:
-    """The prompts with as many rows as the longest, as guidance needs: further rows are those of the empty text."""
-    most = [max(ids.shape[1] for ids in towers) for towers in zip(*(prompt.ids for prompt in prompts), strict=True)]
+    """The prompts with as many rows as the longest, as guidance needs: further rows are those of the empty text.
+
+    Rows that were cut are filled up to the longest.
+    """
+    towers = list(zip(*(prompt.ids for prompt in prompts), strict=True))
+    most = [(max(ids.shape[1] for ids in tower), max(ids.shape[2] for ids in tower)) for tower in towers]
     return tuple(_longer(prompt, most) for prompt in prompts)
 
 
@@ -130,10 +144,21 @@ def _filled(
     return ids, weights
 
 
-def _longer(prompt: Prompt, most: Sequence[int]) -> Prompt:
-    ids, weights = [], []
-    for old, strength, empty, count in zip(prompt.ids, prompt.weights, prompt.empty, most, strict=True):
+def _end(ids: np.ndarray) -> int:
+    """How many tokens rows keep that are cut."""
+    used, most, length = int(np.max(np.sum(ids >= 0, -1))), int(ids.shape[-1]), SHORTEST
+    while length < used:
+        length *= 2
+    return min(length, most)
+
+
+def _longer(prompt: Prompt, most: Sequence[tuple[int, int]]) -> Prompt:
+    ids, weights, empties = [], [], []
+    for old, strength, empty, (count, length) in zip(prompt.ids, prompt.weights, prompt.empty, most, strict=True):
         more = (old.shape[0], count - old.shape[1], old.shape[2])
-        ids.append(np.concatenate([old, np.broadcast_to(empty[:, None], more)], 1))
-        weights.append(np.concatenate([strength, np.ones(more, np.float32)], 1))
-    return Prompt(tuple(ids), tuple(weights), prompt.empty, prompt.blank)
+        further = [(0, 0), (0, 0), (0, length - old.shape[2])]
+        rows = np.concatenate([old, np.broadcast_to(empty[:, None], more)], 1)
+        ids.append(np.pad(rows, further, constant_values=PADDING))
+        weights.append(np.pad(np.concatenate([strength, np.ones(more, np.float32)], 1), further, constant_values=1))
+        empties.append(np.pad(empty, further[1:], constant_values=PADDING))
+    return Prompt(tuple(ids), tuple(weights), tuple(empties), prompt.blank)

@@ -7,6 +7,7 @@ dark pages. Legends stand above the axes, where they hide no curve. No plot is h
 
 import math
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,7 +118,14 @@ def framed(
 
 
 def small_multiples(
-    panels: Sequence[Panel], path: Path, caption: str, *, x_label: str, columns: int = 1, log_x: bool = False
+    panels: Sequence[Panel],
+    path: Path,
+    caption: str,
+    *,
+    x_label: str,
+    columns: int = 1,
+    log_x: bool = False,
+    log_y: bool = False,
 ) -> Figure:
     """PNG of one small plot a panel over the same x axis, such as adherence, diversity and saturation over the guidance
     scale.
@@ -141,6 +149,8 @@ def small_multiples(
         named = ", ".join(label for label, _ in panel.thresholds)
         # beside a line it would hide a curve
         axes.set_title(plain_text(f"╌╌ {named}" if named else ""), color=INK, loc="right", fontsize=8)
+        if log_y:
+            make_logarithmic(axes, "y")
     if len(labels) > 1:
         lines = {line.get_label(): line for axes in grid for line in axes.get_lines()}
         figure.legend(handles=[lines[plain_text(label)] for label in labels], ncols=_columns(labels, figure), **LEGEND)
@@ -156,12 +166,14 @@ def bars(
     x_label: str,
     log: bool = False,
     thresholds: Limits = (),
+    within: tuple[float, float] = (-math.inf, math.inf),
 ) -> Figure:
     """PNG of one row per label, first on top: a number as a dot with a bar and with its interval, if any, as a whisker.
 
     A label may have a mapping instead of a number: then each of its series has a dot in the row, in a colour of its
-    own. A logarithmic axis has no zero where a bar could begin, so it shows dots alone. Raises ValueError without a
-    number.
+    own. A logarithmic axis has no zero where a bar could begin, so it shows dots alone. within: what a number can be,
+    such as 0 and 1 for a share; an interval over few seeds may leave it, and its whisker ends there. Raises ValueError
+    without a number.
     """
     if not numbers:
         raise ValueError(f"bars for {path.name}: at least one number is needed")
@@ -186,7 +198,7 @@ def bars(
         ]
         values = [value for value, _, _ in ends]
         for height, (_, low, high) in zip(heights, ends, strict=True):
-            axes.plot([low, high], [height, height], linewidth=1.6, **look | {"label": None})
+            axes.plot(np.clip([low, high], *within), [height, height], linewidth=1.6, **look | {"label": None})
         if names == [""] and not log:
             axes.barh(heights, values, height=0.62, alpha=0.3, linewidth=0, **look | {"label": None})
         axes.plot(values, heights, "o", markersize=min(5.0, 24 * pitch), clip_on=False, zorder=3, **look)
@@ -231,7 +243,9 @@ def style(axes: "Axes", title: str = "", size: float = 11, ticks: float = 9) -> 
     for spine in axes.spines.values():
         spine.set_visible(False)
     if title:
-        axes.set_title(plain_text(title), color=INK, loc="left", fontsize=size, fontweight="bold")
+        room = _inches(axes) - 0.45  # beside the numbers of the y axis
+        text = textwrap.fill(plain_text(title), max(1, int(room * 72 / (0.58 * size))))
+        axes.set_title(text, color=INK, loc="left", fontsize=size, fontweight="bold")
 
 
 def save(figure: "Canvas", path: Path, caption: str) -> Figure:
@@ -251,13 +265,18 @@ def make_logarithmic(axes: "Axes", axis: str) -> None:
     axes.set(**{f"{axis}scale": "log"})
     line = getattr(axes, f"{axis}axis")
     low, high = sorted(line.get_view_interval())
-    figure: Any = axes.figure  # never a part of a figure, as Matplotlib's types allow
-    room = figure.get_figwidth() / getattr(axes.get_gridspec(), "ncols", 1) if axis == "x" else math.inf
+    room = _inches(axes) if axis == "x" else math.inf
     line.set_major_locator(
         LogLocator(subs=next(digits for most, digits in DIGITS if _fits(low, high, most, digits, room)))
     )
     line.set_minor_locator(NullLocator())
     line.set_major_formatter(FuncFormatter(plain_number))
+
+
+def _inches(axes: "Axes") -> float:
+    """The width that a plot has of its figure."""
+    figure: Any = axes.figure  # never a part of a figure, as Matplotlib's types allow
+    return float(figure.get_figwidth()) / getattr(axes.get_gridspec(), "ncols", 1)
 
 
 def _fits(low: float, high: float, most: float, digits: Sequence[int], room: float) -> bool:

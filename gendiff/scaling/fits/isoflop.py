@@ -99,7 +99,7 @@ def fit_isoflop(table: Points, *, closeness: int | float = 0.2) -> IsoFlopFit:
     if interior.sum() < 2:
         raise ValueError(
             f"{interior.sum()} of {len(budgets)} budgets have a minimum between their smallest and largest size, and 2 "
-            "are needed: train smaller and larger sizes at equal operations, or pass a larger closeness"
+            "are needed: train smaller and larger sizes at equal operations, or group budgets by a larger closeness"
         )
     line = fit_power_law(budgets[interior], minima[interior])
     return IsoFlopFit(line.coefficient, line.exponent, budgets, minima, losses, interior, line.r_squared, profiles)

@@ -10,6 +10,8 @@ KIND = "FluxTransformer2DModel"
 PATCH = 2
 """Side of the squares that their pipeline packs into one token, of which no config.json tells."""
 PACKED = PATCH**2
+REFERENCE_PLACES = 1
+"""Where FLUX.1 Kontext has the picture that it changes."""
 DEFAULTS: Config = {
     "patch_size": 1,
     "in_channels": 64,
@@ -83,6 +85,7 @@ def shared_fields(kind: str, values: Config, axes: tuple[int, str]) -> Config:
         "norm_heads": True,
         "single_depth": values["num_single_layers"],
         "rotary_channels": channels,
+        "reference_places": REFERENCE_PLACES,
     }
 
 

@@ -26,6 +26,8 @@ DEFAULTS: Config = {
 }
 SUPPORTED: dict[str, tuple[object, ...]] = {"patch_size": (1,), "timestep_guidance_channels": (256,), "eps": (1e-6,)}
 OPTIONAL: dict[str, tuple[type, ...]] = {"out_channels": (int,)}
+REFERENCE_PLACES = 10
+"""How far apart the pictures stand that it reads beside the prompt."""
 EMBEDDERS = {"timestep_embedder": "time", "guidance_embedder": "guidance"}
 MODULATIONS = {
     "double_stream_modulation_img": "modulation",
@@ -53,6 +55,7 @@ def network_fields(config: Config) -> Config:
         **fields,
         "rotary_base": float(values["rope_theta"]),
         "word_places": True,
+        "reference_places": REFERENCE_PLACES,
         "bias": False,
         "shared_modulation": True,
         "gated": True,

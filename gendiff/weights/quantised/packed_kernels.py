@@ -221,7 +221,8 @@ class StoredByGroup(PackedMatrix):
 
     def contracted(self, x: jax.Array, precision: str | None) -> jax.Array:
         """Multiply (r, in) with the weights: (r, out)."""
-        if x.shape[0] > 1 or not integer_products.by_digits(x, self.values):
+        one = isinstance(x.shape[0], int) and x.shape[0] == 1  # a program may be exported for any number of rows
+        if not one or not integer_products.by_digits(x, self.values):
             # the first barrier has weights unpacked when their turn comes, not those of all layers at the start;
             # without the second one XLA:CPU unpacks inside of the product, anew for each row
             kernel = integer_products.after(x, self)

@@ -322,14 +322,14 @@ def test_what_cannot_be_learned_from_is_said_before_anything_is_compiled(case, t
     ("words", "message"),
     [
         (("photos",), "photos belongs to no option; did you mean --data photos?"),
-        (("--data",), "--data (nothing): it must be values separated by spaces, .* as in --data emoji textures"),
+        (("--data",), "--data (nothing): it must be 1 or more values .* as in --data emoji textures"),
         (
             ("--background", "white"),
             "--background white: it must be 3 values .* from 0 to 255, or None, as in --background 255 255 255",
         ),
         (("--size", "big"), "--size big: it must be a whole number from 1 to 8192, or None, as in --size 64"),
         (("--size",), "--size (nothing): .*"),
-        (("--ema", "much"), "--ema much: it must be a finite number from 0 below 1, as in --ema 0.999"),
+        (("--ema", "much"), "--ema much: it must be a finite number at least 0 and below 1, as in --ema 0.999"),
         (("--seed", "x"), "--seed x: it must be a whole number, or None, as in --seed 1"),
     ],
 )

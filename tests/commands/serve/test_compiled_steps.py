@@ -11,7 +11,7 @@ import pytest
 
 from gendiff import diffusion, networks, pipelines
 from gendiff.commands.serve.batching import Batcher, Finished
-from gendiff.commands.serve.compiled_steps import CompiledSteps, batch_sizes
+from gendiff.commands.serve.compiled_steps import CompiledSteps, batch_sizes, most_steps
 from gendiff.commands.serve.image_requests import ImageRequest
 from gendiff.commands.serve.request_scheduler import NOT_FINITE, Failed
 from gendiff.commands.serve.served_network import ReadTexts, ServedNetwork
@@ -171,3 +171,16 @@ def test_the_first_noise_is_as_strong_as_the_temperature_says(monkeypatch):
 
 def test_a_batch_is_filled_up_to_the_next_power_of_two():
     assert [batch_sizes(together) for together in (1, 2, 6, 8)] == [(1,), (1, 2), (1, 2, 4, 6), (1, 2, 4, 8)]
+
+
+def test_a_server_takes_as_many_steps_as_the_network_has_grids_for():
+    def grid(steps):
+        if steps > 50:
+            raise ValueError("steps is outside [1, 50]")
+        return steps
+
+    pipeline = TextToImage(
+        encode, linear, diffusion.parameterization.flow(), diffusion.samplers.ddim(1.0), SHAPE, decode
+    )
+    network = dataclasses.replace(served(pipeline), grid=grid)
+    assert [most_steps(network, most) for most in (100, 50, 20)] == [50, 50, 20]

@@ -1,5 +1,6 @@
 """A form with a picture is read whole; a form, a picture or a field that does not fit is one error that names it."""
 
+import dataclasses
 import io
 
 import numpy as np
@@ -45,6 +46,14 @@ def test_a_form_is_a_request_whose_picture_is_scaled_and_whose_strength_counts_s
     request = read({"image": png(12, 12)})
     assert request.picture.shape == (4, 6, 3) and request.notes == ("image: its middle is scaled from 12x12 to 6x4",)
     assert read({"strength": "1"}).first == 0
+
+
+def test_a_network_that_reads_pictures_changes_one_by_words_unless_a_strength_is_given():
+    limits = dataclasses.replace(LIMITS, references=True)
+    fields = {"prompt": "a cat", "image": png(), "seed": "3"}
+    request = edit_requests.read(KIND, form(fields), limits)
+    assert request == ImageRequest("a cat", steps=10, seed=3, reference=True) and request.picture is not None
+    assert edit_requests.read(KIND, form(fields | {"strength": "0.7"}), limits) == read({"seed": "3"})
 
 
 def test_what_stands_in_a_part_is_read_bit_for_bit():

@@ -14,16 +14,22 @@ from gendiff.commands.serve.api_errors import ApiError
 from gendiff.commands.serve.batching import Batcher
 from gendiff.commands.serve.compiled_steps import CompiledSteps
 from gendiff.commands.serve.image_requests import ImageRequest
-from gendiff.commands.text_to_image.options import ModelOptions
+from gendiff.commands.serve.serve_options import ServeOptions
 from gendiff.core import records
 from gendiff.core.errors import ConfigError
 from gendiff.diffusion import grids
-from gendiff.pipelines.stable_diffusion import model_index
+from gendiff.networks import lora
+from gendiff.networks.lora import LowRank
+from gendiff.pipelines import stable_diffusion
+from gendiff.pipelines.stable_diffusion import adapters, model_index, open_model
 from gendiff.runs import devices
 from gendiff.runs.progress import Progress
+from gendiff.weights import lora_files
 from tests.pipelines.stable_diffusion import cheap_parts, tiny_folders
+from tests.pipelines.stable_diffusion.single_files import in_one_file, stored
 from tests.quickly import quickly
 from tests.tables import table
+from tests.weights import rig
 
 MOST = 4
 GRID = functools.partial(grids.trailing, cheap_parts.SCHEDULE)
@@ -103,6 +109,27 @@ def test_a_model_without_guidance_is_told_the_scale_and_takes_no_negative_prompt
         served.read("cat", "dog")
 
 
+def reads_pictures(params, x, t, text, references=None):
+    moved = 0 if references is None else references.images[0].mean((1, 2, 3))[:, None, None, None]
+    return cheap_parts.predict(params, x, t, text) + moved
+
+
+def test_a_picture_is_read_beside_the_prompt_of_one_request_and_others_share_its_turns(lightly):
+    pipeline, kind = cheap_parts.pipeline(predict=reads_pictures), dataclasses.replace(model_index.STABLE, references=1)
+    served = dataclasses.replace(folder_networks.served(opened(kind), pipeline), params=cheap_parts.PARAMS)
+    pictures = [cheap_parts.picture(seed)[0] for seed in range(2)]
+    plain = ImageRequest("cat", "dog", steps=MOST, guidance=3.0, seed=5)
+    reading = [dataclasses.replace(plain, picture=picture, reference=True) for picture in pictures]
+    programs = CompiledSteps(served, 3, MOST)
+    programs.warm()
+    results = images_of(programs, [reading[0], plain, reading[1]], served)
+    of_grid = records.replace(pipeline, latent=records.replace(pipeline.latent, levels=GRID(MOST)))
+    arguments = cheap_parts.PARAMS, jax.random.key(5), read("cat", ""), read("dog", ""), np.float32(3.0), np.arange(1)
+    for result, references in zip(results, [(pictures[0][None],), (), (pictures[1][None],)], strict=True):
+        alone = quickly(lambda *inputs, images=references: of_grid(*inputs, references=images))(*arguments)
+        np.testing.assert_allclose(result, alone[0], atol=1e-5)
+
+
 def test_a_prompt_of_more_than_one_row_is_refused_with_its_field():
     served = folder_networks.served(opened(), cheap_parts.pipeline())
     with pytest.raises(
@@ -127,7 +154,7 @@ def test_a_folder_that_cannot_be_served_is_refused_before_its_parameters_are_rea
     model.index.kind, model.paints = kind, paints
     monkeypatch.setattr(folder_networks.folders, "opened", lambda *arguments: model)
     with pytest.raises(ConfigError, match=message):
-        folder_networks.read(ModelOptions(), Path("/models/tiny"), sampler, Progress(quiet=True))
+        folder_networks.read(ServeOptions(sampler=sampler), Path("/models/tiny"), Progress(quiet=True))
 
 
 @pytest.mark.slow
@@ -135,11 +162,29 @@ def test_a_tiny_folder_is_read_and_drawn_but_not_at_a_size_that_it_cannot(lightl
     pytest.importorskip("tokenizers", reason="needs the extra [text]")
     folder = tiny_folders.write(tmp_path / "stable", "stable")
     with pytest.raises(ConfigError, match="height = 18 must be a multiple of 4"):
-        folder_networks.read(ModelOptions(height=18), folder, None, Progress(quiet=True))
-    served = folder_networks.read(ModelOptions(), folder, None, Progress(quiet=True))
+        folder_networks.read(ServeOptions(height=18), folder, Progress(quiet=True))
+    served = folder_networks.read(ServeOptions(), folder, Progress(quiet=True))
     programs = CompiledSteps(served, 1, 3)
     programs.warm()
     first, second = images_of(
         programs, [ImageRequest("red cat", steps=3, seed=1), ImageRequest("red dog", steps=2, seed=1)], served
     )
     assert first.shape == (served.height, served.width, 3) == (16, 16, 3) and np.abs(first - second).max() > 0
+
+
+def test_a_single_file_takes_the_place_of_the_weights_and_lora_files_change_them(tmp_path):
+    pytest.importorskip("tokenizers", reason="needs the extra [text]")
+    folder, file = tiny_folders.without_weights(tmp_path)["stable"], stored(in_one_file("stable"), tmp_path)
+    model = open_model(folder, weights=file)
+    rng = np.random.default_rng(0)
+    change = LowRank(*(rng.normal(size=shape).astype(np.float32) for shape in ((8, 2), (2, 32))))
+    changes = {"text_encoder": {"block_1": {"mlp_0": {"kernel": change}}}}
+    lora_files.save(tmp_path / "style.safetensors", changes, adapters.adaptable(model))
+    options = ServeOptions(
+        weights=str(file), lora=(f"{tmp_path}/style.safetensors:0.5", f"{tmp_path}/style.safetensors")
+    )
+    served = folder_networks.read(options, folder, Progress(quiet=True))
+    params = {name: model.part_params(name) for name in model.parts}
+    for strength in (0.5, 1.0):
+        params["text_encoder"] = lora.merge(params["text_encoder"], changes["text_encoder"], strength)
+    assert rig.equal(served.params, stable_diffusion.arranged(params))

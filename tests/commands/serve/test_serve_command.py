@@ -47,11 +47,22 @@ ROOT = Path(__file__).resolve().parents[3]
         ({"host": "no.such.host.invalid"}, "--host no.such.host.invalid"),
         ({"port": "taken"}, "choose another one"),
         ({"port": 0, "model": "shapse"}, "did you mean 'shapes'"),
-        ({"port": 0, "height": 64}, "--height is for a folder of diffusers"),
+        ({"port": 0, "height": 64}, "--height is for a folder of diffusers: name one by --model"),
+        (
+            {"model": "org/FLUX.1-dev", "height": 64},
+            "is none; for a model of the Hugging Face hub",
+        ),
+        ({"model": __file__, "height": 64}, "is none; a single file goes with its folder: --model DIR --weights"),
+        ({"port": 0, "model": "x.gguf"}, "--model x.gguf is no file"),
+        ({"port": 0, "chat": "org/name"}, "then give --chat name$"),
+        ({"chat": "smollm2", "lora": ("none",)}, "--lora none: no such folder"),
         ({"port": 0, "host": "0.0.0.0"}, "--host 0.0.0.0 lets other machines use it: add --api-key-file"),
         ({"port": 0, "api_key_file": "/none"}, "--api-key-file /none: No such file"),
         ({"port": 0, "access_log": "/none/log"}, "--access-log /none/log: No such file"),
-        ({"weights": "int8"}, "--weights is for --chat"),
+        ({"weights": "int8"}, "--weights is for a folder of diffusers"),
+        ({"lora": ("style.safetensors",)}, "--lora is for a folder of diffusers"),
+        ({"chat": "smollm2", "weights": "int9"}, "int9.*did you mean"),
+        ({"chat": "smollm2", "lora": ("one", "two")}, "--lora names 2 adapters, and --chat takes one"),
         ({"most_tokens": 9}, "--most-tokens is for --chat"),
         ({"chat": "smollm2", "model": "emoji"}, "--model is for pictures, not for --chat"),
         ({"chat": "smollm2", "sampler": "ddim"}, "--sampler is for pictures"),
@@ -68,6 +79,16 @@ def test_a_mistake_is_one_error_that_names_the_option(options, message):
             chosen = ServeOptions(**(options | named))
             serve_options.check(chosen)
             command.call(chosen, {}, Progress(quiet=True))
+
+
+def test_a_language_model_takes_its_weights_and_one_adapter():
+    serve_options.check(ServeOptions(chat="smollm2", weights="int8", lora=(str(Path(__file__).parent),)))
+
+
+def test_a_folder_refuses_a_lora_that_is_not_there_before_anything_is_read(tmp_path):
+    (tmp_path / "model_index.json").write_text("{}")
+    with pytest.raises(ConfigError, match="--lora style.safetensors:2: no such file: style.safetensors"):
+        serve_options.check(ServeOptions(model=str(tmp_path), lora=("style.safetensors:2",)))
 
 
 def test_without_its_packages_the_extra_is_named(monkeypatch):
@@ -97,7 +118,7 @@ def test_no_request_may_ask_for_more_than_the_network_or_the_queue_takes(monkeyp
         def warm(self):
             assert self.most_steps == 20
 
-    network = dataclasses.replace(served(), most_steps=20, usual_steps=30)
+    network = dataclasses.replace(served(), most_steps=20, usual_steps=30, grid=lambda steps: None)
     monkeypatch.setattr(command, "_served", lambda options, progress: network)
     monkeypatch.setattr(compiled_steps, "CompiledSteps", Programs)
     app, batcher = command._app(ServeOptions(together=2, queue=4), "127.0.0.1", (), Progress(quiet=True))

@@ -177,6 +177,26 @@ def test_a_network_for_inpainting_draws_and_needs_a_picture_and_a_mask(draw, pic
 
 
 @pytest.mark.slow
+def test_pictures_are_read_beside_the_prompt_and_give_the_size(draw, pictures):
+    cat, wide = pictures("cat"), pictures("wide")
+    plain, _, _ = draw("flux_2", "plain.png", height=16, width=16)
+    one, settings, _ = draw("flux_2", "one.png", reference=(cat,))
+    two, _, lines = draw("flux_2", "two.png", reference=(cat, wide))
+    assert plain.shape == one.shape == two.shape and settings["reference"] == [cat] and settings["height"] == 16
+    assert not np.array_equal(plain, one) and not np.array_equal(one, two)
+    assert draw("flux_2", "broad.png", reference=(wide,))[0].shape[1] == 2 * one.shape[1]
+
+
+def test_kontext_reads_a_picture_in_a_size_of_its_training(tmp_path, pictures, messages):
+    model = tiny_folders.written_as(tmp_path / "kontext", "flux", "FluxKontextPipeline")
+    options = CommandOptions(prompt="a red cat", reference=(pictures("wide"),))
+    job = folder.prepare(options, open_model(model), None, Progress(quiet=True))
+    (picture,) = job.words[2]["references"]
+    assert picture.shape == (1, 180, 364, 3) and job.pipelines[0].latent.shape == (90, 182, 4)
+    assert any("is 32 × 16 pixels: its middle is scaled to 364 × 180" in line for line in messages)
+
+
+@pytest.mark.slow
 def test_the_refiner_takes_over_and_moves_the_picture(draw, folders):
     alone, _, _ = draw("xl", steps=3)
     both, settings, _ = draw("xl", "y.png", steps=3, refiner=str(folders["refiner"]), refine_from=0.5)
@@ -238,6 +258,12 @@ MISTAKES = [
     ("stable", {"lora": ("style:x",)}, "--lora style:x: no such file: style:x"),
     ("stable", {"export": "x", "storage": "float8"}, "--export does not go with --storage float8"),
     ("stable", {"export": "x", "storage": "as-file"}, "--export does not go with --storage as-file"),
+    (
+        "flux",
+        {"export": "x", "weights": "x.gguf"},
+        "go with --storage as-file.*: give --storage int8",
+    ),
+    ("dit", {"label": "1", "prompt": "", "skip_layers": (7,)}, "--skip-layers does not go with DiT"),
     ("stable", {"export": "x", "mesh": "data=1"}, "--export does not go with --mesh"),
     ("stable", {"mesh": "fsdp"}, "--mesh fsdp: give some of data=D,fsdp=F,tensor=T"),
     ("stable", {"mesh": "fsdp=64"}, "--mesh fsdp=64: .* does not divide .*, the number of devices"),
@@ -245,7 +271,11 @@ MISTAKES = [
     ("stable", {"refiner": "."}, "--refiner is for Stable Diffusion XL"),
     ("stable", {"init": "cat", "mask": "black"}, "nothing of it is white"),
     ("stable", {"init": "cat", "mask": "right", "sampler": "deis-3"}, "--mask does not go with this sampler"),
-    ("stable", {"prompt": "cat " * 9, "too_long": "error"}, "--prompt: a prompt has 9 tokens and 7 are read"),
+    (
+        "stable",
+        {"prompt": "cat " * 9, "too_long": "error"},
+        "9 tokens and 7 are read.*give --too-long chunks$",
+    ),
     ("stable", {"hint": "cat"}, "--controlnet DIR and --hint PICTURE go together"),
     ("stable", {"controlnet": ".", "hint": "cat", "hint_scale": -1.0}, "--hint-scale -1 must be at least 0"),
     ("xl", {"refiner": "refiner", "controlnet": ".", "hint": "cat"}, "--controlnet does not go with --refiner"),
@@ -261,6 +291,9 @@ MISTAKES = [
     ("flux", {"controlnet": ".", "hint": "cat"}, "--controlnet is for Stable Diffusion 1, 2 and XL, and the folder"),
     ("flux", {"height": 18}, "height = 18 must be a multiple of 4"),
     ("flux", {"skip_layers": (7,)}, "--skip-layers is for Stable Diffusion 3, and the folder holds FLUX.1"),
+    ("flux", {"reference": ("cat",)}, "--reference is for FLUX.1 Kontext and FLUX.2, and the folder holds FLUX.1"),
+    ("flux_2", {"reference": ("nowhere.png",)}, "--reference nowhere.png: no such file"),
+    ("flux_2", {"reference": ("cat",) * 11}, r"--reference names 11 pictures, and FLUX.2 \[klein\] reads 10"),
     ("sd3", {"skip_layers": (7,)}, "layers = 7 is outside"),
     ("sd3", {"skip_layers": (1,), "guidance": 1.0}, "--skip-layers adds to guidance"),
     ("sd3", {"height": 40}, "height = 40: this network has positions for at most height = 32"),
@@ -277,6 +310,7 @@ def test_a_mistake_is_one_error_that_names_the_option(draw, unread, pictures, na
         "init": pictures,
         "mask": pictures,
         "hint": pictures,
+        "reference": lambda names: tuple(pictures(name) if name == "cat" else name for name in names),
         "refiner": lambda name: name if name == "." else str(unread[name]),
     }
     settings = {key: paths[key](value) if key in paths else value for key, value in options.items()}

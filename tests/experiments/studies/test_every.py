@@ -10,7 +10,7 @@ from gendiff.runs import configuration, registry, training_loop
 from gendiff.runs.run_folder import RunFolder
 from tests.experiments.studies import smoke
 
-OPENED = ("digits", "ddim-steps", "few-step", "guidance", "editing")
+OPENED = ("digits", "ddim-steps", "few-step", "audio", "guidance", "editing")
 """Studies whose run is a network of images."""
 ELSEWHERE = ("certify", "invariance", "gan-stability", "gan-progressive", "multimodal", "video")
 

@@ -37,7 +37,8 @@ def of_quantise():
 
 def of_multimodal():
     config = full(MULTIMODAL)
-    return [(documents.network(config, name), 3 if name == SCENES else 1) for name in NETWORKS]
+    # those of scenes denoise nothing: what they read need not come out of a token again
+    return [(documents.network(config, name), 1) for name in NETWORKS if name not in SCENES]
 
 
 BUILT = {

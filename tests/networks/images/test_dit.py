@@ -223,9 +223,53 @@ def test_neither_the_order_of_words_nor_padding_matters_to_one_sequence():
     np.testing.assert_array_equal(condition(text=padded), full)
 
 
+# Images that are read beside x.
+
+
+def seen_as_rows(params, heads, size):
+    """Parameters of a network in which the first two coordinates, a pair of channels of each head, change places."""
+    order = np.arange(3 * heads * size).reshape(3, heads, size)
+    order[:2] = order[:2][..., [1, 0, 2, 3, 5, 4, 6, 7]]  # channel i and i + size / 2 are a pair
+    block = params["block_0"]
+    qkv = {name: leaf[..., order.reshape(-1)] for name, leaf in block["qkv"].items()}
+    return params | {"block_0": block | {"qkv": qkv}}
+
+
+def test_references_stand_behind_x_as_further_rows_would_on_a_coordinate_of_their_own():
+    network = tiny(rotary_channels=(2, 2, 4), reference_places=1)
+    rows = np.split(X[:, :6], 3, 1)
+    params = random_params(network, X, T, LABEL)
+    result = apply(networks.pure(network), params, rows[0], T, LABEL, networks.ReferenceImages(tuple(rows[1:])))
+    tall = apply(networks.pure(network), seen_as_rows(params, 2, 8), X[:, :6], T, LABEL)
+    np.testing.assert_allclose(result, np.asarray(tall)[:, :2], rtol=1e-4, atol=1e-5)
+    alone = apply(networks.pure(network), params, rows[0], T, LABEL)
+    assert result.shape == alone.shape and np.abs(result - alone).max() > 1e-3
+
+
+def test_references_lie_between_x_and_the_words_in_one_sequence_too():
+    network = both(reference_places=10)
+    params = parameters(network)
+
+    def run(*images):
+        more = (networks.ReferenceImages(images),) if images else ()
+        return np.asarray(apply(networks.pure(network), params, X, T, LABEL, TEXT, SIZE, SCALE, *more))
+
+    one, other = X[:, :4], X[:, 2:6]
+    assert run(one).shape == X.shape and np.abs(run(one) - run()).max() > 1e-4
+    assert np.abs(run(one, other) - run(other, one)).max() > 1e-4, "each has a place"
+    moved = run(np.concatenate([one[:1], other[1:2], one[2:]]))
+    assert [bool(np.abs(sample).max() > 1e-5) for sample in moved - run(one)] == [False, True, False]
+
+
 def build(make, **changes):
     more = () if make is tiny else (TEXT, SIZE)
     return lambda: jax.eval_shape(lambda: networks.init(make(**changes), jax.random.key(0), X, T, LABEL, *more))
+
+
+def reading(*images, places=1):
+    network = tiny(rotary_channels=(2, 2, 4), reference_places=places)
+    more = networks.ReferenceImages(images)
+    return lambda: jax.eval_shape(lambda: networks.init(network, jax.random.key(0), X, T, LABEL, more))
 
 
 test_sizes_and_fields_that_do_not_fit_each_other_are_refused = refusals(
@@ -247,4 +291,10 @@ test_sizes_and_fields_that_do_not_fit_each_other_are_refused = refusals(
     (build(tiny, norm="group"), "norm = 'group' is none of layer, rms"),
     (build(tiny, activation="relu"), "activation = 'relu'"),
     (build(tiny, mlp_width=0), "mlp_width = 0"),
+    (build(tiny, reference_places=1), "reference_places = 1 needs 3 numbers of rotary_channels"),
+    (build(tiny, reference_places=0, rotary_channels=(2, 2, 4)), "reference_places = 0"),
+    (reading(X, places=None), "reference images were given to a network that reads none"),
+    (reading(X[:, :3]), r"reference image 0 has shape \(3, 3, 4, 1\).*multiples of 2 \(patch\)"),
+    (reading(X, X[:1]), r"reference image 1 has shape \(1, 8, 4, 1\): the samples and channels of x"),
+    (reading(X[0]), "images are"),
 )

@@ -14,7 +14,17 @@ import torch
 import transformers
 from safetensors.numpy import save_file
 
-from tests.pipelines.stable_diffusion.peer_pipelines import CASES, built, latents, samples, weights
+from tests.pipelines.stable_diffusion import peer_draws
+from tests.pipelines.stable_diffusion.peer_pipelines import (
+    CASES,
+    built,
+    built_fill,
+    filled,
+    latents,
+    of_class,
+    samples,
+    weights,
+)
 
 warnings.simplefilter("ignore")
 
@@ -24,7 +34,7 @@ def main() -> None:
     for name, case in CASES.items():
         pipe = built(case.folder)
         arrays |= {
-            f"{name}/{part}/{key}": value
+            f"{case.folder}/{part}/{key}": value
             for part, arrays_of_part in weights(pipe).items()
             for key, value in arrays_of_part.items()
         }
@@ -33,6 +43,15 @@ def main() -> None:
         arrays[f"{name}: start"] = start
         size = sum(array.nbytes for key, array in arrays.items() if key.startswith(name))
         print(f"{name}: {size / 1024:.0f} KiB, pictures {np.std(arrays[f'{name}: pictures']):.2f}")
+    fill, dit = built_fill(), built("dit", transformer=peer_draws.CLASSES)
+    further = {"fill": {"transformer": weights(fill)["transformer"]}, "dit": weights(dit)}
+    arrays |= {
+        f"{name}/{part}/{key}": value
+        for name, parts in further.items()
+        for part, arrays_of_part in parts.items()
+        for key, value in arrays_of_part.items()
+    }
+    arrays |= {"fill: pictures": filled(fill), "dit: pictures": of_class(dit)}
     made_by = (
         f"diffusers {diffusers.__version__}, transformers {transformers.__version__}, torch {torch.__version__}, "
         "float32"

@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Case:
     """folder: of `tiny_folders`. prompts, negative: texts; None for no negative prompt. steps, scale: numbers of the
     draw. size: height and width. changes: a part -> other settings of it. embedded: the scale that FLUX is told.
-    skipped: blocks that a weaker answer leaves out.
+    skipped: blocks that a weaker answer leaves out. pipeline: another class that reads the same parts. references:
+        height and width of each picture that it reads beside the prompt.
     """
 
     folder: str
@@ -21,13 +24,22 @@ class Case:
     changes: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
     embedded: float | None = None
     skipped: tuple[int, ...] = ()
+    pipeline: str | None = None
+    references: tuple[tuple[int, int], ...] = ()
 
     @property
     def latent(self) -> tuple[int, int, int]:
         """The shape of one latent."""
         return self.size[0] // 2, self.size[1] // 2, 4
 
+    @property
+    def pictures(self) -> list[np.ndarray]:
+        """The bytes (h, w, 3) of the references."""
+        rng = np.random.default_rng(1)
+        return [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in self.references]
 
+
+KONTEXT = "FluxKontextPipeline"
 CASES = {
     "stable": Case("stable", ("red cat", "a dog, a dog"), "cat!", 3, 4.0),
     "xl": Case("xl", ("red cat", "a dog, a dog"), None, 3, 3.0),
@@ -35,6 +47,8 @@ CASES = {
     "sd3": Case("sd3", ("red cat", "a dog, a dog"), "cat!", 3, 4.0),
     "flux_2": Case("flux_2", ("red cat", "a dog, a dog"), None, 3, 1.0),
     "z_image": Case("z_image", ("red cat", "a dog, a dog, a dog"), None, 3, 1.0),
+    "kontext": Case("flux", ("red cat", "a dog"), None, 3, 1.0, (16, 16), {}, 2.5, (), KONTEXT, ((20, 12),)),
+    "klein, two pictures": Case("flux_2", ("red cat", "a"), None, 3, 1.0, references=((64, 64), (72, 68))),
 }
 DYNAMIC = {"use_dynamic_shifting": True, "base_image_seq_len": 8, "max_image_seq_len": 32}
 FIXED = {"scheduler": {"use_dynamic_shifting": False}}
@@ -42,6 +56,14 @@ SCHNELL = {"scheduler": {"use_dynamic_shifting": False, "shift": 1.0}, "transfor
 WITHOUT_T5: Mapping[str, None] = {"text_encoder_3": None, "tokenizer_3": None}
 NEWER = {"qk_norm": "rms_norm", "num_layers": 3}
 VARIANTS = {
+    "kontext, wide, a negative prompt": Case(
+        "flux", ("red cat",), "dog", 4, 2.0, (20, 28), {}, 3.5, (), KONTEXT, ((20, 28),)
+    ),
+    "kontext, no picture": Case("flux", ("cat", "dog"), None, 2, 1.0, (8, 16), {}, 2.5, (), KONTEXT),
+    "klein, a picture larger than what is drawn": Case(
+        "flux_2", ("red",), None, 4, 1.0, (12, 8), {"transformer": {"num_layers": 2}}, references=((68, 96),)
+    ),
+    "klein, three pictures": Case("flux_2", ("a dog",), None, 1, 1.0, references=((64, 64), (64, 80), (72, 64))),
     "klein, wide, deeper": Case("flux_2", ("red",), None, 4, 1.0, (20, 28), {"transformer": {"num_layers": 2}}),
     "z, wide": Case("z_image", ("red cat", ""), None, 4, 1.0, (20, 28)),
     "z, high, a negative prompt, a long one": Case("z_image", ("red cat", "red " * 5), "dog", 2, 3.0, (32, 20)),

@@ -2,20 +2,26 @@
 torch.
 """
 
+import contextlib
 import copy
+import inspect
 from typing import Any
+from unittest import mock
 
 import diffusers
 import numpy as np
 import torch
 import transformers
+from PIL import Image
 
-from tests.pipelines.stable_diffusion import tiny_chat_tokenizer, tiny_folders, tiny_t5_tokenizer
+from tests.pipelines.stable_diffusion import peer_draws, tiny_chat_tokenizer, tiny_folders, tiny_t5_tokenizer
 from tests.pipelines.stable_diffusion.peer_cases import CASES, Case
 from tests.pipelines.stable_diffusion.tiny_folders import CONTROL, FOLDERS, MERGES, VOCABULARY
 from tests.weights.diffusers.make_text_unets_fixture import randomized as with_random_weights
 
 __all__ = ["CASES", "built", "latents", "samples", "weights"]
+
+STEPS = peer_draws.STEPS
 
 
 def built(name: str, **changes: dict[str, Any]) -> Any:
@@ -36,6 +42,15 @@ def built(name: str, **changes: dict[str, Any]) -> Any:
     elif "XL" in kind:
         options |= {"add_watermarker": False}
     pipe = getattr(diffusers, kind)(**parts, **lacking, **options)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def built_fill() -> Any:
+    """The pipeline of FLUX.1 Fill with the parts of "flux"."""
+    parts = built("flux", transformer=peer_draws.FILL).components
+    lacking = ("image_encoder", "feature_extractor")
+    pipe = diffusers.FluxFillPipeline(**{name: part for name, part in parts.items() if name not in lacking})
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
@@ -65,6 +80,9 @@ def latents(case: Case) -> np.ndarray:
 
 def samples(pipe: Any, case: Case, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(last latents, pictures in [0, 1]), channels last."""
+    if case.pipeline is not None:
+        pipe = getattr(diffusers, case.pipeline)(**pipe.components)
+        pipe.set_progress_bar_config(disable=True)
     arguments: dict[str, Any] = {
         "prompt": list(case.prompts),
         "num_inference_steps": case.steps,
@@ -83,9 +101,13 @@ def samples(pipe: Any, case: Case, start: np.ndarray) -> tuple[np.ndarray, np.nd
         arguments |= {"guidance_scale": case.scale - 1, "max_sequence_length": 40}
     if case.folder == "flux_2":
         arguments |= {"max_sequence_length": 48}
+    if case.references:
+        arguments["image"] = [Image.fromarray(pixels) for pixels in case.pictures]
+    if case.pipeline is not None:  # else it takes sizes of its own
+        arguments |= {"max_area": case.size[0] * case.size[1], "_auto_resize": False}
     outputs = []
     for kind in ("latent", "pt"):
-        first = torch.from_numpy(np.ascontiguousarray(np.moveaxis(start, -1, 1)))
+        first = channels_first(start)
         if case.folder == "flux":
             first = pipe._pack_latents(first, *(first.shape[axis] for axis in (0, 1, 2, 3)))
         if case.folder == "flux_2":
@@ -98,8 +120,45 @@ def samples(pipe: Any, case: Case, start: np.ndarray) -> tuple[np.ndarray, np.nd
             norm, packed = pipe.vae.bn, pipe._patchify_latents(images)
             mean, std = norm.running_mean, torch.sqrt(norm.running_var + norm.eps)
             images = pipe._unpatchify_latents((packed - mean[:, None, None]) / std[:, None, None])
-        outputs.append(np.ascontiguousarray(np.moveaxis(images.float().numpy(), 1, -1)))
+        outputs.append(channels_last(images))
     return outputs[0], outputs[1]
+
+
+def filled(pipe: Any) -> np.ndarray:
+    """What FLUX.1 Fill draws, pictures in [0, 1], channels last."""
+    image, mask = peer_draws.hole()
+    with without_chance(pipe, peer_draws.noise_of((8, 8, 4))), torch.inference_mode():
+        options = {"prompt": "red cat", "image": channels_first((image + 1) / 2), "mask_image": channels_first(mask)}
+        options |= {"height": 16, "width": 16, "max_sequence_length": 12, "guidance_scale": 3.0}
+        return channels_last(pipe(**options, num_inference_steps=STEPS, output_type="pt").images)
+
+
+def of_class(pipe: Any) -> np.ndarray:
+    """What a DiT draws of a class, pictures in [0, 1], channels last."""
+    options = {"class_labels": [peer_draws.LABEL], "guidance_scale": 3.0}
+    with without_chance(pipe, peer_draws.noise_of((8, 8, 4))), torch.inference_mode():
+        return channels_last(pipe(**options, num_inference_steps=STEPS, output_type="pt").images)
+
+
+def without_chance(pipe: Any, noise: np.ndarray) -> contextlib.AbstractContextManager[Any]:
+    """Their pipeline takes the most likely latents, and our noise."""
+    return mock.patch.dict(
+        vars(inspect.getmodule(type(pipe))),
+        {
+            "retrieve_latents": lambda encoded, **_: encoded.latent_dist.mode(),
+            "randn_tensor": lambda *_, **__: channels_first(noise),
+        },
+    )
+
+
+def channels_first(image: np.ndarray) -> torch.Tensor:
+    """As torch takes it."""
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(image, -1, 1)))
+
+
+def channels_last(images: torch.Tensor) -> np.ndarray:
+    """As we have it."""
+    return np.ascontiguousarray(np.moveaxis(images.float().numpy(), 1, -1))
 
 
 def _part(part: str, config: dict[str, Any], seed: int) -> Any:

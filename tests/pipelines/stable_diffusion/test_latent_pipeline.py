@@ -17,20 +17,30 @@ from tests.quickly import quickly
 KEY, INDEX = jax.random.key(0), np.arange(2, dtype=np.int32)
 
 
-def test_a_network_for_inpainting_sees_latents_then_the_mask_then_the_picture():
+def test_a_network_for_inpainting_sees_its_surroundings_behind_x():
     inpainting = edits.Inpainting(lambda params, x, t, *condition: x)
-    x, small, around = (
-        np.full((2, 2, 4, channels), value, np.float32) for channels, value in ((3, 1.0), (1, 2.0), (3, 3.0))
-    )
-    output = inpainting({}, x, np.zeros(2, np.float32), edits.Surroundings(small[:1], around[:1]))
-    assert output.shape == (2, 2, 4, 7) and np.array_equal(output, np.concatenate([x, small, around], -1))
+    x, around = (np.full((2, 2, 4, channels), value, np.float32) for channels, value in ((3, 1.0), (4, 2.0)))
+    output = inpainting({}, x, np.zeros(2, np.float32), edits.Surroundings(around[:1]))
+    assert output.shape == (2, 2, 4, 7) and np.array_equal(output, np.concatenate([x, around], -1))
+
+
+def surroundings(**options):
+    """(what a network for inpainting reads beside x, the picture that is encoded), every other pixel as latents."""
+    pixels = []
+    around = edits.surroundings(lambda x: pixels.append(x) or x[:, ::2, ::2], picture(), mask(), FACTOR, **options)
+    return np.asarray(around.channels), pixels[0]
 
 
 def test_what_is_drawn_anew_is_grey_in_the_picture_and_the_mask_is_that_of_the_first_pixels():
-    pixels = []
-    around = edits.surroundings(lambda x: pixels.append(x) or x, picture(), mask(), FACTOR)
-    assert np.array_equal(pixels[0], picture() * (1 - mask()))
-    assert np.array_equal(around.mask, mask()[:, ::2, ::2]) and not around.mask[0, 0, 0]
+    channels, pixels = surroundings()
+    assert np.array_equal(pixels, picture() * (1 - mask())) and not channels[0, 0, 0, 0]
+    assert np.array_equal(channels, np.concatenate([mask()[:, ::2, ::2], pixels[:, ::2, ::2]], -1))
+
+
+def test_a_mask_of_pixels_stands_behind_the_latents_row_by_row():
+    channels, pixels = surroundings(pixels=True)
+    squares = [mask()[:, row::2, column::2] for row in range(2) for column in range(2)]
+    assert np.array_equal(channels, np.concatenate([pixels[:, ::2, ::2], *squares], -1))
 
 
 def test_a_latent_is_drawn_anew_where_any_of_its_pixels_is():
@@ -52,7 +62,8 @@ def test_such_a_network_is_told_the_picture_on_both_sides_of_guidance():
     def expected(label):
         def predict(params, x, t):
             around = edits.surroundings(lambda x: pipeline.encoded(PARAMS, x), change.picture, change.mask, FACTOR)
-            return params * around.latents + label[:, None, None, None] * around.mask + 0 * x
+            result = params * around.channels[..., 1:] + label[:, None, None, None] * around.channels[..., :1]
+            return result + 0 * x
 
         denoise = diffusion.from_network(predict, PARAMS["network"], diffusion.parameterization.velocity())
         return diffusion.sample(KEY, denoise, diffusion.samplers.ddim(), LEVELS, SHAPE, INDEX)

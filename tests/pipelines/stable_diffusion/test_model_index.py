@@ -32,7 +32,7 @@ XL = VAE | {
     "tokenizer_2": TOKENIZER,
     "unet": ["diffusers", "UNet2DConditionModel"],
 }
-LATER = ("FluxKontextPipeline", "LuminaPipeline", "StableDiffusionPipline")
+LATER = ("FluxControlPipeline", "LuminaPipeline", "StableDiffusionPipline")
 REFINER = {
     "_class_name": "StableDiffusionXLImg2ImgPipeline",
     "force_zeros_for_empty_prompt": False,

@@ -40,6 +40,17 @@ def test_every_array_of_a_folder_is_used_once_and_returns_under_its_name(folders
         assert rig.equal(dict(sorted(theirs.items())), dict(sorted(stored.items()))), part
 
 
+@pytest.mark.slow
+def test_words_without_padding_draw_the_same_picture_where_a_model_leaves_padding_out(folders):
+    model = open_model(folders["z_image"])
+    pipeline, params = model.pipeline(2, 8, 8), model.params()
+    rows = [(model.prompt("a", padded=padded), model.negative("do", padded=padded)) for padded in (True, False)]
+    assert [words.ids[0].shape[-1] for words, _ in rows] == [40, 32]
+    full, cut = (jax.jit(pipeline)(params, jax.random.key(0), *words, 3.0, jnp.arange(1)) for words in rows)
+    np.testing.assert_allclose(cut, full, atol=1e-5)
+    assert open_model(folders["flux_2"]).prompt("a", padded=False).ids[0].shape[-1] == 48
+
+
 def test_the_shift_of_flux_2_is_that_of_10_and_200_steps_and_for_large_pictures_that_of_200():
     few, many = 8.73809524e-05 * 1024 + 1.89833333, 0.00016927 * 1024 + 0.45666666
     for steps, expected in ((10, few), (200, many), (105, (few + many) / 2)):

@@ -117,18 +117,27 @@ def test_kernels_in_4_bits_take_an_eighth_of_the_memory_and_say_what_they_lose(t
     assert quantised.nbytes(small) < 0.2 * quantised.nbytes(open_model(folder).part_params("transformer"))
 
 
-@pytest.mark.slow
-def test_halves_of_text_encoders_and_of_a_u_net_take_half_the_memory_with_their_tables(tmp_path):
-    def half(part):
-        return {key: value.astype(np.float16) for key, value in tiny_folders.arrays_of("stable", part).items()}
+HALVES = {
+    "stable": ("text_encoder", "unet"),
+    "xl": ("text_encoder", "text_encoder_2", "unet"),
+    "dit": ("transformer",),
+}
+"""Folder -> its parts whose kernels are kept."""
 
-    folder = tiny_folders.write(tmp_path / "stable", "stable", half)
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", HALVES)
+def test_halves_take_half_the_memory_with_their_tables(tmp_path, name):
+    def half(part):
+        return {key: value.astype(np.float16) for key, value in tiny_folders.arrays_of(name, part).items()}
+
+    folder = tiny_folders.write(tmp_path / name, name, half)
     model, full = open_model(folder, storage="as-file"), open_model(folder)
-    for name in ("text_encoder", "unet"):
-        assert_same_numbers(model.part_params(name), full.part_params(name))
+    for part in HALVES[name]:
+        assert_same_numbers(model.part_params(part), full.part_params(part))
         shares = [
             quantised.nbytes(leaf) / (4 * packed.size(leaf))
-            for path, leaf in trees.paths(model.part_params(name), is_leaf=packed.is_packed).items()
+            for path, leaf in trees.paths(model.part_params(part), is_leaf=packed.is_packed).items()
             if path.endswith(("/kernel", "token"))
         ]
         assert shares and set(shares) == {0.5}

@@ -183,6 +183,23 @@ def test_gradients_reach_the_encoding_of_a_prompt_and_the_first_latents():
         assert np.isfinite(slope).all() and np.all(np.abs(slope) > 0)
 
 
+def test_references_are_told_as_latents_on_both_sides_of_guidance():
+    def predict(params, x, t, text, references):
+        first, second = (image.mean((1, 2, 3))[:, None, None, None] for image in references.images)
+        return cheap_parts.predict(params, x, t, text) + first + 2 * second
+
+    reading = pipeline(predict=predict)
+    references = picture(1), picture(2)[:, :, :4]
+    result = samples(reading, references=references)
+    latents = [2.0 * float(each.mean()) for each in references]  # the autoencoder doubles
+
+    def moved(params, x, t, text):
+        return cheap_parts.predict(params, x, t, text) + latents[0] + 2 * latents[1]
+
+    np.testing.assert_allclose(result, samples(pipeline(predict=moved)), atol=1e-5)
+    assert not np.allclose(result, samples(reading, references=references[::-1]), atol=1e-3)
+
+
 def mistake(model=PIPELINE, params=PARAMS, inputs=PROMPT, negative=NEGATIVE, **options):
     return lambda: jax.eval_shape(
         lambda: model(params, KEY, inputs, negative, 3.0, INDEX, **options)
@@ -200,6 +217,8 @@ test_mistakes_are_refused = refusals(
     (mistake(change=edit(picture()[:, :3])), "no multiple of the latents"),
     (mistake(change=edit(picture(), mask()), model=pipeline(diffusion.samplers.pndm())), "sampler without memory"),
     (mistake(pipeline(paints=True)), "this network paints into a picture"),
+    (mistake(references=(picture()[0],)), r"\(1 or b, h, w, 3\) is needed"),
+    (mistake(references=(np.full((1, 4, 8, 3), 255.0, np.float32),)), "255"),
     (lambda: edit(np.full((1, 4, 8, 3), 9, np.uint8)), "must be a floating array", TypeError),
     (lambda: edit(picture()[0]), r"\(1 or b, h, w, 3\) is needed"),
     (lambda: edit(picture(), mask()[:, :2]), r"\(1 or b, 4, 8, 1\), the size of the picture"),

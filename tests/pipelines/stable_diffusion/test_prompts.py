@@ -5,10 +5,10 @@ silence.
 import numpy as np
 import pytest
 
-from gendiff.data import clip_tokenizer
+from gendiff.data import chat_row_tokenizer, clip_tokenizer
 from gendiff.data.texts.tokenizer import TruncationWarning
 from gendiff.pipelines.stable_diffusion import aligned, encode, repeated
-from tests.pipelines.stable_diffusion import tiny_folders
+from tests.pipelines.stable_diffusion import tiny_chat_tokenizer, tiny_folders
 from tests.pipelines.stable_diffusion.tiny_folders import LENGTH, SIZE, VOCABULARY, write_tokenizer
 from tests.refusals import refusals
 
@@ -62,6 +62,24 @@ def test_aligned_prompts_have_rows_of_the_empty_text_behind_their_own(tokenizers
         second.ids[1][:, 1], short.empty[1]
     )
     assert (second.weights[0][:, 1] == 1).all()
+
+
+def test_rows_may_end_behind_the_longest_text_and_are_filled_up_beside_longer_ones(tmp_path):
+    pytest.importorskip("tokenizers", reason="needs the extra [text]")
+    tiny_chat_tokenizer.write(tmp_path, tiny_chat_tokenizer.SETTINGS | {"model_max_length": 100})
+    tokenizer = chat_row_tokenizer.load(tmp_path, 100, "a", "!")
+    short, long = (encode([tokenizer], ["cat", text], padded=False) for text in ("", "c" * 31))
+    full = encode([tokenizer], ["cat", "c" * 31])
+    assert [each.ids[0].shape for each in (short, long, full)] == [(2, 1, 32), (2, 1, 64), (2, 1, 100)]
+    assert encode([tokenizer], ["c" * 90], padded=False).ids[0].shape == (1, 1, 100)
+    for each in (short, long):
+        end = each.ids[0].shape[-1]
+        assert np.array_equal(each.ids[0][0], full.ids[0][0, :, :end]) and each.weights[0].shape == each.ids[0].shape
+        assert np.array_equal(each.empty[0], full.empty[0][:, :end])
+    filled, same = aligned(short, long)
+    assert filled.ids[0].shape == same.ids[0].shape == filled.weights[0].shape == (2, 1, 64)
+    assert (filled.ids[0][..., 32:] < 0).all() and (filled.empty[0][:, 32:] < 0).all()
+    assert np.array_equal(filled.ids[0][..., :32], short.ids[0]) and np.array_equal(same.ids[0], long.ids[0])
 
 
 def test_zeros_take_the_place_of_empty_texts_only_where_asked_for(tokenizers):

@@ -361,6 +361,14 @@ def write(root, name, arrays=None):
     return root
 
 
+def written_as(root, name, pipeline):
+    """A folder whose weights nobody reads, as another class writes it."""
+    folder = without_weights(root)[name]
+    entries = index(name) | {"_class_name": pipeline}
+    (folder / model_index.NAME).write_text(json.dumps(entries))
+    return folder
+
+
 def write_part(folder, config, weights):
     """Write the settings and the weights of a part."""
     (folder / "config.json").write_text(json.dumps(config))

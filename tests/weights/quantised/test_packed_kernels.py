@@ -112,6 +112,19 @@ def test_integer_sums_are_taken_as_long_as_they_stay_within_32_bits():
     assert integer_products.by_digits(short, weights) and not integer_products.by_digits(long, weights)
 
 
+@pytest.mark.parametrize("how", [quantised.int4(), quantised.int8()], ids=["int4", "int8"])
+def test_a_packed_kernel_is_exported_for_any_number_of_rows(how):
+    weights = np.random.default_rng(0).normal(size=(64, 6)).astype(np.float32)
+    kernel, rows = (
+        quantised.packed_array(weights, how),
+        np.random.default_rng(1).normal(size=(3, 64)).astype(np.float32),
+    )
+    multiply = jax.jit(lambda x: kernel.contracted(x, None))
+    any_rows = jax.ShapeDtypeStruct(jax.export.symbolic_shape("b, 64"), jnp.float32)
+    exported = jax.export.export(multiply)(any_rows)
+    np.testing.assert_allclose(exported.call(rows), multiply(rows), rtol=1e-5, atol=1e-5)
+
+
 def test_inputs_that_fill_up_a_last_group_do_not_widen_its_steps():
     weights = (5 + np.random.default_rng(0).uniform(size=(40, 6))).astype(np.float32)
     kernel = quickly(lambda: quantised.packed_array(weights, quantised.int4(symmetric=False, scale_dtype="float32")))()

@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 
 from gendiff import networks
+from gendiff.commands.text_to_image.options import check_folder
 from gendiff.commands.train import data_paths, named_networks, opened_pictures, plan
 from gendiff.commands.train.config import Config, Numbers
 from gendiff.commands.train.fine_tuning import captioned_pictures, options
@@ -142,6 +143,7 @@ def lines(job: Job) -> list[str]:
 def _model(config: Config, progress: Progress) -> Opened:
     devices.local()
     folder = options.folder_of(config)
+    check_folder(str(config.model))
     try:
         model = stable_diffusion.open_model(folder, dtype=config.dtype, remat=named_networks.REMAT[config.remat])
     except ImportError as error:

@@ -4,16 +4,26 @@ runs tiny.
 
 import contextlib
 import dataclasses
+import functools
 import math
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
-from experiments.bench import bench, bench_stable_diffusion, findings, stable_diffusion_cases, stable_diffusion_folders
-from experiments.bench.config import FolderConfig, FolderThresholds, Setting
-from experiments.bench.stable_diffusion_folders import FOLDERS
+from experiments.bench import (
+    bench,
+    bench_stable_diffusion,
+    findings,
+    full_size,
+    random_folders,
+    stable_diffusion_cases,
+)
+from experiments.bench.config import FolderConfig, FolderThresholds, FullSizeThresholds, Setting
+from experiments.bench.folder_settings import FOLDERS
 from gendiff.data import clip_tokenizer
+from gendiff.pipelines import stable_diffusion
 from gendiff.pipelines.stable_diffusion import inspect
 from gendiff.runs.progress import Progress
 from gendiff.runs.run_folder import RunFolder
@@ -33,7 +43,7 @@ PUBLISHED = {
     [pytest.param(*key, marks=[pytest.mark.slow] if count > 2e8 else []) for key, count in PUBLISHED.items()],
 )
 def test_settings_have_as_many_parameters_as_the_published_models(folder, part):
-    shapes = stable_diffusion_folders.shapes(FOLDERS[folder].parts[part]).values()
+    shapes = random_folders.shapes(FOLDERS[folder].parts[part]).values()
     assert sum(math.prod(shape) for shape in shapes) == PUBLISHED[folder, part]
 
 
@@ -59,15 +69,13 @@ class FakeSetting(Setting):
         return contextlib.nullcontext(self.sides[side])
 
 
-def claims(tmp_path, name, **theirs):
-    """Whether each claim of a case holds, beside diffusers as told."""
-    sides = {stable_diffusion_cases.OURS: Fake(), stable_diffusion_cases.DIFFUSERS: Fake(**theirs)}
+def claims(tmp_path, name, ours=None, cases=stable_diffusion_cases.ALL, limits=FolderThresholds, **theirs):
+    """Whether each claim of a case holds, of ours beside diffusers as told."""
+    sides = {stable_diffusion_cases.OURS: Fake(**ours or {}), stable_diffusion_cases.DIFFUSERS: Fake(**theirs)}
     setting = FakeSetting(FolderConfig(tiny=True), tmp_path, Path("python"), sides=sides)
-    (tmp_path / "tiny_sd15_float32").mkdir(exist_ok=True)
-    case = next(case for case in stable_diffusion_cases.ALL if case.name == name)
-    return {
-        claim.id: claim.verdict == "PASS" for claim in findings.claims(case.measure(case, setting), FolderThresholds())
-    }
+    case = next(case for case in cases if case.name == name)
+    (tmp_path / f"{case.workload.small.network}_{case.workload.dtype}").mkdir(exist_ok=True)
+    return {claim.id: claim.verdict == "PASS" for claim in findings.claims(case.measure(case, setting), limits())}
 
 
 def test_claims_hold_where_sides_agree_and_fail_where_they_do_not(tmp_path):
@@ -79,6 +87,13 @@ def test_claims_hold_where_sides_agree_and_fail_where_they_do_not(tmp_path):
     ) == {"sd_draw": False}
     assert claims(tmp_path, "sd_step", slower=1.5) == {"sd_step": True, "sd_step_memory": True}
     assert claims(tmp_path, "sd_step", slower=0.9, peak=0.9) == {"sd_step": False, "sd_step_memory": False}
+
+
+def test_models_at_full_size_must_fit_and_agree(tmp_path):
+    judged = functools.partial(claims, tmp_path, cases=full_size.CASES, limits=FullSizeThresholds)
+    assert judged("klein", distance=0.02) == {"klein": True, "klein_step": True}
+    assert judged("klein", distance=0.05) == {"klein": True, "klein_step": False}
+    assert judged("z_image", ours={"peak": 16.5}) == {"z_image": False, "z_image_step": True}
 
 
 def test_every_threshold_is_one_of_the_bench(tmp_path):
@@ -97,9 +112,9 @@ def test_every_threshold_is_one_of_the_bench(tmp_path):
 
 def test_the_vocabulary_has_all_ids_and_the_tokenizer_reads_it(tmp_path):
     pytest.importorskip("tokenizers", reason="needs the extra [text]")
-    stable_diffusion_folders.write_texts(tmp_path, "tiny_sd15")
+    random_folders.write_texts(tmp_path, "tiny_sd15")
     tokenizer = clip_tokenizer.load(tmp_path / "tokenizer")
-    assert sorted(stable_diffusion_folders.vocabulary(100).values()) == list(range(100)) and (
+    assert sorted(random_folders.vocabulary(100).values()) == list(range(100)) and (
         tokenizer.before,
         tokenizer.after,
     ) == ((98,), (99,))
@@ -129,7 +144,26 @@ def test_each_case_runs_tiny_without_diffusers(tmp_path):
 @pytest.mark.slow
 def test_a_folder_that_is_written_without_diffusers_has_no_problem(tmp_path):
     pytest.importorskip("tokenizers", reason="needs the extra [text]")
-    for name in ("tiny_sd15", "tiny_sdxl"):
-        stable_diffusion_folders.write(tmp_path / name, name)
+    for name in ("tiny_sd15", "tiny_sdxl", "tiny_klein", "tiny_z_image"):
+        random_folders.write(tmp_path / name, name)
         report = inspect(tmp_path / name)
         assert not report.problems, report.problems
+
+
+@pytest.mark.slow
+def test_large_weights_are_in_several_files_and_the_same(tmp_path, monkeypatch):
+    pytest.importorskip("tokenizers", reason="needs the extra [text]")
+    random_folders.write(tmp_path / "one", "tiny_z_image", "bfloat16")
+    monkeypatch.setattr(random_folders, "SHARD", 5_000)
+    random_folders.write(tmp_path / "many", "tiny_z_image", "bfloat16")
+    assert len(list((tmp_path / "many/transformer").glob("*.safetensors"))) > 2
+    one, many = (stable_diffusion.open_model(tmp_path / name).part_params("transformer") for name in ("one", "many"))
+    assert jax.tree.all(jax.tree.map(np.array_equal, one, many))
+
+
+def test_a_difference_is_a_share_of_the_second_and_none_of_what_is_not_finite(tmp_path):
+    outputs = {"one": [[3.0, 4.0]], "two": [[3.0, 4.5]], "wide": [3.0, 4.0], "lost": [[3.0, math.nan]]}
+    for name, output in outputs.items():
+        np.savez(tmp_path / f"{name}.npz", output=output)
+    by = {name: full_size.relative(tmp_path / f"{name}.npz", tmp_path / "one.npz") for name in outputs}
+    assert by == {"one": 0.0, "two": pytest.approx(0.1), "wide": math.inf, "lost": math.inf}

@@ -46,7 +46,8 @@ def test_every_answer_is_one_of_the_choices_and_a_question_of_each_kind_has_seve
     by_choices = collections.defaultdict(collections.Counter)
     for question, answer in zip(task.questions, task.answers, strict=True):
         by_choices[scene_questions.choices(question)][answer] += 1
-        assert {"how": "count", "what": question.split()[1]}[question.split()[0]] == scene_questions.kind(question)
+        kind = {"how": "count", "what": question.split()[1]}[question.split()[0]]
+        assert scene_questions.kind(question) == kind + " at a place" * (" at the " in question)
     assert by_choices.keys() == {scene_questions.NUMBERS, shapes.COLOURS, shapes.SHAPES}
     for answers, counts in by_choices.items():
         assert counts.keys() <= set(answers) and counts.total() > 60
@@ -80,6 +81,13 @@ def test_a_question_about_an_unseen_scene_is_about_its_held_out_object():
         assert len(held_out) == 1
         if not question.startswith("how many"):
             assert answer in held_out[0] and any(word in question for word in held_out[0])
+    by_place = captioned_images.captioned_shapes(RECIPE, 16, 0, MANY, unseen=True, kinds=scene_questions.BY_PLACE)
+    for question, answer, scene in zip(by_place.questions, by_place.answers, scenes, strict=True):
+        if not question.startswith("how many"):
+            (position,) = [p for p, name in enumerate(shapes.POSITIONS) if question.endswith(f" {name}?")]
+            (one,) = scene[scene[:, 3] == position]
+            pair = shapes.COLOURS[one[0]], shapes.SHAPES[one[1]]
+            assert pair in HELD_OUT and answer == pair["shape" in question]
 
 
 def test_each_text_is_a_function_of_seed_and_index_alone():
@@ -104,6 +112,9 @@ def test_questions_are_answered_by_counting():
         "what colour is the triangle?": "unclear",
         "what shape is the blue object?": "square",
         "what shape is the red object?": "unclear",
+        "what colour is the object at the bottom left?": "blue",
+        "what shape is the object at the top right?": "square",
+        "what shape is the object at the bottom right?": "unclear",
     }
     assert scene_questions.answer(
         list(counts_by_question), np.repeat(TWO_RED, len(counts_by_question), axis=0)
@@ -123,6 +134,11 @@ def test_only_what_a_scene_has_once_is_asked_for():
     assert {question for question in questions if question.startswith("what")} == {
         "what colour is the circle?",
         "what shape is the blue object?",
+        *(
+            f"what {attribute} is the object at the {position}?"
+            for attribute in ("colour", "shape")
+            for position in ("top left", "top right", "bottom left")
+        ),
     }
     assert "unclear" not in scene_questions.answer(sorted(questions), scenes[: len(questions)])
 
@@ -135,6 +151,27 @@ def test_every_colour_and_every_shape_is_still_seen_and_one_pair_in_four_is_held
         ("red", "cross"),
         ("blue", "circle"),
     )
+
+
+def test_of_held_out_objects_no_two_other_attributes_say_which_shape_it_is_not():
+    out = {
+        tuple(shapes.VOCABULARY[name].index(word) for name, word in zip(shapes.ATTRIBUTES, each, strict=True))
+        for each in scene_questions.held_out_objects()
+    }
+    sizes = [len(values) for values in shapes.VOCABULARY.values()]
+    training = np.array([each not in out for each in np.ndindex(*sizes)]).reshape(sizes)  # colour shape size position
+    assert len(out) == 64 == training.size // 4
+    assert np.all(training.sum(1) == 3)  # of colour, size and position together
+    for axis in (0, 2, 3):
+        assert training.any(axis).all()
+
+
+def test_a_count_about_a_held_out_object_names_its_pair_or_one_that_shares_half_of_it():
+    recipe = shapes.Recipe(held_out=scene_questions.held_out_objects())
+    scenes = shapes.draw(recipe, 0, MANY, unseen=True).attributes
+    questions = scene_questions.ask(recipe, scenes, 0, MANY, kinds=("count",), unseen=True)
+    counts = collections.Counter(scene_questions.answer(questions, scenes))
+    assert counts["zero"] > 100 < counts["one"]
 
 
 def test_digits_are_called_by_their_names():
