@@ -5,7 +5,6 @@ drawn. `as_stored` leaves them as their file has them.
 """
 
 import dataclasses
-import functools
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -72,7 +71,8 @@ def rounded(array: ArrayLike, kind: Kind, *, table: bool = False) -> tuple[Packe
         TypeError: as `quantised.packed_array` does.
         ValueError: as `quantised.packed_array` does.
     """
-    kernel, squares, lost = _rounded(array, kind, table)
+    kernel = quantisation.packed_array(array, kind, table=table)
+    squares, lost = _squares(array, kernel)
     return kernel, Rounding(packed.size(kernel), quantisation.nbytes(kernel), float(squares), float(lost))
 
 
@@ -120,11 +120,10 @@ def as_stored(
     return read(expected.dtype) if kernel is None else kernel
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2))
-def _rounded(array: jax.Array, kind: Kind, table: bool) -> tuple[PackedKernel, jax.Array, jax.Array]:
-    kernel = quantisation.packed_array(array, kind, table=table)
-    off = kernel.dense(kernel.dtype) - array
-    return kernel, jnp.sum(jnp.square(array)), jnp.sum(jnp.square(off))
+@jax.jit
+def _squares(array: jax.Array, kernel: PackedKernel) -> tuple[jax.Array, jax.Array]:
+    """The sums of the squares of the numbers, and of what they are off by."""
+    return jnp.sum(jnp.square(array)), jnp.sum(jnp.square(kernel.dense(kernel.dtype) - array))
 
 
 def _of_blocks(rule: Rule, parts: list[ForeignArray], table: bool) -> PackedKernel | None:

@@ -266,14 +266,20 @@ def packed_array(array: Any, kind: Kind, *, table: bool = False) -> packed.Packe
     checks.floating("array", array)
     if array.ndim < 2 or (table and array.ndim > 2):
         raise ValueError(f"an array of shape {array.shape} cannot be packed: kernels have at least 2 axes, tables 2")
-    kernel: packed.PackedKernel = _packed(array, kind, table)
+    kernel: packed.PackedKernel = _packed(_by_output(array, table), kind, tuple(array.shape), table)
     return kernel
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2))  # one program per shape, not one per operation
-def _packed(array: jax.Array, kind: Kind, table: bool) -> packed.PackedKernel:
+# one program per shape, not one per operation, and two, so that packing reads each output's weights in a row
+@functools.partial(jax.jit, static_argnums=1)
+def _by_output(array: jax.Array, table: bool) -> jax.Array:
     weights = array.astype(jnp.promote_types(array.dtype, jnp.float32))
-    return kind.pack(weights if table else weights.reshape(-1, weights.shape[-1]).T, tuple(array.shape), table)
+    return weights if table else weights.reshape(-1, weights.shape[-1]).T
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))
+def _packed(weights: jax.Array, kind: Kind, sizes: tuple[int, ...], table: bool) -> packed.PackedKernel:
+    return kind.pack(weights, sizes, table)
 
 
 def dequantise(params: Params, dtype: Any = jnp.float32) -> Params:

@@ -9,6 +9,8 @@ LEAST, MOST = -8, 7
 """The integers of 4 bits."""
 DIVISORS = np.concatenate([-np.linspace(5.5, 9.5, 21), np.linspace(5.5, 8.0, 11)]).astype(np.float32)
 """What the weight of the largest magnitude is divided by. A negative one stores it as about −8, a positive one as 7."""
+INSIDE = np.abs(DIVISORS) < 7.4
+"""Those with which no weight is rounded beyond −7 … 7, so that none is clipped, which is half of the work."""
 
 
 def searched_scale(
@@ -30,20 +32,29 @@ def searched_scale(
     """
     weigh = jnp.ones((1, 1, 1), weights.dtype) if importance is None else importance.astype(weights.dtype)[None]
 
-    def judged(scale: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def judged(scale: jax.Array, clipped: bool = True) -> tuple[jax.Array, jax.Array, jax.Array]:
         stored = scale.astype(scale_dtype).astype(weights.dtype)
-        integers = jnp.clip(jnp.round(weights / nonzero(stored)[..., None]), LEAST, MOST)
+        integers = jnp.round(weights / nonzero(stored)[..., None])
+        integers = jnp.clip(integers, LEAST, MOST) if clipped else integers
         return stored, jnp.sum(weigh * jnp.square(weights - stored[..., None] * integers), -1), integers
 
-    def better(best: tuple[jax.Array, jax.Array], scale: jax.Array) -> tuple[jax.Array, jax.Array]:
-        stored, error, _ = judged(scale)
+    def better(
+        best: tuple[jax.Array, jax.Array], scale: jax.Array, clipped: bool = True
+    ) -> tuple[jax.Array, jax.Array]:
+        stored, error, _ = judged(scale, clipped)
         return jnp.where(error < best[1], stored, best[0]), jnp.minimum(error, best[1])
 
     largest = jnp.take_along_axis(weights, jnp.argmax(jnp.abs(weights), -1)[..., None], -1)[..., 0]
-    divisors = jnp.asarray(DIVISORS, weights.dtype)
-    best = jax.lax.fori_loop(
-        0, len(DIVISORS), lambda i, best: better(best, largest / divisors[i]), judged(jnp.abs(largest) / MOST)[:2]
-    )
+    best = judged(jnp.abs(largest) / MOST)[:2]
+    for clipped, chosen in ((False, INSIDE), (True, ~INSIDE)):
+        divisors = jnp.asarray(DIVISORS[chosen], weights.dtype)
+
+        def step(
+            i: jax.Array, best: tuple[jax.Array, jax.Array], divisors: jax.Array = divisors, clipped: bool = clipped
+        ) -> tuple[jax.Array, jax.Array]:
+            return better(best, largest / divisors[i], clipped)
+
+        best = jax.lax.fori_loop(0, len(divisors), step, best)
     integers = judged(best[0])[2]
     squares = jnp.sum(weigh * jnp.square(integers), -1)
     return better(best, jnp.sum(weigh * weights * integers, -1) / nonzero(squares))[0]
