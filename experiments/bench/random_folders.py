@@ -64,7 +64,8 @@ def _write_weights(folder: Path, config: dict[str, Any], dtype: str) -> None:
         safetensors.save_file(arrays, folder / file, {"format": "pt"})
         where |= dict.fromkeys(names, file)
     if len(files) > 1:
-        (folder / f"{reader.stem}.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
+        index = {"metadata": {"total_size": total}, "weight_map": where}
+        (folder / f"{reader.stem}.safetensors.index.json").write_text(json.dumps(index))
 
 
 def build(config: dict[str, Any], **fields: Any) -> tuple[Any, tuple[Any, ...]]:

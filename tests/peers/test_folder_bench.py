@@ -6,7 +6,7 @@ from unittest import mock
 
 import pytest
 
-from experiments.bench import bench, bench_full_size, bench_stable_diffusion, stable_diffusion_cases
+from experiments.bench import bench, bench_full_size, bench_stable_diffusion, random_folders, stable_diffusion_cases
 from experiments.bench.config import FolderConfig, FullSizeConfig
 from experiments.bench.folder_settings import FOLDERS
 from gendiff.runs.progress import Progress
@@ -37,6 +37,15 @@ def test_models_at_full_size_have_as_many_parameters_as_the_published_ones(name,
     with torch.device("meta"):
         network = getattr(diffusers, config["_class_name"]).from_config(config)
     assert sum(array.numel() for array in network.parameters()) == count
+
+
+def test_weights_in_several_files_are_read_by_diffusers(tmp_path, monkeypatch):
+    monkeypatch.setattr(random_folders, "SHARD", 5_000)
+    random_folders.write(tmp_path / "many", "tiny_klein", "bfloat16")
+    for part in ("transformer", "vae"):
+        kind = getattr(diffusers, FOLDERS["tiny_klein"].parts[part]["_class_name"])
+        _, facts = kind.from_pretrained(tmp_path / "many" / part, output_loading_info=True)
+        assert not any(facts.values()), (part, facts)
 
 
 def test_steps_of_models_at_full_size_agree_with_diffusers(tmp_path):
