@@ -320,16 +320,14 @@ def _change(chosen: CommandOptions, model: Opened, latent: LatentPipeline, start
     exact = int(steps - steps * share) if model.index.kind.straight else steps - int(steps * share)
     first = exact if chosen.like_diffusers else int(editing.first_entry(latent.levels, share))
     if start.mask is not None and not model.paints:
+        hollow = np.zeros((1, *latent.shape), np.float32)
         try:
-            inpainting.repaint(
-                latent.sampler,
-                np.zeros((1, *latent.shape), np.float32),
-                np.zeros((1, *latent.shape[:2], 1), np.float32),
-            )
+            inpainting.repaint(latent.sampler, hollow, hollow[..., :1], hollow if chosen.like_diffusers else None)
         except (TypeError, ValueError) as error:
             raise ConfigError(f"--mask does not go with this sampler: {error}; give --sampler ddim") from error
     mask = None if start.mask is None else start.mask[None]
-    return stable_diffusion.edit(start.picture[None], mask, first=first, paste=not chosen.like_diffusers)
+    theirs = chosen.like_diffusers
+    return stable_diffusion.edit(start.picture[None], mask, first=first, paste=not theirs, like_diffusers=theirs)
 
 
 def _all_params(

@@ -84,6 +84,7 @@ def from_entry(
     *,
     first: Count,
     num_steps: Count | None = None,
+    temperature: Scalar = 1.0,
     trajectory: bool = False,
     on_level: OnLevel | None = None,
 ) -> Float[Array, "..."]:
@@ -103,6 +104,7 @@ def from_entry(
         first: () in 0 … n, data under jit. A traced one makes the steps a `while_loop`, which is not differentiable in
             reverse.
         num_steps: n, as for `sample`.
+        temperature: as for `sample`, where `first` is 0; behind it the noise is that of the level.
         trajectory: return all t + 1 entries: the steps first, and then the result repeated.
         on_level: as for `sample`, with steps counted from the edit's first one.
 
@@ -119,7 +121,7 @@ def from_entry(
     checks.integer("first", first, 0, steps if isinstance(steps, int) else len(levels) - 1)
     first = int(first) if arrays.is_concrete(first) else first
     clean, levels = jnp.asarray(clean), jax.tree.map(jnp.asarray, levels)
-    start = _start(key, clean, levels, index, first, steps)
+    start = _start(key, clean, levels, index, first, steps, temperature)
     left = steps - first
     if isinstance(left, int) and left == 0:
         return jnp.broadcast_to(start, (len(levels), *start.shape)) if trajectory else start
@@ -217,7 +219,15 @@ def between_images(
     )
 
 
-def _start(key: jax.Array, clean: jax.Array, levels: Level, index: ArrayLike, first: Count, steps: Count) -> jax.Array:
+def _start(
+    key: jax.Array,
+    clean: jax.Array,
+    levels: Level,
+    index: ArrayLike,
+    first: Count,
+    steps: Count,
+    temperature: Scalar,
+) -> jax.Array:
     """The samples noised to entry `first`: pure noise at entry 0, as `sample` draws it, clean at the last entry."""
     keys = sample_keys.keys_of(key, index)
     if len(keys) != len(clean):
@@ -225,5 +235,5 @@ def _start(key: jax.Array, clean: jax.Array, levels: Level, index: ArrayLike, fi
     noise = sampling.first_noise(keys, clean.shape[1:], clean.dtype)
     level = levels[first]
     noised = process.add_noise(clean, noise, level)
-    pure_noise = arrays.expand(level.sigma, clean) * noise
+    pure_noise = arrays.expand(temperature, noise) * arrays.expand(level.sigma, clean) * noise
     return jnp.where(jnp.asarray(first) == 0, pure_noise, jnp.where(jnp.asarray(first) == steps, clean, noised))

@@ -1,5 +1,7 @@
 """Inpainting by RePaint (Lugmayr et al., 2022): what is known is put back, noised afresh, after every step.
 
+With a fixed noise it is the plainer form of diffusers.
+
 Steps are also taken back, so that what is painted and what is known agree.
 
 A mask is 1, or True, where a sample is to be painted and 0 where it is kept. The grid decides where time goes back:
@@ -16,7 +18,7 @@ from jaxtyping import Array, Float, Shaped
 from gendiff.core import checks, records
 from gendiff.core.types import ArrayLike, Count
 from gendiff.diffusion import process, sampling
-from gendiff.diffusion.sampling import InnerNoise, Noise, Sampler, State
+from gendiff.diffusion.sampling import InnerNoise, Noise, Sampler, State, Wrapper
 from gendiff.diffusion.types import Denoiser, Level
 
 
@@ -56,31 +58,32 @@ def resampled(levels: Level, resamples: int = 10, jump: int = 10) -> Level:
 
 
 @records.record
-class Repaint(Sampler):
+class Repaint(Wrapper):
     """A sampler whose every step ends with what is known.
 
     Built by `repaint`. The sampler draws within part 1 of a step.
     """
 
-    sampler: Sampler
     known: jax.Array
     mask: jax.Array
+    noise: jax.Array | None = None
 
     def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
         """One step, as `Sampler.step` says."""
         level, cleaner = (jax.tree.map(jnp.asarray, at) for at in (level, cleaner))
+        if self.noise is not None:
+            stepped = self.sampler.step(InnerNoise(noise, 1), denoise, state, level, cleaner, left)
+            # a grid of diffusers may end just above the clean end; what is known comes back clean all the same
+            more = jnp.asarray(left) > 0
+            end = Level(cleaner.t, jnp.where(more, cleaner.alpha, 1.0), jnp.where(more, cleaner.sigma, 0.0))
+            return records.replace(stepped, x=self._with_known(stepped.x, self.noise, end))
         up = cleaner.sigma * level.alpha > level.sigma * cleaner.alpha
         rebuilt = _without_keys(noise)
         fresh = noise(state.x, 2)  # either of what is known or of the way back, never of both
 
         def down() -> Array:
             x = self.sampler.step(InnerNoise(rebuilt(), 1), denoise, state, level, cleaner, left).x
-            known, mask = jnp.asarray(self.known).astype(x.dtype), jnp.asarray(self.mask).astype(x.dtype)
-            if known.shape != x.shape:
-                raise ValueError(
-                    f"known has shape {known.shape}, but the samples are {x.shape}: give one known sample for each"
-                )
-            return mask * x + (1 - mask) * process.add_noise(known, fresh, cleaner)
+            return self._with_known(x, fresh, cleaner)
 
         def back() -> Array:
             # A level without signal is never one to go back from; the 1 keeps what vmap computes and throws away
@@ -90,12 +93,22 @@ class Repaint(Sampler):
 
         return State(jax.lax.cond(up, back, down))
 
-    def evaluations(self, steps: int) -> int:
-        """At most those of the sampler: intervals up need none."""
-        return self.sampler.evaluations(steps)
+    def _with_known(self, x: Array, noise: Array, level: Level) -> Array:
+        """What is painted of x, and elsewhere what is known, noised to the level."""
+        known, mask = jnp.asarray(self.known).astype(x.dtype), jnp.asarray(self.mask).astype(x.dtype)
+        if known.shape != x.shape:
+            raise ValueError(
+                f"known has shape {known.shape}, but the samples are {x.shape}: give one known sample for each"
+            )
+        return mask * x + (1 - mask) * process.add_noise(known, noise, level)
 
 
-def repaint(sampler: Sampler, known: Float[ArrayLike, "b *shape"], mask: Shaped[ArrayLike, "..."]) -> Repaint:
+def repaint(
+    sampler: Sampler,
+    known: Float[ArrayLike, "b *shape"],
+    mask: Shaped[ArrayLike, "..."],
+    noise: Float[ArrayLike, "b *shape"] | None = None,
+) -> Repaint:
     """Make every step of a sampler end with what is known, noised to the level reached.
 
     Also known as: inpainting, outpainting.
@@ -110,10 +123,12 @@ def repaint(sampler: Sampler, known: Float[ArrayLike, "b *shape"], mask: Shaped[
         known: (b, …) clean samples, whose masked entries do not matter if finite.
         mask: broadcasts against known; 1 or True where it is to be painted, and entries between 0 and 1 blend. Where it
             is 0 the result is `known`, exactly, on a grid that ends clean.
+        noise: (b, …) the noise of what is known at every level, for a grid that only falls; diffusers takes the one
+            that the draw begins with. None: fresh noise in each step.
 
     Raises:
-        ValueError: for a sampler with memory, which would be of another stretch, and for a mask that does not
-            broadcast.
+        ValueError: for a sampler with memory, which would be of another stretch, unless noise is given, for a mask that
+            does not broadcast, and for noise of another shape.
 
     References:
         Lugmayr et al., 2022, Eq. 8 and Alg. 1 (from memory).
@@ -122,7 +137,7 @@ def repaint(sampler: Sampler, known: Float[ArrayLike, "b *shape"], mask: Shaped[
     checks.unscaled_pixels("known", known)
     checks.in_range("mask", mask, 0.0, 1.0)
     sampling.check_no_noise_source("sampler", sampler)
-    if jax.tree.leaves(jax.eval_shape(sampler.init, known).memory):
+    if noise is None and jax.tree.leaves(jax.eval_shape(sampler.init, known).memory):
         raise ValueError(
             "repaint needs a sampler without memory, such as ddpm(), ddim(), euler() or heun(): after a jump it would "
             "be stale"
@@ -133,7 +148,10 @@ def repaint(sampler: Sampler, known: Float[ArrayLike, "b *shape"], mask: Shaped[
         shape = ()
     if shape != known.shape:
         raise ValueError(f"mask has shape {np.shape(mask)}, which does not broadcast to that of known, {known.shape}")
-    return Repaint(sampler, jnp.asarray(known), jnp.broadcast_to(jnp.asarray(mask), known.shape))
+    if noise is not None and np.shape(noise) != known.shape:
+        raise ValueError(f"noise has shape {np.shape(noise)}, but known {known.shape}: it has one number for each")
+    fixed = None if noise is None else jnp.asarray(noise)
+    return Repaint(sampler, jnp.asarray(known), jnp.broadcast_to(jnp.asarray(mask), known.shape), fixed)
 
 
 def _without_keys(noise: Noise) -> Callable[[], Noise]:

@@ -24,12 +24,16 @@ class Edit:
         first: () entry of the grid at which the draw begins: at 0 nothing of what is drawn anew is left, at the last
             one all. It is data; a traced one makes the steps a loop without a gradient.
         paste: whether what is kept is returned as it came, and not decoded.
+        like_diffusers: whether what is kept has the noise that the draw begins with at every level, and the mask of a
+            latent is that of its first pixel. Else it is noised afresh in each step, and a latent is drawn anew where
+            any of its pixels is. A network for inpainting knows one way only.
     """
 
     picture: ArrayLike
     mask: ArrayLike | None = None
     first: Count = 0
     paste: bool = records.static(default=True)
+    like_diffusers: bool = records.static(default=False)
 
 
 @records.record
@@ -57,7 +61,14 @@ class Inpainting:
         return self.predict(params, jnp.concatenate([x, channels.astype(x.dtype)], -1), t, *condition)
 
 
-def edit(picture: ArrayLike, mask: ArrayLike | None = None, *, first: Count = 0, paste: bool = True) -> Edit:
+def edit(
+    picture: ArrayLike,
+    mask: ArrayLike | None = None,
+    *,
+    first: Count = 0,
+    paste: bool = True,
+    like_diffusers: bool = False,
+) -> Edit:
     """A picture to begin from, checked.
 
     Also known as: image-to-image, inpainting.
@@ -67,6 +78,7 @@ def edit(picture: ArrayLike, mask: ArrayLike | None = None, *, first: Count = 0,
         mask: as of `Edit`. Numbers of at least 0.5 count as 1.
         first: as of `Edit`; `diffusion.editing.first_entry(levels, strength)` finds it for a share of the steps.
         paste: as of `Edit`.
+        like_diffusers: as of `Edit`.
 
     Raises:
         TypeError: for a picture that is not floating.
@@ -74,12 +86,12 @@ def edit(picture: ArrayLike, mask: ArrayLike | None = None, *, first: Count = 0,
     """
     picture = checked(picture)
     if mask is None:
-        return Edit(picture, None, first, paste)
+        return Edit(picture, None, first, paste, like_diffusers)
     if mask.ndim != 4 or mask.shape[1:] != (*picture.shape[1:3], 1):
         size = f"{picture.shape[1]}, {picture.shape[2]}"
         raise ValueError(f"mask has shape {mask.shape}: (1 or b, {size}, 1), the size of the picture, is needed")
     checks.in_range("mask", mask, 0.0, 1.0)
-    return Edit(picture, mask, first, paste)
+    return Edit(picture, mask, first, paste, like_diffusers)
 
 
 def checked(picture: ArrayLike) -> ArrayLike:

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer, Shaped
 
 from gendiff import diffusion, networks
-from gendiff.core import records
+from gendiff.core import records, sample_keys
 from gendiff.core.types import ArrayLike, Condition, Count, Keys, Noise, Params, Scalar, State
-from gendiff.diffusion import editing, inpainting
+from gendiff.diffusion import editing, inpainting, sampling
 from gendiff.diffusion.parameterization import Parameterization
 from gendiff.diffusion.sampling import OnLevel, Sampler
 from gendiff.diffusion.types import Denoiser, Level, Predict
@@ -136,9 +136,11 @@ class LatentPipeline:
         clean = jnp.broadcast_to(self.encoded(params, change.picture), (*jnp.shape(index), *self.shape))
         sampler = self.sampler
         if change.mask is not None and not self.paints:
-            sampler = inpainting.repaint(sampler, clean, edits.of_latents(change.mask, self.factor(change)))
+            sampler = self._repainting(change, change.mask, clean, sample_keys.keys_of(key, index))
         edited = key, denoise, sampler, self.levels, clean, index
-        return editing.from_entry(*edited, first=change.first, num_steps=num_steps, on_level=on_level)
+        return editing.from_entry(
+            *edited, first=change.first, num_steps=num_steps, temperature=self.temperature, on_level=on_level
+        )
 
     def denoiser(
         self,
@@ -206,6 +208,13 @@ class LatentPipeline:
                 f"picture is {rows} by {columns}, no multiple of the latents, {self.shape[0]} by {self.shape[1]}"
             )
         return factor
+
+    def _repainting(self, change: Edit, mask: ArrayLike, clean: Float[Array, "b h w c"], keys: Keys) -> Sampler:
+        """The sampler whose every step ends with what the mask keeps."""
+        if not change.like_diffusers:
+            return inpainting.repaint(self.sampler, clean, edits.of_latents(mask, self.factor(change)))
+        noise = sampling.first_noise(keys, self.shape, clean.dtype)
+        return inpainting.repaint(self.sampler, clean, edits.nearest(mask, self.factor(change)), noise)
 
     def _check(self, params: Mapping[str, Params], change: Edit | None, start: ArrayLike | None) -> None:
         if missing := [name for name in PARTS if name not in params]:

@@ -292,6 +292,32 @@ def test_what_is_not_masked_is_returned_exactly_and_the_rest_is_painted(sampler,
     assert np.all(np.abs(result[-1] - CLEAN)[~known] > 1e-4)
 
 
+@pytest.mark.parametrize("sampler", [DDIM, diffusion.samplers.dpm_solver_multistep()], ids=["ddim", "multistep"])
+def test_what_is_known_has_one_noise_where_that_is_given_and_ends_clean(sampler):
+    levels = diffusion.grids.trailing(COSINE, 6)[:-1]  # whose end is noisy
+    noise = np.random.default_rng(2).normal(size=CLEAN.shape).astype(np.float32)
+    path = np.asarray(sampled(inpainting.repaint(sampler, CLEAN, MASK, noise), FIVE, levels, 5))
+    known = np.broadcast_to(~MASK, CLEAN.shape)
+    for entry in range(1, 5):
+        expected = levels.alpha[entry] * CLEAN + levels.sigma[entry] * noise
+        np.testing.assert_allclose(path[entry][known], expected[known], atol=1e-6)
+    np.testing.assert_array_equal(path[-1][known], CLEAN[known])
+    nothing_known = inpainting.repaint(sampler, CLEAN, np.array(True), noise)
+    np.testing.assert_allclose(sampled(nothing_known, FIVE, levels, 5), sampled(sampler, FIVE, levels, 5), atol=1e-6)
+
+
+def test_a_temperature_is_that_of_pure_noise_alone():
+    levels = grids.trailing(COSINE, 6)
+
+    def starts(temperature):
+        options = {"temperature": temperature, "trajectory": True}
+        return [editing.from_entry(KEY, ORACLE, DDIM, levels, CLEAN, FIVE, first=n, **options)[0] for n in (0, 2)]
+
+    warm, plain = starts(1.5), starts(1.0)
+    np.testing.assert_allclose(warm[0], 1.5 * plain[0], rtol=1e-6)
+    np.testing.assert_array_equal(warm[1], plain[1])
+
+
 def test_with_everything_masked_on_a_plain_grid_the_law_is_that_of_the_sampler():
     """Only the keys differ, and a deterministic sampler has none."""
     levels = diffusion.grids.trailing(COSINE, 6)
@@ -383,6 +409,7 @@ test_paintings_that_cannot_be_are_refused = refusals(
     (lambda: inpainting.repaint(DDPM, CLEAN, np.ones((3, 2))), "does not broadcast"),
     (lambda: inpainting.repaint(DDPM, CLEAN[:1], np.ones((5, *SHAPE))), "does not broadcast"),
     (lambda: inpainting.repaint(DDPM, CLEAN, np.full(SHAPE, 255.0)), "mask"),
+    (lambda: inpainting.repaint(DDPM, CLEAN, MASK, CLEAN[:, :1]), "noise has shape"),
     (lambda: inpainting.repaint(DDPM, np.ones((5, *SHAPE), np.uint8), MASK), "known", TypeError),
     (
         lambda: sampled(inpainting.repaint(DDPM, CLEAN[:2], MASK), FIVE, there_and_back(FLOW), None),

@@ -45,7 +45,7 @@ def ours(folder, case, start, decoded=True):
 
 
 def edited(folder, change, steps=STEPS):
-    """(pictures in [0, 1], first noise, sigma of the grid's first level)."""
+    """(pictures in [0, 1], first noise)."""
     model = open_model(folder, like_diffusers=True)
     pipeline = model.pipeline(steps, 16, 16)
     prompt, negative = aligned(model.prompt("red cat"), model.negative("dog"))
@@ -53,7 +53,7 @@ def edited(folder, change, steps=STEPS):
     pictures = quickly(lambda params: pipeline(params, KEY, prompt, negative, 3.0, INDEX, change=change))(
         model.params()
     )
-    return in_unit_range(pictures), noise_of(pipeline.latent.shape), float(pipeline.latent.levels.sigma[0])
+    return in_unit_range(pictures), noise_of(pipeline.latent.shape)
 
 
 def filled(folder):
