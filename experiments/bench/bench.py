@@ -57,6 +57,7 @@ def evaluate(all_cases: Cases, chosen: AnyConfig, folder: RunFolder, progress: P
         for side in ("ours", *(["torch"] if peer else []), *(["before"] if before else [])):
             with setting.start(side) as process:
                 about = process.ask("about")
+            _check_devices(chosen, about)
             rows += [
                 (side, name, ", ".join(map(str, value)) if isinstance(value, list) else value)
                 for name, value in about.items()
@@ -71,6 +72,15 @@ def evaluate(all_cases: Cases, chosen: AnyConfig, folder: RunFolder, progress: P
     tables = (*findings.tables(measured, limits), Table("Both sides", ("side", "what", "value"), tuple(rows)))
     claims = tuple(claim for each in measured for claim in findings.claims(each, limits))
     return Outcome(claims, findings.figures(measured, limits, folder.path), tables)
+
+
+def _check_devices(chosen: AnyConfig, about: dict[str, Any]) -> None:
+    """ConfigError where the cases of an accelerator would be measured on a processor."""
+    if chosen.device == "accelerator" and not chosen.tiny and all(" cpu: " in each for each in about["devices"]):
+        raise ConfigError(
+            "--device accelerator: JAX finds no GPU or TPU here; `python -m experiments bench --device accelerator "
+            "--smoke` runs tiny networks on a CPU"
+        )
 
 
 def _measured(case: Case, setting: Setting) -> "Findings":

@@ -102,7 +102,6 @@ def answered(monkeypatch, devices, error):
     [
         (["1 × gpu: a card"], "", -1.0, "10 minutes of --minutes are over"),
         (["1 × gpu: a card"], "RESOURCE_EXHAUSTED: 80 GB", 9.0, "too little memory"),
-        (["1 × cpu: cpu"], "", 9.0, "finds no accelerator"),
     ],
 )
 def test_what_cannot_be_measured_is_left_out_with_the_reason(monkeypatch, devices, error, left, why):
@@ -123,6 +122,12 @@ def test_an_accelerator_has_no_peer_and_a_bench_without_cases_for_it_says_so():
     ):
         with pytest.raises(ConfigError, match=words):
             bench.check(all_cases, chosen)
+
+
+def test_a_machine_without_an_accelerator_is_refused_before_any_case(monkeypatch, tmp_path):
+    answered(monkeypatch, ["1 × cpu: cpu"], "")
+    with pytest.raises(ConfigError, match="finds no GPU or TPU here"):
+        bench.evaluate(bench.all_cases, Config(device="accelerator"), RunFolder(tmp_path), Progress())
 
 
 @pytest.mark.slow
