@@ -63,7 +63,15 @@ def test_an_answer_takes_milliseconds_and_the_child_loads_little(call):
     assert call("[name in sys.modules for name in ('jax', 'numpy', 'gendiff')]") == ["False"] * 3
 
 
-def test_ctrl_c_reaches_the_caller_and_ends_the_child(call, monkeypatch):
+@pytest.fixture
+def interruptible():
+    """Ctrl-C raises, also where tests run in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_reaches_the_caller_and_ends_the_child(call, interruptible, monkeypatch):
     monkeypatch.setattr(child_process, "SECONDS", 60.0)
     (process,) = call("[__import__('os').getpid()]")
     threading.Timer(0.2, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
