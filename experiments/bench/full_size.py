@@ -3,6 +3,7 @@ that of diffusers.
 """
 
 import dataclasses
+import shutil
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,9 +39,25 @@ STEPS = ("a step", "pixels", "first s, compilation included", "seconds", "peak m
 
 def full_size(case: Case, setting: Setting) -> Findings:
     """Pictures by a process that reads all parts in four bits, and steps of the network alone. One process follows the
-    other: two in bfloat16 need not fit side by side.
+    other: two in bfloat16 need not fit side by side. Nor need two folders.
     """
     opened = Opened(case, setting)
+    try:
+        return _measured(case, setting, opened)
+    finally:
+        shutil.rmtree(opened.folder, ignore_errors=True)
+
+
+def relative(first: Path, second: Path) -> float:
+    """The rms of the difference of two outputs over that of the second; infinite for what is not finite."""
+    with np.load(first) as a, np.load(second) as b:
+        one, two = a["output"].astype(np.float64), b["output"].astype(np.float64)
+    if one.shape != two.shape or not (np.isfinite(one).all() and np.isfinite(two).all()):
+        return float("inf")
+    return float(np.sqrt(np.mean((one - two) ** 2) / np.mean(two**2)))
+
+
+def _measured(case: Case, setting: Setting, opened: Opened) -> Findings:
     requests = {size: _request(opened, size) for size in SIZES}
     ways = [name for name, (side, _) in WAYS.items() if side in opened.sides]
     steps = list[tuple[Any, ...]]()
@@ -65,15 +82,6 @@ def full_size(case: Case, setting: Setting) -> Findings:
     title = f"{case.question}: a draw of one step with weights of 4 bits"
     tables = Table(title, DRAWS, tuple(rows)), Table(f"{case.question}: the network once", STEPS, tuple(steps))
     return Findings(limits=tuple(limits), tables=tables)
-
-
-def relative(first: Path, second: Path) -> float:
-    """The rms of the difference of two outputs over that of the second; infinite for what is not finite."""
-    with np.load(first) as a, np.load(second) as b:
-        one, two = a["output"].astype(np.float64), b["output"].astype(np.float64)
-    if one.shape != two.shape or not (np.isfinite(one).all() and np.isfinite(two).all()):
-        return float("inf")
-    return float(np.sqrt(np.mean((one - two) ** 2) / np.mean(two**2)))
 
 
 def _request(opened: Opened, size: int) -> dict[str, Any]:
