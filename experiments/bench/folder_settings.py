@@ -143,13 +143,10 @@ PARTS_Z_IMAGE = {
 }
 TINY_QWEN: dict[str, Any] = {"vocab_size": 300, "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 28}
 TINY_QWEN |= {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 4, "max_position_embeddings": 512}
-HEADS = {"attention_head_dim": 8, "num_attention_heads": 2, "axes_dims_rope": [2, 2, 2, 2]}
+HEADS = {"attention_head_dim": 8, "num_attention_heads": 2, "axes_dims_rope": [2, 2, 2, 2], "num_single_layers": 1}
 TINY_KLEIN = {
     "text_encoder": QWEN | TINY_QWEN,
-    "transformer": KLEIN
-    | HEADS
-    | {"in_channels": 16, "joint_attention_dim": 24, "num_layers": 1}
-    | {"num_single_layers": 1},
+    "transformer": KLEIN | HEADS | {"in_channels": 16, "joint_attention_dim": 24, "num_layers": 1},
     "vae": autoencoder(16, [4, 4], _class_name="AutoencoderKLFlux2", **FEW),
 }
 TINY_Z_IMAGE = {

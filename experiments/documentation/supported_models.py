@@ -80,9 +80,9 @@ def _model(
     return Model(name, pipeline, _parity(folder), (read, *files), memory, (several,))
 
 
-def _parity(case: str) -> tuple[Evidence, ...]:
+def _parity(case: str = "", what: str = "a_guided_run") -> tuple[Evidence, ...]:
     """Tests that hold a draw against that of diffusers."""
-    return tuple(Evidence(file, "test_a_guided_run_ends_where_that_of_diffusers_does", case) for file in PARITY)
+    return tuple(Evidence(file, f"test_{what}_ends_where_that_of_diffusers_does", case) for file in PARITY)
 
 
 def _original(folder: str, name: str) -> tuple[Evidence, ...]:
@@ -101,10 +101,6 @@ def _original(folder: str, name: str) -> tuple[Evidence, ...]:
     )
 
 
-_CLASS, _FILL = (
-    tuple(Evidence(file, f"test_{what}_ends_where_that_of_diffusers_does") for file in PARITY)
-    for what in ("a_class", "fill")
-)
 _SINGLE = Evidence(f"{HERE}_single_weights.py", "test_the_parameters_are_those_of_the_folder")
 _FLUX = _model("FLUX.1", "flux", "FluxPipeline", _original("flux", "FLUX.1"), packed=True)
 ROWS = (
@@ -119,10 +115,10 @@ ROWS = (
     ),
     _FLUX,
     _FLUX._replace(name="FLUX.1 Kontext", pipeline="FluxKontextPipeline", parity=_parity("kontext")),
-    _FLUX._replace(name="FLUX.1 Fill", pipeline="FluxFillPipeline", parity=_FILL),
+    _FLUX._replace(name="FLUX.1 Fill", pipeline="FluxFillPipeline", parity=_parity(what="fill")),
     _model("FLUX.2 [klein]", "flux_2", "Flux2KleinPipeline", _original("flux_2", "FLUX.2"), packed=True),
     _model("Z-Image", "z_image", "ZImagePipeline", _original("z_image", "Z-Image"), packed=True),
-    _model("DiT", "dit", "DiTPipeline")._replace(parity=_CLASS),
+    _model("DiT", "dit", "DiTPipeline")._replace(parity=_parity(what="a_class")),
 )
 
 

@@ -132,17 +132,23 @@ def test_a_picture_to_begin_from_ends_where_that_of_diffusers_does(folders, name
     pipe, folder = folders[name]
     image, _ = picture()
     result, noise = edited(folder, edit(image, first=STEPS - int(STEPS * 0.6)))
+    size = {} if name == "stable" else {"height": 16, "width": 16}
+    expected = begun_from(pipe, name, IMAGE_TO_IMAGE[name], noise, image, strength=0.6, **size)
+    np.testing.assert_allclose(result, expected, atol=SAME)
+
+
+def begun_from(pipe, name, kind, noise, image, **options):
+    """What another class of theirs draws with the parts of a pipeline, from a picture and a noise."""
     more = {"requires_safety_checker": False} if name == "stable" else {}
-    kind = getattr(diffusers, IMAGE_TO_IMAGE[name])(**pipe.components, **more)
-    with without_chance(kind, noise), torch.inference_mode():
-        options = {"prompt": "red cat", "image": channels_first((image + 1) / 2), "strength": 0.6}
-        options |= {} if name == "flux" else {"negative_prompt": "dog"}
-        options |= {} if name == "stable" else {"height": 16, "width": 16, "max_sequence_length": 12}
-        options |= {"num_inference_steps": STEPS, "guidance_scale": 3.0}
-        if name == "z_image":  # 0 there is no guidance
-            options |= {"guidance_scale": 0.0, "max_sequence_length": 40}
-        expected = kind(**options, output_type="pt").images
-    np.testing.assert_allclose(result, channels_last(expected), atol=SAME)
+    other = getattr(diffusers, kind)(**pipe.components, **more)
+    options |= {"prompt": "red cat", "image": channels_first((image + 1) / 2)}
+    options |= {} if name == "flux" else {"negative_prompt": "dog"}
+    options |= {} if name == "stable" else {"max_sequence_length": 12}
+    options |= {"num_inference_steps": STEPS, "guidance_scale": 3.0}
+    if name == "z_image":  # 0 there is no guidance
+        options |= {"guidance_scale": 0.0, "max_sequence_length": 40}
+    with without_chance(other, noise), torch.inference_mode():
+        return channels_last(other(**options, output_type="pt").images)
 
 
 INPAINTING = {
@@ -165,18 +171,9 @@ def test_a_picture_painted_into_ends_where_that_of_diffusers_does(folders, tmp_p
     image, mask = hole()
     change = edit(image, mask, first=STEPS - int(STEPS * strength), paste=False, like_diffusers=True)
     result, noise = edited(folder, change)
-    more = {"requires_safety_checker": False} if name == "stable" else {}
-    kind = getattr(diffusers, INPAINTING[name])(**pipe.components, **more)
-    with without_chance(kind, noise), torch.inference_mode():
-        options = {"prompt": "red cat", "image": channels_first((image + 1) / 2), "strength": strength}
-        options |= {} if name == "flux" else {"negative_prompt": "dog"}
-        options |= {} if name == "stable" else {"max_sequence_length": 12}
-        options |= {"num_inference_steps": STEPS, "guidance_scale": 3.0, "mask_image": channels_first(mask)}
-        options |= {"height": 16, "width": 16}
-        if name == "z_image":  # 0 there is no guidance
-            options |= {"guidance_scale": 0.0, "max_sequence_length": 40}
-        expected = kind(**options, output_type="pt").images
-    np.testing.assert_allclose(result, channels_last(expected), atol=SAME)
+    options = {"mask_image": channels_first(mask), "strength": strength, "height": 16, "width": 16}
+    expected = begun_from(pipe, name, INPAINTING[name], noise, image, **options)
+    np.testing.assert_allclose(result, expected, atol=SAME)
 
 
 def test_a_network_for_inpainting_ends_where_that_of_diffusers_does(folders):

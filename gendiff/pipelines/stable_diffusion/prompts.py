@@ -85,12 +85,11 @@ def encode(
         length: max(len(rows) for tokenizer, tower in read if tokenizer.length == length for rows in tower)
         for length in {tokenizer.length for tokenizer in tokenizers}
     }
-    filled = [_filled(tokenizer, tower, most[tokenizer.length]) for tokenizer, tower in read]
-    ends = [ids.shape[-1] if padded else _end(ids) for ids, _ in filled]
+    filled = [_filled(tokenizer, tower, most[tokenizer.length], padded) for tokenizer, tower in read]
     return Prompt(
-        tuple(ids[..., :end] for (ids, _), end in zip(filled, ends, strict=True)),
-        tuple(weights[..., :end] for (_, weights), end in zip(filled, ends, strict=True)),
-        tuple(tokenizer.row([])[None, :end] for tokenizer, end in zip(tokenizers, ends, strict=True)),
+        tuple(ids for ids, _ in filled),
+        tuple(weights for _, weights in filled),
+        tuple(tokenizer.row([])[None, : ids.shape[-1]] for tokenizer, (ids, _) in zip(tokenizers, filled, strict=True)),
         np.array([zeros_for_empty and not text.strip() for text in texts]),
     )
 
@@ -131,9 +130,9 @@ def _rows(tokenizer: RowTokenizer, parts: Sequence[tuple[str, float]], too_long:
 
 
 def _filled(
-    tokenizer: RowTokenizer, texts: list[list[list[tuple[int, float]]]], most: int
+    tokenizer: RowTokenizer, texts: list[list[list[tuple[int, float]]]], most: int, padded: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(ids, weights), each (b, most, s)."""
+    """(ids, weights), each (b, most, s), cut behind the words unless padded."""
     ids = np.broadcast_to(tokenizer.row([]), (len(texts), most, tokenizer.length)).copy()
     weights = np.ones(ids.shape, np.float32)
     for text, rows in enumerate(texts):
@@ -141,7 +140,8 @@ def _filled(
             ids[text, number] = tokenizer.row([token for token, _ in row])
             begin = len(tokenizer.before)
             weights[text, number, begin : begin + len(row)] = [weight for _, weight in row]
-    return ids, weights
+    end = tokenizer.length if padded else _end(ids)
+    return ids[..., :end], weights[..., :end]
 
 
 def _end(ids: np.ndarray) -> int:

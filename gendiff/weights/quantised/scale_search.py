@@ -1,5 +1,7 @@
 """The scale of a group of weights in −8 … 7 times a scale, by a search for the least squared error."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,17 +46,16 @@ def searched_scale(
         stored, error, _ = judged(scale, clipped)
         return jnp.where(error < best[1], stored, best[0]), jnp.minimum(error, best[1])
 
+    def one_more(
+        divisors: jax.Array, clipped: bool, i: jax.Array, best: tuple[jax.Array, jax.Array]
+    ) -> tuple[jax.Array, jax.Array]:
+        return better(best, largest / divisors[i], clipped)
+
     largest = jnp.take_along_axis(weights, jnp.argmax(jnp.abs(weights), -1)[..., None], -1)[..., 0]
     best = judged(jnp.abs(largest) / MOST)[:2]
     for clipped, chosen in ((False, INSIDE), (True, ~INSIDE)):
-        divisors = jnp.asarray(DIVISORS[chosen], weights.dtype)
-
-        def step(
-            i: jax.Array, best: tuple[jax.Array, jax.Array], divisors: jax.Array = divisors, clipped: bool = clipped
-        ) -> tuple[jax.Array, jax.Array]:
-            return better(best, largest / divisors[i], clipped)
-
-        best = jax.lax.fori_loop(0, len(divisors), step, best)
+        step = functools.partial(one_more, jnp.asarray(DIVISORS[chosen], weights.dtype), clipped)
+        best = jax.lax.fori_loop(0, int(chosen.sum()), step, best)
     integers = judged(best[0])[2]
     squares = jnp.sum(weigh * jnp.square(integers), -1)
     return better(best, jnp.sum(weigh * weights * integers, -1) / nonzero(squares))[0]

@@ -7,6 +7,7 @@ PYTHONPATH=. python -m tests.pipelines.stable_diffusion.make_fixture
 
 import pathlib
 import warnings
+from collections.abc import Mapping
 
 import diffusers
 import numpy as np
@@ -29,28 +30,23 @@ from tests.pipelines.stable_diffusion.peer_pipelines import (
 warnings.simplefilter("ignore")
 
 
+def named(folder: str, parts: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The arrays of parts by the names that they have in the fixture."""
+    return {f"{folder}/{part}/{key}": value for part, arrays in parts.items() for key, value in arrays.items()}
+
+
 def main() -> None:
     arrays = {}
     for name, case in CASES.items():
         pipe = built(case.folder)
-        arrays |= {
-            f"{case.folder}/{part}/{key}": value
-            for part, arrays_of_part in weights(pipe).items()
-            for key, value in arrays_of_part.items()
-        }
+        arrays |= named(case.folder, weights(pipe))
         start = latents(case)
         arrays[f"{name}: latents"], arrays[f"{name}: pictures"] = samples(pipe, case, start)
         arrays[f"{name}: start"] = start
         size = sum(array.nbytes for key, array in arrays.items() if key.startswith(name))
         print(f"{name}: {size / 1024:.0f} KiB, pictures {np.std(arrays[f'{name}: pictures']):.2f}")
     fill, dit = built_fill(), built("dit", transformer=peer_draws.CLASSES)
-    further = {"fill": {"transformer": weights(fill)["transformer"]}, "dit": weights(dit)}
-    arrays |= {
-        f"{name}/{part}/{key}": value
-        for name, parts in further.items()
-        for part, arrays_of_part in parts.items()
-        for key, value in arrays_of_part.items()
-    }
+    arrays |= named("fill", {"transformer": weights(fill)["transformer"]}) | named("dit", weights(dit))
     arrays |= {"fill: pictures": filled(fill), "dit: pictures": of_class(dit)}
     made_by = (
         f"diffusers {diffusers.__version__}, transformers {transformers.__version__}, torch {torch.__version__}, "

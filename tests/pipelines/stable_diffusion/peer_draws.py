@@ -41,13 +41,13 @@ def ours(folder, case, start, decoded=True):
         return latents, pipeline.latent.finished(params, latents) if decoded else None
 
     latents, pictures = quickly(draw)(model.params(), start)
-    return np.asarray(latents), None if pictures is None else np.clip((np.asarray(pictures) + 1) / 2, 0, 1)
+    return np.asarray(latents), None if pictures is None else in_unit_range(pictures)
 
 
-def edited(folder, change, steps=STEPS):
+def edited(folder, change):
     """(pictures in [0, 1], first noise)."""
     model = open_model(folder, like_diffusers=True)
-    pipeline = model.pipeline(steps, 16, 16)
+    pipeline = model.pipeline(STEPS, 16, 16)
     prompt, negative = aligned(model.prompt("red cat"), model.negative("dog"))
     negative = negative if model.index.kind.guided else None
     pictures = quickly(lambda params: pipeline(params, KEY, prompt, negative, 3.0, INDEX, change=change))(
