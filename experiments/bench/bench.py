@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import tyro
 
+from experiments import catalogue
 from experiments.bench import config
 from experiments.bench.config import AnyConfig, Config, Setting
 from experiments.bench.side import SideError
@@ -155,7 +156,7 @@ def bench(
 
     itself = Experiment(
         name=name,
-        question="",
+        question=catalogue.EXPERIMENTS[name].question,  # its own command does not pass the catalogue
         config=type(full),
         presets={"full": full},
         smoke=smoke,

@@ -29,6 +29,7 @@ def cases() -> tuple[Case, ...]:
 
 ANSWER = Answer(
     roles={"*_step": "check", "*_ran": "check", "*": "aim"},
+    statements={"E9": "FLUX.2 [klein] 4B in 4 bits draws 512×512 pixels on two CPU cores in {klein:.1f} GiB"},
     text="with weights of 4 bits: FLUX.2 [klein] is read and draws 512×512 pixels in {klein:.1f} GiB, Z-Image-Turbo in "
     "{z_image:.1f} GiB",
 )
