@@ -165,6 +165,7 @@ class Chat:
         on_token: OnToken | None,
     ) -> Reply:
         checks.integer("max_tokens", max_tokens, 1)
+        checks.integer("index", index, 0, 2**32 - 1)
         context = self.network.context
         if len(prompt) + max_tokens > context:
             raise ValueError(

@@ -228,7 +228,9 @@ def _tuples(value: object) -> object:
 
 def _seeds(path: Path) -> list[int]:
     """Those that have checkpoints. DataError where there are none."""
-    if numbers := sorted(int(each.name.removeprefix("seed_")) for each in path.glob("checkpoints/seed_*")):
+    from gendiff.runs.run_folder import RunFolder
+
+    if numbers := RunFolder(path).trained_seeds():
         return numbers
     inside = ", ".join(str(each.parent) for each in sorted(path.glob("*/checkpoints")))
     raise DataError(

@@ -64,7 +64,7 @@ def hub_hint(model: str, kinds: str, option: str = "") -> str:
     """How a model of the Hugging Face hub is brought here, where the name is that of one; else "". option: before its
     folder.
     """
-    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", model) or Path(model).suffix in (".safetensors", ".gguf"):
+    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", model) or Path(model).suffix.lower() in (".safetensors", ".gguf"):
         return ""
     folder = model.rpartition("/")[2]
     download = f"hf download {model} --local-dir {folder} (hf comes with pip install huggingface_hub)"

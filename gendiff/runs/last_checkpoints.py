@@ -82,8 +82,7 @@ def _trainings(folder: RunFolder) -> Iterator[tuple[RunFolder, int, int | None]]
     """(folder, seed, last step) of each training of a run; None where the metrics know no step of it."""
     for part in _parts(folder):
         last = {line["seed"]: line["step"] for line in part.read_metrics()}
-        stored = {int(path.name.removeprefix("seed_")) for path in part.checkpoints(0).parent.glob("seed_*")}
-        for seed in sorted(last.keys() | stored):
+        for seed in sorted({*last, *part.trained_seeds()}):
             yield part, seed, last.get(seed)
 
 

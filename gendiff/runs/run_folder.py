@@ -84,6 +84,11 @@ class RunFolder:
     def checkpoints(self, seed: int) -> Path:
         return self.path / "checkpoints" / f"seed_{seed}"
 
+    def trained_seeds(self) -> list[int]:
+        """Those that have checkpoints."""
+        names = (each.name.removeprefix("seed_") for each in self.path.glob("checkpoints/seed_*"))
+        return sorted(int(name) for name in names if name.isdecimal())
+
     def snapshots(self, seed: int) -> Path:
         return self.path / "snapshots" / f"seed_{seed}"
 

@@ -142,7 +142,7 @@ def places(index: Path, content: Config) -> dict[str, str]:
     """
     weight_map = content.get("weight_map")
     if not isinstance(weight_map, dict) or any(
-        not isinstance(name, str) or Path(name).name != name or "\\" in name for name in weight_map.values()
+        not isinstance(name, str) or not name or Path(name).name != name or "\\" in name for name in weight_map.values()
     ):
         raise DataError(f"{index}: its weight_map must give each array the name of a file beside it")
     return weight_map

@@ -1,7 +1,7 @@
 """A foreign configuration over its defaults: every setting is one we know, with a type and value that we can follow."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 
 from gendiff.core.errors import ConfigError
 from gendiff.core.foreign_files import Config
@@ -13,6 +13,21 @@ OPTIONAL_NOTES_OF_TRANSFORMERS: dict[str, tuple[type, ...]] = dict.fromkeys(NOTE
 
 LARGEST, MOST_LAYERS = 2**31 - 1, 10_000
 """The largest whole number of a setting, and that of one that counts layers, for which names are written."""
+DEPTHS = (
+    "layers_per_block",
+    "num_layers",
+    "num_single_layers",
+    "num_hidden_layers",
+    "transformer_layers_per_block",
+    "reverse_transformer_layers_per_block",
+    "n_layers",
+    "n_refiner_layers",
+    "n_layer",
+    "block_count",
+)
+"""Settings that count blocks."""
+FEW = 100
+"""So many blocks are always built, since the table of what they lack says more."""
 _WORDS = {
     bool: "true or false",
     int: "a whole number",
@@ -122,6 +137,24 @@ def _is(value: object, kind: type) -> bool:
     if kind is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+
+
+def check_depth(config: Config, arrays: Sized) -> None:
+    """Refuse a configuration of more blocks than there are arrays, since to build such a network may take for ever.
+
+    Raises:
+        ConfigError: that names the setting.
+    """
+    for name in DEPTHS:
+        if _largest(config.get(name)) > max(FEW, len(arrays)):
+            raise ConfigError(f"{name} = {config[name]!r} is more than its weights have arrays ({len(arrays)})")
+
+
+def _largest(value: object) -> int | float:
+    """The largest number in a setting, which may be a list of them, or a list of such lists."""
+    listed = value if isinstance(value, list | tuple) else (value,)
+    numbers = [number for each in listed for number in (each if isinstance(each, list | tuple) else (each,))]
+    return max((number for number in numbers if isinstance(number, int | float)), default=0)
 
 
 __getattr__ = renamed("weights.settings", {"of": ("weights.settings.from_config", from_config)})

@@ -181,7 +181,7 @@ def _scaled(file: Path, arrays: dict[str, StoredArray]) -> dict[str, StoredArray
     for name, array in arrays.items():
         layer = name.removesuffix("weight")
         scales = [layer + kind for kind in SCALES if layer + kind in arrays and layer != name]
-        if array.dtype not in EIGHT_BITS or not scales:
+        if array.dtype not in EIGHT_BITS or not scales or not array.shape:
             continue
         scale = result.pop(scales[0])
         if math.prod(scale.shape) not in (1, array.shape[0]):

@@ -1,6 +1,7 @@
 """`open_run` gives back what was trained, exactly, and refuses what it cannot pair without a doubt."""
 
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -103,6 +104,7 @@ def test_a_label_is_a_number_a_name_or_nothing(run):
 def test_the_first_seed_of_the_run_is_opened_where_none_is_named(tmp_path):
     for seed, step in ((3, 7), (1, 8)):
         saved(tmp_path, described(), seed=seed, step=step)
+    shutil.copytree(tmp_path / "checkpoints" / "seed_1", tmp_path / "checkpoints" / "seed_0.bak")  # no training
     assert pipelines.open_run(tmp_path).step == 8
     config = {"experiment": "digits", "preset": "full", "smoke": False, "config": {"seeds": [3, 1]}}
     (tmp_path / "config.json").write_text(json.dumps(config))

@@ -61,6 +61,7 @@ def test_parts_are_put_together(tmp_path):
             "a.weight is in one.safetensors and in a part before",
         ),
         ({"a.weight": "none.safetensors"}, "no such file"),
+        ({"a.weight": ""}, "the name of a file beside it"),
         (None, "weight_map"),
     ],
 )

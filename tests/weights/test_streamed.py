@@ -92,6 +92,8 @@ def test_scales_of_parts_are_found_and_those_of_blocks_are_refused(tmp_path):
     written(tmp_path / "1.safetensors", one), written(tmp_path / "2.safetensors", two)
     read = streamed.open_folder(tmp_path)
     np.testing.assert_array_equal(np.asarray(read["a.weight"]), 2 * E4M3.astype(np.float32))
+    single = written(tmp_path / "y.safetensors", {"a.weight": E4M3[0, 0], "a.scale_weight": np.ones(2, np.float32)})
+    assert set(streamed.open_file(single)) == {"a.weight", "a.scale_weight"}  # a network has no such array
     blocks = written(tmp_path / "x.safetensors", one | {"a.weight_scale": np.ones((2, 1), np.float32)})
     with pytest.raises(DataError, match=r"a.weight_scale has shape \(2, 1\): one number, or one for each of 4 outputs"):
         streamed.open_file(blocks)

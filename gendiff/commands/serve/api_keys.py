@@ -20,13 +20,19 @@ NUMBER = "gendiff.key"
 
 
 def read(path: Path) -> tuple[str, ...]:
-    """The keys of a file, one a line. ConfigError where it cannot be read, has none, or one that could be guessed."""
+    """The keys of a file, one per line.
+
+    ConfigError where it cannot be read, is too long, has no key, or one that could be guessed.
+    """
     try:
         with foreign_files.expanded(path).open("rb") as file:
-            keys = file.read(LARGEST_FILE + 1).decode("ascii").split("\n")
+            content = file.read(LARGEST_FILE + 1)
+        keys = content.decode("ascii").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "is no text in ASCII"
         raise ConfigError(f"--api-key-file {path}: {reason}") from error
+    if len(content) > LARGEST_FILE:
+        raise ConfigError(f"--api-key-file {path}: has more than {LARGEST_FILE} bytes, the most that is read")
     keys = [key.strip() for key in keys if key.strip()]
     if not keys or any(len(key) < SHORTEST or not key.isprintable() or " " in key for key in keys):
         raise ConfigError(

@@ -75,10 +75,9 @@ def listening(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise ConfigError(
-            f"--host {host}: {error.strerror or error}: give an address of this machine, such as 127.0.0.1"
-        ) from error
+    except (OSError, UnicodeError) as error:  # the latter of a name that is none
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"--host {host}: {reason}: give an address of this machine, such as 127.0.0.1") from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)

@@ -37,7 +37,9 @@ def read(
             name = request_fields.printable(name)
             raise ApiError(f"{name} stands twice in the form: send it once", field=name)
         fields[name] = content if name == "image" else _value(name, content)
-    request = image_requests.read_fields(fields, (*FIELDS, "image", "strength"), limits, fresh_seed)
+    names = (*FIELDS, "image", "strength")
+    fields = request_fields.known(fields, names)
+    request = image_requests.read_fields(fields, names, limits, fresh_seed)
     file = fields.get("image")
     if not isinstance(file, bytes) or not file:
         raise ApiError("image is missing: send the file of a picture to begin from", field="image")

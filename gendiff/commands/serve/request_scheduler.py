@@ -198,7 +198,8 @@ class RequestScheduler(abc.ABC):
         for row in rows:
             client = row.ticket.client
             self._spent[client] = max(self._shared, self._spent.get(client, 0.0)) + 1
-        self._shared += len(rows) / len({ticket.client for ticket in self._tickets})
+        clients = {ticket.client for ticket in self._tickets} | {row.ticket.client for row in rows}  # some have left
+        self._shared += len(rows) / len(clients)
         self._spent = {client: steps for client, steps in self._spent.items() if steps > self._shared}
 
     def _fail_rows(self, rows: Sequence[Row], error: Exception) -> None:

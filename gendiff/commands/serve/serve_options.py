@@ -60,8 +60,8 @@ class ServeOptions(ModelOptions):
     cache_tokens: int = 8192
     """With --chat: tokens for which the cache has room, of all replies that are being written."""
     guesses: int = 0
-    """With --chat: tokens that are guessed at once where a text repeats itself (speculative decoding by prompt lookup).
-    Replies stay the same but for rounding; 7 is fast where they copy from their prompts.
+    """With --chat: tokens that are guessed at once where a text repeats itself (speculative decoding by prompt lookup),
+    2 to 15, or 0 for none. Replies stay the same but for rounding; 7 is fast where they copy from their prompts.
     """
 
 
@@ -82,6 +82,8 @@ def check(options: ServeOptions) -> None:
         value = getattr(options, name)
         if not low <= value <= high:
             raise ConfigError(f"--{name.replace('_', '-')} {value} is outside {low} … {high}")
+    if options.guesses == 1:
+        raise ConfigError("--guesses 1 never pays: take 2 … 15, or 0 for none")
     fields = {field.name: field for field in dataclasses.fields(options)}
     other, which = (
         (OF_TEXTS, "is for --chat") if options.chat is None else (OF_PICTURES, "is for pictures, not for --chat")

@@ -19,6 +19,8 @@ def read(content: bytes, width: int, height: int) -> tuple[np.ndarray, list[str]
     try:
         with Image.open(io.BytesIO(content), formats=image_files.FORMATS) as opened:
             pixels = opened.width * opened.height
+    except Image.DecompressionBombError as error:
+        raise ApiError(f"image is too large: at most {MOST_PIXELS} pixels are read", field="image") from error
     except Exception as error:  # Pillow's parsers raise whatever they trip over
         raise ApiError(f"image is no file of {', '.join(image_files.FORMATS)}", field="image") from error
     if pixels > MOST_PIXELS:

@@ -264,12 +264,14 @@ def make_program(trained: Trained, how: Sampling, start: Start | None = None, st
         blocks = redrawn.reshape(latent.shape[0], factor, latent.shape[1], factor, 1)
         redrawn = blocks.max(axis=(1, 3))  # a latent is drawn anew where any of its pixels is
     begin = StartLatent(latent, redrawn, start.picture, start.mask, first)
-    if redrawn is None or first == how.steps:
+    if redrawn is None:
         return Program(pipeline, levels, begin)
     try:
         inpainting.repaint(pipeline.sampler, latent[None], redrawn)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"--mask does not go with --sampler {how.sampler}: {error}") from error
+    if first == how.steps:
+        return Program(pipeline, levels, begin)
     rows = jax.tree.map(np.asarray, levels)
     rest = jax.tree.map(lambda field: jnp.asarray(field[first:]), rows)
     walked = inpainting.resampled(rest, RESAMPLES, max(1, how.steps // STRETCHES)) if how.steps > first + 1 else rest

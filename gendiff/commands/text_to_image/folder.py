@@ -166,7 +166,7 @@ def prepare(
         if chosen.skip_layers:
             latent = stable_diffusion.skipping(latent, chosen.skip_layers)
         pipeline = records.replace(pipeline, latent=latent)
-        size = height or (model.size or (0, 0))[0], width or (model.size or (0, 0))[1]
+        size = model.sides(height, width)
         words, further = _prompts(chosen, model, progress), dict[str, Condition]()
         if control is not None and chosen.hint is not None:
             pixels = image_files.read(chosen.hint, mode="RGB", background=(0, 0, 0))
@@ -175,9 +175,7 @@ def prepare(
             further["hint"] = networks.Hint(hint, np.float32(chosen.hint_scale))
         if references:
             further["references"] = references
-        change = _change(
-            chosen, model, pipeline.latent, drawing.read_start(chosen, *size, progress) if all(size) else None
-        )
+        change = _change(chosen, model, pipeline.latent, drawing.read_start(chosen, *size, progress))
         steps = len(pipeline.latent.levels) - 1
         if refiner is None:
             steps -= 0 if change is None else int(change.first)

@@ -7,7 +7,7 @@ from gendiff.commands.text_to_image.options import CommandOptions, check_file, c
 from gendiff.core import foreign_files
 from gendiff.core.errors import ConfigError
 from gendiff.pipelines.stable_diffusion import model_index
-from gendiff.pipelines.stable_diffusion.model_parts import STORAGES
+from gendiff.pipelines.stable_diffusion.model_parts import STORAGES, is_gguf
 from gendiff.runs import run_folder
 
 
@@ -19,7 +19,7 @@ def check_kind(options: CommandOptions, kind: model_index.Kind) -> None:
     if options.levels is not None:
         raise ConfigError(f"--levels {options.levels}: a folder has levels of its own: leave the option out")
     storage = options.storage
-    if storage is None and str(options.weights).endswith(".gguf"):
+    if storage is None and options.weights is not None and is_gguf(options.weights):
         storage = "as-file"
     if options.export is not None and storage in ("float8", "as-file"):
         raise ConfigError(

@@ -152,9 +152,9 @@ class ModelOptions:
     @property
     def program_cache(self) -> str | None:
         """What `compile_cache.use` takes. The programs of a folder take long to compile, so a folder of the user keeps
-        them.
+        them unless the environment names another one.
         """
-        if self.folder is None or self.compile_cache is not None:
+        if self.folder is None or self.compile_cache is not None or "GENDIFF_COMPILE_CACHE" in os.environ:
             return self.compile_cache
         return str(Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "gendiff" / "programs")
 

@@ -99,7 +99,7 @@ def file_of(model: str | None) -> Path:
     if not path.is_file():
         hint = errors.model_hint(model, MODELS, PICTURES)
         raise ConfigError(f"--model {model} is no file or folder; {hint}")
-    if path.suffix == ".gguf":
+    if path.suffix.lower() == ".gguf":
         raise ConfigError(f"--model {model}: a .gguf file goes with its folder: --model DIR --weights {model}")
     return path
 

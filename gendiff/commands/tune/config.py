@@ -29,7 +29,7 @@ class Config:
     lora: Count = 8
     """Rank of the adapter; 4 to 32 are usual."""
     model: str = SMOLLM2
-    """smollm2, a .gguf file of the family of Llama, or a folder of transformers (Llama, Qwen 2 and 3); tiny only shows
+    """smollm2, or a .gguf file or folder of transformers (Llama, Mistral, Qwen 2 and 3, Gemma 2 and 3); tiny only shows
     that everything runs."""
     plain: tyro.conf.FlagCreatePairsOff[bool] = False
     """Learn texts as they are, without the chat template, for models that only go on with texts."""

@@ -23,6 +23,7 @@ from gendiff.weights import (
     lora_files,
     lora_layers,
     original_names,
+    settings,
     streamed,
 )
 from gendiff.weights.lora.lora_layers import Adaptable
@@ -99,6 +100,8 @@ def open_control(path: str | os.PathLike[str], model: Opened, *, variant: str | 
         if config.get("conditioning_channels", HINT_CHANNELS) != HINT_CHANNELS:
             channels = config["conditioning_channels"]
             raise ConfigError(f"conditioning_channels = {channels!r}: hints are pictures of {HINT_CHANNELS} channels")
+        arrays = streamed.open_folder(folder, READER.stem, variant)
+        settings.check_depth(config, arrays)
         options = {name: getattr(model.network, name) for name in ("dtype", "remat")}
         pooled = None if config.get("addition_embed_type") is None else model.network.pooled_channels
         network = READER.network(config, {"pooled_channels": pooled}, options)
@@ -113,7 +116,7 @@ def open_control(path: str | os.PathLike[str], model: Opened, *, variant: str | 
                     f"{field} = {value}, and the U-Net of {model.index.folder} has {expected}: "
                     "it is of another kind of model"
                 )
-    return Part("controlnet", folder, config, network, streamed.open_folder(folder, READER.stem, variant), READER)
+    return Part("controlnet", folder, config, network, arrays, READER)
 
 
 def controlled(pipeline: PromptPipeline, control: Part) -> PromptPipeline:

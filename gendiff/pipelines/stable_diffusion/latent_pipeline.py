@@ -258,9 +258,3 @@ class Continued(Sampler):
     def noise_for_step(self, keys: Keys, step: Count, level: Level, cleaner: Level) -> Noise:
         """That of the inner sampler for a step that much later."""
         return self.sampler.noise_for_step(keys, step + self.done, level, cleaner)
-
-
-def rest(levels: Level, first: int) -> Level:
-    """The levels of a grid from an entry on."""
-    grid: Level = jax.tree.map(lambda field: jnp.asarray(field)[first:], levels)
-    return grid

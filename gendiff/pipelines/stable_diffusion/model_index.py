@@ -238,7 +238,7 @@ def read(folder: str | os.PathLike[str]) -> ModelIndex:
         if name not in kind.settings:
             raise DataError(f"{file}: {name} = {_shown(value)} is an entry that is not known for {pipeline}")
         allowed = kind.settings[name]
-        if allowed and value not in allowed:
+        if allowed and not any(type(value) is type(each) and value == each for each in allowed):  # 0 is not False
             raise DataError(f"{file}: {name} = {_shown(value)} is not supported, only {', '.join(map(repr, allowed))}")
     return ModelIndex(
         root,
@@ -296,7 +296,7 @@ def _labels(file: Path, labels: object) -> dict[str, int]:
     if labels is None:
         return {}
     if not isinstance(labels, dict) or not all(
-        number.isdecimal() and isinstance(words, str) for number, words in labels.items()
+        number.isdecimal() and len(number) < 10 and isinstance(words, str) for number, words in labels.items()
     ):
         raise DataError(f"{file}: id2label must give the number of each class its names")
     named = {word.strip(): int(number) for number, words in labels.items() for word in words.split(",")}

@@ -28,6 +28,7 @@ from gendiff.weights import (
     original_transformers,
     packed_reading,
     quantised,
+    settings,
     single_file,
     streamed,
     transformers_qwen_encoder,
@@ -41,21 +42,8 @@ CONFIG = "config.json"
 DTYPES = ("float32", "bfloat16")
 TOWERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 TOKENIZERS = ("tokenizer", "tokenizer_2", "tokenizer_3")
-DEPTHS = (
-    "layers_per_block",
-    "num_layers",
-    "num_single_layers",
-    "num_hidden_layers",
-    "transformer_layers_per_block",
-    "reverse_transformer_layers_per_block",
-    "n_layers",
-    "n_refiner_layers",
-)
-"""Settings that say numbers of blocks."""
 PROMPT = "prompt of a picture"
 """A text whose place in a message is looked for."""
-FEW = 100
-"""So many blocks are always built, since the table of what they lack says more."""
 STORAGES: Mapping[str, tuple[Packing, ...]] = {
     "full": (),
     "int8": quantised.linear(quantised.int8(), convolutions=True),
@@ -299,28 +287,10 @@ def _checked(index: ModelIndex, name: str, config: Config, arrays: Arrays) -> Co
     """
     kind = index.parts[name]
     with naming(index.folder / name / CONFIG):
-        check_depth(config, arrays)
+        settings.check_depth(config, arrays)
         if kind in model_index.QWEN:
             return {**config, transformers_qwen_encoder.READ: index.kind.read}
         return _as_class(config, kind) if kind in model_index.ENCODERS else config
-
-
-def check_depth(config: Config, arrays: Arrays) -> None:
-    """Refuse a configuration of more blocks than there are arrays, since to build such a network may take for ever.
-
-    Raises:
-        ConfigError: that names the setting.
-    """
-    for name in DEPTHS:
-        if _largest(config.get(name)) > max(FEW, len(arrays)):
-            raise ConfigError(f"{name} = {config[name]!r} is more than its weights have arrays ({len(arrays)})")
-
-
-def _largest(value: object) -> int | float:
-    """The largest number in a setting, which may be a list of them, or a list of such lists."""
-    listed = value if isinstance(value, list | tuple) else (value,)
-    numbers = [number for each in listed for number in (each if isinstance(each, list | tuple) else (each,))]
-    return max((number for number in numbers if isinstance(number, int | float)), default=0)
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from gendiff.core import checks, records
 from gendiff.core.types import ArrayLike, Condition, Count, Params, Scalar
 from gendiff.diffusion.sampling import OnLevel
 from gendiff.diffusion.types import Denoiser
-from gendiff.pipelines.stable_diffusion import edits, latent_pipeline
+from gendiff.pipelines.stable_diffusion import edits
 from gendiff.pipelines.stable_diffusion.edits import Edit
 from gendiff.pipelines.stable_diffusion.latent_pipeline import Continued, LatentPipeline
 from gendiff.pipelines.stable_diffusion.prompts import Prompt
@@ -132,13 +132,15 @@ class PromptPipeline:
         negative: Words | None,
         scale: Scalar,
         change: Edit | None = None,
+        sizes: tuple[networks.ImageSize, networks.ImageSize] | None = None,
+        hint: networks.Hint | None = None,
         references: Sequence[ArrayLike] = (),
     ) -> Denoiser:
         """The guided denoiser of a prompt, for loops of one's own and functions of `diffusion`.
 
         Arguments are those of a call.
         """
-        condition, away = self.conditions(params, prompt, negative, references=references)
+        condition, away = self.conditions(params, prompt, negative, sizes, hint, references)
         return self.latent.denoiser(params, condition, away, scale, change)
 
     def told_sizes(self) -> tuple[networks.ImageSize, networks.ImageSize]:
@@ -204,7 +206,7 @@ def refined(
         params[0], key, condition, told_away, scale, index, num_steps=entry, on_level=on_level
     )
     sampler = Continued(refiner.latent.sampler, entry)
-    second = records.replace(refiner.latent, levels=latent_pipeline.rest(base.latent.levels, entry), sampler=sampler)
+    second = records.replace(refiner.latent, levels=base.latent.levels[entry:], sampler=sampler)
     condition, told_away = refiner.conditions(params[1], prompts[1], away[1])
     return second(params[1], key, condition, told_away, scale, index, start=latents, on_level=on_level)
 

@@ -100,7 +100,10 @@ params = naming.Conversion(rules, lambda _, arrays: diffusers_blocks.renamed(arr
 
 def _settings(config: Config) -> Config:
     values = settings.from_config(config, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
-    levels = len(values["block_out_channels"])
+    channels = values["block_out_channels"]
+    levels = len(channels)
+    fits = levels > 0 and min(channels) > 0
+    settings.refuse_unless(fits, KIND, "block_out_channels", channels, "positive numbers, one per level, are needed")
     for name, kind in (("down_block_types", DOWN), ("up_block_types", UP)):
         settings.refuse_unless(
             values[name] == (kind,) * levels, KIND, name, values[name], f"only {kind}, one per level"

@@ -52,6 +52,7 @@ SUPPORTED: dict[str, tuple[object, ...]] = {
     "use_additional_conditions": (None, False),
 }
 OPTIONAL: dict[str, tuple[type, ...]] = {"out_channels": (int,)}
+POSITIVE = ("patch_size", "num_layers", "attention_head_dim", "num_attention_heads", "in_channels")
 
 
 def network_fields(config: Config) -> Config:
@@ -64,6 +65,8 @@ def network_fields(config: Config) -> Config:
         ConfigError: that names the setting and value without a match.
     """
     values = settings.from_config(config, KINDS, DEFAULTS, SUPPORTED, OPTIONAL)
+    for name in POSITIVE:
+        settings.refuse_unless(values[name] > 0, KINDS[0], name, values[name], "it must be above 0")
     return {
         "patch": values["patch_size"],
         "width": values["num_attention_heads"] * values["attention_head_dim"],

@@ -220,6 +220,7 @@ def _settings(file: Gguf) -> tuple[str, Config]:
     values = settings.from_config(written, (kind,), {**DEFAULTS, **ARCHITECTURES[kind].settings}, SUPPORTED, OPTIONAL)
     for name in NEEDED[:-1]:
         settings.refuse_unless(values[name] > 0, kind, name, values[name], "it must be above 0")
+    settings.check_depth(written, file.tensors)
     return kind, values
 
 
@@ -237,6 +238,9 @@ def _head_size(kind: str, values: Config) -> int:
         settings.refuse_unless(
             values[name] in (None, size), kind, name, values[name], f"only {size}, all channels of a head"
         )
+    shared = values["attention.head_count_kv"]
+    fits = shared is None or (shared > 0 and heads % shared == 0)
+    settings.refuse_unless(fits, kind, "attention.head_count_kv", shared, f"it must divide {heads}")
     return size
 
 

@@ -14,7 +14,7 @@ import safetensors.numpy
 from gendiff.core import foreign_files, trees
 from gendiff.core.errors import CheckpointMismatchError, ConfigError, DataError
 from gendiff.core.types import Config, Params
-from gendiff.weights import files
+from gendiff.weights import files, settings
 from gendiff.weights import rules as naming
 from gendiff.weights.quantised import gguf, gguf_llama
 from gendiff.weights.transformers import (
@@ -78,6 +78,8 @@ def load(path: str | os.PathLike[str], *, packed: bool = False) -> Foreign:
         module = module_of(config)
         fields = module.network_fields(config)
     arrays = files.load_folder(source, STEM).arrays
+    with foreign_files.naming(source / files.CONFIG):
+        settings.check_depth({**(config.get("text_config") or {}), **config}, arrays)
     return Foreign(fields, config, lambda like: module.params(config, arrays, like))
 
 

@@ -139,7 +139,7 @@ params = naming.Conversion(rules, _used)
 
 def _reads_pictures(config: Config) -> bool:
     named = config.get("architectures")
-    return list(named) == [WITH_PICTURES] if named else config.get("model_type") == "gemma3"
+    return named in ([WITH_PICTURES], (WITH_PICTURES,)) if named else config.get("model_type") == "gemma3"
 
 
 def _of_texts(config: Config) -> Config:

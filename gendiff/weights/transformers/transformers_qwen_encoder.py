@@ -23,7 +23,8 @@ def network_fields(config: Config) -> Config:
     Raises:
         ConfigError: that names the setting and value without a match.
     """
-    fields, depth = _decoder(config), config["num_hidden_layers"]
+    fields = _decoder(config)
+    depth = fields["depth"]
     read = tuple(number if number >= 0 else depth + 1 + number for number in config.get(READ, (-2,)))
     settings.refuse_unless(
         all(0 < number < depth for number in read), KINDS[0], "num_hidden_layers", depth, f"blocks {read} are read"
@@ -74,7 +75,7 @@ def unused(config: Config) -> dict[str, tuple[int, ...]]:
 def _decoder(config: Config) -> Config:
     """The fields of the whole language model."""
     named = config.get("architectures")
-    fits = named is None or (len(named) == 1 and named[0] in KINDS)
+    fits = named is None or (isinstance(named, list | tuple) and len(named) == 1 and named[0] in KINDS)
     settings.refuse_unless(fits, KINDS[0], "architectures", named, f"only {' and '.join(KINDS)}")
     return transformers_qwen.network_fields({**config, "architectures": [transformers_qwen.THIRD]})
 

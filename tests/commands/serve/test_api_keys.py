@@ -62,6 +62,7 @@ def test_without_a_key_only_the_page_is_shown_and_whether_the_server_is_up_and_t
         (b"0123456789abcdef\nshort\n", "at least 16"),
         (b"0123456789 abcdef\n", "each line"),
         (b"\xff" * 20, "no text in ASCII"),
+        (b"0123456789abcdef\n" * 4000, "more than 65536 bytes"),
     ],
 )
 def test_a_file_of_keys_that_cannot_be_read_or_guards_nothing_is_refused(tmp_path, content, message):

@@ -2,6 +2,8 @@
 
 import dataclasses
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -20,6 +22,13 @@ def png(width=6, height=4, value=255):
     stream = io.BytesIO()
     Image.new("RGB", (width, height), (value, 0, 0)).save(stream, format="PNG")
     return stream.getvalue()
+
+
+def header(width, height):
+    """The beginning of a PNG of this size."""
+    content = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    begin = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + content + struct.pack(">I", zlib.crc32(content))
+    return begin + struct.pack(">I", 9) + b"IDAT"
 
 
 def form(fields, end=b"--xYz--\r\n"):
@@ -46,6 +55,7 @@ def test_a_form_is_a_request_whose_picture_is_scaled_and_whose_strength_counts_s
     request = read({"image": png(12, 12)})
     assert request.picture.shape == (4, 6, 3) and request.notes == ("image: its middle is scaled from 12x12 to 6x4",)
     assert read({"strength": "1"}).first == 0
+    assert read({"strength": "null", "seed": "1"}) == read({"seed": "1"})
 
 
 def test_a_network_that_reads_pictures_changes_one_by_words_unless_a_strength_is_given():
@@ -71,6 +81,7 @@ def test_what_stands_in_a_part_is_read_bit_for_bit():
         ({"image": png()[:50]}, "image", "image"),
         ({"image": "/etc/passwd"}, "image", "no file of"),
         ({"image": png(300, 200)}, "image", "60000 pixels: at most 50000"),
+        ({"image": header(20_000, 20_000)}, "image", "too large: at most 50000 pixels"),
         ({"mask": png()}, "mask", "is no text in UTF-8"),
         ({"mask": "a"}, "mask", "is no field of this request"),
         ({"image[]": png()}, "image", "stands twice"),

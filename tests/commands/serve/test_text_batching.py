@@ -119,6 +119,16 @@ def test_who_leaves_frees_a_slot_for_the_next_and_hears_no_more():
     assert program.turns == [1] * (3 + len(reply(2, 0).encode()) + 1)
 
 
+@table("method", ["read", "step"])
+def test_who_leaves_alone_while_the_program_runs_stops_nothing(monkeypatch, method):
+    batcher, program, submit = rig(together=1)
+    ticket, _ = submit(6, seed=1)
+    called = getattr(program, method)
+    monkeypatch.setattr(program, method, lambda *inputs: (batcher.cancel(ticket), called(*inputs))[1])
+    turns(batcher)
+    assert batcher.totals.cancelled == 1 and program.slots == [[]] and batcher.active == 0
+
+
 @pytest.mark.fault("serve: the program fails")
 def test_after_an_error_what_was_begun_has_failed_and_what_waits_is_written():
     batcher, program, submit = rig(together=2, broken=(1,))

@@ -343,7 +343,10 @@ def test_words_are_known_whatever_their_letters_and_others_are_named_once():
         ({"init": "cat", "strength": 1.5}, "--strength 1.5 is outside"),
         ({"init": "wide", "mask": "right"}, "4 × 4 and 8 × 4 pixels"),
         ({"init": "cat", "mask": "black"}, "nothing of it is white"),
-        ({"init": "cat", "mask": "right", "sampler": "deis-3"}, "--mask does not go with --sampler deis-3"),
+        *(
+            ({"init": "cat", "mask": "right", "sampler": "deis-3"} | more, "--mask does not go with --sampler deis-3")
+            for more in ({}, {"strength": 0.0})
+        ),
     ],
 )
 def test_a_mistake_is_one_error_that_names_the_option(draw, picture, options, message):

@@ -348,11 +348,14 @@ def test_options_of_folders_are_refused_for_other_models():
 
 def test_programs_are_kept_in_a_folder_of_the_user_unless_told_otherwise(unread, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    monkeypatch.delenv("GENDIFF_COMPILE_CACHE", raising=False)
     model = str(unread["stable"])
     assert CommandOptions(model=model).program_cache == "/somewhere/gendiff/programs"
     assert CommandOptions(model=model, compile_cache="none").program_cache == "none"
     assert CommandOptions(model=model, compile_cache="here").program_cache == "here"
     assert CommandOptions().program_cache is None
+    monkeypatch.setenv("GENDIFF_COMPILE_CACHE", "none")
+    assert CommandOptions(model=model).program_cache is None  # where the environment decides
 
 
 def test_a_mask_has_the_size_of_its_picture(pictures):

@@ -153,6 +153,12 @@ def test_a_pipeline_with_a_controlnet_follows_its_hint_by_its_scale(model, parts
     result = np.asarray(draw(params, np.array([0.0, 1.0], np.float32)))
     np.testing.assert_allclose(result[0], alone[0], rtol=1e-3, atol=1e-3)
     assert np.abs(result[1] - alone[1]).max() > 0.01
+    words, hint = (prompt, negative, 3.0), networks.Hint(image, np.ones(2, np.float32))
+    level = plain.latent.levels[0]
+    denoise = quickly(lambda params, x: pipeline.denoiser(params, *words, hint=hint)(x, level).clean)
+    x = np.random.default_rng(1).normal(size=(2, *pipeline.latent.shape)).astype(np.float32)
+    without = quickly(lambda params, x: plain.denoiser(params, *words)(x, level).clean)(small_paths, x)
+    assert np.abs(denoise(params, x) - without).max() > 0.01
     with pytest.raises(TypeError, match="one ControlNet goes with the U-Net"):
         adapters.controlled(pipeline, control)
 
@@ -166,6 +172,7 @@ def test_a_pipeline_with_a_controlnet_follows_its_hint_by_its_scale(model, parts
         ({"conditioning_embedding_out_channels": [2, 3, 4]}, "do not fit latents 2 times smaller"),
         ({"controlnet_conditioning_channel_order": "bgr"}, "controlnet_conditioning_channel_order = 'bgr'"),
         ({"_class_name": "T2IAdapter"}, "these rules are for ControlNetModel"),
+        ({"transformer_layers_per_block": 9999}, "transformer_layers_per_block = 9999 is more than its weights have"),
     ],
 )
 def test_a_controlnet_that_does_not_fit_is_refused_path_first(model, tmp_path, changes, message):

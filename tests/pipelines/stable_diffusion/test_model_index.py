@@ -140,7 +140,11 @@ REFUSED = [
     (STABLE | {"auto_map": {"AutoModel": "model.Own"}}, "auto_map = .* is an entry that is not known"),
     (STABLE | {"requires_safety_checker": "yes"}, "requires_safety_checker = 'yes' is not supported"),
     (PUBLISHED["Stable Diffusion XL"] | {"tokenizer": [None, None]}, "has no tokenizer, and has text_encoder"),
-    (PUBLISHED["DiT-XL/2"] | {"id2label": {"a": "b"}}, "id2label must give the number of each class its names"),
+    (PUBLISHED["Stable Diffusion XL"] | {"force_zeros_for_empty_prompt": 0}, "prompt = 0 is not supported, only True"),
+    *(
+        (PUBLISHED["DiT-XL/2"] | {"id2label": {number: "b"}}, "id2label must give the number of each class its names")
+        for number in ("a", "9" * 5000)
+    ),
 ]
 
 

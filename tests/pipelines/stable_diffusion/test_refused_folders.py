@@ -97,6 +97,11 @@ BAD = {
         "layers_per_block = 1000000000 is more than its",
         DataError,
     ),
+    "an autoencoder without levels": (
+        changed("vae", block_out_channels=[], down_block_types=[], up_block_types=[]),
+        "block_out_channels = .* positive numbers, one per level",
+        DataError,
+    ),
     "settings that contradict each other": (changed("unet", norm_num_groups=3), "unet/config.json: ", DataError),
     "a class that asks for code": (
         changed("text_encoder", auto_map={"AutoModel": "own.Own"}),
@@ -197,6 +202,7 @@ BAD_SD3 = {
     ),
     "norms without a match": (changed("transformer", qk_norm="layer_norm"), "qk_norm = 'layer_norm'", DataError),
 }
+BAD_DIT = {"no patch": (changed("transformer", patch_size=0), "patch_size = 0 .* must be above 0", DataError)}
 UNFIT = {
     "texts that are too wide": (
         "sd3",
@@ -236,7 +242,11 @@ UNFIT = {
 @pytest.mark.fault("weights: a folder of diffusers that cannot be followed")
 @table(
     "name, change, message, error",
-    [(name, *row) for name, rows in (("stable", BAD), ("flux", BAD_FLUX), ("sd3", BAD_SD3)) for row in rows.values()],
+    [
+        (name, *row)
+        for name, rows in (("stable", BAD), ("flux", BAD_FLUX), ("sd3", BAD_SD3), ("dit", BAD_DIT))
+        for row in rows.values()
+    ],
 )
 def test_whatever_is_wrong_is_one_error_that_begins_with_a_path(tmp_path, name, change, message, error):
     refuse(tmp_path, name, change, message, error)

@@ -234,7 +234,7 @@ UNMATCHED = {
         "caption_channels": [4096],
         "_class_name": ["PixArtTransformer2DModel"],
         "num_layers": ["12"],
-        "patch_size": [2.0],
+        "patch_size": [2.0, 0],
     },
     unet: {
         "center_input_sample": [True],

@@ -182,6 +182,8 @@ UNMATCHED = [
     ({"llama.attention.head_count": 3}, "attention.head_count = 3 is not supported, it must divide 16"),
     ({"llama.vocab_size": 21}, "vocab_size = 21 is not supported, token_embd.weight has 20 rows"),
     ({"llama.attention.head_count": "4"}, "attention.head_count = '4'"),
+    *(({"llama.attention.head_count_kv": n}, f"kv = {n} is not supported, it must divide 4") for n in (3, 0, -1)),
+    ({"llama.block_count": 10_000}, "block_count = 10000 is more than its weights have arrays"),
 ]
 test_a_setting_without_a_match_is_refused_by_name_and_value = pytest.mark.fault(
     "weights: a configuration that cannot be followed"

@@ -417,6 +417,16 @@ def test_a_model_is_not_written_over_and_bfloat16_stays_so(tmp_path):
         language_models.save(tmp_path, ours, CONFIGS["Qwen 2"])
 
 
+@pytest.mark.fault("weights: a configuration that cannot be followed")
+@table("name, depth", [("Llama", "num_hidden_layers"), ("GPT-2", "n_layer")])
+def test_a_configuration_of_more_blocks_than_arrays_is_refused(tmp_path, name, depth):
+    language_models.save(tmp_path, random_model(name)[2], CONFIGS[name])
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {depth: 9999}))
+    with pytest.raises(DataError, match=f"config.json: {depth} = 9999 is more than its weights have arrays"):
+        language_models.load(tmp_path)
+
+
 def test_a_gguf_file_comes_through_the_same_door(tmp_path):
     (tmp_path / "x.gguf").write_bytes(b"GGUF")
     with pytest.raises(DataError, match="x.gguf: not a whole GGUF file"):
