@@ -20,10 +20,10 @@ RECORD = ROOT / "tests" / "peers" / "last_run.json"
 HEAD = """<!-- written by `python -m experiments.documentation.supported_models`; edit supported_models.py -->
 # Supported models
 
-Folders of diffusers that `text-to-image --model DIR`, `serve`, `inspect`, `plan` and `train --lora` take, and the tests
-that hold each. Parts and formats are read from the code. Tests of peers run the same folder in diffusers, and need it;
-those beside them hold what diffusers wrote, without it. Tests marked *slow* run in `make test-slow`, the others in
-`make test`.
+Folders of diffusers that `text-to-image --model DIR`, `inspect` and `plan` take, and the tests that hold each. `serve`
+takes all but DiT and models for inpainting; `train --lora` takes all but these and Stable Diffusion XL. Parts and
+formats are read from the code. Tests of peers run the same folder in diffusers, and need it; those beside them hold
+what diffusers wrote, without it. Tests marked *slow* run in `make test-slow`, the others in `make test`.
 """
 TABLES = ("tests/pipelines/stable_diffusion/tiny_folders.py", "tests/pipelines/stable_diffusion/peer_cases.py")
 """Files of the cases that several tests have."""
@@ -154,17 +154,19 @@ def main() -> None:
 def _of_peers(record: Config) -> str:
     """What the last run of the tests of peers was."""
     packages = ", ".join(f"{name} {record['versions'][name]}" for name in ("diffusers", "transformers", "torch"))
+    skipped = f", {record['skipped']} skipped" if record["skipped"] else ""
+    note = f" {record['note']}." if record.get("note") else ""
     named = "" if "tests" in record else " That run did not note which tests it had."
     return (
         f"The tests of peers last ran on {record['date']} with {packages}: {record['passed']} passed, "
-        f"{record['failed']} failed.{named}"
+        f"{record['failed']} failed{skipped}.{note}{named}"
     )
 
 
 def _parts(kind: Kind) -> Iterator[str]:
     """Those with parameters."""
     names = [name for name in kind.needs if name in (*model_parts.TOWERS, "unet", "transformer", "vae")]
-    yield from (f"`{kind.needs[name][0]}`{' (may lack)' if name in kind.may_lack else ''}" for name in names)
+    yield from (f"`{kind.needs[name][0]}`{' (optional)' if name in kind.may_lack else ''}" for name in names)
 
 
 def _formats(kind: Kind) -> Iterator[str]:
