@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import tyro
 
-from experiments import catalogue
 from experiments.bench import config
 from experiments.bench.config import AnyConfig, Config, Setting
 from experiments.bench.side import SideError
@@ -144,7 +143,7 @@ def bench(
 ) -> Experiment:
     """An experiment that measures these cases, with a command of its own."""
 
-    def call(options: Any, progress: Progress) -> None:
+    def call(experiment: Experiment, options: Any, progress: Progress) -> None:
         if options.cases == ("list",):
             for case in all_cases():
                 print(f"{case.name:<20} {case.device}  {case.question}")
@@ -152,11 +151,11 @@ def bench(
         chosen = type(full)(**{field.name: getattr(options, field.name) for field in dataclasses.fields(full)})
         if options.smoke:
             chosen = dataclasses.replace(chosen, call_seconds=0.02, tiny=True)
-        _measure_and_tell(itself, chosen, options, progress)
+        _measure_and_tell(experiment, chosen, options, progress)
 
-    itself = Experiment(
+    return Experiment(
         name=name,
-        question=catalogue.EXPERIMENTS[name].question,  # its own command does not pass the catalogue
+        question="",
         config=type(full),
         presets={"full": full},
         smoke=smoke,
@@ -167,7 +166,6 @@ def bench(
         check=functools.partial(check, all_cases),
         answer=answer,
     )
-    return itself
 
 
 def _measure_and_tell(experiment: Experiment, chosen: AnyConfig, options: Asked, progress: Progress) -> None:

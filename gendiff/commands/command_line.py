@@ -146,13 +146,13 @@ def _dispatch(arguments: list[str], catalogue: Catalogue, tools: Tools) -> int:
         return errors.DONE
     listed = catalogue.get(name)
     unlisted = isinstance(listed, Listed) and listed.typed != name  # then it has no command of its own
-    command = None if listed is None or unlisted else registry.load(name, catalogue).command
-    if command is None:
+    experiment = None if listed is None or unlisted else registry.load(name, catalogue)
+    if experiment is None or experiment.command is None:
         # these are for studies
         typed = [each for each in (*commands, *tools) if catalogue.keys() != OWN or each not in ("list", "run")]
         hint = f"did you mean 'run {name}'?" if name in catalogue else errors.hint(name, typed)
         raise ConfigError(f"no command is called {name!r}; {hint}")
-    command.call(_options(command, name, rest), progress)
+    experiment.command.call(experiment, _options(experiment.command, name, rest), progress)
     return errors.DONE
 
 

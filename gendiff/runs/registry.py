@@ -37,7 +37,7 @@ class Command:
     call: `sample RUN` calls it as (config, folder, options, progress), with the config and the RunFolder of the run; a
         signal may stop it
       at any point, so it writes each finished part at once, whole or not at all. A command with the experiment's own
-      name calls it as (options, progress).
+      name calls it as (experiment, options, progress).
     check: raises ConfigError for options that are out of range or do not fit each other, before `call` loads JAX.
     """
 

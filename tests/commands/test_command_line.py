@@ -99,11 +99,14 @@ def test_list_shows_names_and_questions_and_help_explains_every_option(capsys):
 
 
 def test_a_command_of_an_experiments_own_name_stands_beside_run_or_takes_its_place(capsys):
-    command = registry.Command(Network, lambda options, progress: print(f"width {options.width}"))
+    def call(experiment, options, progress):
+        print(f"{experiment.question} width {options.width}")
+
+    command = registry.Command(Network, call)
     both = dataclasses.replace(experiment(), command=command)
     assert run("bare --width 9", both) == 0 and run("list", both) == 0
     output = capsys.readouterr().out
-    assert "width 9" in output and re.search(
+    assert f"{both.question} width 9" in output and re.search(
         r"  run bare +.*\[--preset demo\]\n  bare +the same by its own options", output
     ), output
     assert run("run bare --smoke", both) == 0
