@@ -46,7 +46,7 @@ def write(folder: Path, name: str, dtype: str = "float32") -> None:
 def _write_weights(folder: Path, config: dict[str, Any], dtype: str) -> None:
     """Those of a part, in as many files as it takes."""
     reader, number_type = part_readers.READERS[kind(config)], jnp.dtype(dtype)
-    all_shapes, files, total = shapes(config) | reader.unused(config), dict[int, list[str]](), 0
+    all_shapes, files, total = shapes(config) | reader.params.unused(config), dict[int, list[str]](), 0
     for array, shape in all_shapes.items():
         files.setdefault(total // SHARD, []).append(array)
         total += math.prod(shape) * number_type.itemsize
@@ -85,7 +85,7 @@ def shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     reader, (network, example) = part_readers.READERS[kind(config)], build(config)
     like = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), *example))
     hollow = jax.tree.map(lambda leaf: np.broadcast_to(np.int8(0), leaf.shape), like)
-    return {name: array.shape for name, array in rules.to_theirs(hollow, reader.rules(config)).items()}
+    return {name: array.shape for name, array in rules.to_theirs(hollow, reader.params.rules(config)).items()}
 
 
 def vocabulary(size: int) -> dict[str, int]:

@@ -4,7 +4,7 @@
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple, NoReturn, TypeVar
 
@@ -92,7 +92,7 @@ def load_folder(path: str | os.PathLike[str], stem: str = STEM) -> Stored:
     if single.is_file():
         return Stored(config, load(single))
     if index.is_file():
-        return Stored(config, _parts(index))
+        return Stored(config, joined(index, load))
     refuse_without(folder, single.name)
 
 
@@ -134,12 +134,8 @@ def refuse_without(folder: Path, name: str) -> NoReturn:
     raise DataError(f"{folder}: has no {name}; {holds}{CONVERT}")
 
 
-def places(index: Path, content: Config) -> dict[str, str]:
-    """Return which file holds each array, as an index of parts says.
-
-    Raises:
-        DataError: path first, unless each is the name of a file beside the index.
-    """
+def _places(index: Path, content: Config) -> dict[str, str]:
+    """Return which file holds each array, as an index of parts says."""
     weight_map = content.get("weight_map")
     if not isinstance(weight_map, dict) or any(
         not isinstance(name, str) or not name or Path(name).name != name or "\\" in name for name in weight_map.values()
@@ -148,32 +144,21 @@ def places(index: Path, content: Config) -> dict[str, str]:
     return weight_map
 
 
-def add_part(arrays: dict[str, T], part: Mapping[str, T], index: Path, name: str) -> None:
-    """Add the arrays of one part to those of the parts before.
+def joined(index: Path, read: Callable[[Path], Mapping[str, T]]) -> dict[str, T]:
+    """Return the arrays of all parts that an index names. read: of a file.
 
     Raises:
-        DataError: path first, for a name that is in a part before.
+        DataError: path first, unless the index and its parts agree.
     """
-    twice = sorted(set(part) & set(arrays))
-    if twice:
-        raise DataError(f"{index}: {twice[0]} is in {name} and in a part before")
-    arrays.update(part)
-
-
-def check_places(index: Path, places: Mapping[str, str], arrays: Mapping[str, object]) -> None:
-    """Refuse parts that hold other arrays than their index names.
-
-    Raises:
-        DataError: path first.
-    """
-    if set(places) != set(arrays):
-        raise DataError(f"{index}: names {len(places)} arrays and its files hold {len(arrays)}, of which some differ")
-
-
-def _parts(index: Path) -> dict[str, np.ndarray]:
-    weight_map = places(index, foreign_files.json_object(index))
-    arrays: dict[str, np.ndarray] = {}
+    weight_map = _places(index, foreign_files.json_object(index))
+    arrays: dict[str, T] = {}
     for name in sorted(set(weight_map.values())):
-        add_part(arrays, load(index.with_name(name)), index, name)
-    check_places(index, weight_map, arrays)
+        part = read(index.with_name(name))
+        if twice := sorted(set(part) & set(arrays)):
+            raise DataError(f"{index}: {twice[0]} is in {name} and in a part before")
+        arrays.update(part)
+    if set(weight_map) != set(arrays):
+        raise DataError(
+            f"{index}: names {len(weight_map)} arrays and its files hold {len(arrays)}, of which some differ"
+        )
     return arrays

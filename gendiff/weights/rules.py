@@ -190,10 +190,12 @@ class Conversion:
         rules: config.json -> the rules of that model.
         used: (config.json, arrays) -> the arrays by the names of the rules. It leaves out what no parameter needs by
             its name. None: each array is used as it is.
+        unused: config.json -> shapes, by name, of arrays that no output depends on, which are left out too.
     """
 
-    rules: Callable[[Config], Iterable[Rule]]
+    rules: Callable[[Config], tuple[Rule, ...]]
     used: Callable[[Config, Arrays], Arrays] | None = None
+    unused: Callable[[Config], dict[str, tuple[int, ...]]] = lambda _: {}
 
     def __call__(self, config: Config, arrays: Arrays, like: Params, *, maker: Maker | None = None) -> Params:
         """Return the arrays of a model as the parameters of the network of the format's `network_fields(config)`.
@@ -208,8 +210,21 @@ class Conversion:
             ConfigError: as `network_fields` does.
             CheckpointMismatchError: as `to_ours` does.
         """
-        remaining = arrays if self.used is None else self.used(config, arrays)
+        remaining, left_out = arrays if self.used is None else self.used(config, arrays), self.unused(config)
+        if left_out:
+            remaining = {name: array for name, array in remaining.items() if name not in left_out}
         return to_ours(remaining, self.rules(config), like, maker=maker)
+
+    def theirs(self, config: Config, params: Params) -> dict[str, np.ndarray]:
+        """Return parameters of ours as all arrays of the model, under its names; those that are unused hold 0.
+
+        Raises:
+            ConfigError: as `network_fields` does.
+            CheckpointMismatchError: as `to_theirs` does.
+        """
+        arrays = to_theirs(params, self.rules(config))
+        dtype = next(iter(arrays.values())).dtype
+        return arrays | {name: np.zeros(shape, dtype) for name, shape in self.unused(config).items()}
 
 
 def to_theirs(params: Params, rules: Iterable[Rule]) -> dict[str, np.ndarray]:

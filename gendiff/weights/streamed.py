@@ -12,7 +12,6 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from gendiff.core import foreign_files
 from gendiff.core.errors import DataError
 from gendiff.core.types import Config, DType
 from gendiff.weights import files
@@ -135,7 +134,8 @@ def open_folder(
     available = variants(folder, stem)
     chosen = variant if variant is not None or None in available or len(available) != 1 else next(iter(available))
     if chosen in available:
-        return _of_index(available[chosen]) if available[chosen].suffix == ".json" else open_file(available[chosen])
+        file = available[chosen]
+        return _scaled(file, files.joined(file, _entries)) if file.suffix == ".json" else open_file(file)
     if available:
         there = ", ".join(
             "those without a variant" if name is None else repr(name) for name in sorted(available, key=str)
@@ -164,15 +164,6 @@ def variants(folder: Path, stem: str = files.STEM) -> dict[str | None, Path]:
             if name not in result or not index:
                 result[name] = file
     return result
-
-
-def _of_index(index: Path) -> dict[str, StoredArray]:
-    places = files.places(index, foreign_files.json_object(index))
-    arrays: dict[str, StoredArray] = {}
-    for name in sorted(set(places.values())):
-        files.add_part(arrays, _entries(index.with_name(name)), index, name)
-    files.check_places(index, places, arrays)
-    return _scaled(index, arrays)
 
 
 def _scaled(file: Path, arrays: dict[str, StoredArray]) -> dict[str, StoredArray]:

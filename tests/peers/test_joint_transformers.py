@@ -112,7 +112,7 @@ def test_a_saved_folder_of_stable_diffusion_3_is_read_and_our_parameters_return(
     first.save_pretrained(tmp_path, safe_serialization=True, max_shard_size="200KB")
     stored = weights.files.load_folder(tmp_path)
     assert_same_outputs(first, stored.config, stored.arrays)
-    arrays = weights.diffusers_sd3.arrays(stored.config, converted(first, stored.config, stored.arrays)[2])
+    arrays = weights.diffusers_sd3.params.theirs(stored.config, converted(first, stored.config, stored.arrays)[2])
     second.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
     np.testing.assert_array_equal(answer(second), answer(first))
 
@@ -147,4 +147,4 @@ def test_every_array_of_a_published_model_has_its_place_and_shape(config):
         }
     network = networks.DiT(**module.network_fields(config))
     ours = names_and_shapes(shapes(network, *example(config)), module.rules(config))
-    assert ours | (module.unused(config) if module is weights.diffusers_sd3 else {}) == theirs
+    assert ours | module.params.unused(config) == theirs

@@ -142,7 +142,7 @@ PUBLISHED_FLUX = {"num_layers": 1, "num_single_layers": 1, "guidance_embeds": Tr
 def adaptable_transformer(model, like):
     config = {"_class_name": type(model).__name__, **model.config}
     module = joint.module_of(config)
-    unused = module.unused(config) if module is weights.diffusers_sd3 else {}
+    unused = module.params.unused(config)
     names = original_names.BY_CLASS[config["_class_name"]]
     return {"transformer": Adaptable(module.rules(config), like, originals=names, unused=unused)}
 

@@ -2,8 +2,6 @@
 
 import dataclasses
 import math
-import secrets
-from collections.abc import Callable
 
 import msgspec
 
@@ -11,7 +9,6 @@ from gendiff.commands.serve import image_requests, multipart, request_fields, st
 from gendiff.commands.serve.api_errors import ApiError
 from gendiff.commands.serve.image_requests import FIELDS, ImageRequest, Limits
 from gendiff.diffusion.editing.image_to_image import SLACK
-from gendiff.runs.ranges import LARGEST_SEED
 
 ROUTE = "/v1/images/edits"
 """Where they go, as in OpenAI's API."""
@@ -23,12 +20,7 @@ does that where a request has no strength.
 """
 
 
-def read(
-    content_type: str,
-    body: bytes,
-    limits: Limits,
-    fresh_seed: Callable[[], int] = lambda: secrets.randbelow(LARGEST_SEED + 1),
-) -> ImageRequest:
+def read(content_type: str, body: bytes, limits: Limits) -> ImageRequest:
     """The request in the body of a POST. Arguments and errors are those of `image_requests.read`."""
     fields: dict[str, object] = {}
     for name, content in multipart.read(content_type, body):
@@ -39,7 +31,7 @@ def read(
         fields[name] = content if name == "image" else _value(name, content)
     names = (*FIELDS, "image", "strength")
     fields = request_fields.known(fields, names)
-    request = image_requests.read_fields(fields, names, limits, fresh_seed)
+    request = image_requests.read_fields(fields, names, limits)
     file = fields.get("image")
     if not isinstance(file, bytes) or not file:
         raise ApiError("image is missing: send the file of a picture to begin from", field="image")

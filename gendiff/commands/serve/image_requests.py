@@ -4,14 +4,12 @@ No field names a file or an address: a picture to begin from comes in the body.
 """
 
 import dataclasses
-import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from gendiff.commands.serve import request_fields
 from gendiff.commands.serve.api_errors import ApiError
-from gendiff.runs.ranges import LARGEST_SEED
 
 ROUTE = "/v1/images/generations"
 """Where requests for pictures go, as in OpenAI's API."""
@@ -86,19 +84,15 @@ class ImageRequest:
         }
 
 
-def read(
-    body: bytes, limits: Limits, fresh_seed: Callable[[], int] = lambda: secrets.randbelow(LARGEST_SEED + 1)
-) -> ImageRequest:
-    """The request in the body of a POST. fresh_seed: of requests that have none; the answer tells it.
+def read(body: bytes, limits: Limits) -> ImageRequest:
+    """The request in the body of a POST.
 
     Raises ApiError with the field, its value, what is allowed and what to do.
     """
-    return read_fields(request_fields.decoded(body, '{"prompt": "a red circle"}'), FIELDS, limits, fresh_seed)
+    return read_fields(request_fields.decoded(body, '{"prompt": "a red circle"}'), FIELDS, limits)
 
 
-def read_fields(
-    fields: Mapping[str, object], known: Sequence[str], limits: Limits, fresh_seed: Callable[[], int]
-) -> ImageRequest:
+def read_fields(fields: Mapping[str, object], known: Sequence[str], limits: Limits) -> ImageRequest:
     """The same of fields. known: those that such a request may have."""
     fields = request_fields.known(fields, known)
     _check_names(fields, limits)
@@ -113,14 +107,13 @@ def read_fields(
         )
     request_fields.text(fields, "user", LONGEST)
     quality = request_fields.text(fields, "quality", LONGEST)
-    fresh = None if "seed" in fields else fresh_seed()
     return ImageRequest(
         prompt=request_fields.text(fields, "prompt", LONGEST, EMPTY),
         negative=request_fields.text(fields, "negative_prompt", LONGEST),
         n=count,
         steps=steps,
         guidance=request_fields.number(fields, "guidance", LARGEST_GUIDANCE, GUIDANCE),
-        seed=request_fields.integer(fields, "seed", 0, LARGEST_SEED, fresh),
+        seed=request_fields.seed(fields),
         stream=stream,
         previews=min(previews, steps - 1),
         notes=()

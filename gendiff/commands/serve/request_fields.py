@@ -1,11 +1,13 @@
 """The fields of a JSON request: each reader refuses a value that does not fit, with its name and what is allowed."""
 
+import secrets
 from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from gendiff.commands.serve.api_errors import NOT_FOUND, ApiError
 from gendiff.runs import errors
+from gendiff.runs.ranges import LARGEST_SEED
 
 SHOWN = 60
 """Characters of what a request says that an error repeats."""
@@ -49,6 +51,12 @@ def flag(fields: Mapping[str, object], name: str) -> bool:
     if not isinstance(value, bool):
         raise ApiError(f"{name} = {excerpt(value)} must be true or false", field=name)
     return value
+
+
+def seed(fields: Mapping[str, object]) -> int:
+    """That of the request, or a fresh one, which the answer tells."""
+    fresh = None if "seed" in fields else secrets.randbelow(LARGEST_SEED + 1)
+    return integer(fields, "seed", 0, LARGEST_SEED, fresh)
 
 
 def integer(fields: Mapping[str, object], name: str, low: int, high: int, usual: int | None) -> int:

@@ -3,12 +3,10 @@ refused by name; no field is ignored in silence.
 """
 
 import dataclasses
-import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from gendiff.commands.serve import request_fields
 from gendiff.commands.serve.api_errors import ApiError
-from gendiff.runs.ranges import LARGEST_SEED
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 """Where requests for texts go, as in OpenAI's API."""
@@ -86,13 +84,8 @@ class TextRequest:
     top: int = 0
 
 
-def read(
-    route: str,
-    body: bytes,
-    limits: TextLimits,
-    fresh_seed: Callable[[], int] = lambda: secrets.randbelow(LARGEST_SEED + 1),
-) -> TextRequest:
-    """The request in the body of a POST. fresh_seed: of requests that have none; the answer tells it.
+def read(route: str, body: bytes, limits: TextLimits) -> TextRequest:
+    """The request in the body of a POST.
 
     Raises ApiError with the field, its value, what is allowed and what to do.
     """
@@ -114,7 +107,6 @@ def read(
         raise ApiError(f"{len(prompts)} prompts with n = {n}: at most {limits.replies} replies are written", field="n")
     scored, top = _scores(fields, route)
     stream = request_fields.flag(fields, "stream")
-    fresh = None if "seed" in fields else fresh_seed()
     return TextRequest(
         route=route,
         messages=messages,
@@ -124,7 +116,7 @@ def read(
         temperature=request_fields.number(fields, "temperature", HOTTEST, 1.0),
         top_p=request_fields.number(fields, "top_p", 1.0, 1.0),
         stop=_stops(fields),
-        seed=request_fields.integer(fields, "seed", 0, LARGEST_SEED, fresh),
+        seed=request_fields.seed(fields),
         stream=stream,
         usage=_usage(fields, stream),
         scored=scored,

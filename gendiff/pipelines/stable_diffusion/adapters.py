@@ -151,10 +151,10 @@ def _adaptable(model: Opened, part: Part) -> Adaptable:
     if part.name == UNET:
         return lora_layers.unet(part.config, part.shapes())
     return Adaptable(
-        part.reader.rules(part.config),
+        part.reader.params.rules(part.config),
         part.shapes(),
         originals=original_names.BY_CLASS.get(model.index.parts[part.name], {}),
-        unused=part.reader.unused(part.config),
+        unused=part.reader.params.unused(part.config),
     )
 
 
@@ -169,7 +169,6 @@ def _example(network: networks.ControlNet, channels: int) -> tuple[PyTree, ...]:
 
 
 READER = Reader(
-    *(files.STEM, _network, _example, diffusers_controlnet.params, diffusers_controlnet.rules),
-    diffusers_text_unet.DEFAULTS["in_channels"],
+    files.STEM, _network, _example, diffusers_controlnet.params, diffusers_text_unet.DEFAULTS["in_channels"]
 )
 """How a ControlNet is read."""

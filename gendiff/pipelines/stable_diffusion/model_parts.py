@@ -33,7 +33,6 @@ from gendiff.weights import (
     streamed,
     transformers_qwen_encoder,
 )
-from gendiff.weights import rules as naming_rules
 from gendiff.weights.quantised import Packing
 from gendiff.weights.quantised.packed_reading import OnPacked
 from gendiff.weights.rules import Arrays
@@ -143,9 +142,7 @@ class Part:
             raise CheckpointMismatchError(
                 f"{self.folder}: {len(wrong)} parameters are not those of its network, such as {wrong[0]}"
             )
-        theirs = naming_rules.to_theirs(params, self.reader.rules(self.config))
-        dtype = next(iter(theirs.values())).dtype
-        return theirs | {name: np.zeros(shape, dtype) for name, shape in self.reader.unused(self.config).items()}
+        return self.reader.params.theirs(self.config, params)
 
     def check(self) -> None:
         """Refuse what `params` would, without reading arrays, but for those that a file holds several times."""

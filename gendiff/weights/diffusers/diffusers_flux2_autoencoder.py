@@ -5,7 +5,7 @@ from gendiff.weights import layouts, settings
 from gendiff.weights import rules as naming
 from gendiff.weights.diffusers import diffusers_autoencoder, diffusers_blocks
 from gendiff.weights.diffusers.diffusers_autoencoder import DOWN, UP
-from gendiff.weights.rules import Arrays, Rule
+from gendiff.weights.rules import Rule
 
 KIND = "AutoencoderKLFlux2"
 OTHERS: Config = {
@@ -74,8 +74,4 @@ def _plain(config: Config) -> Config:
     return {**OTHERS, **rest, "scaling_factor": 1.0}
 
 
-def _used(config: Config, arrays: Arrays) -> Arrays:
-    return {name: array for name, array in diffusers_blocks.renamed(arrays).items() if name != COUNTER}
-
-
-params = naming.Conversion(rules, _used)
+params = naming.Conversion(rules, lambda _, arrays: diffusers_blocks.renamed(arrays), unused)

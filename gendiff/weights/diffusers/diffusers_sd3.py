@@ -1,12 +1,10 @@
 """`SD3Transformer2DModel` of diffusers as `networks.DiT`: Stable Diffusion 3 and 3.5, medium and large."""
 
-import numpy as np
-
-from gendiff.core.types import Config, Params
+from gendiff.core.types import Config
 from gendiff.weights import layouts, settings
 from gendiff.weights import rules as naming
 from gendiff.weights.diffusers import diffusers_joint as joint
-from gendiff.weights.rules import Arrays, Rule, linear
+from gendiff.weights.rules import Rule, linear
 
 KIND = "SD3Transformer2DModel"
 DEFAULTS: Config = {
@@ -106,26 +104,6 @@ def rules(config: Config) -> tuple[Rule, ...]:
     )
 
 
-def _used(config: Config, arrays: Arrays) -> Arrays:
-    left_out = unused(config)
-    return {name: array for name, array in arrays.items() if name not in left_out}
-
-
-params = naming.Conversion(rules, _used)
-
-
-def arrays(config: Config, params: Params) -> dict[str, np.ndarray]:
-    """Return parameters of ours as all arrays of the model, under its names: those of `unused` hold 0.
-
-    Raises:
-        ConfigError: as `network_fields` does.
-        CheckpointMismatchError: as `rules.to_theirs` does.
-    """
-    result = naming.to_theirs(params, rules(config))
-    dtype = result["proj_out.weight"].dtype
-    return result | {name: np.zeros(shape, dtype) for name, shape in unused(config).items()}
-
-
 def unused(config: Config) -> dict[str, tuple[int, ...]]:
     """Return the shapes, by name, of arrays that no output depends on: the queries of the text in the last block.
 
@@ -139,3 +117,6 @@ def unused(config: Config) -> dict[str, tuple[int, ...]]:
         f"{last}.add_q_proj.bias": (width,),
     }
     return shapes | ({f"{last}.norm_added_q.weight": (width // fields["heads"],)} if fields["norm_heads"] else {})
+
+
+params = naming.Conversion(rules, unused=unused)

@@ -87,7 +87,7 @@ def _used(config: Config, arrays: Arrays) -> Arrays:
     if wrong := [name for name, shape in left_out.items() if name not in prefixed or prefixed[name].shape != shape]:
         raise CheckpointMismatchError(f"{len(wrong)} missing or of another shape: {wrong[0]}")
     ends = (transformers_llama.HEAD, transformers_llama.BUFFER)
-    return {name: array for name, array in prefixed.items() if name not in left_out and not name.endswith(ends)}
+    return {name: array for name, array in prefixed.items() if not name.endswith(ends)}
 
 
-params = naming.Conversion(rules, _used)
+params = naming.Conversion(rules, _used, unused)

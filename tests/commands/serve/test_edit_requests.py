@@ -40,8 +40,8 @@ def form(fields, end=b"--xYz--\r\n"):
     return b"".join(parts) + end
 
 
-def read(fields, **options):
-    return edit_requests.read(KIND, form({"prompt": "a cat", "image": png()} | fields), LIMITS, **options)
+def read(fields):
+    return edit_requests.read(KIND, form({"prompt": "a cat", "image": png()} | fields), LIMITS)
 
 
 def test_a_form_is_a_request_whose_picture_is_scaled_and_whose_strength_counts_steps():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import secrets
 
 import msgspec
 import pytest
@@ -15,12 +16,14 @@ LIMITS = Limits("shapes", 32, 32, steps=100, usual_steps=30)
 PROMPT = "a small red circle at the top left"
 
 
-def read(fields, **options):
-    return image_requests.read(json.dumps(fields).encode(), LIMITS, **options)
+def read(fields):
+    return image_requests.read(json.dumps(fields).encode(), LIMITS)
 
 
-def test_a_prompt_alone_is_enough_and_its_seed_is_drawn_anew():
-    assert read({"prompt": PROMPT}, fresh_seed=lambda: 17) == ImageRequest(PROMPT, seed=17)
+def test_a_prompt_alone_is_enough_and_its_seed_is_drawn_anew(monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(secrets, "randbelow", lambda count: 17)
+        assert read({"prompt": PROMPT}) == ImageRequest(PROMPT, seed=17)
     assert len({read({"prompt": PROMPT}).seed for _ in range(4)}) > 1
 
 

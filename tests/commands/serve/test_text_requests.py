@@ -1,6 +1,7 @@
 """What may be asked of a language model is read with its defaults; everything else is refused by its name."""
 
 import json
+import secrets
 
 import pytest
 
@@ -13,8 +14,14 @@ LIMITS = TextLimits("tiny", 256, 128, 4)
 HELLO = [{"role": "user", "content": "Hello"}]
 
 
+@pytest.fixture(autouse=True)
+def seven(monkeypatch):
+    """What is drawn for a seed."""
+    monkeypatch.setattr(secrets, "randbelow", lambda count: 7)
+
+
 def read(route, **fields):
-    return text_requests.read(route, json.dumps(fields).encode(), LIMITS, lambda: 7)
+    return text_requests.read(route, json.dumps(fields).encode(), LIMITS)
 
 
 def test_a_request_that_says_little_has_the_defaults_of_openais_api():

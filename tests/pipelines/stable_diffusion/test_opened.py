@@ -34,7 +34,7 @@ def folders(tmp_path_factory):
 def test_every_array_of_a_folder_is_used_once_and_returns_under_its_name(folders, name):
     model = open_model(folders[name])
     for part in model.parts:
-        config, unused = FOLDERS[name][2][part], model.parts[part].reader.unused(model.parts[part].config)
+        config, unused = FOLDERS[name][2][part], model.parts[part].reader.params.unused(model.parts[part].config)
         stored = {key: array for key, array in arrays_of(name, part).items() if key not in unused}
         theirs = rules.to_theirs(model.part_params(part), RULES[kind_of(config)](config))
         assert rig.equal(dict(sorted(theirs.items())), dict(sorted(stored.items()))), part

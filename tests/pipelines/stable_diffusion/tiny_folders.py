@@ -342,7 +342,7 @@ def arrays_by(name, part, config):
     params = rig.drawn_of(shapes)
     theirs = {key: np.asarray(value) for key, value in rules.to_theirs(params, RULES[kind_of(config)](config)).items()}
     theirs |= {key: np.abs(value) for key, value in theirs.items() if key.endswith("running_var")}
-    return theirs | {key: np.ones(shape, np.float32) for key, shape in reader.unused(config).items()}
+    return theirs | {key: np.ones(shape, np.float32) for key, shape in reader.params.unused(config).items()}
 
 
 def write(root, name, arrays=None):

@@ -52,7 +52,7 @@ def test_our_parameters_return_under_the_same_names_bit_for_bit(name):
     config, arrays, _, _ = written(name)
     module = NAMES[name]
     theirs = rules.to_theirs(converted(name)[2], module.rules(config))
-    unused = module.unused(config) if module is diffusers_sd3 else {}
+    unused = module.params.unused(config)
     assert set(theirs) | set(unused) == set(arrays) and not set(theirs) & set(unused)
     assert all(np.array_equal(theirs[key], arrays[key]) for key in theirs)
     assert {key: arrays[key].shape for key in unused} == unused
@@ -70,7 +70,7 @@ def test_what_the_last_block_of_stable_diffusion_3_asks_in_vain_does_not_matter_
     like = shapes(network, *converted(name)[1])
     again = diffusers_sd3.params(config, other, like)
     assert jax.tree.all(jax.tree.map(np.array_equal, again, params))
-    stored = diffusers_sd3.arrays(config, params)
+    stored = diffusers_sd3.params.theirs(config, params)
     assert {key: array.shape for key, array in stored.items()} == {key: array.shape for key, array in arrays.items()}
     assert not any(np.any(stored[key]) for key in unused)
 
@@ -134,7 +134,7 @@ def number_of_parameters(config):
     """Of a model of theirs, without its table of positions."""
     module = module_of(config)
     network = networks.DiT(**module.network_fields(config))
-    unused = module.unused(config) if module is diffusers_sd3 else {}
+    unused = module.params.unused(config)
     table = 0 if network.position_table is None else network.position_table**2 * network.width
     return (
         networks.count(shapes(network, *example(config)))
@@ -163,7 +163,7 @@ def test_a_published_model_has_its_parameters_under_its_names(name):
     module = module_of(config)
     like = shapes(networks.DiT(**module.network_fields(config)), *example(config))
     assert number_of_parameters(config) == NUMBERS[name]
-    unused = module.unused(config) if module is diffusers_sd3 else {}
+    unused = module.params.unused(config)
     theirs = names_and_shapes(like, module.rules(config))
     assert ARRAYS[name].items() <= theirs.items()
     assert len(theirs) + len(unused) == {"Stable Diffusion 3 medium": 683, "FLUX.1 [schnell]": 1156}[name]

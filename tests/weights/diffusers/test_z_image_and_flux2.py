@@ -41,7 +41,7 @@ def test_parameters_return_bit_for_bit_whatever_is_unused_beside_them(name):
     module, kind, config, inputs = MODELS[name]
     like = shapes(kind(**module.network_fields(config)), *inputs)
     ours, theirs = random_pair(like, module.rules(config))
-    unused = {key: np.ones(shape, np.float32) for key, shape in getattr(module, "unused", lambda _: {})(config).items()}
+    unused = {key: np.ones(shape, np.float32) for key, shape in module.params.unused(config).items()}
     assert equal(module.params(config, theirs | unused, like), ours)
     with pytest.raises(CheckpointMismatchError, match="1 left over: extra"):
         module.params(config, theirs | unused | {"extra": np.ones(1, np.float32)}, like)
@@ -51,7 +51,7 @@ def test_a_language_model_is_read_with_and_without_the_prefix_and_whatever_its_h
     module, kind, config, inputs = MODELS["Qwen3"]
     like = shapes(kind(**module.network_fields(config)), *inputs)
     ours, theirs = random_pair(like, module.rules(config))
-    complete = theirs | {key: np.ones(shape, np.float32) for key, shape in module.unused(config).items()}
+    complete = theirs | {key: np.ones(shape, np.float32) for key, shape in module.params.unused(config).items()}
     bare = {key.removeprefix("model."): array for key, array in complete.items()}
     for arrays in (bare, complete | {"lm_head.weight": np.ones((2, 2), np.float32)}):
         assert equal(module.params(config, arrays, like), ours)

@@ -10,7 +10,7 @@ import pytest
 
 from gendiff import networks
 from gendiff.core.errors import CheckpointMismatchError
-from gendiff.weights import diffusers_sd3, lora_files, lora_layers, original_names, rules
+from gendiff.weights import lora_files, lora_layers, original_names, rules
 from gendiff.weights.lora.lora_layers import Adaptable
 from tests.refusals import refusals
 from tests.variants import some_slow
@@ -30,7 +30,7 @@ def adaptable(name):
     config, _, inputs, _ = written(name)
     module = module_of(config)
     network = networks.DiT(**module.network_fields(config))
-    unused = module.unused(config) if module is diffusers_sd3 else {}
+    unused = module.params.unused(config)
     originals = original_names.BY_CLASS[config["_class_name"]]
     return Adaptable(module.rules(config), shapes(network, *network_inputs(**inputs)), {}, originals, unused)
 
