@@ -95,10 +95,10 @@ def without_repeats(scheduler: Any) -> np.ndarray:
     return np.append(0, np.arange(1, len(scheduler.sigmas), 2))[: scheduler.num_inference_steps + 1]
 
 
-def without_start(scheduler: Any) -> list[int]:
+def without_start(scheduler: Any) -> np.ndarray:
     """The entries without those that PNDM's start asks at besides."""
     timesteps = scheduler.timesteps.tolist()
-    return [*(timesteps.index(t) for t in scheduler._timesteps[::-1]), len(timesteps)]
+    return np.array([*(timesteps.index(t) for t in scheduler._timesteps[::-1]), len(timesteps)])
 
 
 def named(scheduler: Any) -> Any:
