@@ -256,7 +256,7 @@ def of_folder(config, folder):
     reader = part_readers.READERS[kind]
     network = reader.network(config, {}, {})
     like = model_parts.Part("transformer", folder, config, network, {}, reader).shapes()
-    return Adaptable(reader.rules(config), like, originals=original_names.BY_CLASS.get(kind, {})), reader
+    return Adaptable(reader.params.rules(config), like, originals=original_names.BY_CLASS.get(kind, {})), reader
 
 
 @pytest.mark.parametrize("config", [tiny_folders.Z_IMAGE, tiny_folders.FLUX_2], ids=["Z-Image", "FLUX.2"])
