@@ -21,6 +21,7 @@ import scipy
 from experiments.language import real_model
 from gendiff import language, networks, scaling
 from gendiff.commands.chat import steps
+from gendiff.core.errors import ConfigError
 from gendiff.language import cache as caches
 from gendiff.pipelines import Chat
 from gendiff.runs import paired_timing, ranges
@@ -76,6 +77,8 @@ def check(config: Config) -> None:
     """ConfigError where numbers of the configuration do not fit each other."""
     ranges.rising("batches", config.batches)
     ranges.rising("contexts", config.contexts)
+    if config.prompts % config.places:
+        raise ConfigError(f"--places {config.places} must divide --prompts {config.prompts}")
 
 
 @dataclasses.dataclass(frozen=True)

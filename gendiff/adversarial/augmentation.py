@@ -54,7 +54,7 @@ def differentiable(policies: Sequence[str] = ("colour", "translation", "cutout")
     Args:
         policies: some of "colour" (brightness ± 0.5, saturation times 0 … 2, contrast times 0.5 … 1.5), "translation"
             (by whole pixels, up to an eighth of each side) and "cutout" (a hole of half of each side, anywhere). ()
-            changes nothing. Pictures with sides below 8 are not moved.
+            changes nothing. Sides of s pixels move by at most s / 8, rounded: below 4 they stay.
 
     Raises:
         ValueError: for an unknown policy.
@@ -78,7 +78,7 @@ def _colour(key: jax.Array, images: jax.Array) -> jax.Array:
 
 def _translation(key: jax.Array, images: jax.Array) -> jax.Array:
     b, h, w, _ = images.shape
-    down, right = h // SHIFT, w // SHIFT
+    down, right = int(h / SHIFT + 0.5), int(w / SHIFT + 0.5)
     most = jnp.array([2 * down, 2 * right])
     corners = jax.random.randint(key, (b, 2), 0, most[None] + 1)
     padded = jnp.pad(images, ((0, 0), (down, down), (right, right), (0, 0)))
@@ -89,7 +89,7 @@ def _translation(key: jax.Array, images: jax.Array) -> jax.Array:
 
 def _cutout(key: jax.Array, images: jax.Array) -> jax.Array:
     b, h, w, _ = images.shape
-    sides = (h // HOLE, w // HOLE)
+    sides = (int(h / HOLE + 0.5), int(w / HOLE + 0.5))
     centres = jax.random.randint(key, (b, 2), 0, jnp.array([[h + 1 - sides[0] % 2, w + 1 - sides[1] % 2]]))
     rows, columns = (_covered(centres[:, axis], sides[axis], images.shape[1 + axis]) for axis in range(2))
     hole = rows[:, :, None, None] & columns[:, None, :, None]

@@ -254,7 +254,7 @@ class Allowed:
     def __call__(self, logits: Float[Array, "b v"], context: Context) -> Float[Array, "b v"]:
         """Change the logits."""
         mask: Bool[Array, "b v"] = self.rule(context)
-        if mask.shape[1:] != logits.shape[1:] or mask.dtype != bool:
+        if mask.shape not in (logits.shape, (1, *logits.shape[1:])) or mask.dtype != bool:
             raise ValueError(
                 f"the rule of allowed tokens answers {mask.dtype}{list(mask.shape)}, but logits are "
                 f"{list(logits.shape)}"

@@ -12,9 +12,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gendiff import networks
-from gendiff.core import records
+from gendiff.core import arrays, records
 from gendiff.core.errors import CheckpointMismatchError, ConfigError, DataError
 from gendiff.core.types import NO_LABEL, ArrayLike, Config, Params
 from gendiff.diffusion import denoiser, parameterization, schedules
@@ -86,8 +87,12 @@ class TrainedRun:
             f"the classes are {', '.join(self.classes)}" if self.classes else "the network reads no label: leave it out"
         )
         number = self.classes.index(label) if isinstance(label, str) and label in self.classes else label
-        outside = isinstance(number, int) and number != NO_LABEL and not 0 <= number < self.num_classes
-        if isinstance(number, str) or outside or (number is not None and not self.classes):
+        outside = isinstance(number, str) or (number is not None and not self.classes)
+        if number is not None and not outside and arrays.is_concrete(number):
+            values = np.asarray(number)
+            numbers = (values == NO_LABEL) | ((values >= 0) & (values < self.num_classes))
+            outside = not (np.issubdtype(values.dtype, np.integer) and numbers.all())
+        if outside:
             raise ValueError(f"label = {label!r}: {known}")
         condition = (NO_LABEL if number is None else number,) if self.classes else ()
         return denoiser.from_network(self.predict, self.params, self.parameterization, *condition)

@@ -61,7 +61,8 @@ def best_of_n(key: jax.Array, scores: Float[ArrayLike, "b n"]) -> Int[Array, " b
     values = jnp.asarray(scores)
     rows, n = values.shape
     known = jnp.where(jnp.isnan(values), -jnp.inf, values)
-    ties = known == jnp.max(known, 1, keepdims=True)
+    numbers = ~jnp.isnan(values)
+    ties = (known == jnp.max(known, 1, keepdims=True)) & (numbers | ~jnp.any(numbers, 1, keepdims=True))
 
     def chances(row: jax.Array) -> jax.Array:
         row_key = jax.random.fold_in(key, row)

@@ -64,5 +64,5 @@ def weighted_vote(key: jax.Array, answers: Int[ArrayLike, "b n"], weights: Float
     equal = ids[:, :, None] == ids[:, None, :]
     sums = jnp.sum(jnp.where(equal, votes[:, None, :], 0), 2)
     first = arrays.argmax(equal.astype(jnp.float32)) == jnp.arange(ids.shape[1], dtype=jnp.int32)[None]
-    best = best_of_n(key, jnp.where(first & (ids >= 0), sums, -jnp.inf))
+    best = best_of_n(key, jnp.where(first & (ids >= 0), sums, jnp.nan))
     return jnp.take_along_axis(ids, best[:, None], 1)[:, 0]

@@ -229,10 +229,10 @@ class Study:
 
     def judge(self, measured: Measurements) -> Iterator[Claim]:
         """The claims and controls of all rows whose sets were measured."""
-        counts = {(each.name, each.seed): each.n for each in measured}
+        counts = {(each.name, each.seed, measure): each.n for each in measured for measure in each.measures}
         for row in self.claims:
             for seed, (value, low, high) in measured.seeds(row.set, row.measure).items():
-                words, n = row.statement or f"{row.set}: {self.words[row.measure]}", counts[row.set, seed]
+                words, n = row.statement or f"{row.set}: {self.words[row.measure]}", counts[row.set, seed, row.measure]
                 more = {"figure": row.figure, "reason": row.reason}
                 judged = verdicts.claim(
                     row.id, words, value, (low, high), row.by, row.threshold, n=n, seed=seed, **more
@@ -251,7 +251,7 @@ class Study:
                     treatment,
                     control.by,
                     control.margin,
-                    n=counts[control.set, seed],
+                    n=counts[control.set, seed, control.measure],
                     seed=seed,
                     **more,
                 )

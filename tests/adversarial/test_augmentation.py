@@ -39,8 +39,16 @@ def test_a_picture_moves_by_one_of_nine_shifts_all_equally_likely_and_zeros_foll
     assert scipy.stats.chisquare(equal.sum(0)).pvalue > 0.01
 
 
-@table("size, policies", [(8, ["cutout"]), (6, ["translation", "cutout"])])
-def test_a_hole_is_a_rectangle_of_half_the_side_that_lies_anywhere_and_pictures_below_8_pixels_do_not_move(
+@table("side, most", [(28, 4), (12, 2), (4, 1)])
+def test_a_picture_moves_by_at_most_an_eighth_of_its_side_rounded(side, most):
+    places = np.broadcast_to(np.arange(1.0, side + 1, dtype=np.float32)[:, None, None], (400, side, side, 3))
+    moved = changed("translation", images=places).max((2, 3))  # the row that each row shows, 0 outside
+    shifts = (moved - np.arange(1, side + 1))[moved > 0]
+    assert shifts.min() == -most and shifts.max() == most
+
+
+@table("size, policies", [(8, ["cutout"]), (5, ["cutout"]), (3, ["translation", "cutout"])])
+def test_a_hole_is_a_rectangle_of_half_the_side_that_lies_anywhere_and_pictures_below_4_pixels_do_not_move(
     size, policies
 ):
     images = MANY[:, :size, :size]
@@ -49,7 +57,7 @@ def test_a_hole_is_a_rectangle_of_half_the_side_that_lies_anywhere_and_pictures_
     np.testing.assert_array_equal(cut, np.where(gone[..., None], 0, images))
     rows, columns = gone.any(2), gone.any(1)
     np.testing.assert_array_equal(gone, rows[:, :, None] & columns[:, None, :])
-    half = size // 2
+    half = (size + 1) // 2
     centres = np.arange(size + 1 - half % 2)
     covered = np.array(
         [[centre - half // 2 <= position < centre - half // 2 + half for position in range(size)] for centre in centres]

@@ -146,4 +146,8 @@ test_what_is_no_setting_is_refused = refusals(
         lambda: apply(processors.allowed(lambda context: jnp.ones((1, 4), bool)), np.zeros((2, 5), np.float32)),
         "the rule of allowed tokens",
     ),
+    (
+        lambda: apply(processors.allowed(lambda context: jnp.ones((3, 5), bool)), np.zeros((2, 5), np.float32)),
+        "the rule of allowed tokens",
+    ),
 )

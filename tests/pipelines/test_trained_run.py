@@ -156,7 +156,11 @@ def test_what_cannot_be_paired_without_doubt_is_refused(run, tmp_path):
         (lambda: pipelines.open_run(tmp_path / "strange"), "edm with warp", CheckpointMismatchError),
         (lambda: pipelines.open_run(tmp_path / "wider"), "does not fit", CheckpointMismatchError),
         (lambda: opened.denoiser("cow"), "label = 'cow': the classes are cat, dog, sun"),
-        (lambda: opened.denoiser(3), "label = 3: the classes are"),
+        *(
+            (lambda label=label: opened.denoiser(label), "label = .*: the classes are")
+            for label in (3, True, np.array(12), np.array(1.5), np.array([0, -7]))
+        ),
+        (lambda: opened.denoiser(jnp.array([0, 12])), "label = .*: the classes are"),
     )()
 
 

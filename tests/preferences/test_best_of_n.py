@@ -93,6 +93,8 @@ def test_equal_scores_are_equally_likely_and_a_score_that_is_no_number_is_never_
     assert counts[2] == counts[3] == 0 and scipy.stats.chisquare(counts[:2]).pvalue > 1e-3
     assert not np.array_equal(choose(jax.random.key(SEED), equal), choose(jax.random.key(4), equal))
     assert set(np.asarray(choose(jax.random.key(SEED), np.full_like(equal, np.nan))).tolist()) == {0, 1, 2, 3}
+    worst = np.tile(np.float32([np.nan, -np.inf]), (20_000, 2))
+    assert set(np.asarray(choose(jax.random.key(SEED), worst)).tolist()) == {1, 3}  # the least number is one
 
 
 test_a_mistake_is_refused = refusals(

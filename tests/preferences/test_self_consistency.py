@@ -59,6 +59,9 @@ def test_what_is_no_answer_has_no_vote_and_weights_that_are_no_numbers_count_not
     weights[0, :4], weights[2, :4] = (np.nan, 9, 9, 0.1), (np.nan, 0.1, 0.3, np.nan)
     assert np.asarray(weigh(jax.random.key(SEED), answers, weights))[:4].tolist() == [4, -1, 4, -1]
     assert np.asarray(count(jax.random.key(SEED), answers))[:2].tolist() == [4, -1]
+    answers[:, :], weights[:, :] = -1, 0
+    answers[:, 0], weights[:, 0] = 3, -np.inf
+    assert (np.asarray(weigh(jax.random.key(SEED), answers, weights)) == 3).all()  # the only one that there is
 
 
 test_a_mistake_is_refused = refusals(
