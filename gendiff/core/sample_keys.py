@@ -30,8 +30,8 @@ def check_key(key: jax.Array) -> None:
     checks.one_key("key", key)
     if str(jax.random.key_impl(key)) in ("rbg", "unsafe_rbg"):
         raise TypeError(
-            f"key uses the generator {jax.random.key_impl(key)}, which draws the same noise for every index of a "
-            "batch: make it by jax.random.key(seed, impl='threefry2x32')"
+            f"key uses the generator {jax.random.key_impl(key)}, whose noise of all samples comes from the first "
+            "one's key: make it by jax.random.key(seed, impl='threefry2x32')"
         )
 
 

@@ -98,7 +98,8 @@ class Level:
     @property
     def log_snr(self) -> Numeric:
         """log(alpha² / sigma²): +inf at the clean end, -inf where nothing of the clean sample is left."""
-        xp = np if isinstance(self.alpha, np.ndarray | np.generic | float) else jnp
+        plain = np.ndarray | np.generic | float | int
+        xp = np if isinstance(self.alpha, plain) and isinstance(self.sigma, plain) else jnp
         with np.errstate(divide="ignore"):
             return 2.0 * (xp.log(self.alpha) - xp.log(self.sigma))
 

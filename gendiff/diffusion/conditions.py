@@ -35,6 +35,12 @@ def for_each(condition: Condition, count: int) -> Condition:
     return jax.tree.map(one, condition)
 
 
+def signed(leaf: jax.Array) -> jax.Array:
+    """Unsigned integers, such as labels of files, as signed ones, which hold NO_LABEL; any other leaf as it is."""
+    unsigned = jnp.issubdtype(leaf.dtype, jnp.unsignedinteger)
+    return leaf.astype(jax.dtypes.canonicalize_dtype(jnp.promote_types(leaf.dtype, jnp.int32))) if unsigned else leaf
+
+
 def in_place_of(condition: Condition, value: Condition) -> Condition:
     """The value in the structure of the condition that it replaces, such as a null.
 

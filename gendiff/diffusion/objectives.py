@@ -273,7 +273,7 @@ def _with_null(drop: jax.Array, condition: Condition, null: Condition) -> Condit
     """The condition, with the null in place of that of the samples to drop (b,)."""
 
     def one(value: ArrayLike, null: Scalar) -> jax.Array:
-        value = jnp.asarray(value)
+        value = conditions.signed(jnp.asarray(value))
         null = jnp.asarray(null, value.dtype)
         where = drop.reshape(drop.shape + (1,) * (value.ndim - 1))
         try:

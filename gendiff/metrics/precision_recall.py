@@ -83,7 +83,11 @@ def inside(queries: Shaped[ArrayLike, "n d"], points: Shaped[ArrayLike, "m _"], 
     """Return which queries lie in the ball of at least one point.
 
     Precision and recall are means of these rows. They serve for a bootstrap.
+
+    Raises:
+        ValueError: for arrays of other shapes, and for k below 1 or above the other points.
     """
+    checks.integer("k", k, 1)
     rows, centres = validation.as_feature_pair("queries", queries, "points", points, at_least=1)
     radius = neighbours.nearest(centres, centres, k, others=True)[0][:, -1]
     covered = np.empty(len(rows), dtype=bool)

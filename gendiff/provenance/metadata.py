@@ -81,8 +81,8 @@ def save(
     suffix, texts = Path(path).suffix.lower(), entries(settings)
     if suffix not in (".png", ".jpg", ".jpeg"):
         raise ValueError(f"{os.fspath(path)} ends in {suffix!r}: give a .png, .jpg or .jpeg")
-    if image.shape[2] not in (1, 3):
-        raise ValueError(f"image has shape {image.shape}: 1 or 3 channels are needed")
+    if image.ndim != 3 or image.shape[2] not in (1, 3) or image.dtype != np.uint8:
+        raise ValueError(f"image is {image.dtype}{list(image.shape)}: uint8 (h, w, c) with 1 or 3 channels is needed")
     picture = pillow.Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
     if suffix == ".png":
         information = pillow.PngImagePlugin.PngInfo()

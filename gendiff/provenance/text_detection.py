@@ -150,7 +150,7 @@ def read_payload(
         raise TypeError(f"only green lists carry a payload, got {type(mark).__name__}")
     checks.integer("digits", digits, 1)
     step = int(text_watermarks.threshold(np.float32(mark.gamma)))
-    colours, share = 2**32 // step, step / 2**32
+    colours, share = text_watermarks.colours(mark.gamma), step / 2**32
     votes = np.zeros((len(tokens), digits, colours), np.int64)
     counts = np.zeros((len(tokens), digits), np.int64)
     for row, (_, _, choices) in enumerate(_distinct(mark, tokens, start)):

@@ -179,6 +179,11 @@ class Tournament(TextWatermark):
         return _binomial(score, count * self.layers, 0.5)
 
 
+def colours(gamma: Scalar) -> int:
+    """Return how many digits there are of a payload: ⌊1 / gamma⌋."""
+    return math.floor(1 / float(gamma))
+
+
 def green_list(
     key: int,
     vocabulary: int,
@@ -216,7 +221,7 @@ def green_list(
         if len(payload) == 0:
             raise ValueError("payload has no digits: leave it out")
         for digit in payload:
-            checks.integer("a digit of payload", digit, 0, math.floor(1 / float(gamma)) - 1)
+            checks.integer("a digit of payload", digit, 0, colours(gamma) - 1)
         digits = np.array(payload, np.uint32)
     return GreenList(keyed_hash.key(key), vocabulary, width, gamma, delta, digits)
 

@@ -82,7 +82,7 @@ def _numbers(text: Text) -> np.ndarray:
         return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
     if isinstance(text, bytes):
         return np.frombuffer(text, np.uint8)
-    ids = np.asarray(text)
+    ids = np.asarray(text, None if len(text) else np.int64)
     if not np.issubdtype(ids.dtype, np.integer):
         raise TypeError(f"a text must be str, bytes or an array of integers, got {ids.dtype}")
     if ids.ndim != 1 or (ids.size and ids.min() < 0):

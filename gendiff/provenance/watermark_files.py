@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from gendiff.core import foreign_files
+from gendiff.core import files, foreign_files
 from gendiff.core.errors import DataError
 from gendiff.provenance import image_watermarks, spread_spectrum, text_watermarks
 from gendiff.provenance.image_watermarks import GaussianShading, ImageWatermark, TreeRing
@@ -70,7 +70,8 @@ def save(path: str | Path, mark: TextWatermark | ImageWatermark) -> None:
         if cast is not list and np.ndim(value) != 0:
             raise TypeError(f"{setting} has shape {np.shape(value)}: a file holds one number")
         data[setting] = np.asarray(value).tolist() if cast is list else cast(value)
-    Path(path).write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+    with files.replacing(path) as file:  # the key is in it, and the old one must not be lost
+        file.write((json.dumps(data, indent=2) + "\n").encode())
 
 
 def load(path: str | Path, *, vocabulary: int | None = None) -> TextWatermark:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gendiff.diffusion import grids, oracles, samplers, sampling, schedules
+from gendiff.diffusion.types import Level
 from tests.diffusion.families import CONTINUOUS, GRIDS, TABLES
 from tests.quickly import in_numpy
 from tests.refusals import refusals
@@ -283,3 +284,8 @@ def test_what_remains_of_a_grid_begins_at_an_entry_and_stays_as_long(first):
     rest = grids.remaining(levels, first)
     for full, left in zip(jax.tree.leaves(levels), jax.tree.leaves(rest), strict=True):
         np.testing.assert_array_equal(left, [*full[first:], *[full[-1]] * first])
+
+
+def test_a_level_with_a_plain_alpha_has_a_log_snr_under_jit():
+    value = jax.jit(lambda sigma: Level(jnp.log(sigma) / 4, 1.0, sigma).log_snr)(2.0)
+    np.testing.assert_allclose(value, -2 * np.log(2), rtol=1e-6)

@@ -197,3 +197,8 @@ def test_noise_prediction_warns_only_where_its_error_is_multiplied_by_hundreds()
             objectives.denoising(linear, schedule, parameterization.noise())
         for schedule in (schedules.cosine(), schedules.flow(), schedules.zero_terminal_snr(schedules.linear())):
             objectives.denoising(linear, schedule, VELOCITY)
+
+
+def test_a_dropped_unsigned_label_is_no_label():
+    labels = objectives._with_null(jnp.array([True, False]), np.array([3, 4], np.uint8), NO_LABEL)
+    assert labels.tolist() == [NO_LABEL, 4]

@@ -99,6 +99,8 @@ def test_a_ball_reaches_exactly_to_the_kth_other_row_and_duplicates_shrink_it_to
     queries = np.array([[-3.0], [-3.001], [6.0], [6.001], [1.5]])
     assert precision_recall.inside(queries, points, k=3).tolist() == [True, False, True, False, True]
     assert precision_recall.inside(np.array([[4.0], [4.1]]), points, k=1).tolist() == [True, False]
+    with pytest.raises(ValueError, match="k = 0"):
+        precision_recall.inside(queries, points, k=0)
     twins = np.vstack([np.zeros((4, 1)), np.full((4, 1), 9.0)])
     assert precision_recall.inside(np.array([[0.0], [1e-9]]), twins, k=3).tolist() == [True, False]
 

@@ -82,7 +82,10 @@ test_what_a_file_cannot_hold_is_refused = refusals(
     (lambda: metadata.save("a.webp", PICTURE, {}), "give a .png, .jpg or .jpeg"),
     (lambda: metadata.save("a.jpg", PICTURE, {"a": "x" * 70_000}), "settings take 70017 bytes"),
     (lambda: metadata.save("a.jpg", PICTURE, {}, quality=100), "quality = 100"),
-    (lambda: metadata.save("a.png", PICTURE[..., :2], {}), "1 or 3 channels"),
+    *(
+        (lambda image=image: metadata.save("a.png", image, {}), "1 or 3 channels")
+        for image in (PICTURE[..., :2], PICTURE[..., 0], PICTURE / 255)
+    ),
 )
 
 

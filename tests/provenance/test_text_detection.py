@@ -115,6 +115,13 @@ def test_digits_are_read_back_and_unmarked_texts_have_none():
     assert np.mean(bounds < 0.1) < 0.1 + 3 * (0.09 / bounds.size) ** 0.5
 
 
+def test_the_largest_digit_is_read_back_where_float32_rounds_gamma_up():
+    mark = text_watermarks.green_list(KEY, 2000, gamma=0.2, payload=(4, 0, 2))
+    rows = np.asarray(written(jax.random.key(2), mark, np.zeros((2, 2000), np.float32), 400))
+    read = text_detection.read_payload(mark, rows, 3)
+    assert np.array_equal(read.digits, np.tile((4, 0, 2), (2, 1))) and np.all(read.p < 1e-3)
+
+
 @pytest.mark.parametrize("width", [0, 1, 3])
 def test_tokens_are_scored_from_the_start_on_and_a_window_pays_for_all_that_were_looked_at(width):
     mark, row = text_watermarks.green_list(KEY, 64, width=width), np.arange(20)[None]  # whose choices are all different

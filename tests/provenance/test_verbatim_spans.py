@@ -68,6 +68,10 @@ def test_the_order_of_documents_changes_no_length():
     np.testing.assert_array_equal(first.start, second.start)
 
 
+def test_an_empty_list_of_ids_is_a_text():
+    assert longest_verbatim_span([[], [1]], [[1, 2]]).length.tolist() == [0, 1]
+
+
 test_what_is_no_text_is_refused = refusals(
     (lambda: longest_verbatim_span(["a"], []), "no corpus"),
     (lambda: longest_verbatim_span(["a"], [b"a"]), "different kinds: bytes, str", TypeError),

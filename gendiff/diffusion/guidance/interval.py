@@ -28,13 +28,16 @@ def interval(scale: Scalar, low: Scalar, high: Scalar) -> Callable[[Level], Arra
         high: () in [0, inf]; inf includes alpha = 0.
 
     Raises:
-        ValueError: for a concrete scale that is negative, and for ends outside [0, inf].
+        ValueError: for a concrete scale that is negative, for ends outside [0, inf], and for concrete ones that are
+            reversed.
 
     References:
         Kynkäänniemi et al., 2024, Eq. 6, whose noise levels are sigma/alpha.
     """
     checks.in_range("low", low, 0.0, math.inf)
     checks.in_range("high", high, 0.0, math.inf)
+    if arrays.is_concrete(low) and arrays.is_concrete(high) and float(low) > float(high):
+        raise ValueError(f"low = {low} is above high = {high}: no level would be guided")
     return _Interval(Strength.checked("scale", scale), low, high)
 
 

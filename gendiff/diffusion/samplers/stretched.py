@@ -21,7 +21,9 @@ class Stretched(Wrapper):
     def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
         """One step, as `Sampler.step` says."""
         moved = self.sampler.step(noise, denoise, state, level, cleaner, left)
-        gain = arrays.expand(jnp.asarray(self.gains)[-1 - left], state.x)
+        gains = jnp.asarray(self.gains)
+        gain = jnp.where(jnp.asarray(left) < len(gains), gains[-1 - left], jnp.nan)  # too few are refused by NaN
+        gain = arrays.expand(gain, state.x)
         before, after = flow_coordinates.scaled(state.x, level), flow_coordinates.scaled(moved.x, cleaner)
         return State(flow_coordinates.unscaled(before + gain * (after - before), cleaner), moved.memory)
 
@@ -39,7 +41,7 @@ def stretched(sampler: Sampler, gains: ArrayLike) -> Stretched:
     Args:
         sampler: any.
         gains: (t,) one per step, data under jit; 1 leaves a step as it is. The last is that of the last step: give as
-            many as steps are run.
+            many as steps are run. With fewer samples are NaN.
 
     Raises:
         ValueError: for gains that are no single axis, or concrete ones that are not finite.

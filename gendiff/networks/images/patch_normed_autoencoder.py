@@ -32,6 +32,11 @@ class PatchNormedAutoencoder(Autoencoder):
 
     def setup(self) -> None:
         """Name the halves, and the numbers of latents."""
+        if self.scale != 1.0 or self.shift != 0.0:
+            raise ValueError(
+                f"scale = {self.scale}, shift = {self.shift}: latents are normalised by the parameters latent_mean and "
+                "latent_variance, so set those"
+            )
         super().setup()
         count = PATCH**2 * self.latent_channels
         self.latent_mean = self.param("latent_mean", initializers.zeros, (count,))

@@ -220,7 +220,9 @@ class UNet(nn.Module):
         checks.choice("resampling", self.resampling, ("convolution", "block"))
         checks.choice("transformer", self.transformer, DESIGNS)
         checks.in_range("dropout", self.dropout, 0.0, 1.0, open_high=True)
-        checks.counts(self, "blocks", optional=("num_classes", "out_channels"))
+        checks.counts(self, "blocks", "groups", "head_size", optional=("num_classes", "out_channels"))
+        for number in self.channels:
+            checks.integer("channels", number, 1)
         checks.integer("downsample_padding", self.downsample_padding, 0, 1)
         checks.in_range("epsilon", self.epsilon, 0.0, float("inf"))
         if not self.channels:

@@ -209,6 +209,16 @@ def test_one_pass_answers_what_several_passes_answer_and_calls_the_network_once(
     assert calls == [3] * (len(calls) - 1) + [3 * (len(calls) - 1)]
 
 
+def test_labels_of_files_which_are_unsigned_have_a_null_in_one_pass_too():
+    denoise = conditional().with_condition(np.array([0, 2, 1], np.uint8))
+    answers = [
+        guidance.classifier_free(denoise, denoise.with_condition(gd.NO_LABEL), 3.0, batched=batched)
+        for batched in (False, True)
+    ]
+    several, one = (rule(noised(), levels(INNER[:3])).clean for rule in answers)
+    np.testing.assert_allclose(one, several, atol=2e-5)
+
+
 def test_the_first_ones_parameters_serve_all_in_one_pass():
     denoise = conditional()
     other = conditional(gain=9.0).with_condition(gd.NO_LABEL)
@@ -290,8 +300,8 @@ test_numbers_are_taken_up_to_the_ends_of_their_ranges_and_refused_beyond_them = 
     Ends(lambda value: guidance.adaptive_guidance(half, fifth, 2.0, threshold=value), "threshold", -1.0, 1.0),
     Ends(lambda value: guidance.dynamic_threshold(half, value), "percentile", 0.0, 1.0),
     Ends(lambda value: guidance.dynamic_threshold(half, bound=value), "bound", 0.0, open_low=True, open_high=True),
-    Ends(lambda value: guidance.interval(2.0, value, 5.0), "low", 0.0),
-    Ends(lambda value: guidance.interval(2.0, 0.2, value), "high", 0.0),
+    Ends(lambda value: guidance.interval(2.0, value, np.inf), "low", 0.0),
+    Ends(lambda value: guidance.interval(2.0, 0.0, value), "high", 0.0),
     Ends(lambda value: guidance.at_levels(TWO, np.array([1.0, value])), "scales", 0.0, open_high=True),
 )
 

@@ -137,3 +137,8 @@ def test_an_interval_holds_its_upper_end_and_not_its_lower_one():
     scale = guidance.interval(3.0, 0.5, 2.0)
     assert [float(scale(at(sigma))) for sigma in (0.25, 0.5, 0.75, 2.0, 2.5)] == [1, 1, 3, 3, 1]
     assert float(guidance.interval(3.0, 0.5, np.inf)(Level(0.0, 0.0, 1.0))) == 3  # no signal at all
+
+
+def test_reversed_ends_are_refused():
+    with pytest.raises(ValueError, match="low = 5.0 is above high = 0.2"):
+        guidance.interval(3.0, 5.0, 0.2)

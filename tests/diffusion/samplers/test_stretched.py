@@ -67,6 +67,11 @@ def test_the_gains_of_a_gaussians_exact_flow_make_ddim_exact_at_every_step():
     )
 
 
+def test_fewer_gains_than_steps_are_answered_by_nan():
+    few = ends(samplers.stretched(samplers.ddim(), np.ones(2, np.float32)), LEVELS, START)
+    assert np.isnan(few).all()
+
+
 @records.record
 class _Walk(Sampler):
     """Adds the noise of its own source, which is 1."""

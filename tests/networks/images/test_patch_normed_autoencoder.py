@@ -33,3 +33,5 @@ def test_latents_are_normalised_place_by_place_and_back():
     np.testing.assert_allclose(decoded, expected_pictures, atol=1e-3)
     with pytest.raises(ValueError, match="both must be multiples of 2"):
         networks.init(network, jax.random.key(0), X[:, :6])
+    with pytest.raises(ValueError, match="latent_mean and latent_variance"):
+        networks.init(network.clone(scale=2.0), jax.random.key(0), X)
