@@ -43,6 +43,7 @@ def use(folder: str | None = None, say: Callable[[str], None] = lambda _: None) 
     """
     chosen = os.environ.get(VARIABLE) if folder is None else folder
     if chosen in ("", NONE):
+        jax.config.update("jax_compilation_cache_dir", None)  # JAX may have one by its own variable
         return None
     if chosen is not None:
         path = foreign_files.expanded(chosen).absolute()

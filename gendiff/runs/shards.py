@@ -10,6 +10,8 @@ import dataclasses
 import hashlib
 import io
 import os
+import re
+import secrets
 import zipfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -158,7 +160,9 @@ def create(path: str | os.PathLike[str], manifest: Manifest) -> tuple[Shards, li
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / MANIFEST
         if not file.exists():
-            if strange := sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith(".")):
+            names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+            strange = [] if MANIFEST in names else names  # another process may have begun since
+            if strange:
                 raise ConfigError(f"{folder} holds {strange[0]} but no {MANIFEST}: choose another --out")
             _write_first(file, manifest)
     except PermissionError as error:
@@ -201,7 +205,7 @@ def chosen(text: str | None, count: int, process: int = 0, processes: int = 1) -
     begin, end = 0, count - 1
     if text is not None:
         pieces = text.split("-")
-        if len(pieces) > 2 or not all(piece.isdecimal() for piece in pieces):
+        if len(pieces) > 2 or not all(re.fullmatch(r"\d{1,9}", piece, re.ASCII) for piece in pieces):
             raise ConfigError(f"--shards {text}: give FIRST-LAST, such as 0-9, or one number")
         begin, end = int(pieces[0]), int(pieces[-1])
     if not 0 <= begin <= end < count:
@@ -237,7 +241,7 @@ def write_npz(shards: Shards, out: Path) -> None:
 
 def _write_first(file: Path, manifest: Manifest) -> None:
     """Writes the manifest unless another process has been faster."""
-    mine = file.with_name(f".{file.name}.{os.getpid()}.mine.tmp")
+    mine = file.with_name(f".{file.name}.{secrets.token_hex(6)}.mine.tmp")  # containers share numbers of processes
     json_files.write(mine, manifest)
     try:
         os.link(mine, file)

@@ -15,6 +15,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -63,7 +64,7 @@ class Finished:
 def shard(text: str) -> Shard:
     """What `--shards I/N` names. ConfigError for another text, and unless 0 ≤ I < N."""
     pieces = text.split("/")
-    if len(pieces) == 2 and all(piece.isdecimal() and piece.isascii() for piece in pieces):
+    if len(pieces) == 2 and all(re.fullmatch(r"\d{1,9}", piece, re.ASCII) for piece in pieces):
         chosen = Shard(*map(int, pieces))
         if chosen.number < chosen.parts:
             return chosen

@@ -61,6 +61,7 @@ def test_each_kind_of_processor_has_a_folder_of_its_own(monkeypatch, tmp_path):
 @table("words", [("none",), ("",), ()])
 def test_none_keeps_nothing(words, monkeypatch, tmp_path):
     monkeypatch.setenv(compile_cache.VARIABLE, "none")
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path / "theirs"))  # by a variable of JAX's own
     assert compile_cache.use(*words) is None
     assert not compile_cache.in_use() and not (tmp_path / "home").exists()
 

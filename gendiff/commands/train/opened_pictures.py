@@ -14,6 +14,7 @@ from gendiff.commands.images import image_features
 from gendiff.commands.train.config import Config
 from gendiff.core import foreign_files
 from gendiff.core.errors import BadPicturesError, ConfigError, DataError
+from gendiff.core.types import NO_LABEL
 from gendiff.data import audio, cache, emoji, held_out, pipeline, random_access, scaling, sources, textures
 from gendiff.data.audio import spectrogram
 from gendiff.data.audio.sound_folder import SoundFolder
@@ -232,7 +233,7 @@ def split(config: Config, path: str, source: Source) -> Pictures:
             f"{path}: --held-out {share:g} of {count} pictures keeps out {len(kept_out)}: at least {FEWEST_HELD_OUT} "
             "are needed"
         )
-    absent = sorted({*source.labels.tolist()} - {*training.labels.tolist()})
+    absent = sorted({*source.labels.tolist()} - {*training.labels.tolist()} - {NO_LABEL})
     if absent:
         raise DataError(
             f"{path}: every picture of the class {source.classes[absent[0]]} is held out, so that none is learned: add "

@@ -67,7 +67,7 @@ def _table(file: Path) -> dict[str, str]:
     if not file.is_file():
         return {}
     captions: dict[str, str] = {}
-    for number, line in enumerate(foreign_files.text(file, encoding="utf-8-sig").splitlines(), 1):
+    for number, line in enumerate(foreign_files.text(file, encoding="utf-8-sig").split("\n"), 1):
         if not line.strip():
             continue
         entry = foreign_files.decoded(line, f"{printable(file)}: line {number}")

@@ -40,3 +40,13 @@ def test_what_has_no_such_classes_is_refused_before_anything_is_compiled(case, t
     assert run(*command(photos, tmp_path / "run", *options)) == code
     output = capsys.readouterr()
     assert words in output.err and "compiling" not in output.out
+
+
+def test_a_held_out_picture_without_a_label_is_no_class(tmp_path):
+    images, labels = np.random.default_rng(0).integers(0, 256, (40, 4, 4, 1), np.uint8), np.arange(40) % 2
+    np.savez(tmp_path / "x.npz", images, labels)
+    kept_out = opened_pictures.open_pictures(Config(), str(tmp_path / "x.npz"), None).held_out
+    labels[next(at for at in range(40) if (images[at] == kept_out.image(0)).all())] = -1
+    np.savez(tmp_path / "x.npz", images, labels)
+    again = opened_pictures.open_pictures(Config(), str(tmp_path / "x.npz"), None).held_out
+    assert sorted(again.labels.tolist())[0] == -1 and len(again) == len(kept_out)

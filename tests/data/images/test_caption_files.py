@@ -33,6 +33,8 @@ def test_each_picture_has_the_text_file_of_its_name_or_its_line_of_the_table_of_
     listed(tmp_path / "b", line("1.png", " a blue square"), "", line("other.png", "of no picture here"))
     assert caption_files.read([*first, *second]) == ("a red circle", "ein grüner Kreis", "a blue square")
     assert caption_files.read([str(second[0])]) == ("a blue square",) and caption_files.read([]) == ()
+    listed(tmp_path / "b", '{"file_name": "1.png", "text": "two\u2028lines"}')
+    assert caption_files.read([str(second[0])]) == ("two\u2028lines",)
 
 
 def test_files_that_hold_captions_are_told_from_pictures_and_from_what_holds_neither(tmp_path):
