@@ -64,7 +64,8 @@ def load(path: str | os.PathLike[str], models: Mapping[str, Adaptable]) -> dict[
         arrays, settings = files.load(file / f"{STEM}.safetensors"), foreign_files.json_object(stored)
     else:
         arrays = files.load(file)
-        settings = lora_settings.of_header(files.header(file), os.fspath(file))
+        with foreign_files.naming(file):
+            settings = lora_settings.of_header(files.header(file), os.fspath(file))
     with foreign_files.naming(file):
         return from_arrays(arrays, models, settings)
 

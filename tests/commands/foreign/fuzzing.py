@@ -23,8 +23,8 @@ from tests.commands.foreign import mutations, trial
 from tests.commands.foreign.parsers import PARSERS, Parser
 
 RECORD = Path(__file__).with_name("last_run.json")
-ROUND = 50
-"""Tries with one seed."""
+ROUND, LEAST = 50, 200
+"""Tries with one seed; those of each parser that are recorded at least, however long they take."""
 
 
 @st.composite
@@ -71,10 +71,10 @@ def tried(parser: Parser, folder: Path, seed: int, count: int = ROUND) -> Iterat
         yield from outcomes
 
 
-def seeds(first: int, seconds: float) -> Iterator[int]:
-    """One after the other, until so many seconds are over."""
+def seeds(first: int, seconds: float, rounds: int = 1) -> Iterator[int]:
+    """One after the other, until so many seconds are over, and at least so many."""
     end = time.monotonic() + seconds
-    yield from itertools.takewhile(lambda seed: seed == first or time.monotonic() < end, itertools.count(first))
+    yield from itertools.takewhile(lambda seed: seed < first + rounds or time.monotonic() < end, itertools.count(first))
 
 
 def main() -> None:
@@ -92,7 +92,7 @@ def main() -> None:
             continue
         outcomes, faults = [], set()
         with tempfile.TemporaryDirectory() as folder:
-            for seed in seeds(arguments.seed, arguments.seconds):
+            for seed in seeds(arguments.seed, arguments.seconds, LEAST // ROUND):
                 try:
                     for outcome in tried(parser, Path(folder) / "files", seed):
                         outcomes.append(outcome)

@@ -200,6 +200,14 @@ def test_a_file_is_written_once_and_read_back(tmp_path):
 # Settings beside the arrays.
 
 
+def test_settings_of_a_header_that_are_no_object_are_refused_path_first(tmp_path):
+    file = tmp_path / "style.safetensors"
+    safetensors.numpy.save_file(of_peft(chosen(QUERY)), file, {lora_settings.HEADER: "7"})
+    with pytest.raises(DataError, match="lora_adapter_metadata must be an object") as caught:
+        lora_files.load(file, adaptable())
+    assert str(caught.value).startswith(str(file))
+
+
 def test_settings_in_the_header_of_a_file_and_in_the_folder_of_an_adapter_scale_the_change(tmp_path):
     changes = chosen(QUERY)
     plain, settings = (
