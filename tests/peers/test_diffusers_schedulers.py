@@ -41,7 +41,8 @@ def test_what_the_class_saves_is_accepted(name):
 def test_stored_ends_are_those_of_the_installed_version_and_ours(name):
     end, timesteps = run(CASES[name])
     # from a level of 4096 in float32, another processor rounds by up to 1.3e-5
-    np.testing.assert_allclose(end, FIXTURE[f"{name}: end"], atol=3e-5 * max(1.0, np.abs(end).max()))
+    limit = 3e-5 if name == "Euler at zero terminal SNR" else 1e-5
+    np.testing.assert_allclose(end, FIXTURE[f"{name}: end"], atol=limit * max(1.0, np.abs(end).max()))
     np.testing.assert_allclose(timesteps, FIXTURE[f"{name}: t"], atol=1e-4)
     np.testing.assert_allclose(ours(name), end, atol=1e-4 * max(1.0, np.abs(end).max()))
 

@@ -72,9 +72,7 @@ def test_rows_become_claims_of_every_seed_with_their_roles():
         500,
         "guidance 1: share of samples that are as asked for",
     )
-    beside = study.Measured(
-        "guidance 1", {"seconds": 9.0}, seed=0, n=1
-    )  # a measure of its own, with a number of its own
+    beside = study.Measured("guidance 1", {"seconds": 9.0}, seed=0, n=1)  # another measure, another number
     assert next(STUDY.judge(study.Measurements([*MEASURED, beside]))).n == 500
     assert (wait.role, wait.statement) == ("aim", "seconds for 64 samples")
     assert (last.kind, last.against, last.alone) == ("control", "guidance 1", (0.1, 0.05, 0.15))

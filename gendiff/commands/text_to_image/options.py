@@ -154,7 +154,9 @@ class ModelOptions:
         """What `compile_cache.use` takes. The programs of a folder take long to compile, so a folder of the user keeps
         them unless the environment names another one.
         """
-        if self.folder is None or self.compile_cache is not None or "GENDIFF_COMPILE_CACHE" in os.environ:
+        from gendiff.runs import compile_cache  # loads JAX
+
+        if self.folder is None or self.compile_cache is not None or compile_cache.VARIABLE in os.environ:
             return self.compile_cache
         return str(Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "gendiff" / "programs")
 

@@ -57,16 +57,15 @@ def load(path: str | os.PathLike[str], models: Mapping[str, Adaptable]) -> dict[
     """
     file = Path(path)
     settings: Config
-    if file.is_dir():
-        stored = foreign_files.regular(
-            file / SETTINGS, f": the folder of an adapter holds it beside {STEM}.safetensors"
-        )
-        arrays, settings = files.load(file / f"{STEM}.safetensors"), foreign_files.json_object(stored)
-    else:
-        arrays = files.load(file)
-        with foreign_files.naming(file):
-            settings = lora_settings.of_header(files.header(file), os.fspath(file))
     with foreign_files.naming(file):
+        if file.is_dir():
+            stored = foreign_files.regular(
+                file / SETTINGS, f": the folder of an adapter holds it beside {STEM}.safetensors"
+            )
+            arrays, settings = files.load(file / f"{STEM}.safetensors"), foreign_files.json_object(stored)
+        else:
+            arrays = files.load(file)
+            settings = lora_settings.of_header(files.header(file), os.fspath(file))
         return from_arrays(arrays, models, settings)
 
 
