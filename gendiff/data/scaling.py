@@ -39,7 +39,13 @@ def to_unit(pixels: Shaped[ArrayLike, "*shape"], levels: int) -> Float32[ArrayLi
         low, high = int(pixels.min()), int(pixels.max())
         if low < 0 or high >= levels:
             raise ValueError(f"pixels lie in {low}…{high}, but {levels} levels are 0…{levels - 1}")
-    return _unit(pixels.astype(np.float32), levels)
+    x = pixels.astype(np.float32)
+    if isinstance(x, np.ndarray):  # in place: a clip is large, and each temporary array of its size takes time
+        x *= 2
+        x -= levels - 1
+        x /= levels - 1
+        return x
+    return _unit(x, levels)
 
 
 def from_unit(x: Shaped[ArrayLike, "*shape"], levels: int) -> Shaped[ArrayLike, "*shape"]:

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-SECONDS = 5.0
-"""Of a processor, for one try. A valid file takes less than a tenth of that."""
+SECONDS = 10.0
+"""Of a processor, for one try. A valid small file takes a hundredth of that; a changed header can ask for the largest
+clip that is read, 2²⁶ pixels."""
 MEMORY = 2**32
 """Bytes that a try may add to those of the process."""
 LINES, CHARACTERS = 12, 200

@@ -142,10 +142,10 @@ def test_the_page_shows_how_a_file_is_used_from_python(tmp_path, capsys):
         checkpoint=1,
     )
     (block,) = re.findall(r"^```py\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
-    assert (path := "gendiff/commands/trained_networks/shapes.safetensors") in block
+    assert (path := 'published.file_of("shapes")') in block
     with jax.numpy_rank_promotion("allow"):  # as users have it
         exec(
-            compile(block.replace(path, str(file)).replace("schedule, 16)", "schedule, 2)"), "page", "exec"),
+            compile(block.replace(path, repr(str(file))).replace("schedule, 16)", "schedule, 2)"), "page", "exec"),
             {"__name__": "page"},
         )
     assert capsys.readouterr().out == "Apache-2.0 (4, 32, 32, 3)\n"
