@@ -23,6 +23,7 @@ class Resolved:
     """config.json. preset: where the numbers began. commit, dirty: the code that began the run; None outside git.
 
     compilation: `devices.compilation` of the process that began it; empty in the folders of older versions.
+    entry_of: the field of which the run in a folder above has several entries, where this is its part for one of them.
     """
 
     experiment: str
@@ -32,6 +33,7 @@ class Resolved:
     commit: str | None = None
     dirty: bool | None = None
     compilation: dict[str, str] = dataclasses.field(default_factory=dict)
+    entry_of: str = ""
 
 
 def settle(folder: RunFolder, requested: Resolved) -> Resolved:

@@ -226,6 +226,15 @@ def test_the_report_of_an_unfinished_run_shows_its_loss_and_samples(capsys):
     page = Path("runs/bare/report.html").read_text()
     assert "seed 0 is at step 2; seed 1 is at step 2" in page and page.count("<img") == 2
     assert run("report runs/bare --strict") == 1
+    folder = RunFolder(Path("runs/bare/critic"))
+    folder.path.mkdir()
+    folder.append_metrics([{"seed": 0, "step": 3, "reward": 1.0}])
+    assert run("report runs/bare") == 0 and "critic, seed 0 is at step 3" in " ".join(capsys.readouterr().out.split())
+    Path("runs/bare/samples/000000.png").write_bytes(b"no picture")
+    assert run("report runs/bare") == 65
+    assert re.search("samples/000000.png: not a whole PNG file .*: remove it", capsys.readouterr().err)
+    Path("runs/bare/samples/000000.png").unlink()
+    assert run("report runs/bare") == 0
     assert run("run bare") == 0
     assert not list(Path("runs/bare").glob("*_so_far.png"))
 

@@ -96,9 +96,8 @@ def begin(folder: RunFolder, within: RunFolder, config: Config, name: str) -> No
         within.path.mkdir(exist_ok=True)
         stored = configuration.read(folder)
         if distributed.first():
-            configuration.settle(
-                within, dataclasses.replace(stored, config=json_files.encode(dataclasses.replace(config, data=(name,))))
-            )
+            one = json_files.encode(dataclasses.replace(config, data=(name,)))
+            configuration.settle(within, dataclasses.replace(stored, config=one, entry_of="data"))
 
 
 def read(folder: RunFolder) -> Facts:

@@ -128,3 +128,22 @@ def test_the_report_of_an_unfinished_run_names_its_newest_checkpoint(trained, tm
     (tmp_path / "run/results.json").unlink()
     assert run("report", str(tmp_path / "run")) == 0
     assert "seed 0 is at step 6, its newest checkpoint is that of step 3" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.fault("evaluate without the last checkpoint")
+def test_a_run_of_several_sets_is_judged_by_the_checkpoints_of_each(tmp_path, capsys):
+    first, second = (photographs(tmp_path / name, damaged=0) for name in ("first", "second"))
+    folder, sets = tmp_path / "run", ("--data", str(first), str(second))
+    assert run("train", *command(first, folder)[2:], *SETS, *sets) == 0
+    checkpoints = json.loads((folder / "results.json").read_text())["checkpoints"]
+    assert [(each["part"], each["step"]) for each in checkpoints] == [("first", 6), ("second", 6)]
+    shutil.rmtree(folder / "second/checkpoints/seed_0/6")
+    capsys.readouterr()
+    assert run("evaluate", str(folder)) == 65
+    assert "its newest checkpoint is that of step 3, and its metrics end at step 6" in capsys.readouterr().err
+    (folder / "results.json").unlink()
+    assert run("report", str(folder)) == 0
+    progress = "first, seed 0 is at step 6, its newest checkpoint is that of step 6; second, seed 0 is at step 6, its"
+    output = " ".join(capsys.readouterr().out.split())
+    assert progress in output and "Note" not in output
