@@ -109,13 +109,23 @@ def read_data(
     with image_features.option_errors():
         source = _opened(foreign_files.expanded(location), options, size, "L" if channels == 1 else "RGB")
     pictures = read(title, location, source, measured, progress)
-    if pictures.shape != like:
+    check_alike(pictures, like, "the samples")
+    return pictures
+
+
+def check_alike(pictures: PictureSet, like: tuple[int, ...], others: str) -> None:
+    """DataError for pictures of another shape than others have, (h, w, c)."""
+    if pictures.shape[:2] != like[:2]:
         sizes = [f"{across} × {down}" for down, across, _ in (pictures.shape, like)]
         raise DataError(
-            f"{location}: pictures have {sizes[0]} pixels, and the samples {sizes[1]}: make all of one size with "
+            f"{pictures.place}: pictures have {sizes[0]} pixels, and {others} {sizes[1]}: make all of one size with "
             "--size N"
         )
-    return pictures
+    if pictures.shape != like:
+        raise DataError(
+            f"{pictures.place}: pictures have {pictures.shape[2]} channels, and {others} {like[2]}: give --mode RGB or "
+            "L"
+        )
 
 
 def without(held_out: PictureSet, train: PictureSet) -> tuple[PictureSet, int]:
