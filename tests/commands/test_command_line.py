@@ -328,7 +328,7 @@ FAILURES = [
     ),
     (OSError(errno.ENOSPC, "No space left on device", "runs"), 74),
     (OSError(errno.EDQUOT, "Disk quota exceeded", "runs"), 74),
-    (OSError(errno.EROFS, "Read-only file system", "runs"), 2),
+    *((OSError(number, os.strerror(number), "runs"), 2) for number in (errno.EROFS, errno.ENOTDIR, errno.EISDIR)),
 ]
 
 

@@ -176,6 +176,11 @@ def test_finalize_refuses_what_it_cannot_do(complete, tmp_path, capsys):
     assert main(["finalize", str(complete), "--to", str(tmp_path / "all.zip")]) == errors.USAGE
     assert ".arrayrecord" in capsys.readouterr().err
     assert main(["finalize", str(complete), "--to", str(tmp_path / "none" / "all.npz")]) == errors.USAGE
+    (tmp_path / "all.npz").mkdir()
+    capsys.readouterr()
+    for name, message in (("all.npz", "is a folder"), ("none/all.npz", "there is no folder"), ("all.txt", "ends in")):
+        for words in (["finalize", str(complete), "--to"], ["evaluate", str(complete), "--save-statistics"]):
+            assert main([*words, str(tmp_path / name)]) == errors.USAGE and message in capsys.readouterr().err
     assert main(["finalize"]) == errors.USAGE
 
 

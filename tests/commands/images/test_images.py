@@ -463,6 +463,7 @@ def test_prepared_pictures_are_not_decoded_again_and_change_nothing(photos, trai
         (("images", "--data", "textures", "--cache", "c"), "nothing to prepare"),
         (("images", "--data", "NONE", "--cache", "c"), "NONE"),
         (("images", "--data", "NONE"), "--cache"),
+        (("images", "--data", "emoji", "--cache", f"{__file__}/cache"), "test_images.py is a file, not a folder"),
         (("digits",), "digits has nothing to prepare"),
         ((), "images"),
     ],
@@ -471,6 +472,11 @@ def test_what_cannot_be_prepared_is_refused(words, message, capsys, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     assert run("prepare", *words) in (2, 65)
     assert message in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_a_cache_that_cannot_be_written_is_refused_before_pictures_are_read(photos, tmp_path, capsys):
+    assert run(*command(photos, tmp_path / "run", "--cache", __file__)) == 2
+    assert "--cache" in (message := capsys.readouterr().err) and "is a file, not a folder" in message
 
 
 @pytest.mark.slow

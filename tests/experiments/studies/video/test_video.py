@@ -287,6 +287,9 @@ def test_options_that_do_not_fit_are_refused(attention, changes, message, tmp_pa
 def test_a_file_of_another_kind_and_a_network_that_is_not_there_are_refused(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="must be named .gif"):
         draw.check(FULL_RUN, CAUSAL, ClipOptions(), tmp_path / "x.png")
+    (tmp_path / "folder.webp").mkdir()
+    with pytest.raises(ConfigError, match="folder.webp is a folder, not a file"):
+        draw.check(FULL_RUN, CAUSAL, ClipOptions(force=True), tmp_path / "folder.webp")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"x.mp4 needs imageio-ffmpeg: install .* \[video\]"):
         draw.check(FULL_RUN, CAUSAL, ClipOptions(), tmp_path / "x.mp4")
