@@ -6,10 +6,11 @@ With it `sample RUN` needs no pictures.
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import jax
 import jax.numpy as jnp
+import msgspec
 
 from gendiff import networks
 from gendiff.commands.images.image_model import Model
@@ -20,6 +21,7 @@ from gendiff.core.types import Params
 from gendiff.data.audio import Spectrogram
 from gendiff.diffusion import parameterization, schedules
 from gendiff.runs import configuration
+from gendiff.runs.ranges import Count
 from gendiff.runs.reporting import json_files
 from gendiff.runs.run_folder import RunFolder
 
@@ -41,8 +43,8 @@ class Data:
     training: int
     held_out: int
     skipped: int
-    shape: tuple[int, ...]
-    levels: int
+    shape: Annotated[tuple[Count, ...], msgspec.Meta(min_length=3, max_length=3)]
+    levels: Annotated[int, msgspec.Meta(ge=2, le=2**16)]
     classes: tuple[str, ...]
     sound: Spectrogram | None = None
 

@@ -17,9 +17,15 @@ import pytest
 
 from gendiff import diffusion, pipelines
 from gendiff.commands.images import image_training
+from gendiff.commands.train import facts
+from gendiff.commands.train.config import Numbers
+from gendiff.core.errors import DataError
 from gendiff.diffusion import parameterization, schedules
+from gendiff.runs.reporting import json_files
+from gendiff.runs.run_folder import RunFolder
 from gendiff.runs.shards import Shards
 from tests.commands.images.test_images import command, photographs, run
+from tests.tables import table
 
 pytest.importorskip("grain")
 
@@ -147,3 +153,14 @@ def test_a_run_of_several_sets_is_judged_by_the_checkpoints_of_each(tmp_path, ca
     progress = "first, seed 0 is at step 6, its newest checkpoint is that of step 6; second, seed 0 is at step 6, its"
     output = " ".join(capsys.readouterr().out.split())
     assert progress in output and "Note" not in output
+
+
+@table(("changes", "field"), [({"shape": [8]}, "shape"), ({"shape": [8, 0, 3]}, "shape"), ({"levels": 1}, "levels")])
+def test_a_data_json_of_no_picture_is_refused_with_its_field(tmp_path, changes, field):
+    data = facts.Data("photos", "", 40, 5, 0, (8, 8, 3), 256, ())
+    stored = json_files.encode(facts.Facts(data, Numbers(1, 1, 1.0, 1)))
+    json_files.write(tmp_path / "data.json", stored)
+    assert facts.read(RunFolder(tmp_path)).data == data
+    json_files.write(tmp_path / "data.json", stored | {"data": stored["data"] | changes})
+    with pytest.raises(DataError, match=rf"data\.json: data\.{field}"):
+        facts.read(RunFolder(tmp_path))
