@@ -263,6 +263,16 @@ def test_a_network_survives_its_file_and_changed_bytes_other_files_and_other_net
     clip_network.write(path, dataclasses.replace(SMOKE, channels=(8, 8)), fresh, 7, 3)
     with pytest.raises(CheckpointMismatchError, match="parameters"):
         clip_network.read(path)
+    for changes, message in (
+        ({"groups": 3}, "--groups 3 must divide"),
+        ({"heads": 5}, "--heads 5 must divide"),
+        ({"lengths": (8, 4)}, "--lengths"),
+        ({"blocks": 2**30}, "--blocks 1073741824 is outside"),
+        ({"flops": float("inf")}, "--flops inf"),
+    ):
+        clip_network.write(path, dataclasses.replace(SMOKE, **changes), fresh, 7, 3)
+        with pytest.raises(DataError, match=f"{path}: config: {message}"):
+            clip_network.read(path)
     with pytest.raises(DataError, match="no network of video, but one of text-to-image"):
         clip_network.read(FOLDER / "shapes.safetensors")
 
