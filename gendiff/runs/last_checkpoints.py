@@ -27,8 +27,14 @@ class Training(NamedTuple):
     seed: int
     lines: list[Line]
 
-    checkpoints = property(lambda self: self.folder.checkpoints(self.seed))
-    step = property(lambda self: self.lines[-1]["step"] if self.lines else None)
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder.checkpoints(self.seed)
+
+    @property
+    def step(self) -> int | None:
+        """The last one; None where the metrics know none."""
+        return self.lines[-1]["step"] if self.lines else None
 
 
 def read(experiment: Experiment, folder: RunFolder) -> tuple[Checkpoint, ...]:
@@ -146,6 +152,7 @@ def _differences(store: Checkpoints, run: Resolved, part: RunFolder) -> compatib
     trained, config = store.written_with()["config"], run.config
     if part.config.exists() and (field := (stored := configuration.read(part)).entry_of):
         entries = config.get(field)
-        config = config | {field: [each for each in entries if [each] == stored.config.get(field)]}
+        several = entries if isinstance(entries, list) else []
+        config = config | {field: [each for each in several if [each] == stored.config.get(field)]}
     # older versions kept none in the parts of a run
     return [] if trained is None else compatibility.in_config(configuration.renamed(trained), config)
