@@ -74,6 +74,13 @@ def main(arguments: Sequence[str], catalogue: Catalogue, tools: Tools = builtin.
     tools: the commands that belong to no experiment; those of the package, if no others are given.
     """
     code = _ended(arguments, catalogue, tools)
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the end of Python fails likewise
+        code = code or errors.exit_code(error) or errors.CLOSED_PIPE
+        if code == errors.DISK:
+            _complain(_message(error, code))
     if _may_be_connected():
         from gendiff.runs import distributed
 
@@ -88,8 +95,7 @@ def _ended(arguments: Sequence[str], catalogue: Catalogue, tools: Tools) -> int:
     except SystemExit as error:  # tyro, after it has said why
         return error.code if isinstance(error.code, int) else errors.USAGE
     except BrokenPipeError:  # who reads has read enough, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return errors.DONE
+        return errors.CLOSED_PIPE
     except BaseException as error:
         several = False
         if _may_be_connected():

@@ -387,6 +387,22 @@ def python(*arguments, **environment):
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=PROJECT, env=variables)
 
 
+@pytest.mark.fault("nobody reads what is printed")
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "output", "code"),
+    [("list", "closed", 141), ("list --help", "closed", 141), ("lst", "closed", 2), ("list", "/dev/full", 74)],
+)
+def test_a_command_that_nobody_reads_ends_shortly_by_a_code_of_its_own(words, output, code):
+    read, write = os.pipe()
+    os.close(read)
+    stdout = write if output == "closed" else os.open(output, os.O_WRONLY)
+    command = [sys.executable, "-m", "experiments", *words.split()]
+    ended = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, cwd=PROJECT, check=False)
+    os.close(write)
+    assert ended.returncode == code and len(ended.stderr.splitlines()) == (code != 141), ended.stderr
+
+
 @pytest.mark.slow
 def test_without_packages_it_says_make_setup():
     bare = python("-S", "-m", "experiments", "list")
