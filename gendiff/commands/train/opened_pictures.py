@@ -75,12 +75,16 @@ def open_pictures(config: Config, path: str, folder: RunFolder | None) -> Pictur
             pictures = Pictures(*textures.split(config.size or COMMITTED_SIZE))
         else:
             pictures = _opened(config, path, folder)
-    channels = pictures.training[0].image.shape[-1]
+    check_channels(path, pictures.training[0].image.shape[-1])
+    return pictures
+
+
+def check_channels(path: str, channels: int) -> None:
+    """DataError for pictures that are neither grey nor of three colours."""
     if channels not in (1, 3):
         raise DataError(
             f"{path}: pictures have {channels} channels, and 1 or 3 are needed; choose with --mode RGB or --mode L"
         )
-    return pictures
 
 
 def check_apart(path: str, folder: RunFolder | None) -> None:
