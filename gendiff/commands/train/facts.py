@@ -111,14 +111,7 @@ def settle(folder: RunFolder, facts: Facts) -> Facts:
     """Writes data.json, or returns the one that is there. DataError where the pictures are others than when the run
     began.
     """
-    file = folder.path / FILE
-    if not file.exists():
-        from gendiff.runs import distributed
-
-        if distributed.first():
-            json_files.write(file, facts)
-        return facts
-    stored = read(folder)
+    stored = configuration.first_facts(folder.path / FILE, facts, {})
     check_same(stored.data, facts.data, folder)
     return stored
 
