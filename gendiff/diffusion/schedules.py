@@ -275,11 +275,6 @@ class TableSchedule(Schedule):
         return _table(self)
 
     @property
-    def noisiest(self) -> Level:
-        """The last entry of the table."""
-        return self.table[-1]
-
-    @property
     def _clean_t(self) -> float:
         return -1.0
 
@@ -407,7 +402,9 @@ def _with_clean(schedule: TableSchedule) -> Level:
 def _on_chord(path: Level, below: Numeric, along: Numeric, dtype: DType) -> Level:
     first, last = (_gather(path, index, dtype) for index in (below, below + 1))
     xp = arrays.namespace(along)
-    alpha, sigma = (a + along * (b - a) for a, b in ((first.alpha, last.alpha), (first.sigma, last.sigma)))
+    ended = along >= 1  # then from b on: a + (b - a) may be rounded off b
+    rest, ends = xp.where(ended, along - 1, along), ((first.alpha, last.alpha), (first.sigma, last.sigma))
+    alpha, sigma = (xp.where(ended, b, a) + rest * (b - a) for a, b in ends)
     inside = (along > 0) & (along < 1)  # an entry of the table is returned as it stands, not renormalised
     length = xp.where(inside, xp.sqrt(alpha**2 + sigma**2), 1)
     return Level(t=first.t + along, alpha=alpha / length, sigma=sigma / length)
