@@ -146,8 +146,8 @@ def continuous(
         draws: of u and noise, one in each of that many equal parts of the span; as many evaluations.
 
     Raises:
-        ValueError: where a concrete span starts at sigma = 0. The bound is infinite there: give it a start such as
-            1e-3.
+        ValueError: for a concrete span that runs from noisy to clean or starts at sigma = 0. The bound is infinite
+            there: give it a start such as 1e-3.
 
     References:
         Kingma et al., 2021, Eq. 11 and Secs. 3.3, 5 and 5.1.
@@ -156,6 +156,8 @@ def continuous(
     checks.floating("x", x)
     for end in span:
         checks.in_range("span", end, 0.0, 1.0)
+    if all(map(arrays.is_concrete, span)) and np.greater(*span):
+        raise ValueError(f"span = {span} runs from noisy to clean: name its clean end first, as span=(1e-3, 1.0)")
     x = arrays.widened(x)
     low, high = (jnp.asarray(end, x.dtype) for end in span)
     cleanest, noisiest = schedule.at(low), schedule.at(high)
