@@ -26,7 +26,9 @@ START = 2.0
 
 
 def leading(schedule: Schedule, n: int, *, offset: int = 0, end: str = "clean") -> Level:
-    """Entries k · floor(T/n) + offset, k = n-1 … 0. It never starts at the last entry unless n = T.
+    """Entries k · floor(T/n) + offset, k = n-1 … 0.
+
+    With offset 0 it starts at the last entry only for n = T. It starts there with offset floor(T/n) + T mod n - 1.
 
     Also known as: leading spacing of timesteps, with steps_offset as `offset`.
 

@@ -39,7 +39,11 @@ class Schedule(abc.ABC):
         return self._at(_floating(u))
 
     def at_log_snr(self, value: Scalar) -> Level:
-        """The level whose log(alpha² / sigma²) is `value`, of any shape; t is interpolated, within the schedule."""
+        """The level whose log(alpha² / sigma²) is `value`, of any shape and also beyond the ends of the schedule.
+
+        The t of a table is interpolated along the chord of two entries. Beyond the ends it is that of the end, as for a
+        learned schedule; that of `edm` and `flow` follows their formula there too.
+        """
         return self._at_log_snr(_floating(value))
 
     @property

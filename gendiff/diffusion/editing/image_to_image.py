@@ -187,7 +187,8 @@ def between_images(
 
     Both are inverted by `inversion.reversible_invert`, and sample and companion are turned alike. So shares 0 and 1
     return the images to rounding at any number of steps. The exception is a single step from alpha = 0 to sigma = 0,
-    which keeps nothing of its start: its result is finite and is neither image. n steps take 3 n + 2 evaluations.
+    which keeps nothing of its start. It is refused for concrete levels; under jit its result is finite and is neither
+    image. n steps take 3 n + 2 evaluations.
 
     Args:
         denoise: the denoiser.
@@ -197,6 +198,10 @@ def between_images(
         levels: (t + 1,) as for `sample`.
         num_steps: as for `sample`.
         trajectory: as for `sample`.
+
+    Raises:
+        TypeError: for images that are not floating.
+        ValueError: for images of different shapes, and a concrete single step from alpha = 0 to sigma = 0.
 
     References:
         Song et al., 2021, Sec. 5.3 (from memory), by another inversion.
