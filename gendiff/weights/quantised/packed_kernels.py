@@ -102,7 +102,9 @@ class PackedMatrix(PackedKernel):
         """Multiply (…, in) by the kernel (in, out), in the dtype of x."""
         self._check(False, x)
         return (
-            _contracted(self, x.reshape(-1, x.shape[-1]), precision).astype(x.dtype).reshape(*x.shape[:-1], self.outputs)
+            _contracted(self, x.reshape(-1, x.shape[-1]), precision)
+            .astype(x.dtype)
+            .reshape(*x.shape[:-1], self.outputs)
         )
 
     def rows(self, ids: jax.Array) -> jax.Array:
