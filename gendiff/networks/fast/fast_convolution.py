@@ -88,8 +88,8 @@ def _kernel_gradient(
 ) -> jax.Array:
     """Compute the gradient of a kernel as a convolution: g slides over x as if it were a kernel.
 
-    The batch are the channels that are summed, one strip of rows after the other. A kernel of 2 × 2 pixels with stride 1
-    takes four products instead.
+    The batch are the channels that are summed, one strip of rows after the other. A kernel of 2 × 2 pixels with
+    stride 1 takes four products instead.
     """
     if stride == 1 and size == (2, 2):
         return _products_by_pixel(x, g, size, padding, precision)
