@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gendiff import networks
-from gendiff.networks import calls
+from gendiff.networks import calls, fast
 from gendiff.networks.blocks import transformer
 from gendiff.networks.texts.language_model import LanguageModel
 from tests.networks.rig import LABEL, T, X, dit, random_params
@@ -84,3 +84,15 @@ def test_whoever_looks_inside_meets_each_block():
     assert {f"block_{number}" for number in range(3)} <= {
         call.path for call in calls.recorded(network, params, X, T, LABEL)
     }
+
+
+def test_a_module_that_is_applied_by_itself_shares_blocks_where_it_is_told_to(traces):
+    network = model()
+    params = random_params(network, TOKENS)
+    for _ in range(2):
+        del traces[:]
+        with fast.equal_blocks_traced_once():
+            jax.make_jaxpr(lambda params: network.apply({"params": params}, TOKENS))(params)
+        assert len(traces) <= 1
+    jax.make_jaxpr(lambda params: network.apply({"params": params}, TOKENS))(params)
+    assert len(traces) >= DEPTH

@@ -53,14 +53,19 @@ def remat(module: Module, saved: bool | str) -> Module:
     if isinstance(saved, str):
         checks.choice("remat", saved, ("products",))
     # whoever intercepts calls wants to see those of each block
-    return _build(module, saved, _SHARED.get() and not getattr(nn.module, "_global_interceptor_stack", None))
+    shared = _SHARED.get() and not getattr(nn.module, "_global_interceptor_stack", None)
+    built: Module = _transformed(module, saved, shared)
+    return built
 
 
-@functools.cache
-def _build(module: Module, saved: bool | str, shared: bool) -> Module:
+def _transform(module: Module, saved: bool | str, shared: bool) -> Module:
     if saved:
         module = nn.remat(module, policy=_is_product if isinstance(saved, str) else None)
     return nn.jit(module) if shared else module
+
+
+_transformed: Callable[..., Any] = functools.cache(_transform)
+"""One class for each, for JAX knows a function by itself."""
 
 
 @contextlib.contextmanager

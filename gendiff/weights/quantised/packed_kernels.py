@@ -101,11 +101,7 @@ class PackedMatrix(PackedKernel):
     def product(self, x: jax.Array, precision: str | None = None) -> jax.Array:
         """Multiply (…, in) by the kernel (in, out), in the dtype of x."""
         self._check(False, x)
-        return (
-            _contracted(self, x.reshape(-1, x.shape[-1]), precision)
-            .astype(x.dtype)
-            .reshape(*x.shape[:-1], self.outputs)
-        )
+        return self._contracted_once(x, precision).astype(x.dtype)
 
     def rows(self, ids: jax.Array) -> jax.Array:
         """Return rows of the table."""
@@ -114,7 +110,12 @@ class PackedMatrix(PackedKernel):
     def product_with_rows(self, x: jax.Array, precision: str | None = None) -> jax.Array:
         """Multiply (…, d) by each row of the table: (…, v) in at least float32."""
         self._check(True, x)
-        return _contracted(self, x.reshape(-1, x.shape[-1]), precision).reshape(*x.shape[:-1], self.outputs)
+        return self._contracted_once(x, precision)
+
+    def _contracted_once(self, x: jax.Array, precision: str | None) -> jax.Array:
+        """Multiply (…, in): (…, out) in at least float32."""
+        y: jax.Array = _contracted(self, x.reshape(-1, x.shape[-1]), precision)
+        return y.reshape(*x.shape[:-1], self.outputs)
 
     def _check(self, table: bool, x: jax.Array) -> None:
         if table != self.table or len(self.sizes) != 2 or x.shape[-1] != self.inputs:
