@@ -29,7 +29,7 @@ from experiments.bench.config import AnyConfig, Config, Setting
 from experiments.bench.side import SideError
 from experiments.bench.workloads import Case
 from gendiff.core.errors import ConfigError
-from gendiff.runs import registry, run_lock
+from gendiff.runs import registry, run_folder, run_lock
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Command, Experiment, Outcome
 from gendiff.runs.reporting import results
@@ -184,16 +184,9 @@ def _measure_and_tell(experiment: Experiment, chosen: AnyConfig, options: Asked,
 
 def own_folder(path: str | Path, name: str) -> RunFolder:
     """The folder at `path`, made if absent. ConfigError where it holds anything but results of that name."""
-    folder = RunFolder(Path(path))
-    if folder.path.is_file():
-        raise ConfigError(f"{folder.path} is a file, not a folder: choose another with --out")
-    there = (
-        sorted(entry.name for entry in folder.path.iterdir() if not entry.name.startswith("."))
-        if folder.path.exists()
-        else []
-    )
-    if there and not (folder.results.exists() and results.read(folder.path).name == name):
-        raise ConfigError(f"{folder.path} holds {there[0]}, and no results of {name}: choose another with --out")
+    folder = RunFolder(run_folder.for_findings(path, results.FILE))
+    if folder.results.exists() and (other := results.read(folder.path).name) != name:
+        raise ConfigError(f"{folder.path} holds those of {other}, and no results of {name}: choose another with --out")
     folder.path.mkdir(parents=True, exist_ok=True)
     return folder
 

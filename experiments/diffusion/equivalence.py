@@ -72,7 +72,9 @@ def points_of_digits(images: np.ndarray) -> np.ndarray:
 
 
 def difference(few: Distances, many: Distances) -> Number:
-    """The d of two sets from the same call of `resampled`, and the ends of its 90 % interval."""
+    """The d of two sets from the same call of `resampled`, and the ends of its 90 % interval. Not those of 95 % that
+    most numbers have: a statement about it names its level.
+    """
     low, high = np.quantile(few.centred / many.centred - 1, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return few.whole / many.whole - 1, float(low), float(high)
 

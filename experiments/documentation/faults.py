@@ -134,6 +134,7 @@ RUNS = (
     Fault("16 threads sampling at once", "each result equals that of a call alone"),
     Fault("10,000 training steps", "memory and open files stay flat"),
     Fault("random command lines", "documented exit codes, no traceback, at most 12 lines"),
+    Fault("nobody reads what is printed", "exit 141 without a message, as other programs that a closed pipe ends"),
 )
 """What disturbs a run."""
 

@@ -13,7 +13,7 @@ from gendiff.commands import drawing_options
 from gendiff.commands.drawing_options import RunOptions, SteppedOptions, option
 from gendiff.core.errors import ConfigError
 from gendiff.data import digits
-from gendiff.runs import compile_cache, drawing, ranges, vmapped_seeds
+from gendiff.runs import compile_cache, drawing, ranges, run_folder, vmapped_seeds
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import SampleCommand
 from gendiff.runs.reporting import figures
@@ -74,6 +74,7 @@ def check(options: SampleOptions, file: Path) -> None:
         ranges.known("caption", (options.caption,), captions())
     if file.suffix.lower() != ".png":
         raise ConfigError(f"--out {file} must be named .png")
+    run_folder.writable("out", file, file=True)
     ranges.replaceable(file, options.force)
 
 

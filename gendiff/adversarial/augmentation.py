@@ -77,8 +77,8 @@ def _colour(key: jax.Array, images: jax.Array) -> jax.Array:
 
 
 def _translation(key: jax.Array, images: jax.Array) -> jax.Array:
-    b, h, w, _ = images.shape
-    down, right = int(h / SHIFT + 0.5), int(w / SHIFT + 0.5)
+    b = len(images)
+    down, right = _parts(images, SHIFT)
     most = jnp.array([2 * down, 2 * right])
     corners = jax.random.randint(key, (b, 2), 0, most[None] + 1)
     padded = jnp.pad(images, ((0, 0), (down, down), (right, right), (0, 0)))
@@ -89,11 +89,16 @@ def _translation(key: jax.Array, images: jax.Array) -> jax.Array:
 
 def _cutout(key: jax.Array, images: jax.Array) -> jax.Array:
     b, h, w, _ = images.shape
-    sides = (int(h / HOLE + 0.5), int(w / HOLE + 0.5))
+    sides = _parts(images, HOLE)
     centres = jax.random.randint(key, (b, 2), 0, jnp.array([[h + 1 - sides[0] % 2, w + 1 - sides[1] % 2]]))
     rows, columns = (_covered(centres[:, axis], sides[axis], images.shape[1 + axis]) for axis in range(2))
     hole = rows[:, :, None, None] & columns[:, None, :, None]
     return jnp.where(hole, jnp.zeros_like(images), images)
+
+
+def _parts(images: jax.Array, divisor: int) -> list[int]:
+    """Height and width over a divisor, rounded half up."""
+    return [int(side / divisor + 0.5) for side in images.shape[1:3]]
 
 
 def _covered(centre: jax.Array, side: int, size: int) -> jax.Array:

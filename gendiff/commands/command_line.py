@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -74,6 +74,13 @@ def main(arguments: Sequence[str], catalogue: Catalogue, tools: Tools = builtin.
     tools: the commands that belong to no experiment; those of the package, if no others are given.
     """
     code = _ended(arguments, catalogue, tools)
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the end of Python fails likewise
+        code = code or errors.exit_code(error) or errors.CLOSED_PIPE
+        if code == errors.DISK:
+            _complain(_message(error, code))
     if _may_be_connected():
         from gendiff.runs import distributed
 
@@ -88,8 +95,7 @@ def _ended(arguments: Sequence[str], catalogue: Catalogue, tools: Tools) -> int:
     except SystemExit as error:  # tyro, after it has said why
         return error.code if isinstance(error.code, int) else errors.USAGE
     except BrokenPipeError:  # who reads has read enough, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return errors.DONE
+        return errors.CLOSED_PIPE
     except BaseException as error:
         several = False
         if _may_be_connected():
@@ -193,9 +199,7 @@ def _run_experiment(experiment: Experiment, arguments: list[str], progress: Prog
     logs = sinks.parse(options.log)
     span = None if options.profile is None else run_folder.span(options.profile)
     axes = run_folder.Axes() if options.mesh is None else run_folder.axes(options.mesh)
-    for option, value in (("profile", options.profile), ("mesh", options.mesh)):
-        if value is not None and experiment.train is None:
-            raise ConfigError(f"--{option} {value}: {experiment.name} trains nothing")
+    _check_used(experiment, options, logs)
     registry.check(experiment, config)
     from gendiff.runs import compile_cache, devices, distributed, runner, sweep  # these load JAX
     from gendiff.runs.reporting import report
@@ -209,7 +213,7 @@ def _run_experiment(experiment: Experiment, arguments: list[str], progress: Prog
     preset = "smoke" if options.smoke else options.preset
     if shard is not None:  # the processes of a sweep need no connection
         with devices.compiled_quickly(options.smoke):
-            folder = run_folder.create(path, options.resume)
+            folder = dataclasses.replace(run_folder.create(path, options.resume), mesh=axes)
             runner.compute_shard(experiment, config, folder, progress, shard, preset=preset, smoke=options.smoke)
         return errors.DONE
     options_of_place = options.distributed, options.coordinator, options.processes, options.process
@@ -223,6 +227,23 @@ def _run_experiment(experiment: Experiment, arguments: list[str], progress: Prog
     if outcome is not None:
         print(f"{report.table_text(outcome)}\nreport: {folder.report}", flush=True)
     return errors.DONE
+
+
+def _check_used(experiment: Experiment, options: RunOptions, logs: Collection[str]) -> None:
+    """ConfigError for the first option that nothing would follow."""
+    unused: list[tuple[tuple[str, ...], str]] = []
+    if experiment.train is None:
+        unused.append((("profile", "mesh"), f"{experiment.name} trains nothing"))
+    if experiment.sweep is not None:
+        log = () if set(logs) <= set(sinks.parse(RunOptions().log)) else ("log",)
+        unused.append((("profile", *log), f"the rows of the sweep {experiment.name} are not traced and have no log"))
+    if options.shards is not None:
+        on = ("distributed",) if options.distributed == "on" else ()
+        unused.append(((*on, "coordinator", "processes", "process"), "the processes of --shards need no connection"))
+    for names, reason in unused:
+        for name in names:
+            if (value := getattr(options, name)) is not None:
+                raise ConfigError(f"--{name} {value}: {reason}; leave it out")
 
 
 def _typed(name: str, arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:

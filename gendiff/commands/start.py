@@ -1,6 +1,5 @@
 """Checks that the packages are there, then hands over to the command line. Nothing heavy is imported before."""
 
-import contextlib
 import importlib
 import importlib.util
 import os
@@ -70,7 +69,5 @@ def main(catalogue: str, remedy: Callable[[], str]) -> int:
 
     code = command_line.main(sys.argv[1:], importlib.import_module(catalogue).EXPERIMENTS)
     if code == 42:  # XLA may still compute what a signal cut short, and crashes when Python takes itself down meanwhile
-        with contextlib.suppress(OSError):  # of a reader that has gone
-            sys.stdout.flush()
         os._exit(code)
     return code

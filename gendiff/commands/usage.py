@@ -34,8 +34,8 @@ _STUDIES = """studies
 """
 _FOOT = """COMMAND --help explains its options; --quiet shows no progress; --version shows versions. RUN is a run
 folder, as in runs/images. Exit codes: 0 done, 2 bad usage, 3 not finite, 42 interrupted and saved (run the same
-command again), 65 bad data or checkpoint, 69 no such device, 74 disk, 134 another process ended, 128 + N a second
-signal N.
+command again), 65 bad data or checkpoint, 69 no such device, 74 disk, 134 another process ended, 141 nobody reads what
+is printed, 128 + N a second signal N.
 """
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from gendiff.core import checks, extras, files, foreign_files
-from gendiff.core.errors import DataError
+from gendiff.core.errors import ConfigError, DataError
 from gendiff.core.types import ArrayLike
 from gendiff.data import scaling
 from gendiff.data.images import image_files
@@ -59,7 +59,8 @@ def write_clip(
             sides.
         NonFiniteError: for NaN and infinity.
         ImportError: without Pillow, and for MP4 without imageio-ffmpeg.
-        OSError: with the path, where it cannot be written, and where FFmpeg fails.
+        OSError: with the path and the number of the error, where it cannot be written.
+        ConfigError: where FFmpeg fails for another reason.
     """
     suffix = _suffix(path)
     checks.integer("frames_per_second", frames_per_second, 1, FASTEST)
@@ -241,7 +242,10 @@ def _ffmpeg(arguments: Sequence[str], stdin: bytes = b"", seconds: float | None 
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-y", *arguments]
     ended = subprocess.run(command, input=stdin, capture_output=True, check=False, timeout=seconds)
     if ended.returncode:
-        raise OSError(f"FFmpeg: {ended.stderr.decode(errors='replace').strip()}")
+        message, code = f"FFmpeg: {ended.stderr.decode(errors='replace').strip()}", 256 - ended.returncode
+        if os.strerror(code) in message:  # an error of the system, by whose number FFmpeg ends
+            raise OSError(code, message)
+        raise ConfigError(f"{message}; IMAGEIO_FFMPEG_EXE names another FFmpeg, and a .webp needs none")
     return ended.stdout
 
 

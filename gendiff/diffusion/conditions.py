@@ -15,7 +15,7 @@ from gendiff.core.types import Condition, PyTree, Scalar
 
 
 def for_each(condition: Condition, count: int) -> Condition:
-    """The condition with every leaf as (count, …).
+    """The condition with every leaf as (count, …). Unsigned labels, as of files, become signed ones: NO_LABEL is −1.
 
     Raises:
         ValueError: for a leaf that is aligned with another number of samples.
@@ -23,6 +23,8 @@ def for_each(condition: Condition, count: int) -> Condition:
 
     def one(leaf: Scalar) -> jax.Array:
         leaf = jnp.asarray(leaf)
+        if jnp.issubdtype(leaf.dtype, jnp.unsignedinteger):
+            leaf = leaf.astype(jax.dtypes.canonicalize_dtype(jnp.promote_types(leaf.dtype, jnp.int32)))
         if leaf.ndim == 0:
             return jnp.broadcast_to(leaf, (count,))
         if leaf.shape[0] not in (1, count):
@@ -33,12 +35,6 @@ def for_each(condition: Condition, count: int) -> Condition:
         return jnp.broadcast_to(leaf, (count, *leaf.shape[1:]))
 
     return jax.tree.map(one, condition)
-
-
-def signed(leaf: jax.Array) -> jax.Array:
-    """Unsigned integers, such as labels of files, as signed ones, which hold NO_LABEL; any other leaf as it is."""
-    unsigned = jnp.issubdtype(leaf.dtype, jnp.unsignedinteger)
-    return leaf.astype(jax.dtypes.canonicalize_dtype(jnp.promote_types(leaf.dtype, jnp.int32))) if unsigned else leaf
 
 
 def in_place_of(condition: Condition, value: Condition) -> Condition:

@@ -15,7 +15,7 @@ import numpy as np
 
 from gendiff.core import checks
 from gendiff.core.types import Count
-from gendiff.diffusion import schedules
+from gendiff.diffusion import sampling, schedules
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Level
 
@@ -26,7 +26,9 @@ START = 2.0
 
 
 def leading(schedule: Schedule, n: int, *, offset: int = 0, end: str = "clean") -> Level:
-    """Entries k · floor(T/n) + offset, k = n-1 … 0. It never starts at the last entry unless n = T.
+    """Entries k · floor(T/n) + offset, k = n-1 … 0.
+
+    With offset 0 it starts at the last entry only for n = T. It starts there with offset floor(T/n) + T mod n - 1.
 
     Also known as: leading spacing of timesteps, with steps_offset as `offset`.
 
@@ -235,7 +237,11 @@ def padded(levels: Level, length: int) -> Level:
     Args:
         levels: (t + 1,).
         length: intervals of the result, at least t; it has `length` + 1 levels.
+
+    Raises:
+        ValueError: for what is no grid of at least 2 levels, and a length below t.
     """
+    sampling.steps_of(levels)
     have = len(levels) - 1
     checks.integer("length", length, have)
     grid: Level = jax.tree.map(
@@ -252,8 +258,9 @@ def remaining(levels: Level, first: Count) -> Level:
         first: () the entry to start from, in 0 … t; data under jit.
 
     Raises:
-        ValueError: for a concrete `first` outside 0 … t.
+        ValueError: for what is no grid of at least 2 levels, and a concrete `first` outside 0 … t.
     """
+    sampling.steps_of(levels)
     last = len(levels) - 1
     checks.integer("first", first, 0, last)
     rows = jnp.minimum(jnp.arange(last + 1) + first, last)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gendiff.core import arrays, checks, records
-from gendiff.core.types import NO_LABEL, ArrayLike, Condition, Loss, Metrics, Params, Scalar
+from gendiff.core.types import NO_LABEL, Condition, Loss, Metrics, Params, Scalar
 from gendiff.diffusion import conditions, immiscible, process, schedules, weighting
 from gendiff.diffusion.parameterization import Parameterization
 from gendiff.diffusion.schedules import Schedule
@@ -272,8 +272,7 @@ def _drops(key: jax.Array, number: int, samples: int, shares: float | tuple[floa
 def _with_null(drop: jax.Array, condition: Condition, null: Condition) -> Condition:
     """The condition, with the null in place of that of the samples to drop (b,)."""
 
-    def one(value: ArrayLike, null: Scalar) -> jax.Array:
-        value = conditions.signed(jnp.asarray(value))
+    def one(value: jax.Array, null: Scalar) -> jax.Array:
         null = jnp.asarray(null, value.dtype)
         where = drop.reshape(drop.shape + (1,) * (value.ndim - 1))
         try:
@@ -283,4 +282,5 @@ def _with_null(drop: jax.Array, condition: Condition, null: Condition) -> Condit
                 f"a null of shape {null.shape} cannot stand for a condition of shape {value.shape}"
             ) from None
 
+    condition = conditions.for_each(condition, len(drop))
     return jax.tree.map(one, condition, conditions.in_place_of(condition, null))

@@ -1,7 +1,8 @@
 """The forward process x = alpha * clean + sigma * noise: closed form, chain, posterior and the views of its noise.
 
 Levels are () for a whole batch or (b,) for one per sample; every array is (b, …). Between a level and a `cleaner` one,
-r = alpha / alpha' is the factor of the mean and sigma² - r² sigma'² the variance that the chain adds.
+r = alpha / alpha' is the factor of the mean and sigma² - r² sigma'² the variance that the chain adds. These are
+computed in float32 at least, and the result is rounded once to the dtype of x.
 """
 
 import jax
@@ -52,7 +53,7 @@ def forward_step(
     """
     checks.same_shape("x", x, "noise", noise)
     ratio, added = _transition(cleaner, level, x)
-    return ratio * x + added * noise
+    return (ratio * arrays.widened(x) + added * arrays.widened(noise)).astype(jnp.asarray(x).dtype)
 
 
 def posterior(
@@ -74,11 +75,13 @@ def posterior(
     """
     checks.same_shape("x", x, "clean", clean)
     ratio, added = _transition(cleaner, level, x)
+    dtype, x, clean = jnp.asarray(x).dtype, arrays.widened(x), arrays.widened(clean)
     to_alpha, to_sigma = arrays.expand(cleaner.alpha, x), arrays.expand(cleaner.sigma, x)
     variance = arrays.expand(level.sigma, x) ** 2
     factor = arrays.safe_divide(to_sigma**2, variance, otherwise=1.0)  # from clean to clean, x stays
     mean = to_alpha * arrays.safe_divide(added**2, variance) * clean + ratio * factor * x
-    return mean, to_sigma * arrays.safe_sqrt(arrays.safe_divide(added**2, variance))
+    std = to_sigma * arrays.safe_sqrt(arrays.safe_divide(added**2, variance))
+    return mean.astype(dtype), std.astype(dtype)
 
 
 def added_std(cleaner: Level, level: Level, like: ArrayLike) -> Float[Array, "..."]:
@@ -87,7 +90,7 @@ def added_std(cleaner: Level, level: Level, like: ArrayLike) -> Float[Array, "..
     References:
         Kingma et al., 2021, Eq. 20.
     """
-    return _transition(cleaner, level, like)[1]
+    return _transition(cleaner, level, like)[1].astype(jnp.asarray(like).dtype)
 
 
 def score_from_noise(noise: Float[ArrayLike, "b *shape"], level: Level) -> Float[Array, "b *shape"]:
@@ -117,7 +120,9 @@ def velocity_from(
 
 
 def _transition(cleaner: Level, level: Level, like: ArrayLike) -> tuple[jax.Array, jax.Array]:
-    """Factor of the mean and standard deviation added between two levels."""
+    """Factor of the mean and standard deviation added between two levels, in the dtype of `like`, at least float32."""
+    checks.floating("x", like)
+    like = arrays.widened(like)
     alpha, to_alpha = arrays.expand(level.alpha, like), arrays.expand(cleaner.alpha, like)
     sigma, to_sigma = arrays.expand(level.sigma, like), arrays.expand(cleaner.sigma, like)
     ratio = alpha / to_alpha

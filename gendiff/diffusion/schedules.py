@@ -39,7 +39,11 @@ class Schedule(abc.ABC):
         return self._at(_floating(u))
 
     def at_log_snr(self, value: Scalar) -> Level:
-        """The level whose log(alpha² / sigma²) is `value`, of any shape; t is interpolated, within the schedule."""
+        """The level whose log(alpha² / sigma²) is `value`, of any shape and also beyond the ends of the schedule.
+
+        The t of a table is interpolated along the chord of two entries. Beyond the ends it is that of the end, as for a
+        learned schedule; that of `edm` and `flow` follows their formula there too.
+        """
         return self._at_log_snr(_floating(value))
 
     @property
@@ -275,11 +279,6 @@ class TableSchedule(Schedule):
         return _table(self)
 
     @property
-    def noisiest(self) -> Level:
-        """The last entry of the table."""
-        return self.table[-1]
-
-    @property
     def _clean_t(self) -> float:
         return -1.0
 
@@ -407,7 +406,9 @@ def _with_clean(schedule: TableSchedule) -> Level:
 def _on_chord(path: Level, below: Numeric, along: Numeric, dtype: DType) -> Level:
     first, last = (_gather(path, index, dtype) for index in (below, below + 1))
     xp = arrays.namespace(along)
-    alpha, sigma = (a + along * (b - a) for a, b in ((first.alpha, last.alpha), (first.sigma, last.sigma)))
+    ended = along >= 1  # then from b on: a + (b - a) may be rounded off b
+    rest, ends = xp.where(ended, along - 1, along), ((first.alpha, last.alpha), (first.sigma, last.sigma))
+    alpha, sigma = (xp.where(ended, b, a) + rest * (b - a) for a, b in ends)
     inside = (along > 0) & (along < 1)  # an entry of the table is returned as it stands, not renormalised
     length = xp.where(inside, xp.sqrt(alpha**2 + sigma**2), 1)
     return Level(t=first.t + along, alpha=alpha / length, sigma=sigma / length)

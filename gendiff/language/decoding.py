@@ -129,7 +129,8 @@ def generate(
     first = started(prefilled(next_logits, cache, prompt, length, chunk), prompt, length, limit, max_tokens)
     last = jax.lax.while_loop(lambda state: jnp.any(state.active), body, first)
     tokens = generated_tokens(last, length, max_tokens)
-    return Generated(tokens, last.generated, last.log_probs, last.finished, last.cache)
+    held = last.cache.rewound(first.cache.length + last.generated)  # a last step that could not grow read its token
+    return Generated(tokens, last.generated, last.log_probs, last.finished, held)
 
 
 def advance(

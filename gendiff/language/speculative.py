@@ -286,9 +286,8 @@ def _written(
     stopped = jnp.any(accepted & stops, 1)
     length, generated = state.length + count, state.generated + count
     active = state.active & ~stopped & (generated < limit) & jnp.all(usable, 1)
-    return Running(
-        cache.rewound(jnp.maximum(length - 1, 0)), text, length, generated, active, logs, state.finished | stopped
-    )
+    held = cache.rewound(state.cache.length + count)
+    return Running(held, text, length, generated, active, logs, state.finished | stopped)
 
 
 def _uniform(keys: Keys, dtype: DType) -> Float[Array, " b"]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from gendiff.core import checks, explicit_axes, packed
 from gendiff.core.types import Params, PyTree
+from gendiff.networks import fast
 from gendiff.networks.layers import initializers
 
 
@@ -73,8 +74,10 @@ class PureFunction:
         )
 
     def _apply(self, params: Params, inputs: tuple[PyTree, ...], key: jax.Array | None) -> PyTree:
-        rngs = None if key is None else {"dropout": key}
-        return self.module.apply({"params": params}, *inputs, rngs=rngs, method=self.method)
+        if key is not None:
+            return self.module.apply({"params": params}, *inputs, rngs={"dropout": key}, method=self.method)
+        with fast.equal_blocks_traced_once():
+            return self.module.apply({"params": params}, *inputs, method=self.method)
 
 
 def pure(module: nn.Module, method: str | None = None) -> PureFunction:
@@ -104,7 +107,8 @@ def count(params: Params) -> int:
 @functools.partial(jax.jit, static_argnums=0)  # compiled, the forward pass is dead code: only the initialisers run
 def _create(module: nn.Module, key: jax.Array, *example: PyTree) -> Params:
     flax_key, draw_key = jax.random.split(key)
-    variables = explicit_axes.as_auto(module.init, (flax_key, *example), explicit_axes.replicated)
+    with fast.equal_blocks_traced_once():
+        variables = explicit_axes.as_auto(module.init, (flax_key, *example), explicit_axes.replicated)
     state = sorted(set(variables) - {"params"})
     if state:
         raise ValueError(

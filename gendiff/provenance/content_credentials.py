@@ -26,6 +26,8 @@ GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMe
 TRAINING = ("cawg.training-mining", "c2pa.training-mining")
 """Labels of the assertion that says whether a file may be trained on."""
 MEDIA = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
+SIGNATURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
+"""First bytes of a file of each kind."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,47 +115,52 @@ def read(path: str | os.PathLike[str]) -> Credentials | None:
     """Read and check the newest manifest of a picture; None where it has none. No network is asked.
 
     Args:
-        path: a .png, .jpg or .jpeg.
+        path: a PNG or JPEG by its first bytes, whatever its name.
 
     Raises:
-        ValueError: for another suffix.
-        DataError: path first, for a file or a manifest that cannot be read.
+        DataError: path first, for other files, and for a file or a manifest that cannot be read.
         ImportError: without c2pa-python.
     """
-    c2pa, media = _package(), _media(path)
-    try:
-        with open(foreign_files.regular(path), "rb") as file:
-            reader = c2pa.Reader.try_create(media, file)
-            if reader is None:
-                return None
-            with reader:
-                manifest, state = reader.get_active_manifest() or {}, reader.get_validation_state()
-                status = json.loads(reader.json()).get("validation_status", [])
-    except (c2pa.C2paError, OSError, ValueError) as error:
-        raise DataError(f"{os.fspath(path)}: its manifest cannot be read: {error}") from error
-    asserted = {each.get("label", ""): each.get("data") for each in manifest.get("assertions", [])}
-    actions = [
-        action
-        for label, data in asserted.items()
-        if label.startswith("c2pa.actions")
-        for action in (data or {}).get("actions", [])
-    ]
-    generators = [str(each.get("name", "")) for each in manifest.get("claim_generator_info", [])]
-    settings = asserted.get(SETTINGS)
-    training: dict[str, str] = {}
-    for label, data in asserted.items():
-        if label.startswith(TRAINING):
-            entries = (data or {}).get("entries", {})
-            training |= {str(use): str(entry.get("use", "")) for use, entry in entries.items()}
-    return Credentials(
-        state=str(state or "Invalid"),
-        issuer=str(manifest.get("signature_info", {}).get("issuer", "")),
-        generator=", ".join(filter(None, generators)),
-        sources=tuple(action["digitalSourceType"] for action in actions if "digitalSourceType" in action),
-        settings=settings if isinstance(settings, dict) else None,
-        problems=tuple(str(each.get("code", "")) for each in status),
-        training=training,
-    )
+    c2pa = _package()
+    with foreign_files.naming(path):
+        try:
+            with open(foreign_files.regular(path), "rb") as file:
+                start = file.read(max(map(len, SIGNATURES)))
+                media = next((kind for first, kind in SIGNATURES.items() if start.startswith(first)), None)
+                if media is None:
+                    raise ValueError("neither PNG nor JPEG")
+                file.seek(0)
+                reader = c2pa.Reader.try_create(media, file)
+                if reader is None:
+                    return None
+                with reader:
+                    manifest, state = reader.get_active_manifest() or {}, reader.get_validation_state()
+                    status = json.loads(reader.json()).get("validation_status", [])
+        except (c2pa.C2paError, OSError) as error:
+            raise ValueError(f"its manifest cannot be read: {error}") from error
+        asserted = {each.get("label", ""): each.get("data") for each in manifest.get("assertions", [])}
+        actions = [
+            action
+            for label, data in asserted.items()
+            if label.startswith("c2pa.actions")
+            for action in (data or {}).get("actions", [])
+        ]
+        generators = [str(each.get("name", "")) for each in manifest.get("claim_generator_info", [])]
+        settings = asserted.get(SETTINGS)
+        training: dict[str, str] = {}
+        for label, data in asserted.items():
+            if label.startswith(TRAINING):
+                entries = (data or {}).get("entries", {})
+                training |= {str(use): str(entry.get("use", "")) for use, entry in entries.items()}
+        return Credentials(
+            state=str(state or "Invalid"),
+            issuer=str(manifest.get("signature_info", {}).get("issuer", "")),
+            generator=", ".join(filter(None, generators)),
+            sources=tuple(str(action["digitalSourceType"]) for action in actions if "digitalSourceType" in action),
+            settings=settings if isinstance(settings, dict) else None,
+            problems=tuple(str(each.get("code", "")) for each in status),
+            training=training,
+        )
 
 
 def available() -> bool:

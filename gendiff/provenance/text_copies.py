@@ -17,7 +17,7 @@ from gendiff.provenance import extraction, verbatim_spans
 from gendiff.provenance.verbatim_spans import Text, VerbatimSpans
 
 TOKENS = 50
-_LARGEST_ID = 0x10FFFF
+LARGEST_ID = 0x10FFFF
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,6 @@ def _letters(text: Text) -> str | bytes:
     if isinstance(text, str | bytes):
         return text
     ids = np.asarray(text)
-    if ids.size and ids.max() > _LARGEST_ID:
-        raise ValueError(f"an id of {ids.max()} is above {_LARGEST_ID}: number the tokens anew, from 0 on")
+    if ids.size and ids.max() > LARGEST_ID:
+        raise ValueError(f"an id of {ids.max()} is above {LARGEST_ID}: number the tokens anew, from 0 on")
     return ids.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")

@@ -1,7 +1,8 @@
 """The resolved configuration of a run, its hyperparameters: what config.json holds, and how two of them differ."""
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import TypeVar
 
 from gendiff.core.errors import ConfigError, DataError
@@ -11,6 +12,7 @@ from gendiff.runs.reporting import json_files
 from gendiff.runs.run_folder import RunFolder
 
 C = TypeVar("C", bound=Config)
+T = TypeVar("T")
 
 RENAMED = {"compute": "dtype"}
 """Older names of the fields of configurations -> the present ones."""
@@ -23,6 +25,7 @@ class Resolved:
     """config.json. preset: where the numbers began. commit, dirty: the code that began the run; None outside git.
 
     compilation: `devices.compilation` of the process that began it; empty in the folders of older versions.
+    entry_of: the field of which the run in a folder above has several entries, where this is its part for one of them.
     """
 
     experiment: str
@@ -32,6 +35,7 @@ class Resolved:
     commit: str | None = None
     dirty: bool | None = None
     compilation: dict[str, str] = dataclasses.field(default_factory=dict)
+    entry_of: str = ""
 
 
 def settle(folder: RunFolder, requested: Resolved) -> Resolved:
@@ -74,6 +78,24 @@ def of_training(folder: RunFolder) -> dict[str, object] | None:
 def renamed(config: dict[str, object]) -> dict[str, object]:
     """The configuration with its fields by their present names."""
     return {RENAMED.get(name, name): value for name, value in config.items()}
+
+
+def first_facts(file: Path, facts: T, equal: Mapping[str, str]) -> T:
+    """What a run began with: the facts of now at its first start, when process 0 writes the file.
+
+    equal: words for each field that must be as it was. DataError where one is not.
+    """
+    if not file.exists():
+        from gendiff.runs import distributed  # loads JAX
+
+        if distributed.first():
+            json_files.write(file, facts)
+        return facts
+    stored = json_files.read(file, type(facts))
+    for name, what in equal.items():
+        if getattr(stored, name) != getattr(facts, name):
+            raise DataError(f"{file}: the {what} changed since this run began: restore them, or begin anew with --out")
+    return stored
 
 
 def other_compilation(stored: Resolved, requested: Resolved) -> str:

@@ -9,8 +9,10 @@ from pathlib import Path
 from gendiff.core import errors
 
 DONE, FAILED, USAGE, NON_FINITE, PREEMPTED, BAD_DATA, NO_DEVICE, DISK, LOST_PEER = 0, 1, 2, 3, 42, 65, 69, 74, 134
+CLOSED_PIPE = 141
+"""128 + SIGPIPE, by which other programs end when nobody reads what they print."""
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
-PLACE_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
+PLACE_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR)
 """Of a path that was asked for and where nothing may be written or read."""
 
 

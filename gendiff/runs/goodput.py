@@ -3,10 +3,8 @@ files.
 """
 
 import math
-from collections.abc import Iterator
 
-from gendiff.core import foreign_files
-from gendiff.runs.progress import stage_seconds
+from gendiff.runs.progress import read_timings, stage_seconds
 from gendiff.runs.reporting.results import Table
 from gendiff.runs.run_folder import RunFolder
 from gendiff.training.timing import PHASES
@@ -28,10 +26,12 @@ def tables(folder: RunFolder) -> tuple[Table, ...]:
     Of several processes at once it is the time of process 0. A process that was killed left no time behind.
     """
     spent = dict.fromkeys(PHASES, 0.0)
-    lines = [line for path in (folder.path, *sorted(folder.path.glob("*/"))) for line in _loops(RunFolder(path))]
-    for line in lines:
-        for phase in PHASES:
-            spent[phase] += line[phase]
+    for path in (folder.path, *sorted(folder.path.glob("*/"))):
+        for line in read_timings(RunFolder(path).timings):
+            times = [line.get(phase) for phase in PHASES]
+            whole_line = all(isinstance(each, int | float) and 0 <= each < math.inf for each in times)
+            if line.get("phase") == "steps" and whole_line:
+                spent = {phase: spent[phase] + line[phase] for phase in PHASES}
     within = sum(spent.values())
     if not within:
         return ()
@@ -47,17 +47,3 @@ def tables(folder: RunFolder) -> tuple[Table, ...]:
             tuple((name, round(seconds, 2), round(share, 4)) for name, seconds, share in rows),
         ),
     )
-
-
-def _loops(folder: RunFolder) -> Iterator[dict[str, float]]:
-    """The lines that loops left; a broken one is left out."""
-    lines = foreign_files.regular(folder.timings).read_bytes().split(b"\n") if folder.timings.exists() else ()
-    for text in lines:
-        try:
-            line = foreign_files.decoded(text) if text else {}
-            if line.get("phase") == "steps" and all(
-                math.isfinite(line[phase]) and line[phase] >= 0 for phase in PHASES
-            ):
-                yield line
-        except (ValueError, KeyError, TypeError, AttributeError):
-            continue

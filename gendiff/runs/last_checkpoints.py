@@ -4,14 +4,37 @@ wrote.
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from gendiff.core.errors import CheckpointCorruptError, DataError
 from gendiff.runs import configuration, resume_command
+from gendiff.runs.configuration import Resolved
 from gendiff.runs.registry import Experiment
 from gendiff.runs.reporting.results import Checkpoint
-from gendiff.runs.run_folder import RunFolder
+from gendiff.runs.run_folder import Line, RunFolder
 from gendiff.training import compatibility, digests
 from gendiff.training.checkpoints import Checkpoints
+
+
+class Training(NamedTuple):
+    """One training of a run.
+
+    folder: in which it trained. name: of that within the folder of the run; "" for the run's own. lines: its metrics.
+    """
+
+    folder: RunFolder
+    name: str
+    seed: int
+    lines: list[Line]
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder.checkpoints(self.seed)
+
+    @property
+    def step(self) -> int | None:
+        """The last one; None where the metrics know none."""
+        return self.lines[-1]["step"] if self.lines else None
 
 
 def read(experiment: Experiment, folder: RunFolder) -> tuple[Checkpoint, ...]:
@@ -30,23 +53,22 @@ def read(experiment: Experiment, folder: RunFolder) -> tuple[Checkpoint, ...]:
         f"{resume_command.command(experiment, stored, folder)}"
     )
     judged = []
-    for part, seed, step in _trainings(folder):
+    for training in trainings(folder):
+        step, checkpoints = training.step, training.checkpoints
         if step is None:
-            raise DataError(f"{_no_step(part, seed)}; put it back")
-        checkpoints = part.checkpoints(seed)
+            raise DataError(f"{_no_step(training)}; put it back")
         if problem := _not_the_last(checkpoints, step):
             raise DataError(f"{problem}; {goes_on}")
         with Checkpoints(checkpoints, read_only=True) as store:
             store.verify(step)
-            rows = _differences(store, stored.config)
+            rows = _differences(store, stored, training.folder)
         compatibility.refuse(
             f"{folder.config} was changed after the training; put back what step {step} of {checkpoints} was trained "
             "with",
             rows,
         )
-        name = part.path.relative_to(folder.path).as_posix()
         digest = digests.folder_digest(checkpoints / str(step))
-        judged.append(Checkpoint("" if name == "." else name, seed, step, digest))
+        judged.append(Checkpoint(training.name, training.seed, step, digest))
     return tuple(judged)
 
 
@@ -58,17 +80,17 @@ def remarks(folder: RunFolder, *, finished: bool = True) -> list[str]:
     """
     stored, result = configuration.read(folder), list[str]()
     try:
-        for part, seed, step in _trainings(folder):
-            checkpoints = part.checkpoints(seed)
-            if step is None:
-                result.append(_no_step(part, seed))
-            elif finished and (problem := _not_the_last(checkpoints, step)):
+        for training in trainings(folder):
+            checkpoints = training.checkpoints
+            if training.step is None:
+                result.append(_no_step(training))
+            elif finished and (problem := _not_the_last(checkpoints, training.step)):
                 result.append(problem)
             if not checkpoints.is_dir():
                 continue
             with Checkpoints(checkpoints, read_only=True) as store:
                 newest = store.latest()
-                rows = [] if newest is None else _differences(store, stored.config)
+                rows = [] if newest is None else _differences(store, stored, training.folder)
             if rows:
                 changes = ", ".join(f"{name} = {now} in place of {before}" for name, before, now in rows)
                 result.append(f"{folder.config} differs from what step {newest} of {checkpoints} has: {changes}")
@@ -78,32 +100,39 @@ def remarks(folder: RunFolder, *, finished: bool = True) -> list[str]:
     return result
 
 
-def _trainings(folder: RunFolder) -> Iterator[tuple[RunFolder, int, int | None]]:
-    """(folder, seed, last step) of each training of a run; None where the metrics know no step of it."""
+def trainings(folder: RunFolder) -> Iterator[Training]:
+    """Those of a run and of its parts, each with the metrics that it has logged."""
     for part in _parts(folder):
-        last = {line["seed"]: line["step"] for line in part.read_metrics()}
-        for seed in sorted({*last, *part.trained_seeds()}):
-            yield part, seed, last.get(seed)
+        name = part.path.relative_to(folder.path).as_posix().removeprefix(".")
+        by_seed: dict[int, list[Line]] = {seed: [] for seed in part.trained_seeds()}
+        for line in part.read_metrics():
+            by_seed.setdefault(line["seed"], []).append(line)
+        for seed, lines in sorted(by_seed.items()):
+            yield Training(part, name, seed, lines)
 
 
 def _parts(folder: RunFolder) -> Iterator[RunFolder]:
-    """The folders in which the run has trained. One with a config.json is another run; rows of a sweep are judged by
-    their files.
+    """The folders in which the run has trained. One with a config.json is another run, unless that calls it a part;
+    rows of a sweep are judged by their files.
     """
     for path in sorted({file.parent for name in ("metrics.jsonl", "checkpoints") for file in folder.path.rglob(name)}):
         inner = path.relative_to(folder.path)
         between = [folder.path / each for each in (inner, *inner.parents)[:-1]]
         hidden = any(name.startswith(".") for name in inner.parts)
-        if (
-            not hidden
-            and folder.rows not in between
-            and not any((each / folder.config.name).exists() for each in between)
-        ):
+        if not hidden and folder.rows not in between and not any(map(_is_another_run, between)):
             yield RunFolder(path)
 
 
-def _no_step(part: RunFolder, seed: int) -> str:
-    return f"{part.metrics}: holds no step of seed {seed}, so nothing tells which checkpoint is the last"
+def _is_another_run(path: Path) -> bool:
+    folder = RunFolder(path)
+    return folder.config.exists() and not configuration.read(folder).entry_of
+
+
+def _no_step(training: Training) -> str:
+    return (
+        f"{training.folder.metrics}: holds no step of seed {training.seed}, so nothing tells which checkpoint is the "
+        "last"
+    )
 
 
 def _not_the_last(path: Path, last: int) -> str:
@@ -116,8 +145,14 @@ def _not_the_last(path: Path, last: int) -> str:
     return "" if newest == last else f"{path}: {there}, and its metrics end at step {last}"
 
 
-def _differences(store: Checkpoints, config: dict[str, object]) -> compatibility.Rows:
-    """Between the configuration that the newest step was written with and another one."""
-    trained = store.written_with()["config"]
+def _differences(store: Checkpoints, run: Resolved, part: RunFolder) -> compatibility.Rows:
+    """Between the configuration that the newest step was written with and that of the run; of a part that has one of
+    several entries of a field, with that entry alone.
+    """
+    trained, config = store.written_with()["config"], run.config
+    if part.config.exists() and (field := (stored := configuration.read(part)).entry_of):
+        entries = config.get(field)
+        several = entries if isinstance(entries, list) else []
+        config = config | {field: [each for each in several if [each] == stored.config.get(field)]}
     # older versions kept none in the parts of a run
     return [] if trained is None else compatibility.in_config(configuration.renamed(trained), config)

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from gendiff.core.types import Numeric
-from gendiff.runs import configuration
+from gendiff.core.errors import DataError
+from gendiff.runs import configuration, last_checkpoints
 from gendiff.runs.configuration import Resolved
+from gendiff.runs.last_checkpoints import Training
 from gendiff.runs.progress import stage_seconds
 from gendiff.runs.registry import Experiment
 from gendiff.runs.reporting import figures, results
@@ -20,13 +21,9 @@ MOST = 64
 
 def outcome(experiment: Experiment, stored: Resolved, folder: RunFolder) -> tuple[Results, str]:
     """(results without claims, a sentence on how far the run is). Draws two figures into the folder."""
-    by_seed: dict[int, list[dict[str, Numeric]]] = {}
-    for line in folder.read_metrics():
-        by_seed.setdefault(line["seed"], []).append(line)
+    trainings = [training for training in last_checkpoints.trainings(folder) if training.lines]
     finished = len(list(folder.rows.glob("*.json")))
-    how_far = "; ".join(
-        f"seed {seed} is at step {lines[-1]['step']}{_saved(folder, seed)}" for seed, lines in by_seed.items()
-    )
+    how_far = "; ".join(f"{_label(training)} is at step {training.step}{_saved(training)}" for training in trainings)
     how_far = how_far or (f"{finished} rows of its sweep are finished" if finished else "no step is logged yet")
     # of an interrupted evaluation
     others = sorted(path.name for path in folder.path.glob("*.png") if path.name not in (LOSS, SAMPLES))
@@ -43,7 +40,7 @@ def outcome(experiment: Experiment, stored: Resolved, folder: RunFolder) -> tupl
         seeds=configuration.seeds(configuration.restore(stored, experiment.config, folder)),
         seconds={"train": stage_seconds(folder.timings, "train")},
         environment={**environment(), "commit": stored.commit, "dirty": stored.dirty},
-        figures=[*_loss(by_seed, folder), *_samples(folder), *old],
+        figures=[*_loss(trainings, folder), *_samples(folder), *old],
         named=False,
     )
     return summary, f"This run has not finished: {how_far}."
@@ -55,19 +52,25 @@ def discard(folder: RunFolder) -> None:
         (folder.path / name).unlink(missing_ok=True)
 
 
-def _saved(folder: RunFolder, seed: int) -> str:
+def _label(training: Training) -> str:
+    return f"{training.name and f'{training.name}, '}seed {training.seed}"
+
+
+def _saved(training: Training) -> str:
     """Where the training goes on from."""
-    if not folder.checkpoints(seed).is_dir():
+    if not training.checkpoints.is_dir():
         return ""
-    with Checkpoints(folder.checkpoints(seed), read_only=True) as store:
+    with Checkpoints(training.checkpoints, read_only=True) as store:
         step = store.latest()
     return "" if step is None else f", its newest checkpoint is that of step {step}"
 
 
-def _loss(by_seed: dict[int, list[dict[str, Numeric]]], folder: RunFolder) -> list[Figure]:
+def _loss(trainings: list[Training], folder: RunFolder) -> list[Figure]:
+    """Not of trainings that log no loss: what they log has names and units of their own."""
     curves = [
-        figures.Curve(f"seed {seed}", [line["step"] for line in lines], [line["loss"] for line in lines])
-        for seed, lines in by_seed.items()
+        figures.Curve(_label(each), [line["step"] for line in each.lines], [line["loss"] for line in each.lines])
+        for each in trainings
+        if "loss" in each.lines[0]
     ]
     if not any(curve.finite.size for curve in curves):
         return []
@@ -79,8 +82,13 @@ def _loss(by_seed: dict[int, list[dict[str, Numeric]]], folder: RunFolder) -> li
 def _samples(folder: RunFolder) -> list[Figure]:
     from PIL import Image
 
-    paths = sorted((folder.path / "samples").glob("*.png"))[:MOST]
-    images = [np.asarray(Image.open(path)) for path in paths]
+    paths, images = sorted((folder.path / "samples").glob("*.png"))[:MOST], []
+    for path in paths:
+        try:
+            with Image.open(path, formats=["PNG"]) as opened:
+                images.append(np.asarray(opened.convert("L" if opened.mode == "L" else "RGB")))
+        except Exception as error:  # Pillow's parsers raise whatever they trip over
+            raise DataError(f"{path}: not a whole PNG file ({error}): remove it") from error
     if not images or len({image.shape for image in images}) > 1:
         return []
     caption = f"The first {len(images)} of the samples in the folder samples"

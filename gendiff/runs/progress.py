@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from gendiff.core import files, foreign_files
 from gendiff.runs.reporting import formatting
@@ -160,18 +160,26 @@ class Progress:
 def stage_seconds(timings: Path, phase: str, note: Callable[[str], object] = str) -> float:
     """Seconds that a stage took over all processes of a run, as its timings file tells; 0 without one.
 
-    Times are no result: a broken line counts nothing, and `note` is told of it. The last line may be half written by a
+    note: as of `read_timings`.
+    """
+    lines = [line for line in read_timings(timings, note) if line.get("phase") == phase and "within" not in line]
+    return float(sum(line["seconds"] for line in lines))
+
+
+def read_timings(timings: Path, note: Callable[[str], object] = str) -> list[dict[str, Any]]:  # as JSON holds
+    """The lines of a timings file; none without one. Each has its `seconds`.
+
+    Times are no result: a broken line is left out, and `note` is told of it. The last one may be half written by a
     process that was killed.
     """
-    spent, lines = 0.0, foreign_files.regular(timings).read_bytes().split(b"\n") if timings.exists() else []
+    result, lines = [], foreign_files.regular(timings).read_bytes().split(b"\n") if timings.exists() else []
     for number, text in enumerate(lines, 1):
         try:
-            line = foreign_files.decoded(text) if text else {}
-            seconds = float(line["seconds"]) if line.get("phase") == phase and "within" not in line else 0.0
-            if not math.isfinite(seconds) or seconds < 0:
+            line = foreign_files.decoded(text) if text else {"seconds": 0.0}
+            if not 0 <= line["seconds"] < math.inf:
                 raise ValueError("no length of time")
-            spent += seconds
-        except (ValueError, KeyError, TypeError, AttributeError):
+            result.append(line)
+        except (ValueError, KeyError, TypeError):
             if number < len(lines):
                 note(f"note: {timings}: line {number} is broken, so the time that it told of is left out")
-    return spent
+    return result

@@ -303,18 +303,31 @@ def create(path: str | os.PathLike[str], resume: Literal["latest", "latest-valid
 def for_findings(out: str | os.PathLike[str], file: str) -> Path:
     """The folder of a command that leaves `file` and what belongs to it, which may be absent: nothing is made yet.
 
-    Raises ConfigError for a URL, a file, a place that may not be written, and a folder that holds something else.
+    Raises ConfigError as `writable` does, and for a folder that holds something else.
     """
-    if "://" in os.fspath(out):
-        raise ConfigError(f"--out {out} is a URL: write to a local folder and copy it")
-    location = foreign_files.expanded(out).absolute()
-    there = next(folder for folder in (location, *location.parents) if folder.exists())
-    if not there.is_dir():
-        raise ConfigError(f"--out {out}: {there} is a file, not a folder: choose another")
-    check_writable(there, "choose another --out")
-    names = os.listdir(location) if there == location else []
+    location = writable("out", out)
+    names = os.listdir(location) if location.exists() else []
     if file not in names and (strange := sorted(name for name in names if not name.startswith("."))):
         raise ConfigError(f"--out {out} holds {strange[0]} but no {file}: choose another")
+    return location
+
+
+def writable(option: str, path: str | os.PathLike[str], *, file: bool = False) -> Path:
+    """The folder, or the file, that an option names, which may be absent with the folders above: nothing is made yet.
+
+    Raises ConfigError for a URL, what lies within a file, a folder in place of a file or the reverse, and where nothing
+    may be written.
+    """
+    if "://" in os.fspath(path):
+        raise ConfigError(f"--{option} {path} is a URL: write to a local folder and copy it")
+    location = foreign_files.expanded(path).absolute()
+    if file and location.is_dir():
+        raise ConfigError(f"--{option} {path} is a folder, not a file: choose another")
+    folders = location.parents if file else (location, *location.parents)
+    there = next(folder for folder in folders if folder.exists())
+    if not there.is_dir():
+        raise ConfigError(f"--{option} {path}: {there} is a file, not a folder: choose another")
+    check_writable(there, f"choose another --{option}")
     return location
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gendiff.core import files, foreign_files
+from gendiff.core import files, foreign_files, npz
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.runs.reporting import json_files
 
@@ -116,11 +116,19 @@ class Shards:
         json_files.write(self.path(number).with_suffix(".json"), record)
 
     def read(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """(images, labels) of one shard. DataError unless it is complete and intact."""
+        """(images, labels) of one shard. DataError unless it is complete, intact, and of the manifest's shape."""
+        path, ids = self.path(number), self.manifest.ids(number)
         if wrong := self.problem(number):
-            raise DataError(f"{self.path(number)} {wrong}: run the `sample` command of this folder again")
-        with np.load(self.path(number), allow_pickle=False) as stored:
-            return stored["arr_0"], stored["arr_1"]
+            raise DataError(f"{path} {wrong}: run the `sample` command of this folder again")
+        images, labels = npz.guarded(path, lambda: npz.read(path, ["arr_0", "arr_1"])).values()
+        shape = (len(ids), *self.manifest.shape)
+        if images.shape != shape or images.dtype != np.uint8 or labels.shape != shape[:1] or labels.dtype != np.int32:
+            stored = f"{images.dtype} {images.shape} and {labels.dtype} {labels.shape}"
+            raise DataError(
+                f"{path} holds {stored}, not uint8 {shape} and int32 {shape[:1]}: remove it, and run the `sample` "
+                "command of this folder again"
+            )
+        return images, labels
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Every shard in order, one in memory at a time."""

@@ -228,18 +228,24 @@ class WithFrozen:
 
 
 def restore_ema(
-    init: Callable[[jax.Array], Params], folder: RunFolder, *, seed: int, decay: float | None = None
+    init: Callable[[jax.Array], Params],
+    folder: RunFolder,
+    *,
+    seed: int,
+    step: int | None = None,
+    decay: float | None = None,
 ) -> Params:
-    """The EMA parameters of the newest checkpoint of one seed, digests verified: `decay` names the track, None takes
-    the only decay.
+    """The EMA parameters of a checkpoint of one seed, digests verified: `decay` names the track, None takes the only
+    decay.
 
     Of a GAN they are those of its generator. Without tracks None takes the parameters themselves. init: from a key to
-    such parameters; only their shapes are asked for. Raises DataError where there is no checkpoint,
+    such parameters; only their shapes are asked for. step: None is the newest; a training that goes on may write a
+    newer one at any time. Raises DataError where there is no checkpoint,
     CheckpointCorruptError where bytes changed, CheckpointMismatchError where what is stored has another structure,
     ConfigError for a decay that was not tracked, and for None where several were.
     """
     with Checkpoints(folder.checkpoints(seed), read_only=True) as store:
-        return read_ema(init, store, decay=decay)
+        return read_ema(init, store, step=step, decay=decay)
 
 
 def read_ema(

@@ -415,7 +415,18 @@ class Checkpoints:
         if step is None:
             raise DataError(f"{self.path}: no step is stored")
         self.verify(step, verified)
-        return step, self._read(step, "meta", ocp.args.JsonRestore())
+        about = self._read(step, "meta", ocp.args.JsonRestore())
+        try:
+            compatibility.from_outline(about["leaves"])
+            complete = "config" in about and isinstance(about["meta"], dict)
+            complete &= all(isinstance(about.get(name), dict | None) for name in ("config", "description"))
+        except (KeyError, TypeError, ValueError, AttributeError, StopIteration):
+            complete = False
+        if not complete:
+            raise CheckpointCorruptError(
+                f"step {step} of {self.path}, item meta, lacks its config, its meta, or the shape or dtype of a leaf"
+            )
+        return step, about
 
     def _read_arrays(
         self, step: int, expected: Mapping[str, Numeric], stored: Mapping[str, compatibility.LeafOutline]

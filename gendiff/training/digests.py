@@ -118,7 +118,14 @@ def _listing(folder: Path) -> Listing | str:
         intact = isinstance(stored["files"], dict) and digest == _of(stored if "format" in stored else stored["files"])
     except (DataError, KeyError, TypeError, AttributeError) as error:
         return f"cannot be read ({type(error).__name__})"
-    return stored if intact else "has other bytes than were written (its own sha256 differs)"
+    if not intact:
+        return "has other bytes than were written (its own sha256 differs)"
+    if stored.get("format", FORMAT) == FORMAT:  # a later version may record other things
+        entries = stored["files"].values()
+        complete = all(isinstance(each, dict) and {"size", "sha256"} <= each.keys() for each in entries)
+        if not complete or "format" in stored and "step" not in stored:
+            return "lacks its step, or the size or sha256 of a file"
+    return stored
 
 
 def _names(folder: Path) -> list[str]:

@@ -29,25 +29,26 @@ class Quiet:
 
     def __init__(self) -> None:
         self._before: Callable[[UnraisableHookArgs], object] | None = None
-        self.failed = False
+        self._active = self.failed = False
         for name in _LOGGERS:  # for good: another folder may be open when this one is closed
             logging.getLogger(name).addFilter(_is_not_of_orbax)
 
     def begin(self) -> None:
         """Drop TensorStore's abandoned results from here on."""
+        self._active = True
         if self._before is None:
             self._before = sys.unraisablehook
             sys.unraisablehook = self._hook
 
     def end(self) -> None:
-        """Log messages appear again, unless a save failed."""
-        if self._before is not None and not self.failed:
-            if sys.unraisablehook == self._hook:
-                sys.unraisablehook = self._before
-            self._before = None
+        """Messages appear again, unless a save failed. A hook that another one calls stays, and passes all on."""
+        self._active = self.failed
+        while isinstance(top := getattr(sys.unraisablehook, "__self__", None), Quiet) and not top._active:
+            sys.unraisablehook, top._before = top._before or sys.__unraisablehook__, None
 
     def _hook(self, message: "UnraisableHookArgs") -> None:
-        if not (isinstance(message.exc_value, RuntimeError) and str(message.exc_value) == "Event loop is closed"):
+        closed = isinstance(message.exc_value, RuntimeError) and str(message.exc_value) == "Event loop is closed"
+        if not (closed and self._active):
             (self._before or sys.__unraisablehook__)(message)
 
 

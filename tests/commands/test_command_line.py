@@ -226,6 +226,15 @@ def test_the_report_of_an_unfinished_run_shows_its_loss_and_samples(capsys):
     page = Path("runs/bare/report.html").read_text()
     assert "seed 0 is at step 2; seed 1 is at step 2" in page and page.count("<img") == 2
     assert run("report runs/bare --strict") == 1
+    folder = RunFolder(Path("runs/bare/critic"))
+    folder.path.mkdir()
+    folder.append_metrics([{"seed": 0, "step": 3, "reward": 1.0}])
+    assert run("report runs/bare") == 0 and "critic, seed 0 is at step 3" in " ".join(capsys.readouterr().out.split())
+    Path("runs/bare/samples/000000.png").write_bytes(b"no picture")
+    assert run("report runs/bare") == 65
+    assert re.search("samples/000000.png: not a whole PNG file .*: remove it", capsys.readouterr().err)
+    Path("runs/bare/samples/000000.png").unlink()
+    assert run("report runs/bare") == 0
     assert run("run bare") == 0
     assert not list(Path("runs/bare").glob("*_so_far.png"))
 
@@ -319,7 +328,7 @@ FAILURES = [
     ),
     (OSError(errno.ENOSPC, "No space left on device", "runs"), 74),
     (OSError(errno.EDQUOT, "Disk quota exceeded", "runs"), 74),
-    (OSError(errno.EROFS, "Read-only file system", "runs"), 2),
+    *((OSError(number, os.strerror(number), "runs"), 2) for number in (errno.EROFS, errno.ENOTDIR, errno.EISDIR)),
 ]
 
 
@@ -376,6 +385,22 @@ def python(*arguments, **environment):
     """A process of its own, which has ended."""
     variables = os.environ | {"PYTHONPATH": str(PROJECT)} | environment
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=PROJECT, env=variables)
+
+
+@pytest.mark.fault("nobody reads what is printed")
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "output", "code"),
+    [("list", "closed", 141), ("list --help", "closed", 141), ("lst", "closed", 2), ("list", "/dev/full", 74)],
+)
+def test_a_command_that_nobody_reads_ends_shortly_by_a_code_of_its_own(words, output, code):
+    read, write = os.pipe()
+    os.close(read)
+    stdout = write if output == "closed" else os.open(output, os.O_WRONLY)
+    command = [sys.executable, "-m", "experiments", *words.split()]
+    ended = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, cwd=PROJECT, check=False)
+    os.close(write)
+    assert ended.returncode == code and len(ended.stderr.splitlines()) == (code != 141), ended.stderr
 
 
 @pytest.mark.slow

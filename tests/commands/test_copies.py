@@ -9,7 +9,10 @@ from PIL import Image
 
 from experiments import catalogue
 from gendiff.commands import command_line
+from gendiff.commands.copies import picture_sets
+from gendiff.commands.copies.copies_options import CopiesOptions
 from gendiff.commands.images import sample_files, sampling_options
+from gendiff.provenance import text_copies
 from gendiff.runs import configuration, registry, shards
 from gendiff.runs.reporting import json_files
 from gendiff.runs.shards import Manifest
@@ -43,6 +46,15 @@ def folder(path, images, names="{:03d}.png"):
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(file)
     return path
+
+
+def in_shards(path, images, labels):
+    """Eight to a shard."""
+    result, _ = shards.create(path, Manifest("toy", len(images), 8, (SIDE, SIDE, 3), ("even", "odd"), {}, {}))
+    for number in range(-(-len(images) // 8)):
+        ids = slice(8 * number, 8 * number + 8)
+        result.write(number, images[ids], labels[ids], 0.0)
+    return result
 
 
 def run(*words, experiments=catalogue.EXPERIMENTS):
@@ -104,10 +116,9 @@ def test_arrays_shards_and_named_classes_give_the_same_as_folders(data, tmp_path
     folder(tmp_path / "held_out", HELD_OUT[::2], "even/{:03d}.png")
     folder(tmp_path / "held_out", HELD_OUT[1::2], "odd/{:03d}.png")
     np.savez(tmp_path / "samples.npz", images=planted(), labels=labels)
-    path, _ = shards.create(tmp_path / "shards", Manifest("toy", 20, 8, (SIDE, SIDE, 3), ("even", "odd"), {}, {}))
-    for number in range(3):
-        ids = path.manifest.ids(number)
-        path.write(number, planted()[ids.start : ids.stop], labels[ids.start : ids.stop].astype(np.int32), 0.0)
+    path = in_shards(tmp_path / "shards", planted(), labels.astype(np.int32))
+    options = CopiesOptions(str(tmp_path), str(tmp_path), size=6, mode="L")
+    assert picture_sets._of_shards(path, options).image(19).shape == (6, 6, 1)
     options = (
         "--train",
         data / "train",
@@ -162,6 +173,9 @@ def test_a_run_gives_the_samples_that_it_left_or_draws_some(tmp_path, capsys):
         folder(path.path / "samples", planted()[: options.num], "{:06d}_label1.png")
         (path.path / "samples" / sample_files.SETTINGS).write_text("{}")
 
+    def refuse(config, path, options, progress):
+        sample_files.SampleFiles(path.path / "samples", (SIDE, SIDE, 3), {"guidance": 2}, options.force)
+
     whose = dataclasses.replace(toy.EXPERIMENT, sample=registry.SampleCommand(sampling_options.SampleOptions, draw))
     (tmp_path / "run").mkdir()
     json_files.write(
@@ -176,6 +190,10 @@ def test_a_run_gives_the_samples_that_it_left_or_draws_some(tmp_path, capsys):
     )
     left = content(tmp_path / "out")
     assert [each["name"] for each in left["classes"]] == ["1"] and left["pairs"][0]["training"] == "image 17"
+    others = dataclasses.replace(whose, sample=registry.SampleCommand(sampling_options.SampleOptions, refuse))
+    assert run(*words, "--num", "6", experiments={"toy": others}) == 2
+    output = capsys.readouterr().err
+    assert "add --force to replace it" in output and f"options of `sample {tmp_path / 'run'}`: draw with it" in output
     assert (
         run(*words, "--num", "6", experiments={"toy": dataclasses.replace(whose, sample=None)}) == 2
         and "give their folder" in capsys.readouterr().err
@@ -192,6 +210,8 @@ def test_a_run_gives_the_samples_that_it_left_or_draws_some(tmp_path, capsys):
         ("nowhere", (), 65, "no such file or folder"),
         ("mixed", (), 65, "--size N"),
         ("wide", (), 65, "make all of one size with --size N"),
+        ("four.npz", (), 65, "4 channels, and 1 or 3 are needed; choose with --mode RGB or --mode L"),
+        ("shards", ("--size", "0"), 2, "size = 0"),
         ("broken", (), 65, "not a whole image"),
         ("good", ("--train", "two"), 65, "2 different pictures of 4: at least 3 are needed"),
         ("good", ("--held-out", "train"), 65, "held-out pictures equal training pictures"),
@@ -215,6 +235,8 @@ def test_what_cannot_be_compared_ends_with_a_typed_error_in_few_lines(
     folder(tmp_path / "mixed", FRESH[:1, :8], "small_{}.png")
     folder(tmp_path / "broken", FRESH[:3])
     (tmp_path / "broken" / "001.png").write_bytes(b"no picture")
+    np.savez(tmp_path / "four.npz", images=FRESH[:3][..., [0, 1, 2, 0]])
+    in_shards(tmp_path / "shards", FRESH[:8], np.zeros(8, np.int32))
     monkeypatch.chdir(tmp_path)
     train = () if "--train" in options else ("--train", "train")
     assert run(samples, *train, *options) == code
@@ -223,7 +245,7 @@ def test_what_cannot_be_compared_ends_with_a_typed_error_in_few_lines(
     assert not (tmp_path / "runs").exists()
 
 
-def test_planted_spans_of_texts_are_found_with_the_texts_that_hold_them(tmp_path, capsys):
+def test_planted_spans_of_texts_are_found_with_the_texts_that_hold_them(tmp_path, monkeypatch, capsys):
     rng = np.random.default_rng(0)
 
     def write(name, count, planted=()):
@@ -253,3 +275,6 @@ def test_planted_spans_of_texts_are_found_with_the_texts_that_hold_them(tmp_path
     assert run(places[0], *options, "--size", "8") == 2 and "--size is for pictures" in capsys.readouterr().err
     assert run(places[0], "--train", places[1], "--span", "8") == 2 and "--span is for texts" in capsys.readouterr().err
     assert run(tmp_path / "nowhere", *options) == 65
+    monkeypatch.setattr(text_copies, "LARGEST_ID", 99)
+    assert run(places[0], *options) == 65 and "add --unit characters" in capsys.readouterr().err
+    assert run(places[0], *options, "--unit", "characters", "--span", "60") == 0

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import re
 
 import numpy as np
 import pytest
@@ -77,6 +78,19 @@ def test_arrays_have_no_declarations_and_the_same_repeats(tmp_path, capsys):
     left = content(tmp_path / "out")
     assert left["declared"] is None and left["bytes"] is None and left["leaks"] is None
     assert left["repeats"]["equal_n"] == 2 and "nothing is declared of any" in capsys.readouterr().out
+
+
+def test_held_out_pictures_of_another_size_or_colour_are_refused_until_all_are_alike(tmp_path, capsys):
+    np.save(tmp_path / "a.npy", TRAIN)
+    cases = (
+        (OTHERS[:, :8, :8], ("--size", "8"), "held.npy: pictures have 8 × 8 pixels, and those of .*a.npy 12 × 12"),
+        (OTHERS[..., :1], ("--mode", "L"), "held.npy: pictures have 1 channels, and those of .*a.npy 3: give --mode"),
+    )
+    for images, option, message in cases:
+        np.save(tmp_path / "held.npy", images)
+        words = tmp_path / "a.npy", "--held-out", tmp_path / "held.npy", "--out", tmp_path / "out"
+        assert run(*words) == 65 and re.search(message, capsys.readouterr().err)
+        assert run(*words, *option) == 0
 
 
 def test_a_run_has_its_own_data_and_its_report_links_to_the_page(photos, tmp_path, capsys):

@@ -146,6 +146,16 @@ def test_the_parameters_drawn_from_are_the_averaged_ones_of_the_checkpoint(train
             training_loop.restore_ema(toy.init, RunFolder(trained), seed=0, decay=decay)
 
 
+def test_samples_beside_a_training_come_from_the_step_that_they_name(trained, tmp_path, monkeypatch):
+    before = tmp_path / "before"
+    shutil.copytree(trained, before)
+    shutil.rmtree(before / "checkpoints/seed_0/20")
+    older = training_loop.newest_step(RunFolder(before), 0)
+    expected = arrays(before, tmp_path / "before.npz")["images"]
+    monkeypatch.setattr(training_loop, "newest_step", lambda folder, seed: older)  # 20 is written just after that
+    np.testing.assert_array_equal(arrays(trained, tmp_path / "beside.npz")["images"], expected)
+
+
 def test_a_grid_and_an_archive_are_replaced_only_by_force(trained, tmp_path, capsys):
     options = ("--steps", "2", "--index", "3,8", "--label", "0", "--out")
     for name in ("grid.png", "archive.npz"):

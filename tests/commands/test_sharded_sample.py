@@ -176,6 +176,11 @@ def test_finalize_refuses_what_it_cannot_do(complete, tmp_path, capsys):
     assert main(["finalize", str(complete), "--to", str(tmp_path / "all.zip")]) == errors.USAGE
     assert ".arrayrecord" in capsys.readouterr().err
     assert main(["finalize", str(complete), "--to", str(tmp_path / "none" / "all.npz")]) == errors.USAGE
+    (tmp_path / "all.npz").mkdir()
+    capsys.readouterr()
+    for name, message in (("all.npz", "is a folder"), ("none/all.npz", "there is no folder"), ("all.txt", "ends in")):
+        for words in (["finalize", str(complete), "--to"], ["evaluate", str(complete), "--save-statistics"]):
+            assert main([*words, str(tmp_path / name)]) == errors.USAGE and message in capsys.readouterr().err
     assert main(["finalize"]) == errors.USAGE
 
 
@@ -217,6 +222,17 @@ def test_evaluate_refuses_what_does_not_fit(complete, tmp_path, capsys, options,
     words = [str(tmp_path / "s.npz") if word == "STATISTICS" else word for word in options]
     assert command_line.main(["evaluate", str(complete), *words], {"toy": toy.EXPERIMENT}) == code
     assert message in capsys.readouterr().err
+
+
+def test_one_image_is_too_few_for_a_distance(trained, complete, tmp_path, capsys):
+    one, images = tmp_path / "one", np.zeros((2, 2, 2, 1), np.uint8)
+    assert sample(trained, "--num", "1", "--shard-size", "1", "--steps", "2", "--out", str(one)) == errors.DONE
+    for count in (1, 2):
+        statistics_files.save_batch(tmp_path / f"{count}.npz", images[:count])
+    for folder, count, named in ((one, 2, one), (complete, 1, tmp_path / "1.npz")):
+        words = ["evaluate", str(folder), "--features", "pixels", "--reference", str(tmp_path / f"{count}.npz")]
+        assert command_line.main(words, {"toy": toy.EXPERIMENT}) == errors.BAD_DATA
+        assert f"{named}: a Fréchet distance needs at least 2 images, and here is 1" in capsys.readouterr().err
 
 
 def test_evaluate_of_plain_files_against_a_reference_names_shards(tmp_path, capsys):

@@ -100,6 +100,12 @@ def test_a_watermark_in_noise_is_left_to_those_who_have_the_model(tmp_path, caps
     )
 
 
+def test_a_watermark_is_looked_for_below_white_where_a_picture_is_transparent(tmp_path, capsys):
+    Image.fromarray(np.dstack([PICTURE, np.arange(32, dtype=np.uint8)[:, None].repeat(32, 1)])).save(tmp_path / "a.png")
+    watermark_files.save(tmp_path / "mark.json", spread_spectrum.spread_spectrum(KEY, (32, 32, 3)))
+    assert 0 < p_value(verify(capsys, tmp_path / "a.png", "--mark", tmp_path / "mark.json")) <= 1
+
+
 def test_a_watermark_of_a_text_is_found_with_its_key_and_not_with_another(tmp_path, capsys):
     mark = text_watermarks.unigram(KEY, 256)
     watermark_files.save(tmp_path / "mark.json", mark)

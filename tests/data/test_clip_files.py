@@ -3,13 +3,15 @@
 import importlib.util
 import os
 import sys
+import types
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from gendiff.core.errors import DataError, NonFiniteError
+from gendiff.core.errors import ConfigError, DataError, NonFiniteError
 from gendiff.data import clip_files, scaling
+from gendiff.runs import errors
 from tests.refusals import refusals
 from tests.tables import table
 
@@ -154,6 +156,27 @@ def test_an_mp4_comes_back_nearly(tmp_path, monkeypatch):
     monkeypatch.setattr(clip_files, "MOST_PIXELS", 6 * 32 * 64 - 1)
     with pytest.raises(DataError, match=r"clip\.mp4: too large"):
         clip_files.read_clip(tmp_path / "clip.mp4", mode="RGB")
+
+
+@pytest.mark.fault("clips: a clip that cannot be written")
+@table(
+    ("says", "code", "error", "ends"),
+    [
+        ("x.mp4: No space left on device", 228, OSError, errors.DISK),
+        ("x.mp4: Permission denied", 243, OSError, errors.USAGE),
+        ("Unknown encoder 'libx264'", 8, ConfigError, errors.USAGE),
+    ],
+)
+def test_where_ffmpeg_fails_the_command_ends_by_its_reason(says, code, error, ends, tmp_path, monkeypatch):
+    program = tmp_path / "ffmpeg"
+    program.write_text(f'#!/bin/sh\necho "{says}" >&2\nexit {code}\n')
+    program.chmod(0o755)
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", types.SimpleNamespace(get_ffmpeg_exe=lambda: str(program)))
+    with pytest.raises(error, match=says) as caught:
+        clip_files.write_clip(tmp_path / "clip.mp4", GREY)
+    assert errors.exit_code(caught.value) == ends
+    assert error is ConfigError or caught.value.filename == str(tmp_path / "clip.mp4")
+    assert os.listdir(tmp_path) == ["ffmpeg"]
 
 
 @pytest.mark.fault("clips: an MP4 without its package")

@@ -108,6 +108,18 @@ def test_process_functions_run_under_jit_vmap_and_grad_and_keep_the_dtype():
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(slopes))
 
 
+def test_the_chain_and_its_posterior_are_rounded_to_half_precision_once():
+    table, half = schedules.linear().table, jnp.asarray(rand(0, 2, 3), jnp.bfloat16)
+    wide, level, cleaner = half.astype(jnp.float32), table[401], table[400]
+    for chain in (
+        lambda x: process.forward_step(x, x, cleaner, level),
+        lambda x: process.posterior(x, -x, level, cleaner)[0],
+        lambda x: process.posterior(x, -x, level, cleaner)[1],
+        lambda x: process.added_std(cleaner, level, x),
+    ):
+        np.testing.assert_array_equal(chain(half), chain(wide).astype(jnp.bfloat16))
+
+
 # Parameterizations.
 
 

@@ -74,7 +74,7 @@ OUT_OF_RANGE = [
     (weighting.logit_normal_levels, {"std": [-1.0]}),
     (objective, {"drop_condition": [-0.1, 1.5, NAN]}),
     (discrete, {"variance": ["tiny"], "draws": [0], "data_levels": [1]}),
-    (partial(elbo.continuous, KEY, GAUSSIAN, ROWS, EDM, INDEX), {"span": [(0.0, 1.5)]}),
+    (partial(elbo.continuous, KEY, GAUSSIAN, ROWS, EDM, INDEX), {"span": [(0.0, 1.5), (0.9, 0.1)]}),
     (partial(guidance.interval, scale=1.0, low=0.1, high=1.0), {"scale": [-1.0], "low": [-0.1], "high": [NAN]}),
     (partial(guidance.adaptive_projected, GAUSSIAN, GAUSSIAN, 2.0), {"eta": [1.5, -0.1], "norm_threshold": [0.0]}),
     (partial(guidance.classifier_free, GAUSSIAN, GAUSSIAN, 2.0), {"rescale": [1.5]}),
@@ -128,6 +128,11 @@ MISTAKES = [
     (TypeError, "n must be an integer", lambda: grids.trailing(TABLE, True)),
     (ValueError, "1001.*1000", lambda: grids.linspace(TABLE, 1001)),
     *[(ValueError, "picks entries of a table", partial(grid, FLOW, 5)) for grid in (grids.leading, grids.linspace)],
+    *[
+        (ValueError, rf"at least 2 entries, got shape {shape}", partial(function, levels, 0))
+        for function in (grids.padded, grids.remaining)
+        for levels, shape in ((LEVEL, r"\(\)"), (CHAIN[:0], r"\(0,\)"))
+    ],
     (ValueError, "did you mean 'first'", lambda: grids.trailing(TABLE, 5, end="firts")),
     *[
         (ValueError, "karras or log_snr", partial(grid, FLOW, 5, end="first"))

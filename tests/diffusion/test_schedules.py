@@ -133,6 +133,12 @@ def test_at_passes_through_the_table_and_ends_at_its_last_level(build):
     assert nearest.max() <= 0.15, "each table entry past the first ten is met by the fine grid"
 
 
+@TABLE_BUILDERS
+def test_at_ends_at_the_last_entry_to_the_last_bit_in_float32_with_the_slope_of_its_chord(build):
+    assert jax.grad(lambda u: build().at(u).alpha)(1.0) < 0
+    jax.tree.map(np.testing.assert_array_equal, build().at(1.0), jax.tree.map(np.float32, build().table[-1]))
+
+
 @BUILDERS
 def test_at_is_a_function_of_data_of_any_shape_under_jit_vmap_and_grad(build):
     schedule = build()

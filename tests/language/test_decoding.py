@@ -200,6 +200,8 @@ def test_a_text_ends_unfinished_where_nothing_is_allowed_or_the_logits_are_no_nu
     result, broken = chain_of(most=1), chain_of(temperature=np.nan)
     np.testing.assert_array_equal(result.length, 1)
     np.testing.assert_array_equal(broken.length, 0)
+    for ended in (result, broken):  # the cache is without the last token, with which a further call begins
+        np.testing.assert_array_equal(ended.cache.length, ended.length)
     assert (
         not result.finished.any()
         and not broken.finished.any()

@@ -96,6 +96,18 @@ def test_greedy_texts_are_those_without_speculation(kind):
         np.testing.assert_array_equal(shorter.tokens[row], [*tokens[:length], *[-1] * (NEW - length)])
 
 
+def test_a_cache_that_holds_tokens_grows_by_those_of_the_call():
+    held, draft = rig.lengths_only(4, ROOM + 5).advanced((), jnp.arange(2, 6)), drafts.prompt_lookup()
+    result = quickly(
+        lambda: (
+            speculative.generate(
+                jax.random.key(SEED), CHAIN, held, draft, PROMPT, INDEX, max_tokens=NEW, gamma=GAMMA
+            ).cache.length
+        )
+    )()
+    np.testing.assert_array_equal(result, [2 + n + len(text) + NEW - 1 for n, text in enumerate(TEXTS)])
+
+
 @every_kind
 def test_a_text_does_not_depend_on_its_neighbours(kind):
     order = np.array([3, 3, 0, 1])

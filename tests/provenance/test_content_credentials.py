@@ -73,8 +73,10 @@ def test_foreign_files_and_certificates_that_cannot_sign_are_errors_with_the_pat
     with pytest.raises(ValueError, match="a manifest converts nothing"):
         content_credentials.sign(plain, tmp_path / "a.jpg", certificate, {}, program="p")
     with pytest.raises(ValueError, match=r"ends in '\.gif'"):
-        content_credentials.read(tmp_path / "a.gif")
-    with pytest.raises(DataError, match=r"absent\.png: its manifest cannot be read"):
+        content_credentials.sign(plain, tmp_path / "a.gif", certificate, {}, program="p")
+    with pytest.raises(DataError, match=r"plain\.gif: neither PNG nor JPEG"):
+        content_credentials.read(picture(tmp_path, ".gif"))
+    with pytest.raises(DataError, match=r"absent\.png: no such file"):
         content_credentials.read(tmp_path / "absent.png")
     assert not (tmp_path / "a.png").exists()
 

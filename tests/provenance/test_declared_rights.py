@@ -91,24 +91,42 @@ def test_exif_and_settings_count_too(tmp_path):
     assert declared_rights.read(tmp_path / "b.png", credentials=False).ai_marks == ("settings of gendiff",)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("c2pa") is None, reason="needs the extra c2pa")
-def test_a_manifest_says_who_made_a_picture_and_whether_it_may_be_trained_on(tmp_path):
+credentials = pytest.mark.skipif(importlib.util.find_spec("c2pa") is None, reason="needs the extra c2pa")
+
+
+def signed(file, mining):
+    """A PNG with a manifest that has this for its assertion on training."""
     import c2pa
 
     certificate = content_credentials.self_made_certificate("Toy")
-    content_credentials.sign(saved(tmp_path / "a.png"), tmp_path / "b.png", certificate, {}, program="toy")
-    assert declared_rights.read(tmp_path / "b.png") == DeclaredRights(ai_marks=("IPTC trainedAlgorithmicMedia",))
-    entries = {"cawg.ai_training": {"use": "notAllowed"}, "cawg.data_mining": {"use": "allowed"}}
     created = {"label": "c2pa.actions", "data": {"actions": [{"action": "c2pa.created", "digitalSourceType": CAMERA}]}}
-    assertions = [created, {"label": "cawg.training-mining", "data": {"entries": entries}}]
+    assertions = [created, {"label": "cawg.training-mining", "data": mining}]
     claim = {"claim_generator_info": [{"name": "toy"}], "format": "image/png", "assertions": assertions}
     info = c2pa.C2paSignerInfo(c2pa.C2paSigningAlg.ES256, certificate.chain, certificate.key, None)
-    content = io.BytesIO()
-    with open(tmp_path / "a.png", "rb") as file, c2pa.Signer.from_info(info) as signer:
+    plain, content = saved(file.with_name("plain.png")), io.BytesIO()
+    with open(plain, "rb") as opened, c2pa.Signer.from_info(info) as signer:
         with c2pa.Builder(json.dumps(claim)) as builder:
-            builder.sign(signer, "image/png", file, content)
-    (tmp_path / "c.png").write_bytes(content.getvalue())
-    assert declared_rights.read(tmp_path / "c.png").reservations == ("C2PA cawg.ai_training notAllowed",)
+            builder.sign(signer, "image/png", opened, content)
+    file.write_bytes(content.getvalue())
+    return file
+
+
+@credentials
+def test_a_manifest_says_who_made_a_picture_and_whether_it_may_be_trained_on_whatever_its_name(tmp_path):
+    certificate = content_credentials.self_made_certificate("Toy")
+    content_credentials.sign(saved(tmp_path / "a.png"), tmp_path / "b.png", certificate, {}, program="toy")
+    assert declared_rights.read(tmp_path / "b.png") == DeclaredRights(ai_marks=("IPTC trainedAlgorithmicMedia",))
+    mining = {"entries": {"cawg.ai_training": {"use": "notAllowed"}, "cawg.data_mining": {"use": "allowed"}}}
+    for name in ("c.png", "c.jpg", "c"):
+        rights = declared_rights.read(signed(tmp_path / name, mining))
+        assert rights.reservations == ("C2PA cawg.ai_training notAllowed",), name
+
+
+@credentials
+@table("mining", [["a"], {"entries": ["a"]}, {"entries": {"cawg.ai_training": "a"}}])
+def test_a_manifest_of_another_form_is_an_error_with_the_path(mining, tmp_path):
+    with pytest.raises(DataError, match=r"a\.png: "):
+        declared_rights.read(signed(tmp_path / "a.png", mining))
 
 
 test_a_packet_that_is_no_xml_or_declares_entities_is_refused = refusals(

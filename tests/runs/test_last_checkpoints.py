@@ -8,7 +8,8 @@ import shutil
 import pytest
 
 from gendiff.commands import command_line
-from gendiff.runs import runner
+from gendiff.runs import configuration, runner
+from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import json_files, results
 from gendiff.runs.run_folder import RunFolder
 from gendiff.training import digests
@@ -170,6 +171,28 @@ def test_runs_within_the_folder_of_a_run_are_not_judged_with_it(copy):
     shutil.copytree(copy, copy / "killed")
     shutil.rmtree(copy / "killed" / "checkpoints" / "seed_3" / str(STEPS))
     assert call("evaluate", copy) == 0 and len(results.read(copy).checkpoints) == 4
+
+
+@pytest.mark.fault("evaluate without the last checkpoint")
+def test_parts_that_are_run_folders_of_one_entry_are_judged_with_the_run(copy, capsys):
+    part, stored = RunFolder(copy / "four"), configuration.read(RunFolder(copy))
+    part.path.mkdir()
+    config = {**stored.config, "seeds": [4]}
+    configuration.settle(part, dataclasses.replace(stored, config=config, entry_of="seeds"))
+    options = dataclasses.replace(toy.Config(), train_steps=STEPS, checkpoint_every=3, seeds=(4,))
+    toy.train(options, part, Progress())
+    assert call("evaluate", copy) == 0
+    expected = [("", 3), ("", 4), (CONTROL, 3), (CONTROL, 4), ("four", 4)]
+    assert [(each.part, each.seed) for each in results.read(copy).checkpoints] == expected
+    shutil.rmtree(part.checkpoints(4) / str(STEPS))
+    assert call("evaluate", copy) == 65 and f"end at step {STEPS}; put it back" in capsys.readouterr().err
+    (copy / "results.json").unlink()
+    assert call("report", copy) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert "seed 3 is at step 8, its newest" in output and f"{CONTROL}, seed 4 is at step 6" in output
+    assert "four, seed 4 is at step 8, its newest checkpoint is that of step 6" in output and "Note" not in output
+    changed_config(copy)
+    assert call("report", copy) == 0 and f"step 6 of {part.checkpoints(4)} has: learning" in capsys.readouterr().out
 
 
 def test_parts_of_older_runs_whose_checkpoints_hold_no_configuration_go_on(tmp_path, monkeypatch):

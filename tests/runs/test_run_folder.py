@@ -111,6 +111,23 @@ def test_truncation_touches_one_seed_and_later_steps_only(folder):
     assert folder.read_metrics() == LINES[:4]
 
 
+@pytest.mark.fault("occupied output folder")
+def test_what_an_option_names_to_write_is_refused_where_it_cannot_be(tmp_path):
+    (tmp_path / "file").write_text("")
+    cases = (
+        (tmp_path / "file", False, "--to .* is a file, not a folder"),
+        (tmp_path / "file" / "a.npz", True, "--to .* is a file, not a folder"),
+        (tmp_path, True, "--to .* is a folder, not a file"),
+        ("https://example.org/a.npz", True, "--to https://.* is a URL"),
+    )
+    for path, is_file, message in cases:
+        with pytest.raises(ConfigError, match=message):
+            run_folder.writable("to", path, file=is_file)
+    assert run_folder.writable("to", tmp_path / "new" / "deep") == tmp_path / "new" / "deep"
+    assert run_folder.writable("to", tmp_path / "file", file=True) == tmp_path / "file"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 @pytest.mark.fault("occupied output folder", "command line: checkpoint path that is a file or URL")
 def test_a_run_folder_is_refused_where_it_cannot_be(tmp_path):
     file = tmp_path / "file"

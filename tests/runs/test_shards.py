@@ -3,6 +3,7 @@ when.
 """
 
 import dataclasses
+import hashlib
 import json
 import tracemalloc
 from pathlib import Path
@@ -67,6 +68,31 @@ def test_a_shard_without_its_two_whole_files_is_not_complete(tmp_path, damage):
     with pytest.raises(DataError, match="shard_000001"):
         shards.write_npz(filled, tmp_path / "all.npz")
     assert not (tmp_path / "all.npz").exists()
+
+
+def forged(path, **arrays):
+    """Other arrays, with the digest of their own file."""
+    np.savez(path, **arrays)
+    record = json.loads(path.with_suffix(".json").read_text())
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.with_suffix(".json").write_text(json.dumps(record | {"sha256": digest}))
+
+
+@table(
+    ("arrays", "message"),
+    [
+        ({"arr_1": np.zeros(4, np.int32)}, "has 0 arrays named 'arr_0'"),
+        ({"arr_0": np.array([print]), "arr_1": np.zeros(4, np.int32)}, "not a whole NumPy file"),
+        ({"arr_0": np.zeros((4, 3, 3, 1), np.uint8), "arr_1": np.zeros(4, np.int32)}, r"holds uint8 \(4, 3, 3, 1\)"),
+        ({"arr_0": np.zeros((4, 2, 2, 1)), "arr_1": np.zeros(4, np.int32)}, "holds float64 .*: remove it"),
+        ({"arr_0": np.zeros((4, 2, 2, 1), np.uint8), "arr_1": np.zeros(3, np.int32)}, r"and int32 \(3,\), not"),
+    ],
+)
+def test_arrays_that_are_none_of_the_manifest_are_refused_whatever_their_digest_says(tmp_path, arrays, message):
+    filled = fill(tmp_path / "a")
+    forged(filled.path(1), **arrays)
+    with pytest.raises(DataError, match=f"shard_000001.*{message}"):
+        list(filled)
 
 
 def test_all_are_complete_when_those_of_others_are_and_bytes_known_to_be_right_are_not_read_again(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 
 from gendiff.commands import command_line
 from gendiff.core.errors import ConfigError, DataError, NonFiniteError
-from gendiff.runs import registry, sweep
+from gendiff.runs import registry, run_folder, sweep
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Experiment
 from gendiff.runs.reporting import verdicts
@@ -43,6 +43,7 @@ class Trained:
 
     def __call__(self, row, folder, progress):
         assert (folder.log, folder.profile) == ((), None)  # of a thousand small trainings nobody looks at each
+        self.mesh = folder.mesh
         self.begun.append((folder.path / "checkpoint").exists())
         (folder.path / "checkpoint").touch()
         if row.size == self._dies:
@@ -251,7 +252,8 @@ def command(*words):
 
 def test_the_shards_of_a_run_are_computed_by_commands_of_their_own_and_judged_by_the_one_without(tmp_path, capsys):
     out = ("--out", str(tmp_path / "run"))
-    assert command("swept", "--shards", "0/2", *out) == (0, [1, 3])
+    assert command("swept", "--shards", "0/2", "--mesh", "data=1", "--log", "none", *out) == (0, [1, 3])
+    assert TRAINED.mesh == run_folder.axes("data=1")
     assert not (tmp_path / "run" / "results.json").exists()
     assert command_line.main(["report", out[1]], CATALOGUE) == 0
     assert "2 rows of its sweep are finished" in capsys.readouterr().out
@@ -263,6 +265,9 @@ def test_the_shards_of_a_run_are_computed_by_commands_of_their_own_and_judged_by
     for words, message in (
         (("plain", "--shards", "0/2"), "plain is no sweep"),
         (("swept", "--shards", "2/2"), "--shards 2/2"),
+        (("swept", "--shards", "0/2", "--process", "1"), "--process 1: the processes of --shards need no connection"),
+        (("swept", "--shards", "0/2", "--distributed", "on"), "--distributed on: the processes"),
+        (("swept", "--profile", "1:2"), "--profile 1:2: the rows of the sweep swept are not traced"),
     ):
         assert command(*words, "--out", str(tmp_path / "new"))[0] == 2
         assert message in capsys.readouterr().err and not (tmp_path / "new").exists()

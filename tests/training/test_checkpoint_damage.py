@@ -118,6 +118,35 @@ def test_a_listing_of_before_steps_were_recorded_is_taken_with_a_warning_and_one
     store(format=2)
     with pytest.raises(CheckpointMismatchError, match="format 2"):
         restore(folder, 4)
+    for changes in ({"step": None}, {"files": {"a": {"size": 1}}}, {"files": {"a": 3}}):
+        store(**changes)
+        with pytest.raises(CheckpointCorruptError, match="item digests.json: .* lacks its step, or the size or sha256"):
+            restore(folder, 4)
+
+
+@table(
+    "changes",
+    [
+        {"config": ...},
+        {"meta": ...},
+        {"leaves": ...},
+        {"leaves": {"params/dense/bias": {"shape": [2]}}},
+        {"leaves": {"params/dense/bias": {"shape": 2, "dtype": "float32"}}},
+        {"leaves": {"params/dense/bias": {"shape": [2], "dtype": "float33"}}},
+        {"config": ["a"]},
+        {"description": 3},
+    ],
+)
+def test_metadata_that_lack_a_field_are_an_error_even_where_their_digest_fits(written, folder, changes):
+    stored = json.loads((written / "4" / "meta" / "metadata").read_text()) | changes
+    text = json.dumps({name: value for name, value in stored.items() if value is not ...})
+    (folder / "4" / "meta" / "metadata").write_text(text)
+    (folder / "4" / digests.NAME).unlink()
+    digests.write(folder / "4", 4)
+    with Checkpoints(folder, read_only=True) as checkpoints:
+        for read in (checkpoints.contents, checkpoints.written_with, lambda: checkpoints.restore(4, linear.start())):
+            with pytest.raises(CheckpointCorruptError, match="step 4 of .*, item meta, lacks"):
+                read()
 
 
 def waits_for_something(thread):

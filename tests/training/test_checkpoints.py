@@ -1,6 +1,9 @@
+import itertools
 import os
 import re
 import shutil
+import sys
+import types
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +12,7 @@ import pytest
 
 from gendiff.core import records
 from gendiff.core.errors import CheckpointMismatchError, ConfigError, DataError
+from gendiff.training import failed_saves
 from gendiff.training.checkpoints import Checkpoints
 from tests.tables import table
 from tests.training import linear
@@ -182,6 +186,25 @@ def test_what_is_newer_than_the_step_that_a_run_goes_back_to_is_not_saved_at_the
 
 
 @pytest.mark.fault("kill -9 during save")
+@table("order", itertools.permutations(range(3)))
+def test_saves_that_end_in_any_order_leave_the_hook_of_before(order, monkeypatch):
+    """Of objects that are freed; several stores may save at once."""
+    received = []
+    monkeypatch.setattr(sys, "unraisablehook", received.append)
+    before, stores = sys.unraisablehook, [failed_saves.Quiet() for _ in range(3)]
+    closed, other = (types.SimpleNamespace(exc_value=RuntimeError(text)) for text in ("Event loop is closed", "other"))
+    for _ in range(2):
+        for store in stores:
+            store.begin()
+        for number in order:
+            sys.unraisablehook(closed), sys.unraisablehook(other)
+            stores[number].end()
+        assert sys.unraisablehook == before and received == [other] * 3
+        sys.unraisablehook(closed)
+        assert received.pop() is closed
+        received.clear()
+
+
 def test_unfinished_folders_are_no_steps_and_the_next_writer_removes_them(folder):
     unfinished = shutil.copytree(folder / "4", folder / "6.orbax-checkpoint-tmp")
     assert restore(folder, read_only=True).step == 4 and unfinished.exists()

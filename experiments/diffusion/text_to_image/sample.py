@@ -41,14 +41,12 @@ def _sample(config: Config, folder: RunFolder, chosen: TextOptions, progress: Pr
     name = NETWORKS[chosen.network]
     seeds = {"shapes": config.seeds, "scratch": config.seeds[:1], "emoji": config.drawings.seeds}[chosen.network]
     seed = ranges.trained_seed(chosen.trained_seed, seeds)
-    about = {
-        "trained_seed": seed,
-        "checkpoint": training_loop.newest_step(dataclasses.replace(folder, path=folder.path / name), seed),
-    }
+    step = training_loop.newest_step(dataclasses.replace(folder, path=folder.path / name), seed)
+    about = {"trained_seed": seed, "checkpoint": step}
     # an evaluation leaves it, and gathering the words of drawings takes long
     file = folder.path / f"{chosen.network}{published.SUFFIX}"
     known = frozenset(published.read_about(file).words) if file.is_file() else publishing.words(config, name)
-    drawing.draw(train.restore_all(config, folder, name, seed), known, chosen, out, about, progress)
+    drawing.draw(train.restore_all(config, folder, name, seed, step), known, chosen, out, about, progress)
 
 
 COMMAND = SampleCommand(TextOptions, _sample)

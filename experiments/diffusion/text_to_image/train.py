@@ -39,9 +39,9 @@ def encoded(name: str, captions: Sequence[str], progress: Progress) -> Encoded:
     return encoded_captions.ids(captions) if name == SCRATCH else encoded_captions.frozen(captions, progress)
 
 
-def restore(config: Config, folder: RunFolder, name: str, seed: int) -> Params:
-    """The averaged parameters of the network of a name. Raises as `training_loop.restore_ema` does."""
-    return image_training.averaged(networks.model(config, name), folder.inside(name), seed)
+def restore(config: Config, folder: RunFolder, name: str, seed: int, step: int | None = None) -> Params:
+    """The averaged parameters of the network of a name. Takes and raises what `training_loop.restore_ema` does."""
+    return image_training.averaged(networks.model(config, name), folder.inside(name), seed, step)
 
 
 def restore_autoencoder(config: Config, folder: RunFolder) -> tuple[Params, Normalisation]:
@@ -51,9 +51,9 @@ def restore_autoencoder(config: Config, folder: RunFolder) -> tuple[Params, Norm
     return params, json_files.read(inner.path / NORMALISATION, Normalisation)
 
 
-def restore_all(config: Config, folder: RunFolder, name: str, seed: int) -> Trained:
-    """A network of a run with all that drawing needs. Raises as `restore` does."""
-    params: Any = restore(config, folder, name, seed)
+def restore_all(config: Config, folder: RunFolder, name: str, seed: int, step: int | None = None) -> Trained:
+    """A network of a run with all that drawing needs. Takes and raises what `restore` does."""
+    params: Any = restore(config, folder, name, seed, step)
     if name == EMOJI:
         decoder, normalisation = restore_autoencoder(config, folder)
         return Trained(config, name, {"text": texts.params(), "network": params, "decoder": decoder}, normalisation)

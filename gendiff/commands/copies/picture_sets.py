@@ -19,7 +19,7 @@ from gendiff.commands.train import opened_pictures
 from gendiff.core import foreign_files
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.core.types import NO_LABEL
-from gendiff.data import image_folder, random_access, sources
+from gendiff.data import image_files, image_folder, random_access, sources
 from gendiff.data.images.random_access import Example, Look, Source
 from gendiff.metrics import features
 from gendiff.metrics.features import Features
@@ -61,15 +61,17 @@ class PictureSet:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class ShardPictures(Source):
-    """The samples of a folder of shards."""
+    """The samples of a folder of shards, at the size and in the colours of the options."""
 
     examples: Examples
     place: Shards
+    options: CopiesOptions
 
     def image(self, i: int) -> np.ndarray:
         """Sample i."""
         example: Example = self.examples[i]
-        return example.image
+        size, mode, background = self.options.size, self.options.mode, self.options.background
+        return image_files.convert_stored(self.name(i), example.image, 256, mode=mode, size=size, background=background)
 
     def name(self, i: int) -> str:
         """The folder and the number of the sample."""
@@ -88,14 +90,18 @@ def feature_function(options: CopiesOptions) -> Features:
 def read_samples(location: str, options: CopiesOptions, measured: Features, progress: Progress) -> PictureSet:
     """The samples. Raises DataError and ConfigError as `data.sources.open` would, in the words of the command line."""
     path = foreign_files.expanded(location)
-    if shards.is_folder(path):
-        folder = shards.existing(path)
-        shards.check_complete(folder, read=False)
-        return read("samples", str(folder.folder), _of_shards(folder), measured, progress)
     with image_features.option_errors():
-        listed = path.is_dir() and (path / sample_files.SETTINGS).is_file()
-        source = _of_sample_files(path, options) if listed else _opened(path, options, options.size, options.mode)
-    return read("samples", location, source, measured, progress)
+        if shards.is_folder(path):
+            folder = shards.existing(path)
+            shards.check_complete(folder, read=False)
+            image_files.check_options(options.mode, options.size, options.background)
+            location, source = str(folder.folder), _of_shards(folder, options)
+        else:
+            listed = path.is_dir() and (path / sample_files.SETTINGS).is_file()
+            source = _of_sample_files(path, options) if listed else _opened(path, options, options.size, options.mode)
+    samples = read("samples", location, source, measured, progress)
+    opened_pictures.check_channels(location, samples.shape[2])
+    return samples
 
 
 def read_data(
@@ -109,13 +115,23 @@ def read_data(
     with image_features.option_errors():
         source = _opened(foreign_files.expanded(location), options, size, "L" if channels == 1 else "RGB")
     pictures = read(title, location, source, measured, progress)
-    if pictures.shape != like:
+    check_alike(pictures, like, "the samples")
+    return pictures
+
+
+def check_alike(pictures: PictureSet, like: tuple[int, ...], others: str) -> None:
+    """DataError for pictures of another shape than others have, (h, w, c)."""
+    if pictures.shape[:2] != like[:2]:
         sizes = [f"{across} × {down}" for down, across, _ in (pictures.shape, like)]
         raise DataError(
-            f"{location}: pictures have {sizes[0]} pixels, and the samples {sizes[1]}: make all of one size with "
+            f"{pictures.place}: pictures have {sizes[0]} pixels, and {others} {sizes[1]}: make all of one size with "
             "--size N"
         )
-    return pictures
+    if pictures.shape != like:
+        raise DataError(
+            f"{pictures.place}: pictures have {pictures.shape[2]} channels, and {others} {like[2]}: give --mode RGB or "
+            "L"
+        )
 
 
 def without(held_out: PictureSet, train: PictureSet) -> tuple[PictureSet, int]:
@@ -192,9 +208,14 @@ def _of_sample_files(path: Path, options: CopiesOptions) -> Source:
     return dataclasses.replace(random_access.subset(source, rows), labels=labels)
 
 
-def _of_shards(folder: Shards) -> Source:
+def _of_shards(folder: Shards, options: CopiesOptions) -> Source:
     labels = np.concatenate([classes for _, classes in folder])
     print_of = random_access.fingerprint("shards", str(folder.folder), folder.manifest.num)
     return ShardPictures(
-        labels=labels, classes=folder.manifest.classes, fingerprint=print_of, examples=Examples(folder), place=folder
+        labels=labels,
+        classes=folder.manifest.classes,
+        fingerprint=print_of,
+        examples=Examples(folder),
+        place=folder,
+        options=options,
     )

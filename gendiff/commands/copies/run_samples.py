@@ -28,5 +28,12 @@ def folder_of(options: CopiesOptions, catalogue: Catalogue, progress: Progress) 
     run_folder.existing(folder.path, writable=True)
     compile_cache.use(say=progress.line)
     chosen = command.options(num=options.num or DRAWN)
-    command.call(configuration.restore(stored, experiment.config, folder), folder, chosen, progress)
+    config = configuration.restore(stored, experiment.config, folder)
+    try:
+        command.call(config, folder, chosen, progress)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error}\nthese are options of `sample {options.samples}`: draw with it, and give copies the folder of "
+            "its samples in place of the run"
+        ) from error
     return str(samples)

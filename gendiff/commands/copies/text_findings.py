@@ -11,6 +11,7 @@ from gendiff.commands.copies import findings
 from gendiff.commands.copies.copies_options import JSON, PAGE, CopiesOptions
 from gendiff.commands.copies.findings import Share
 from gendiff.core import foreign_files
+from gendiff.core.errors import DataError
 from gendiff.data import text as texts
 from gendiff.data.texts.text import Documents
 from gendiff.provenance import text_copies
@@ -94,6 +95,11 @@ def report(options: CopiesOptions, out: Path, progress: Progress) -> None:
     known: dict[str, int] = {}
     samples, train = (_read(location, options, known) for location in (options.samples, options.train))
     held_out = None if options.held_out is None else _read(options.held_out, options, known)
+    if len(known) > text_copies.LARGEST_ID + 1:
+        raise DataError(
+            f"{options.train}: more than {text_copies.LARGEST_ID + 1} different words with the other texts: compare "
+            "fewer texts at a time, or add --unit characters"
+        )
     with progress.phase("compare"):
         copies = text_copies.text_copies(
             samples.ids, train.ids, None if held_out is None else held_out.ids, tokens=options.span

@@ -97,8 +97,11 @@ def _sets(entry: str, config: Config, progress: Progress, held_out: str | None =
     if of_run:
         split = opened_pictures.split(config, path, pictures.source)
         return Sets(pictures, part(split.training), part(split.held_out))
-    other_path = None if held_out is None else data_paths.resolve(held_out)
-    return Sets(pictures, pictures, None if other_path is None else read("held-out pictures", other_path))
+    if held_out is None:
+        return Sets(pictures, pictures, None)
+    other = read("held-out pictures", data_paths.resolve(held_out))
+    picture_sets.check_alike(other, pictures.shape, f"those of {entry}")
+    return Sets(pictures, pictures, other)
 
 
 def _write(result: Contents, sets: Sets, options: DataReportOptions, out: Path) -> None:

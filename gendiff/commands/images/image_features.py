@@ -23,7 +23,7 @@ from gendiff.data.images.random_access import Source
 from gendiff.diffusion.learned.latent import Maps
 from gendiff.metrics import features, frechet, statistics_files
 from gendiff.metrics.features import Features
-from gendiff.metrics.frechet import FittedGaussian, Running
+from gendiff.metrics.frechet import FittedGaussian
 from gendiff.weights import efficientnet_lite0, files, torch_archive, torchvision_inception
 
 TOGETHER = 500
@@ -121,14 +121,19 @@ def of_drawn(measured: Features, images: np.ndarray) -> np.ndarray:
     return features.extract(measured, rounded, batch=TOGETHER)
 
 
-def summary(measured: Features, images: Iterator[np.ndarray]) -> Running:
-    """What a Fréchet distance needs of batches of uint8 images, in memory of one batch. DataError without images."""
+def fitted(name: str, measured: Features, images: Iterator[np.ndarray]) -> tuple[FittedGaussian, int]:
+    """(the Gaussian of batches of uint8 images, how many they are), in memory of one batch.
+
+    Raises DataError, name first, for fewer than two images.
+    """
     state = None
     for batch in images:
         state = frechet.update(state, features.extract(measured, batch, batch=TOGETHER))
-    if state is None:
-        raise DataError("there are no images to measure")
-    return state
+    if state is None or state.count < 2:
+        raise DataError(
+            f"{name}: a Fréchet distance needs at least 2 images, and here {'is 1' if state else 'are none'}"
+        )
+    return frechet.finish(state), state.count
 
 
 def reference(
@@ -159,8 +164,7 @@ def reference(
         images = _batches(
             sources.open(path, size=height, mode=mode, background=background, on_bad=on_bad, conditional="none")
         )
-    state = summary(measured, images)
-    return frechet.finish(state), state.count
+    return fitted(str(path), measured, images)
 
 
 def _batches(source: Source) -> Iterator[np.ndarray]:

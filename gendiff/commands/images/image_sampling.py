@@ -55,19 +55,18 @@ def sample(
     description = config if described is None else described(config, folder)
     model = model_of(description)
     resolved = sampling_options.resolve(sampling_options.numbered(options, model.names, model.num_classes), model)
+    step = training_loop.newest_step(folder, trained)
     settings = {
         "options": sampling_options.settings(resolved),
         "trained_seed": trained,
-        "checkpoint": training_loop.newest_step(folder, trained),
+        "checkpoint": step,
         "run": config,
     }
 
     # the latter of one of several sets
     if not any((parent / results.FILE).exists() for parent in (folder.path, folder.path.parent)):
-        progress.line(
-            f"note: the run has no results yet; the samples come from its network at step {settings['checkpoint']}"
-        )
-    make = functools.partial(drawer, model_of, description, folder, resolved, trained, say=progress.line)
+        progress.line(f"note: the run has no results yet; the samples come from its network at step {step}")
+    make = functools.partial(drawer, model_of, description, folder, resolved, trained, step, say=progress.line)
     if sampling_options.sharded(options):
         _fill_shards(model, make, folder, resolved, trained, settings, progress)
         return
@@ -103,17 +102,18 @@ def drawer(
     folder: RunFolder,
     options: SampleOptions,
     trained: int,
+    step: int | None = None,
     *,
     say: Callable[[str], None] | None = None,
 ) -> Callable[..., jax.Array]:
     """(index, label) -> images, compiled once. Raises as `sample` does.
 
-    description: what `model_of` takes. trained: the seed of the network.
+    description: what `model_of` takes. trained: the seed of the network. step: of its checkpoint; None is the newest.
     say: is told of a length that the run did not track.
     """
     devices.local()
     model = model_of(description)
-    _check_belongs(model, folder, trained)
+    _check_belongs(model, folder, trained, step)
     guided = model.num_classes > 0 and options.guidance != 1.0
     # before the checkpoint is read: it may refuse
     resolved, between = sampling_options.resolve(options, model), (options.sigma_min, options.sigma_max)
@@ -121,15 +121,17 @@ def drawer(
     draw = drawing_programs.label_program(model_of, description, *how)
     temperature = model.temperature if resolved.temperature is None else resolved.temperature
     numbers = jax.random.key(options.seed), jnp.float32(options.guidance), jnp.float32(temperature)
-    return functools.partial(draw, _params(model, folder, options, trained, say or (lambda line: None)), *numbers)
+    params = _params(model, folder, options, trained, step, say or (lambda line: None))
+    return functools.partial(draw, params, *numbers)
 
 
-def _check_belongs(model: Model, folder: RunFolder, trained: int) -> None:
+def _check_belongs(model: Model, folder: RunFolder, trained: int, step: int | None) -> None:
     """CheckpointMismatchError where parameters were trained with another schedule or parameterization than this version
     takes.
     """
     with Checkpoints(folder.checkpoints(trained), read_only=True) as store:
-        written, source = store.written_with()["description"], f"step {store.latest()} of {store.path}"
+        step = store.latest() if step is None else step
+        written, source = store.written_with(step)["description"], f"step {step} of {store.path}"
     expected = image_training.description(model)
     if written and expected:
         stored, now = ({name: each[name] for name in ("schedule", "parameterization")} for each in (written, expected))
@@ -137,11 +139,16 @@ def _check_belongs(model: Model, folder: RunFolder, trained: int) -> None:
 
 
 def _params(
-    model: Model, folder: RunFolder, options: SampleOptions, trained: int, say: Callable[[str], None]
+    model: Model,
+    folder: RunFolder,
+    options: SampleOptions,
+    trained: int,
+    step: int | None,
+    say: Callable[[str], None],
 ) -> Params:
     """The average that is drawn from: the run's own, or one of the length that is asked for."""
     if options.ema is None:
-        return training_loop.restore_ema(model.init, folder, seed=trained, decay=model.ema)
+        return image_training.averaged(model, folder, trained, step)
     params, average, missed = training_loop.restore_length(model.init, folder, seed=trained, relative_std=options.ema)
     say(
         f"the average of length {average.relative_std:g} at step {average.step}, from snapshots; its profile is missed "

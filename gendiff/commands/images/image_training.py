@@ -267,9 +267,9 @@ def per_seed(model: Callable[..., Model]) -> Callable[..., None]:
     return train_each
 
 
-def averaged(model: Model, folder: RunFolder, seed: int) -> Params:
-    """The averaged parameters of one seed's training."""
-    return training_loop.restore_ema(model.init, folder, seed=seed, decay=model.ema)
+def averaged(model: Model, folder: RunFolder, seed: int, step: int | None = None) -> Params:
+    """The averaged parameters of one seed's training. step: as of `training_loop.restore_ema`."""
+    return training_loop.restore_ema(model.init, folder, seed=seed, step=step, decay=model.ema)
 
 
 def loss_curve(label: str, folder: RunFolder, seed: int, name: str = "loss", width: int = 20) -> Curve:

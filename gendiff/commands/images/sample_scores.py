@@ -62,9 +62,9 @@ def evaluate(samples: Shards, options: ScoreOptions, progress: Progress) -> None
                 yield batch
                 task.update(number + 1)
 
-        statistics = frechet.finish(image_features.summary(measured, images()))
+        statistics, _ = image_features.fitted(str(samples.folder), measured, images())
     if options.save_statistics is not None:
-        statistics_files.save(options.save_statistics, statistics)
+        statistics_files.save(foreign_files.expanded(options.save_statistics), statistics)
     if fitted is not None and fitted.mean.shape != statistics.mean.shape:
         raise ConfigError(
             f"{options.reference} has {len(fitted.mean)} features, and --features {options.features} "

@@ -15,11 +15,10 @@ from gendiff.commands import drawing_options
 from gendiff.commands.drawing_options import GRIDS, MOST_FILES, RunOptions, SteppedOptions, option
 from gendiff.commands.images import feature_options
 from gendiff.commands.images.feature_options import FeatureOptions
-from gendiff.core import foreign_files
 from gendiff.core.errors import ConfigError
 from gendiff.core.foreign_files import Config
 from gendiff.core.no_label import NO_LABEL
-from gendiff.runs import cluster, errors, ranges
+from gendiff.runs import cluster, errors, ranges, run_folder
 from gendiff.runs.dtypes import Dtype
 from gendiff.runs.registry import Command, Late, SampleCommand
 
@@ -164,19 +163,25 @@ def check(options: SampleOptions) -> None:
 
 
 def check_archive(options: FinalizeOptions) -> None:
-    """ConfigError for another ending, and a folder that is absent."""
-    out = foreign_files.expanded(options.to).absolute()
-    if out.suffix not in ENDINGS:
-        raise ConfigError(f"--to {options.to}: give a name that ends in {', '.join(ENDINGS)}")
+    """ConfigError for a file that cannot be written."""
+    _check_file("to", options.to, ENDINGS)
+
+
+def _check_file(option: str, path: str, endings: tuple[str, ...]) -> None:
+    out = run_folder.writable(option, path, file=True)
+    if out.suffix not in endings:
+        raise ConfigError(f"--{option} {path}: give a name that ends in {', '.join(endings)}")
     if not out.parent.is_dir():
-        raise ConfigError(f"--to {options.to}: there is no folder {out.parent}")
+        raise ConfigError(f"--{option} {path}: there is no folder {out.parent}")
 
 
 def check_scores(options: ScoreOptions) -> None:
-    """ConfigError where nothing is to be computed, or options need each other."""
+    """ConfigError where nothing is to be computed, options need each other, or a file cannot be written."""
     if options.reference is None and options.save_statistics is None:
         raise ConfigError("evaluate SAMPLES needs --reference PICTURES, --save-statistics FILE.npz, or both")
     feature_options.check(options)
+    if options.save_statistics is not None:
+        _check_file("save-statistics", options.save_statistics, (".npz",))
 
 
 def sharded(options: SampleOptions) -> bool:

@@ -29,9 +29,8 @@ def read(content_type: str, body: bytes, limits: Limits) -> ImageRequest:
             name = request_fields.printable(name)
             raise ApiError(f"{name} stands twice in the form: send it once", field=name)
         fields[name] = content if name == "image" else _value(name, content)
-    names = (*FIELDS, "image", "strength")
-    fields = request_fields.known(fields, names)
-    request = image_requests.read_fields(fields, names, limits)
+    fields = request_fields.known(fields, (*FIELDS, "image", "strength"))
+    request = image_requests.read_fields(fields, limits)
     file = fields.get("image")
     if not isinstance(file, bytes) or not file:
         raise ApiError("image is missing: send the file of a picture to begin from", field="image")

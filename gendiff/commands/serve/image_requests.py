@@ -4,7 +4,7 @@ No field names a file or an address: a picture to begin from comes in the body.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -89,12 +89,12 @@ def read(body: bytes, limits: Limits) -> ImageRequest:
 
     Raises ApiError with the field, its value, what is allowed and what to do.
     """
-    return read_fields(request_fields.decoded(body, '{"prompt": "a red circle"}'), FIELDS, limits)
+    fields = request_fields.decoded(body, '{"prompt": "a red circle"}')
+    return read_fields(request_fields.known(fields, FIELDS), limits)
 
 
-def read_fields(fields: Mapping[str, object], known: Sequence[str], limits: Limits) -> ImageRequest:
-    """The same of fields. known: those that such a request may have."""
-    fields = request_fields.known(fields, known)
+def read_fields(fields: Mapping[str, object], limits: Limits) -> ImageRequest:
+    """The same of fields that `request_fields.known` has passed."""
     _check_names(fields, limits)
     stream = request_fields.flag(fields, "stream")
     steps = request_fields.integer(fields, "steps", 1, limits.steps, limits.usual_steps)

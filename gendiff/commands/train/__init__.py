@@ -41,7 +41,7 @@ from gendiff.commands.train.config import (
     Config,
 )
 from gendiff.commands.train.fine_tuning import options
-from gendiff.runs import ranges
+from gendiff.runs import ranges, run_folder
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Late, Outcome
 from gendiff.runs.reporting.answers import Answer, Change
@@ -88,6 +88,8 @@ def check(config: Config) -> None:
     ranges.known("sampler", [config.sampler], SAMPLERS)
     feature_options.check(config)
     data_paths.check(config)
+    if config.cache is not None:
+        run_folder.writable("cache", config.cache)
     from gendiff.commands.train import plan  # loads JAX
 
     plan.check(config)

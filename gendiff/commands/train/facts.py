@@ -6,10 +6,11 @@ With it `sample RUN` needs no pictures.
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import jax
 import jax.numpy as jnp
+import msgspec
 
 from gendiff import networks
 from gendiff.commands.images.image_model import Model
@@ -20,6 +21,7 @@ from gendiff.core.types import Params
 from gendiff.data.audio import Spectrogram
 from gendiff.diffusion import parameterization, schedules
 from gendiff.runs import configuration
+from gendiff.runs.ranges import Count
 from gendiff.runs.reporting import json_files
 from gendiff.runs.run_folder import RunFolder
 
@@ -41,8 +43,8 @@ class Data:
     training: int
     held_out: int
     skipped: int
-    shape: tuple[int, ...]
-    levels: int
+    shape: Annotated[tuple[Count, ...], msgspec.Meta(min_length=3, max_length=3)]
+    levels: Annotated[int, msgspec.Meta(ge=2, le=2**16)]
     classes: tuple[str, ...]
     sound: Spectrogram | None = None
 
@@ -96,9 +98,8 @@ def begin(folder: RunFolder, within: RunFolder, config: Config, name: str) -> No
         within.path.mkdir(exist_ok=True)
         stored = configuration.read(folder)
         if distributed.first():
-            configuration.settle(
-                within, dataclasses.replace(stored, config=json_files.encode(dataclasses.replace(config, data=(name,))))
-            )
+            one = json_files.encode(dataclasses.replace(config, data=(name,)))
+            configuration.settle(within, dataclasses.replace(stored, config=one, entry_of="data"))
 
 
 def read(folder: RunFolder) -> Facts:
@@ -110,14 +111,7 @@ def settle(folder: RunFolder, facts: Facts) -> Facts:
     """Writes data.json, or returns the one that is there. DataError where the pictures are others than when the run
     began.
     """
-    file = folder.path / FILE
-    if not file.exists():
-        from gendiff.runs import distributed
-
-        if distributed.first():
-            json_files.write(file, facts)
-        return facts
-    stored = read(folder)
+    stored = configuration.first_facts(folder.path / FILE, facts, {})
     check_same(stored.data, facts.data, folder)
     return stored
 

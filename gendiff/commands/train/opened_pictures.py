@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from gendiff.commands.images import image_features
-from gendiff.commands.train.config import Config
+from gendiff.commands.train.config import SETS, Config
 from gendiff.core import foreign_files
 from gendiff.core.errors import BadPicturesError, ConfigError, DataError
 from gendiff.core.types import NO_LABEL
@@ -75,12 +75,16 @@ def open_pictures(config: Config, path: str, folder: RunFolder | None) -> Pictur
             pictures = Pictures(*textures.split(config.size or COMMITTED_SIZE))
         else:
             pictures = _opened(config, path, folder)
-    channels = pictures.training[0].image.shape[-1]
+    check_channels(path, pictures.training[0].image.shape[-1])
+    return pictures
+
+
+def check_channels(path: str, channels: int) -> None:
+    """DataError for pictures that are neither grey nor of three colours."""
     if channels not in (1, 3):
         raise DataError(
             f"{path}: pictures have {channels} channels, and 1 or 3 are needed; choose with --mode RGB or --mode L"
         )
-    return pictures
 
 
 def check_apart(path: str, folder: RunFolder | None) -> None:
@@ -195,17 +199,24 @@ def _opened_source(config: Config, path: str, sound: audio.Spectrogram | None) -
 
 
 def _spectrogram(config: Config, path: str) -> audio.Spectrogram | None:
-    """What the sounds of a folder become; None of pictures. ConfigError for options of the other kind."""
+    """What the sounds of a folder become; None of pictures. ConfigError for options that these data do not take."""
     is_sound = os.path.isdir(path) and audio.sound_folder.recognises(path)
+    background, least = config.background is not None, config.least_per_class > 0
     foreign = (
-        {"mode RGB": config.mode == "RGB", "background": config.background is not None, "flip": config.flip}
-        | {"least-per-class": config.least_per_class > 0}
+        {"mode RGB": config.mode == "RGB", "background": background, "flip": config.flip, "least-per-class": least}
         if is_sound
         else {"sample-rate": config.sample_rate is not None, "seconds": config.seconds is not None}
     )
-    if options := [option for option, chosen in foreign.items() if chosen]:
-        kinds = ("pictures", "sounds") if is_sound else ("sounds", "pictures")
-        raise ConfigError(f"--{options[0]} is for {kinds[0]}, and {path} holds {kinds[1]}")
+    kinds = ("pictures", "sounds") if is_sound else ("sounds", "pictures")
+    _refuse(foreign, f"is for {kinds[0]}, and {path} holds {kinds[1]}")
+    if path in SETS:
+        skip = config.on_bad_image == "skip"
+        foreign = {"mode L": config.mode == "L", "background": background, "on-bad-image skip": skip}
+        if path == "textures":
+            alone = config.data == (path,)
+            foreign |= {"least-per-class": least, "held-out": config.held_out is not None}
+            foreign |= {"cache": alone and config.cache is not None}
+        _refuse(foreign, f"is for files of your own, and {path} come with the package as they are: leave it out")
     if not is_sound:
         return None
     settings = audio.Spectrogram(config.sample_rate or audio.Spectrogram.rate, config.size or audio.Spectrogram.mels)
@@ -213,6 +224,12 @@ def _spectrogram(config: Config, path: str) -> audio.Spectrogram | None:
         return settings
     frames = max(1, round(config.seconds * settings.rate / (spectrogram.HOP * MULTIPLE))) * MULTIPLE
     return dataclasses.replace(settings, frames=frames)
+
+
+def _refuse(options: dict[str, bool], reason: str) -> None:
+    """ConfigError, with the reason, for the first option that is chosen."""
+    if chosen := [option for option, is_chosen in options.items() if is_chosen]:
+        raise ConfigError(f"--{chosen[0]} {reason}")
 
 
 def split(config: Config, path: str, source: Source) -> Pictures:

@@ -6,7 +6,7 @@ from typing import Literal
 from gendiff.commands.train import data_paths
 from gendiff.commands.train.config import Config
 from gendiff.core.errors import ConfigError
-from gendiff.runs import ranges
+from gendiff.runs import ranges, run_folder
 from gendiff.runs.progress import Progress
 from gendiff.runs.ranges import Byte, Natural, Side
 from gendiff.runs.registry import Command
@@ -39,8 +39,9 @@ class PrepareOptions:
 
 
 def check(options: PrepareOptions) -> None:
-    """ConfigError for options out of range, and for data that need no preparation."""
+    """ConfigError for options out of range, a cache that cannot be written, and data that need no preparation."""
     ranges.check(options)
+    run_folder.writable("cache", options.cache)
     if options.data == "textures":
         raise ConfigError("--data textures: they are cut from photographs in seconds, so there is nothing to prepare")
 

@@ -15,7 +15,6 @@ from gendiff.commands.train.preview import Previews
 from gendiff.commands.train.training_cost import Cost
 from gendiff.data.images.image_set import Images
 from gendiff.diffusion.types import Batch
-from gendiff.networks import transformer
 from gendiff.runs import meshes
 from gendiff.runs.progress import Progress
 from gendiff.runs.run_folder import RunFolder
@@ -77,8 +76,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
 def _one_set(config: Config, planned: Planned, progress: Progress) -> None:
     described = Described(config, planned.data)
     network = facts.model(described)
-    rules = transformer.TENSOR_PARALLEL if config.network.startswith("dit-") else ()
-    share = sharding.share(meshes.build(planned.place.mesh, rules))
+    share = sharding.share(meshes.build(planned.place.mesh, network.rules))
     for seed in config.seeds:
         with opened_pictures.batches(planned.pictures, planned.numbers.batch, seed, config.flip, share) as batches:
             previews = Previews(config, described, planned.numbers, planned.pictures, planned.place, seed)
@@ -95,7 +93,6 @@ def _one_set(config: Config, planned: Planned, progress: Progress) -> None:
                 ema_warm_up=True,
                 on_step=_both(plan.pace(planned.numbers.steps, progress), previews.on_step),
                 on_state=previews.on_state,
-                rules=rules,
                 snapshot_every=_snapshot_every(config, planned.numbers),
             )
 

@@ -13,6 +13,8 @@ TINY = "tiny"
 """A network of bytes with random weights, which shows that everything runs, on rows that come along."""
 RATES = {"sft": 2e-4, "dpo": 5e-5, "grpo": 1e-4}
 BETAS = {"dpo": 0.1, "grpo": 0.02}
+METHODS = {"beta": tuple(BETAS), **dict.fromkeys(("group", "max_tokens", "temperature"), ("grpo",))}
+"""The methods that an option belongs to, where it does not belong to all."""
 PASSES = 3
 """Over the rows, where no number of steps is given."""
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from gendiff.commands.chat import chat_options
 from gendiff.commands.tune import rewards
-from gendiff.commands.tune.config import BETAS, PASSES, TINY, Config
+from gendiff.commands.tune.config import METHODS, PASSES, SMOKE, TINY, Config
 from gendiff.core import foreign_files
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.runs.progress import Progress
@@ -57,8 +57,13 @@ class Rows:
 
 def check(config: Config) -> None:
     """ConfigError or DataError, before anything is loaded, for options, a model or rows that cannot be used."""
-    if config.beta is not None and config.method not in BETAS:
-        raise ConfigError(f"--beta {config.beta:g} has no meaning with --method {config.method}: leave it out")
+    for name, methods in METHODS.items():
+        value, usual = getattr(config, name), [getattr(each, name) for each in (Config(), SMOKE)]
+        if config.method not in methods and value not in usual:
+            option = f"--{name.replace('_', '-')} {value:g}"
+            raise ConfigError(
+                f"{option} belongs to --method {' or '.join(methods)}, not to {config.method}: leave it out"
+            )
     if config.method == "grpo" and config.max_tokens >= config.length:
         raise ConfigError(f"--max-tokens {config.max_tokens} must be below --length {config.length}, prompt included")
     count = len(read(config).training)

@@ -24,16 +24,15 @@ from gendiff.commands.chat import models
 from gendiff.commands.tune import encoded_rows, rewards, rows
 from gendiff.commands.tune.config import BETAS, RATES, TINY, Config
 from gendiff.commands.tune.rows import Rows
-from gendiff.core.errors import ConfigError, DataError
+from gendiff.core.errors import ConfigError
 from gendiff.core.types import Metrics, Params
 from gendiff.language import objective, processors, scoring
 from gendiff.networks import lora
 from gendiff.pipelines import Chat
 from gendiff.preferences import advantage_rules, direct, policy_step, rollouts
 from gendiff.preferences.rollouts import Rollout
-from gendiff.runs import devices, drawing, meshes, training_loop
+from gendiff.runs import configuration, devices, drawing, meshes, training_loop
 from gendiff.runs.progress import Progress
-from gendiff.runs.reporting import json_files
 from gendiff.runs.run_folder import RunFolder
 from gendiff.training import optimizers, sharding
 from gendiff.training.compile_step import INIT
@@ -116,7 +115,8 @@ def prepared(config: Config, folder: RunFolder, progress: Progress, reward: Rewa
         training_rows, held_out = encoded_rows.encoded(config, chat, lines)
     rate = config.learning_rate or RATES[config.method]
     facts = JobFacts(lines.fingerprint, len(lines.training), len(lines.held_out), lines.steps(config), rate)
-    job = Job(config, chat, lines, training_rows, held_out, _settled(folder, facts), reward)
+    facts = configuration.first_facts(folder.path / FILE, facts, {"fingerprint": "rows"})
+    job = Job(config, chat, lines, training_rows, held_out, facts, reward)
     try:
         jax.eval_shape(job.init, jax.random.key(0))
     except ValueError as error:
@@ -272,15 +272,3 @@ def _compared(job: Job, rollout: Rollout) -> jax.Array:
     answers = rollout.actions, rollout.context["row"]
     result: jax.Array = jax.pure_callback(functools.partial(rewarded, job), shape, *answers)
     return result
-
-
-def _settled(folder: RunFolder, facts: JobFacts) -> JobFacts:
-    """What the run began with. DataError where the rows are others now."""
-    file = folder.path / FILE
-    if not file.exists():
-        json_files.write(file, facts)
-        return facts
-    stored = json_files.read(file, JobFacts)
-    if stored.fingerprint != facts.fingerprint:
-        raise DataError(f"{file}: the rows changed since this run began: restore them, or begin anew with --out")
-    return stored

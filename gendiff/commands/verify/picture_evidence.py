@@ -46,7 +46,9 @@ def lines(path: Path) -> Iterator[str]:
 
 
 def watermark(path: Path, file: Path) -> Iterator[str]:
-    """A mark in the pixels. Raises DataError for a file that is no mark, and for pictures of another shape."""
+    """A mark in the pixels, which are laid over white where they are transparent. Raises DataError for a file that is
+    no mark, and for pictures of another shape.
+    """
     mark = watermark_files.load_image(file)
     kind = type(mark).__name__
     if not isinstance(mark, SpreadSpectrum):
@@ -56,7 +58,7 @@ def watermark(path: Path, file: Path) -> Iterator[str]:
             "gendiff.provenance.image_detection"
         )
         return
-    pixels = image_files.read(path, mode="L" if mark.shape[-1] == 1 else "RGB")
+    pixels = image_files.read(path, mode="L" if mark.shape[-1] == 1 else "RGB", background=(255, 255, 255))
     watermark_files.load_image(file, shape=pixels.shape)
     images = np.asarray(scaling.to_unit(pixels, 256), np.float32)[None]
     detection = image_detection.detect(jax.random.key(SEED), mark, images, np.zeros(1, np.int32), keys=KEYS)

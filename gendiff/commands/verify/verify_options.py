@@ -16,7 +16,8 @@ class VerifyOptions:
     file: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
     """A picture (.png, .jpg; others for watermarks only) or a text (.txt, .md, .rst)."""
     mark: tuple[str, ...] = ()
-    """Files of watermarks, as gendiff.provenance.watermark_files wrote them: they hold the secret keys."""
+    """Files of watermarks, as gendiff.provenance.watermark_files wrote them: they hold the secret keys. Transparent
+    pixels are laid over white."""
     model: Annotated[str | None, tyro.conf.arg(metavar="smollm2|bytes|PATH")] = None
     """For texts: whose tokens the watermark marks: smollm2, bytes, a .gguf file, or a folder with a tokenizer.json."""
 

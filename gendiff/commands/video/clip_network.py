@@ -10,10 +10,11 @@ import jax
 import numpy as np
 
 from gendiff.commands.video import networks
-from gendiff.commands.video.config import CAUSAL, Config
+from gendiff.commands.video.config import CAUSAL, Config, check
 from gendiff.core import trees, types
+from gendiff.core.errors import ConfigError, DataError
 from gendiff.core.types import Params
-from gendiff.runs import network_files, training_loop
+from gendiff.runs import network_files, ranges, training_loop
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import environment, json_files
 from gendiff.runs.run_folder import RunFolder
@@ -88,6 +89,13 @@ def read(path: Path) -> tuple[Config, Params, AboutClips]:
     about, arrays = read_about(path), files.load(path)
     network_files.check_whole(path, arrays, about)
     config = json_files.decode(Config, about.config, f"{path}: config")
+    try:
+        ranges.check(config)
+        check(config)
+        # a network is described layer by layer, so a forged number must not set how many there are
+        ranges.counted("blocks", config.blocks, len(arrays))
+    except ConfigError as error:
+        raise DataError(f"{path}: config: {error}") from error
     expected = jax.eval_shape(functools.partial(networks.init, config, CAUSAL), jax.random.key(0))
     network_files.check_parameters(path, arrays, trees.paths(expected))
     return (

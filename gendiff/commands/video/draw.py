@@ -19,7 +19,7 @@ from gendiff.core import extras, foreign_files
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Params
 from gendiff.data import clip_files
-from gendiff.runs import compile_cache, drawing, ranges
+from gendiff.runs import compile_cache, drawing, ranges, run_folder
 from gendiff.runs.program import STUDIES
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Catalogue, SampleCommand
@@ -80,6 +80,7 @@ def check(config: Config, attention: str, options: ClipOptions, file: Path) -> N
         )
     if attention != CAUSAL and options.noise is not None:
         raise ConfigError(f"--noise {options.noise:g} is of rollouts: take --attention {CAUSAL}, or leave it out")
+    run_folder.writable("out", file, file=True)
     ranges.replaceable(file, options.force)
     if file.suffix.lower() not in clip_files.SUFFIXES:
         raise ConfigError(f"--out {file} must be named {', '.join(clip_files.SUFFIXES)}")

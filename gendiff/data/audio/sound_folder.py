@@ -98,7 +98,7 @@ def source(
     checks.choice("on_bad", on_bad, random_access.ON_BAD)
     checks.choice("conditional", conditional, random_access.CONDITIONAL)
     root = Path(path)
-    classes, listed, skipped = image_folder.listing(root, on_bad, conditional)
+    classes, listed, skipped = image_folder.listing(root, on_bad, conditional, sound_files.SUFFIXES)
     options = (dataclasses.astuple(spectrogram), classes)
     return SoundFolder(
         labels=np.array([label for _, label in listed], np.int32),

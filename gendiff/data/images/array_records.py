@@ -51,8 +51,9 @@ class ArrayRecordImages(Source):
         if header["encoding"] == "png":
             # colour type 0 in the header of a PNG file is grey without alpha; the decoder refuses other bytes
             mode = self.mode or ("L" if payload[25:26] == b"\0" else "RGB")
-            return image_files.decode(name, payload, mode=mode, size=self.size, background=self.background)
-        stored = _array(name, header, payload)
+            image = image_files.decode(name, payload, mode=mode, size=self.size, background=self.background)
+            return _within(name, image, self.levels)
+        stored = _within(name, _array(name, header, payload), self.levels)
         return image_files.convert_stored(
             name, stored, self.levels, mode=self.mode, size=self.size, background=self.background
         )
@@ -157,7 +158,7 @@ def write(
         encoding: "png" for 8-bit images of 1 or 3 channels, without loss; "raw" for any image.
 
     Raises:
-        DataError: for an image that the encoding cannot hold.
+        DataError: for an image that the encoding cannot hold, or with values beyond the levels.
         ImportError: without array_record.
     """
     checks.choice("encoding", encoding, ENCODINGS)
@@ -170,14 +171,15 @@ def write(
         writer = _module().ArrayRecordWriter(str(temporary), "group_size:1")
         about = {"format": FORMAT, "version": VERSION, "count": len(images), "classes": list(classes), "levels": levels}
         writer.write(json.dumps(about).encode())
-        for record in _records(file, images, encoding):
+        for record in _records(file, images, encoding, levels):
             writer.write(record)
         writer.close()
 
 
-def _records(file: Path, images: Sequence[Example] | Source, encoding: str) -> Iterable[bytes]:
+def _records(file: Path, images: Sequence[Example] | Source, encoding: str, levels: int) -> Iterable[bytes]:
     for i in range(len(images)):
         image, label = images[i]
+        _within(f"{file}: image {i}", image, levels)
         header: dict[str, object] = {"label": int(label), "encoding": encoding}
         if encoding == "png":
             payload = image_files.to_png(f"{file}: image {i}", image)
@@ -265,3 +267,13 @@ def _array(name: str, header: Config, payload: bytes) -> np.ndarray:
     if dtype not in _DTYPES or len(sides) != 3 or len(payload) != math.prod(sides) * np.dtype(dtype).itemsize:
         raise DataError(f"{name}: {len(payload)} bytes are no {dtype} array of shape {shape!r}")
     return np.frombuffer(payload, np.dtype(dtype).newbyteorder("<")).reshape(sides)
+
+
+def _within(name: str, image: np.ndarray, levels: int) -> np.ndarray:
+    """The image, whose whole values lie in 0 … levels - 1. Floats have no levels."""
+    if np.issubdtype(image.dtype, np.integer) and image.size and not 0 <= image.min() <= image.max() < levels:
+        raise DataError(
+            f"{name}: pixels lie in {image.min()}…{image.max()}, but {levels} levels are 0…{levels - 1}; write it with "
+            "their levels"
+        )
+    return image

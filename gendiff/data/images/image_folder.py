@@ -77,7 +77,7 @@ def source(
     checks.choice("on_bad", on_bad, random_access.ON_BAD)
     checks.choice("conditional", conditional, random_access.CONDITIONAL)
     root = Path(path)
-    classes, listed, skipped = listing(root, on_bad, conditional)
+    classes, listed, skipped = listing(root, on_bad, conditional, image_files.SUFFIXES)
     if captions:
         beside = caption_files.among([file for file, _ in listed])
         listed = [(file, label) for file, label in listed if file not in beside]
@@ -129,7 +129,7 @@ def load(
     """
     image_files.check_options(mode, size, background)
     checks.choice("on_bad", on_bad, random_access.ON_BAD)
-    classes, files, skipped = _scan(Path(path), on_bad)
+    classes, files, skipped = _scan(Path(path), on_bad, image_files.SUFFIXES)
     pictures, labels, used = [], [], []
     for file, label in files:
         try:
@@ -153,11 +153,13 @@ def load(
     )
 
 
-def listing(root: Path, on_bad: str, conditional: str) -> tuple[tuple[str, ...], list[tuple[Path, int]], list[str]]:
-    """Class names, each file with its label, and what is left out, by the rules of `source`."""
+def listing(
+    root: Path, on_bad: str, conditional: str, suffixes: tuple[str, ...]
+) -> tuple[tuple[str, ...], list[tuple[Path, int]], list[str]]:
+    """Class names, each file with its label, and what is left out, by the rules of `source`. suffixes: of its files."""
     folders, _ = _top(root)
     if conditional == "auto" and len(folders) >= 2:
-        return _scan(root, on_bad)
+        return _scan(root, on_bad, suffixes)
     return (), [(file, NO_LABEL) for file in visible_files(root)], []
 
 
@@ -226,7 +228,9 @@ def _top(root: Path) -> tuple[list[Path], list[Path]]:
     ]
 
 
-def _scan(root: Path, on_bad: str) -> tuple[tuple[str, ...], list[tuple[Path, int]], list[str]]:
+def _scan(
+    root: Path, on_bad: str, suffixes: tuple[str, ...]
+) -> tuple[tuple[str, ...], list[tuple[Path, int]], list[str]]:
     """Class names, every file with its label, and what is left out."""
     folders, loose = _top(root)
     if not folders:
@@ -234,12 +238,12 @@ def _scan(root: Path, on_bad: str) -> tuple[tuple[str, ...], list[tuple[Path, in
             raise DataError(f"{printable(root)}: no images in it")
         return (), [(file, NO_LABEL) for file in loose], []
     beside = f"has no class: it lies beside the class folders {printable(folders[0].name)}, …; move it into one"
-    skipped = [f"{printable(file)}: {_unknown(file, image_files.SUFFIXES) or beside}" for file in loose]
+    skipped = [f"{printable(file)}: {_unknown(file, suffixes) or beside}" for file in loose]
     files = []
     for label, folder in enumerate(folders):
         inside = visible_files(folder)
         if not inside:
-            raise DataError(f"{printable(folder)}: a class without images; remove the folder")
+            raise DataError(f"{printable(folder)}: a class without files; remove the folder")
         files += [(file, label) for file in inside]
     if skipped and on_bad == "raise":
         raise random_access.refusal(skipped, len(skipped) + len(files))

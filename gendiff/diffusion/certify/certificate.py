@@ -202,13 +202,15 @@ def certify(
         seed: of start points and noise.
 
     Raises:
-        ValueError: for an unknown method and for numbers of steps that do not double.
+        ValueError: for an unknown method, and for numbers of steps that do not double or are none.
     """
     if isinstance(method, str):
         checks.choice("method", method, METHODS)
     method = Method("unnamed") if method is None else METHODS[method] if isinstance(method, str) else method
     schedule = schedules.flow() if schedule is None else schedule
     checks.integer("starts", starts, 2)
+    if not steps:
+        raise ValueError(f"steps = {steps!r}: name numbers of steps that double, such as (8, 16, 32, 64, 128)")
     with jax.enable_x64(True):
         oracle = _three_gaussians() if oracle is None else oracle
         task = _Task(sampler, schedule, oracle, sigma_min, sigma_max, tuple(steps), starts, seed)

@@ -1,5 +1,6 @@
 """Orders of convergence: the slope of log(error) against log(1 / steps), with a bootstrap interval over the rows."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -56,15 +57,14 @@ def fit(steps: tuple[int, ...], squares: Float[ArrayLike, "k n"]) -> Fit:
         The fit, with the 95 % percentile interval over rows that are drawn again.
 
     Raises:
-        ValueError: for step counts that do not double, and for fewer than 2 rows.
+        ValueError: for step counts that do not double or are none, and for fewer than 2 rows.
 
     References:
         Efron, 1979 (from memory).
     """
     squares = np.asarray(squares, np.float64)
-    if squares.shape[0] != len(steps) or any(
-        after != 2 * before for before, after in zip(steps, steps[1:], strict=False)
-    ):
+    doubling = all(after == 2 * before for before, after in itertools.pairwise(steps))
+    if not steps or squares.ndim != 2 or len(squares) != len(steps) or not doubling:
         raise ValueError(
             f"an order is fitted to step counts that double, one row of errors each, got {steps} and {squares.shape}"
         )

@@ -77,12 +77,14 @@ def law(
         The law at `levels[num_steps]`.
 
     Raises:
+        ValueError: for what is no grid, and for more steps than it has.
         NoLawError: for a sampler that is not affine, or whose noise comes from a source of its own, such as a Brownian
             path.
 
     References:
         Givens & Shortt, 1984 (from memory), for the distance.
     """
+    sampling.steps_of(levels, num_steps)
     std, mean = np.asarray(std, np.float64), np.asarray(mean, np.float64)
     alpha, sigma, to_alpha, to_sigma = (
         float(field[j]) for j in (0, num_steps) for field in (levels.alpha, levels.sigma)

@@ -4,9 +4,11 @@ It is for networks that were distilled to predict the end of the probability flo
 ordinary denoiser it draws from no stated law, so it is not among the samplers of the catalogue.
 """
 
+import math
+
 import jax.numpy as jnp
 
-from gendiff.core import arrays, records
+from gendiff.core import arrays, checks, records
 from gendiff.core.types import Count, Scalar
 from gendiff.diffusion.samplers import ancestral
 from gendiff.diffusion.sampling import Noise, Sampler, State
@@ -40,7 +42,12 @@ def consistency(scaling: Scalar | None = None) -> Consistency:
             c_out = t / sqrt(t² + s²), where s = 0.5 and t is that of the level times `scaling`, 10 in latent
             consistency models. None: f is the clean prediction.
 
+    Raises:
+        ValueError: for a scaling that is not positive.
+
     References:
         Song et al., 2023, Alg. 1; Luo et al., 2023, for the skip connection (both from memory).
     """
+    if scaling is not None:
+        checks.in_range("scaling", scaling, 0.0, math.inf, open_low=True, open_high=True)
     return Consistency(scaling)

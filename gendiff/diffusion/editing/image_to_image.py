@@ -1,5 +1,7 @@
 """Editing by the start of a draw: from an image noised part of the way, and from noises between those of two images."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -110,13 +112,14 @@ def from_entry(
 
     Raises:
         TypeError: for images that are not floating.
-        ValueError: for pixels 0…255 and for a concrete `first` outside 0 … n.
+        ValueError: for pixels 0…255, a concrete `first` outside 0 … n, and a temperature that is not positive.
 
     References:
         Meng et al., 2022, Alg. 1 (from memory).
     """
     checks.floating("clean", clean)
     checks.unscaled_pixels("clean", clean)
+    checks.in_range("temperature", temperature, 0.0, math.inf, open_low=True, open_high=True)
     steps = sampling.steps_of(levels, num_steps)
     checks.integer("first", first, 0, steps if isinstance(steps, int) else len(levels) - 1)
     first = int(first) if arrays.is_concrete(first) else first
@@ -184,7 +187,8 @@ def between_images(
 
     Both are inverted by `inversion.reversible_invert`, and sample and companion are turned alike. So shares 0 and 1
     return the images to rounding at any number of steps. The exception is a single step from alpha = 0 to sigma = 0,
-    which keeps nothing of its start: its result is finite and is neither image. n steps take 3 n + 2 evaluations.
+    which keeps nothing of its start. It is refused for concrete levels; under jit its result is finite and is neither
+    image. n steps take 3 n + 2 evaluations.
 
     Args:
         denoise: the denoiser.
@@ -194,6 +198,10 @@ def between_images(
         levels: (t + 1,) as for `sample`.
         num_steps: as for `sample`.
         trajectory: as for `sample`.
+
+    Raises:
+        TypeError: for images that are not floating.
+        ValueError: for images of different shapes, and a concrete single step from alpha = 0 to sigma = 0.
 
     References:
         Song et al., 2021, Sec. 5.3 (from memory), by another inversion.

@@ -115,7 +115,6 @@ def _in_place(answer: Prediction, keep: jax.Array, other: Denoiser, x: jax.Array
 
 
 def _stacked(first: jax.Array, *others: jax.Array) -> jax.Array:
-    first = conditions.signed(first)
     for other in others:
         if other.shape != first.shape:
             shapes = f"got {first.shape} and {other.shape}"

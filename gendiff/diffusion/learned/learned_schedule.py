@@ -184,7 +184,7 @@ def objective(
         schedule: differentiate by it.
         key: one key.
         denoise: its own numbers are constants here.
-        clean: (b, …) data.
+        clean: (b, …) data; half precision is widened to float32.
         data_levels: as for `elbo.continuous`.
 
     Returns:
@@ -196,6 +196,7 @@ def objective(
     """
     checks.one_key("key", key)
     checks.floating("clean", clean)
+    clean = arrays.widened(clean)
     time_key, noise_key, last_key = jax.random.split(key, 3)
     count, unit = clean.shape[0], math.prod(clean.shape[1:]) * math.log(2.0)
     # evenly: their App. I.1

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
-from gendiff.core import arrays, checks, extras, records, sample_keys
+from gendiff.core import arrays, checks, extras, records
 from gendiff.core.types import ArrayLike, Scalar
 from gendiff.diffusion import flow_coordinates, sampling, schedules
 from gendiff.diffusion.schedules import Schedule
@@ -146,16 +146,12 @@ def sample(
         max_steps: as for `solve`.
 
     Raises:
-        TypeError: for a legacy or missing key, and as `solve` does.
+        TypeError: for a legacy or missing key, a start that is not floating, and as `solve` does.
         ValueError: for ratios out of order or a start of another shape, and as `solve` does.
     """
-    checks.one_key("key", key)
     first, last = _ends(schedule, sigma_max, sigma_min)
-    if start is None:
-        start = first.sigma * sampling.first_noise(sample_keys.keys_of(key, index), shape, jnp.result_type(float))
-    elif start.shape != (len(index), *shape):
-        raise ValueError(f"start has shape {start.shape}, but index and shape ask for {(len(index), *shape)}")
-    end = solve(denoise, schedule, start, first, last, rtol=rtol, atol=atol, max_steps=max_steps)
+    _, x = sampling.start_of(key, jax.tree.map(jnp.atleast_1d, first), shape, index, start)
+    end = solve(denoise, schedule, x, first, last, rtol=rtol, atol=atol, max_steps=max_steps)
     clean = denoise(end.x, last).clean
     return Solution(clean, end.success & _finite(clean), end.evaluations + 1)
 

@@ -9,6 +9,8 @@ Exact cases: with fixed "large" variance, unit-Gaussian data and its exact denoi
 every x and any number of steps; with "small", a point mass costs nothing but its prior. For any data the continuous
 bound of the exact denoiser exceeds -log p(x) only by what prior and last term miss, KL-like terms that vanish as the
 log-SNR runs from +inf to -inf.
+
+Data of half precision are widened to float32, in which the denoiser is asked: positions, levels and sums need it.
 """
 
 import math
@@ -92,7 +94,7 @@ def discrete(
     # under jit an entry of JAX's array is a tracer
     if arrays.is_concrete(levels.sigma) and (last := np.asarray(levels.sigma)[-1]) != 0:
         raise ValueError(f'the chain must end at sigma = 0, got {last:g}: make the grid with end="clean"')
-    x, levels = jnp.asarray(x), jax.tree.map(jnp.asarray, levels)
+    x, levels = arrays.widened(x), jax.tree.map(jnp.asarray, levels)
     keys = sample_keys.keys_of(key, index)
 
     def one(draw: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -144,8 +146,8 @@ def continuous(
         draws: of u and noise, one in each of that many equal parts of the span; as many evaluations.
 
     Raises:
-        ValueError: where a concrete span starts at sigma = 0. The bound is infinite there: give it a start such as
-            1e-3.
+        ValueError: for a concrete span that runs from noisy to clean or starts at sigma = 0. The bound is infinite
+            there: give it a start such as 1e-3.
 
     References:
         Kingma et al., 2021, Eq. 11 and Secs. 3.3, 5 and 5.1.
@@ -154,7 +156,9 @@ def continuous(
     checks.floating("x", x)
     for end in span:
         checks.in_range("span", end, 0.0, 1.0)
-    x = jnp.asarray(x)
+    if all(map(arrays.is_concrete, span)) and np.greater(*span):
+        raise ValueError(f"span = {span} runs from noisy to clean: name its clean end first, as span=(1e-3, 1.0)")
+    x = arrays.widened(x)
     low, high = (jnp.asarray(end, x.dtype) for end in span)
     cleanest, noisiest = schedule.at(low), schedule.at(high)
     if arrays.is_concrete(cleanest.sigma) and not cleanest.sigma > 0:
@@ -200,7 +204,7 @@ def chain_term(
         variance: as for `discrete`.
         data_levels: as for `discrete`.
     """
-    x, level, cleaner = jnp.asarray(x), levels[j], levels[j + 1]
+    x, level, cleaner = arrays.widened(x), levels[j], levels[j + 1]
     prediction = denoise(process.add_noise(x, noise, level), level)
     small, large, closeness = _step_variances(level, cleaner)
     ends, moves = cleaner.sigma == 0, large > 0
@@ -240,6 +244,7 @@ def path_rate(
     References:
         Kingma et al., 2021, Sec. 5.
     """
+    x, u = arrays.widened(x), arrays.widened(u)
     level, slope = jax.jvp(schedule.at, (u,), (jnp.ones_like(u),))
     level = jax.tree.map(lambda field: jnp.broadcast_to(field, u.shape), level)
     prediction = denoise(process.add_noise(x, noise, level), level)
@@ -260,7 +265,7 @@ def prior_term(x: Float[ArrayLike, "b *shape"], noisiest: Level, prior_std: Scal
     """
     if prior_std is not None:
         checks.in_range("prior_std", prior_std, 0.0, math.inf, open_low=True, open_high=True)
-    x = jnp.asarray(x)
+    x = arrays.widened(x)
     alpha, sigma = jnp.asarray(noisiest.alpha, x.dtype), jnp.asarray(noisiest.sigma, x.dtype)
     std = sigma if prior_std is None else jnp.asarray(prior_std, x.dtype)
     spread = (sigma / std) ** 2 / 2 - 0.5 - jnp.log(sigma / std)
@@ -282,7 +287,7 @@ def flat_decoder_term(
     References:
         Kingma et al., 2021, Sec. 3.3.
     """
-    x = jnp.asarray(x)
+    x = arrays.widened(x)
     ratio = jnp.asarray(cleanest.sigma / cleanest.alpha, x.dtype)
     if data_levels is None:
         return jnp.broadcast_to(

@@ -158,7 +158,7 @@ def bits_per_dimension(
     Args:
         denoise: finite at every level of the grid: a network that predicts clean needs a grid that ends before
             sigma = 0, one that predicts noise needs a grid that starts after alpha = 0.
-        x: (b, …) samples at the last level.
+        x: (b, …) samples at the last level; half precision is widened to float32, for the denoiser too.
         levels: (t + 1,) a grid as for `sample`.
         divergence: how the trace is taken; default `exact()`, up to 256 dimensions.
         prior_std: of x_T, > 0; default the sigma of the first level.
@@ -172,7 +172,7 @@ def bits_per_dimension(
     if prior_std is not None:
         checks.in_range("prior_std", prior_std, 0.0, math.inf, open_low=True, open_high=True)
     steps = sampling.steps_of(levels, num_steps)
-    x = jnp.asarray(x)
+    x = arrays.widened(x)  # half precision would round t, and the sums over steps and numbers
     size = math.prod(x.shape[1:])
     if divergence is None:
         if size > MOST_EXACT:
@@ -210,7 +210,7 @@ def dequantize(
 
     Args:
         key: one typed key; the noise shares nothing with that of `sample` and `hutchinson` with the same key.
-        x: (b, …) values.
+        x: (b, …) values; half precision is widened to float32, as it holds no noise of this width.
         index: (b,) integers that name the samples.
         width: > 0, the distance of neighbouring values, in the unit of x.
 
@@ -220,9 +220,9 @@ def dequantize(
     checks.one_key("key", key)
     checks.floating("x", x)
     checks.in_range("width", width, 0.0, math.inf, open_low=True, open_high=True)
-    keys = arrays.fold_in(sample_keys.keys_of(key, index), _WHOLE_VALUES)
+    x, keys = arrays.widened(x), arrays.fold_in(sample_keys.keys_of(key, index), _WHOLE_VALUES)
     noise = jax.vmap(lambda one: jax.random.uniform(one, x.shape[1:], x.dtype, -0.5, 0.5))(keys)
-    return jnp.asarray(x) + arrays.expand(width, x) * noise
+    return x + arrays.expand(width, x) * noise
 
 
 def _log_density(

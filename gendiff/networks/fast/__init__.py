@@ -16,11 +16,12 @@ from gendiff.networks.fast.products import (
     product_of_rows,
     product_with_rows,
 )
-from gendiff.networks.fast.recomputation import computed_once, recomputed, remat
+from gendiff.networks.fast.recomputation import computed_once, equal_blocks_traced_once, recomputed, remat
 
 __all__ = [
     "computed_once",
     "direct_convolution",
+    "equal_blocks_traced_once",
     "exact_gelu",
     "fast_backward_convolution",
     "gelu",

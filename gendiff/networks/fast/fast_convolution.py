@@ -88,8 +88,11 @@ def _kernel_gradient(
 ) -> jax.Array:
     """Compute the gradient of a kernel as a convolution: g slides over x as if it were a kernel.
 
-    The batch are the channels that are summed, one strip of rows after the other.
+    The batch are the channels that are summed, one strip of rows after the other. A kernel of 2 × 2 pixels with
+    stride 1 takes four products instead.
     """
+    if stride == 1 and size == (2, 2):
+        return _products_by_pixel(x, g, size, padding, precision)
     across = tuple(zip(x.shape[1:3], size, g.shape[1:3], (low for low, _ in padding), strict=True))
     (before, taps, after, low), (breadth, span, wide, left) = across
     sideways = (left, span - 1 + stride * (wide - 1) + 1 - breadth - left)
@@ -110,6 +113,18 @@ def _kernel_gradient(
             )
         )
     return functools.reduce(jnp.add, strips).transpose(1, 2, 0, 3)
+
+
+def _products_by_pixel(
+    x: jax.Array, g: jax.Array, size: tuple[int, ...], padding: Padding, precision: str | None
+) -> jax.Array:
+    """One product of matrices for each pixel of the kernel, which sums over all pixels of the batch."""
+    height, width = g.shape[1:3]
+    wide, slopes = jnp.pad(x, ((0, 0), *padding, (0, 0))), g.reshape(-1, g.shape[3])
+    pixels = [(row, column) for row in range(size[0]) for column in range(size[1])]
+    met = [wide[:, row : row + height, column : column + width].reshape(-1, x.shape[3]) for row, column in pixels]
+    products = [jnp.einsum("nc,no->co", each, slopes, precision=precision) for each in met]
+    return jnp.stack(products).reshape(*size, x.shape[3], g.shape[3])
 
 
 _STRIP = 4096

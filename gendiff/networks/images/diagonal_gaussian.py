@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer
 
-from gendiff.core import arrays, checks, records
+from gendiff.core import arrays, records, sample_keys
 from gendiff.core.types import ArrayLike
 
 SMALLEST, LARGEST = -30.0, 20.0
@@ -46,18 +46,17 @@ class DiagonalGaussian:
 
         Args:
             key: one typed key. Picture i draws from fold_in(key, index[i]), so it does not depend on its batch.
-            index: (b,) the number of each picture.
+            index: (b,) integers 0 … 2**32 - 1, the number of each picture.
 
         Raises:
-            TypeError: for what is no typed key.
-            ValueError: for several keys, or an index of another length.
+            TypeError: for what is no typed key, and an index that holds no integers.
+            ValueError: for several keys, a concrete negative index, or an index of another length.
         """
-        checks.one_key("key", key)
+        keys = sample_keys.keys_of(key, index)
         if np.shape(index) != self.mean.shape[:1]:
             raise ValueError(
                 f"index has shape {np.shape(index)}: one number per picture, {self.mean.shape[:1]}, is needed"
             )
-        keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.asarray(index))
         return self.mean + self.std() * arrays.normal(keys, like=self.mean)
 
     def kl(self) -> Float[Array, "b"]:

@@ -36,9 +36,9 @@ LONGEST_SCALE = 44
 """Letters for which all values of a slider fit below it on a phone; of a longer scale only the ends are written."""
 SMOKE = "A smoke run: it shows that everything runs. Its numbers mean nothing."
 RULE = (
-    "The verdict is that of the mean over the seeds: PASS, or holds, if the unfavourable end of its 95 % interval "
-    "clears the threshold; FAIL, or does not hold here, if the favourable end misses it; INCONCLUSIVE, or open, "
-    "otherwise. The shaded side of a strip is allowed."
+    "The verdict is that of the mean over the seeds: PASS, or holds, if the unfavourable end of its interval, of 95 % "
+    "where the claim names no other level, clears the threshold; FAIL, or does not hold here, if the favourable end "
+    "misses it; INCONCLUSIVE, or open, otherwise. The shaded side of a strip is allowed."
 )
 NOT_JUDGED = "Figures without a verdict: verdicts belong to the presets."
 

@@ -19,15 +19,15 @@ sanity test.
 WORDS: Mapping[Verdict, Word] = {"PASS": "holds", "FAIL": "does not hold here", "INCONCLUSIVE": "open"}
 Interval = tuple[float, float]
 Number = tuple[float, float, float]
-"""A value and its 95 % interval: (value, low, high)."""
+"""A value and its interval, (value, low, high): of 95 % where the statement names no other level."""
 
 
 @dataclass(frozen=True)
 class Claim:
     """One measured number held against one threshold, in one seed.
 
-    interval: the 95 % interval (low, high) of `value`; it may exclude `value`, as the bootstrap of a biased statistic
-        does.
+    interval: (low, high) of `value`, of 95 % where the statement names no other level; it may exclude `value`, as the
+        bootstrap of a biased statistic does.
     n: the samples behind the number. seed: None where the number has none.
     kind: a "control" states that something bad misses a named threshold, so PASS means that it misses as it must.
     threshold_name: the field of the configuration's `thresholds` that holds the threshold.
@@ -190,8 +190,9 @@ def mean_over_seeds(numbers: Iterable[Number]) -> Number:
     (DerSimonian and Laird, 1986, with equal weights; from memory). The interval is Student's t with the degrees of
     freedom of Welch and Satterthwaite: those of the seeds where seeds scatter, many where they do not. It is the same
     rule for any number of seeds, and too narrow for few that scatter much: where their spread is twice that within
-    them, 84 % of pairs of seeds, 88 % of threes and 93 % of eights cover the truth. Where an end is not finite, the
-    interval holds those of all seeds.
+    them, 84 % of pairs of seeds, 88 % of threes and 93 % of eights cover the truth. The ends are read as those of 95 %:
+    from those of 90 % comes a level of 90 % where seeds do not scatter, and of up to 95 % where they do. Where an end
+    is not finite, the interval holds those of all seeds.
     """
     rows = tuple(numbers)
     count = len(rows)

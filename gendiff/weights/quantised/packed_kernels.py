@@ -6,6 +6,7 @@ are the outputs of the last layer. Those with scales of groups of inputs have th
 """
 
 import abc
+import functools
 import math
 from typing import ClassVar
 
@@ -100,9 +101,7 @@ class PackedMatrix(PackedKernel):
     def product(self, x: jax.Array, precision: str | None = None) -> jax.Array:
         """Multiply (…, in) by the kernel (in, out), in the dtype of x."""
         self._check(False, x)
-        return (
-            self.contracted(x.reshape(-1, x.shape[-1]), precision).astype(x.dtype).reshape(*x.shape[:-1], self.outputs)
-        )
+        return self._contracted_once(x, precision).astype(x.dtype)
 
     def rows(self, ids: jax.Array) -> jax.Array:
         """Return rows of the table."""
@@ -111,12 +110,23 @@ class PackedMatrix(PackedKernel):
     def product_with_rows(self, x: jax.Array, precision: str | None = None) -> jax.Array:
         """Multiply (…, d) by each row of the table: (…, v) in at least float32."""
         self._check(True, x)
-        return self.contracted(x.reshape(-1, x.shape[-1]), precision).reshape(*x.shape[:-1], self.outputs)
+        return self._contracted_once(x, precision)
+
+    def _contracted_once(self, x: jax.Array, precision: str | None) -> jax.Array:
+        """Multiply (…, in): (…, out) in at least float32."""
+        y: jax.Array = _contracted(self, x.reshape(-1, x.shape[-1]), precision)
+        return y.reshape(*x.shape[:-1], self.outputs)
 
     def _check(self, table: bool, x: jax.Array) -> None:
         if table != self.table or len(self.sizes) != 2 or x.shape[-1] != self.inputs:
             kind = "table" if self.table else "kernel"
             raise ValueError(f"x of shape {x.shape} cannot be multiplied with the packed {kind} of shape {self.sizes}")
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _contracted(kernel: PackedMatrix, x: jax.Array, precision: str | None) -> jax.Array:
+    """`kernel.contracted`, traced and lowered once for all layers of one form and shape."""
+    return kernel.contracted(x, precision)
 
 
 @record

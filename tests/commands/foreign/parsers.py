@@ -349,7 +349,10 @@ PARSERS: dict[str, Parser] = {
     "LoRA of peft": Parser(
         lambda folder: write_lora(folder, header=False), lora, (lora_files.SETTINGS, f"{lora_files.STEM}.safetensors")
     ),
-    **{f"folder of diffusers, {name}": of_folder(name) for name in ("stable", "flux", "sd3", "z_image", "flux_2")},
+    **{
+        f"folder of diffusers, {name}": of_folder(name)
+        for name in ("stable", "flux", "sd3", "z_image", "flux_2", "dit")
+    },
     "single file": Parser(
         write_single,
         lambda folder: model(folder / "model", weights=folder / "model.safetensors"),

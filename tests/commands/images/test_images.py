@@ -28,6 +28,7 @@ from gendiff.commands.train.training_cost import Cost
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.data.images import image_files
 from gendiff.runs import configuration, goodput, training_loop
+from gendiff.runs.reporting import json_files
 from gendiff.runs.run_folder import RunFolder
 from gendiff.training.checkpoints import Checkpoints
 from tests.tables import table
@@ -35,20 +36,7 @@ from tests.tables import table
 pytest.importorskip("grain")
 
 PROJECT = Path(__file__).resolve().parents[3]
-TRAINING = (
-    "--size",
-    "8",
-    "--network",
-    "dit-tiny/2",
-    "--steps",
-    "6",
-    "--batch",
-    "4",
-    "--checkpoint-every",
-    "3",
-    "--log-every",
-    "1",
-)
+TRAINING = tuple("--size 8 --network dit-tiny/2 --steps 6 --batch 4 --checkpoint-every 3 --log-every 1".split())
 JUDGING = (
     *(
         "--sampling-steps",
@@ -401,6 +389,10 @@ def test_several_sets_have_run_folders_of_their_own(tmp_path):
     assert [path.path for _, path in facts.places(one, folder)] == [tmp_path]
     with pytest.raises(ConfigError, match="run folder of its own"):
         facts.described(both, folder)
+    run_config = configuration.settle(folder, configuration.Resolved("images", "full", False, json_files.encode(both)))
+    facts.begin(folder, RunFolder(tmp_path / "emoji"), both, "emoji")
+    part = configuration.read(RunFolder(tmp_path / "emoji"))
+    assert part.entry_of == "data" and part.config == run_config.config | {"data": ["emoji"]}
     with pytest.raises(ConfigError, match="last names differ"):
         data_paths.labels(Config(data=("a/photos", "b/photos")))
 
@@ -471,6 +463,7 @@ def test_prepared_pictures_are_not_decoded_again_and_change_nothing(photos, trai
         (("images", "--data", "textures", "--cache", "c"), "nothing to prepare"),
         (("images", "--data", "NONE", "--cache", "c"), "NONE"),
         (("images", "--data", "NONE"), "--cache"),
+        (("images", "--data", "emoji", "--cache", f"{__file__}/cache"), "test_images.py is a file, not a folder"),
         (("digits",), "digits has nothing to prepare"),
         ((), "images"),
     ],
@@ -479,6 +472,11 @@ def test_what_cannot_be_prepared_is_refused(words, message, capsys, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     assert run("prepare", *words) in (2, 65)
     assert message in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_a_cache_that_cannot_be_written_is_refused_before_pictures_are_read(photos, tmp_path, capsys):
+    assert run(*command(photos, tmp_path / "run", "--cache", __file__)) == 2
+    assert "--cache" in (message := capsys.readouterr().err) and "is a file, not a folder" in message
 
 
 @pytest.mark.slow

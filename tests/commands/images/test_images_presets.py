@@ -82,14 +82,15 @@ def test_compute_and_remat_reach_the_network_and_leave_its_parameters_alone():
 
 PROGRAM = """
 import dataclasses, sys
-from gendiff.commands.train import train
+from gendiff.commands.train import named_networks, train
 from gendiff.commands.train.config import Config
 from gendiff.runs import run_folder
 from gendiff.runs.progress import Progress
 from gendiff.runs.run_folder import Axes
 
 photos, out = sys.argv[1:]
-config = Config(data=(photos,), size=8, network="dit-tiny/2", steps=3, batch=8, log_every=1, previews=4)
+named_networks.WIDTHS["tiny"] = 48, 1, 2  # two devices share its MLP
+config = Config(data=(photos,), size=8, network="lightning-dit-tiny/2", steps=3, batch=8, log_every=1, previews=4)
 for name, axes in (("whole", Axes()), ("split", Axes(fsdp=2, tensor=2))):
     train.train(config, dataclasses.replace(run_folder.create(f"{out}/{name}"), mesh=axes), Progress())
 """

@@ -90,15 +90,26 @@ def test_the_plan_says_what_a_picture_is_and_what_happens_to_the_sounds(tmp_path
         (("--size", "512"), 2, "--size 512 at rate = 16000 leaves bins without a frequency"),
         (("--seconds", "0"), 2, "--seconds 0.0: it must be"),
         (("--data", "emoji", "--seconds", "2"), 2, "--seconds is for sounds, and emoji holds pictures"),
-        (("--size", "16", "cover"), 65, "mixed kinds: 24 sounds and 1 pictures"),
+        (("--data", "emoji", "--mode", "L"), 2, "--mode L is for files of your own, and emoji come with the package"),
+        (("--data", "emoji", "--background", "0", "0", "0"), 2, "--background is for files of your own"),
+        (("--data", "textures", "--on-bad-image", "skip"), 2, "--on-bad-image skip is for files of your own"),
+        (("--data", "textures", "--held-out", "0.2"), 2, "--held-out is for files of your own, and textures"),
+        (("--data", "textures", "--least-per-class", "9"), 2, "--least-per-class is for files of your own"),
+        (("--data", "textures", "--cache", "there"), 2, "--cache is for files of your own, and textures"),
+        (("--size", "16", "cover.png"), 65, "mixed kinds: 24 sounds and 1 pictures"),
+        (("--size", "16", "loose.wav"), 65, "loose.wav: has no class: it lies beside the class folders high, …"),
+        (("--size", "16", "notes.txt"), 65, "its name ends in none of .flac, .mp3, .ogg, .wav; move it out"),
     ],
 )
 def test_options_and_folders_of_the_other_kind_are_refused_before_training(options, code, message, tmp_path, capsys):
     pytest.importorskip("soundfile")
     folder = sounds(tmp_path / "sounds")
-    if "cover" in options:
-        Image.new("L", (4, 4)).save(folder / "low" / "cover.png")
-    words = [str(folder), *(word for word in options if word != "cover")]
+    file = options[-1] if "." in options[-1] else ""
+    if file == "cover.png":
+        Image.new("L", (4, 4)).save(folder / "low" / file)
+    elif file.endswith(("wav", "txt")):
+        (folder / file).write_bytes((folder / "low" / "0.wav").read_bytes())
+    words = [str(folder), *(word for word in options if word != file)]
     assert run("train", *(words if "--data" not in options else options), "--out", str(tmp_path / "run")) == code
     assert message in capsys.readouterr().err and not (tmp_path / "run").exists()
 

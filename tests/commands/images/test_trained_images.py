@@ -17,9 +17,15 @@ import pytest
 
 from gendiff import diffusion, pipelines
 from gendiff.commands.images import image_training
+from gendiff.commands.train import facts
+from gendiff.commands.train.config import Numbers
+from gendiff.core.errors import DataError
 from gendiff.diffusion import parameterization, schedules
+from gendiff.runs.reporting import json_files
+from gendiff.runs.run_folder import RunFolder
 from gendiff.runs.shards import Shards
 from tests.commands.images.test_images import command, photographs, run
+from tests.tables import table
 
 pytest.importorskip("grain")
 
@@ -128,3 +134,33 @@ def test_the_report_of_an_unfinished_run_names_its_newest_checkpoint(trained, tm
     (tmp_path / "run/results.json").unlink()
     assert run("report", str(tmp_path / "run")) == 0
     assert "seed 0 is at step 6, its newest checkpoint is that of step 3" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.fault("evaluate without the last checkpoint")
+def test_a_run_of_several_sets_is_judged_by_the_checkpoints_of_each(tmp_path, capsys):
+    first, second = (photographs(tmp_path / name, damaged=0) for name in ("first", "second"))
+    folder, sets = tmp_path / "run", ("--data", str(first), str(second))
+    assert run("train", *command(first, folder)[2:], *SETS, *sets) == 0
+    checkpoints = json.loads((folder / "results.json").read_text())["checkpoints"]
+    assert [(each["part"], each["step"]) for each in checkpoints] == [("first", 6), ("second", 6)]
+    shutil.rmtree(folder / "second/checkpoints/seed_0/6")
+    capsys.readouterr()
+    assert run("evaluate", str(folder)) == 65
+    assert "its newest checkpoint is that of step 3, and its metrics end at step 6" in capsys.readouterr().err
+    (folder / "results.json").unlink()
+    assert run("report", str(folder)) == 0
+    progress = "first, seed 0 is at step 6, its newest checkpoint is that of step 6; second, seed 0 is at step 6, its"
+    output = " ".join(capsys.readouterr().out.split())
+    assert progress in output and "Note" not in output
+
+
+@table(("changes", "field"), [({"shape": [8]}, "shape"), ({"shape": [8, 0, 3]}, "shape"), ({"levels": 1}, "levels")])
+def test_a_data_json_of_no_picture_is_refused_with_its_field(tmp_path, changes, field):
+    data = facts.Data("photos", "", 40, 5, 0, (8, 8, 3), 256, ())
+    stored = json_files.encode(facts.Facts(data, Numbers(1, 1, 1.0, 1)))
+    json_files.write(tmp_path / "data.json", stored)
+    assert facts.read(RunFolder(tmp_path)).data == data
+    json_files.write(tmp_path / "data.json", stored | {"data": stored["data"] | changes})
+    with pytest.raises(DataError, match=rf"data\.json: data\.{field}"):
+        facts.read(RunFolder(tmp_path))

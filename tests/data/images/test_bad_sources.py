@@ -3,6 +3,7 @@ when asked.
 """
 
 import contextlib
+import json
 import os
 import pickle
 import shutil
@@ -15,7 +16,7 @@ import pytest
 from PIL import Image
 
 from gendiff.core.errors import DataError
-from gendiff.data import random_access, sources
+from gendiff.data import image_files, random_access, sources
 from tests.data.images.test_files import LAYERED, integers, png, saved
 from tests.data.images.test_sources import LABELS, PIXELS, folder, npy, npz, write
 from tests.tables import table
@@ -103,6 +104,11 @@ def header(count=1, classes="[]", levels=256):
     )
 
 
+def raw(array):
+    about = {"label": -1, "encoding": "raw", "dtype": array.dtype.name, "shape": array.shape}
+    return json.dumps(about).encode() + b"\n" + array.tobytes()
+
+
 HOSTILE = {  # file, how it is made, and the words of its error
     "truncated": ("x.png", cut, "not a whole"),
     "text": ("x.jpg", lambda path: write(path, b"no image\n"), "not a whole"),
@@ -166,6 +172,21 @@ HOSTILE = {  # file, how it is made, and the words of its error
         "x.arrayrecord",
         record_of(header(), b'{"label": -1, "encoding": "raw", "dtype": "uint8", "shape": [100000, 100000, 3]}\nwords'),
         "5 bytes are no uint8 array",
+    ),
+    "a value beyond the levels": (
+        "x.arrayrecord",
+        record_of(header(levels=1000), raw(np.full((2, 2, 1), 1000, np.uint16))),
+        "image 0: pixels lie in 1000…1000, but 1000 levels are",
+    ),
+    "16 bits with the levels of 8": (
+        "x.arrayrecord",
+        record_of(header(), raw(np.full((2, 2, 1), 300, np.uint16))),
+        "image 0: pixels lie in 300…300, but 256 levels are",
+    ),
+    "a PNG with values beyond the levels": (
+        "x.arrayrecord",
+        record_of(header(levels=2), b'{"label": -1, "encoding": "png"}\n' + image_files.to_png("", PIXELS[0])),
+        r"image 0: pixels lie in .*, but 2 levels are 0…1",
     ),
     "nothing": ("x.npz", lambda path: None, "no such file or folder"),
     "unknown file": (

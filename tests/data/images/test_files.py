@@ -242,7 +242,7 @@ def test_missing_wrong_and_empty_folders_are_told_apart(tmp_path):
     ):
         with pytest.raises(DataError, match=f"^{path}: {message}"):
             image_folder.load(path)
-    with pytest.raises(DataError, match=f"^{tmp_path / 'b'}: a class without images"):
+    with pytest.raises(DataError, match=f"^{tmp_path / 'b'}: a class without files"):
         image_folder.load(tmp_path)
 
 

@@ -253,4 +253,5 @@ test_wrong_options_are_refused = refusals(
     (lambda: array_records.write("a.arrayrecord", [], encoding="jpg"), "encoding = 'jpg'"),
     (lambda: array_records.write("a.records", []), "must be named .arrayrecord"),
     (lambda: array_records.write("a.arrayrecord", []), "no images to write"),
+    (lambda: records("a.arrayrecord", levels=5), "image 0: pixels lie in .*, but 5 levels are 0…4"),
 )

@@ -243,6 +243,8 @@ def test_what_is_unknown_is_refused_by_name():
         certified(samplers.ddim(), "dim")
     with pytest.raises(ValueError, match="double"):
         certified(samplers.ddim(), steps=(8, 12), starts=4)
+    with pytest.raises(ValueError, match=r"steps = \(\)"):
+        certified(samplers.ddim(), steps=())
     with pytest.raises(ValueError, match="starts"):
         certified(samplers.ddim(), starts=1)
     with pytest.raises(ValueError, match="weak"):

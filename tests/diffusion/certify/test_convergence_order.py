@@ -68,5 +68,7 @@ def test_the_order_between_two_numbers_of_steps():
 test_what_is_no_doubling_is_refused = refusals(
     (lambda: convergence_order.fit((8, 16, 24), np.ones((3, 4))), "double"),
     (lambda: convergence_order.fit((8, 16), np.ones((3, 4))), "double"),
+    (lambda: convergence_order.fit((8, 16), np.ones(2)), "double"),
+    (lambda: convergence_order.fit((), np.ones((0, 4))), "double"),
     (lambda: convergence_order.fit((8, 16), np.ones((2, 1))), "rows"),
 )

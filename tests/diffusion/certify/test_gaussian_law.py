@@ -12,6 +12,7 @@ from gendiff.diffusion import oracles, samplers, sampling, schedules
 from gendiff.diffusion.certify import gaussian_law
 from gendiff.diffusion.samplers import ancestral
 from gendiff.diffusion.types import Level
+from tests.refusals import refusals
 
 STD, MEAN, STEPS = np.array([0.3, 1.0, 0.0]), np.array([0.5, -0.2, 1.0]), 5
 
@@ -195,6 +196,12 @@ def test_noise_that_cannot_be_read_off_is_refused(draw):
 def test_a_step_that_is_not_affine_in_x_is_refused():
     with pytest.raises(gaussian_law.NoLawError, match="not affine in x"):
         law(Noisy(lambda noise, x: 0.1 * jnp.sin(x)))
+
+
+test_steps_that_the_grid_does_not_have_are_refused = refusals(
+    (lambda: law(samplers.ddim(), STEPS + 1), "num_steps = 6"),
+    (lambda: law(samplers.ddim(), 0), "num_steps = 0"),
+)
 
 
 @pytest.mark.float64

@@ -264,6 +264,7 @@ test_what_cannot_be_is_refused = refusals(
         lambda: distillation.consistency_training(exact, FLOW, velocity, weight=distillation.inverse_gap()),
         "0 for the level of pure noise",
     ),
+    *((lambda scale=scale: distillation.consistency(scale), "scaling") for scale in (0.0, float("nan"))),
     (lambda: traced(training(), 0), "intervals = 0"),
     (lambda: traced(training(), 2.5), "intervals must be an integer", TypeError),
     (

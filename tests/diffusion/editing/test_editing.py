@@ -141,6 +141,7 @@ test_edits_that_cannot_be_are_refused = refusals(
         for strength in (-0.1, 1.1, float("nan"))
     ),
     (lambda: from_entry(first=7, num_steps=6), "first = 7"),
+    *((lambda heat=heat: from_entry(temperature=heat), "temperature") for heat in (0.0, float("nan"))),
     (lambda: from_entry(index=np.arange(3)), "index names 3"),
     (lambda: from_entry(index=FIVE - 1), "index"),
     (lambda: from_entry(clean=np.ones((5, *SHAPE), np.uint8)), "clean", TypeError),

@@ -173,6 +173,12 @@ def test_the_bits_of_the_objective_are_those_of_the_bound():
     assert error < 0.2 and np.mean(rates) == pytest.approx(float(jnp.mean(bound.bits)), abs=4 * error)
 
 
+def test_data_of_half_precision_have_the_objective_of_these_numbers_in_float32():
+    half, schedule = jnp.full((4, 1), 0.71, jnp.bfloat16), learned_schedule.monotone(hidden=8, learn_ends=True)
+    results = [objective(schedule, jax.random.key(1), x) for x in (half, half.astype(jnp.float32))]
+    jax.tree.map(np.testing.assert_array_equal, *results)
+
+
 def test_values_and_gradients_are_finite_in_float32_for_whole_values():
     x = jnp.round(oracles.mixture(*MIXTURE).draw(jax.random.key(0), 8) * 8) / 8
     result = objective(learned_schedule.monotone(hidden=8, learn_ends=True), jax.random.key(1), x, data_levels=17)

@@ -158,6 +158,8 @@ test_what_cannot_be_solved_is_refused = refusals(
     (lambda: solve(jnp.ones((2, 3), jnp.int32)), "floating", TypeError),
     (lambda: sample(sigma_min=2.0, sigma_max=1.0), "sigma_min"),
     (lambda: sample(start=jnp.ones((3, 3))), "start"),
+    (lambda: sample(start=jnp.ones((2, 3), jnp.int32)), "start must be a floating array", TypeError),
+    (lambda: sample(start=[[0.0] * 3] * 2), "start must be a floating array", TypeError),
 )
 
 

@@ -262,6 +262,15 @@ def test_a_sample_has_its_value_alone_in_any_order_and_in_a_padded_chain_and_no_
     assert np.all(np.isposinf(once.standard_error)) and np.all(np.isfinite(once.bits))
 
 
+def test_data_of_half_precision_have_the_bound_of_these_numbers_in_float32():
+    x, levels = jnp.full((2, 3), 0.71, jnp.bfloat16), grids.trailing(schedules.linear(), 4)
+    for run in (
+        lambda x: discrete(GAUSSIAN, x, levels, jnp.arange(2)),
+        lambda x: continuous(GAUSSIAN, x, jnp.arange(2), (0.02, 1.0)),
+    ):
+        jax.tree.map(np.testing.assert_array_equal, run(x), run(x.astype(jnp.float32)))
+
+
 def network(params, x, t):
     output = jnp.tanh(params * x) + 1e-3 * t.astype(x.dtype)[:, None]
     return jnp.concatenate([output, jnp.tanh(params + x)], axis=-1)

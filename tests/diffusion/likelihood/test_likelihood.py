@@ -180,6 +180,15 @@ def test_dequantized_bits_bound_the_mass_of_a_whole_value_from_above_and_tightly
     np.testing.assert_array_equal(again, x[jnp.array([7, 3])])
 
 
+def test_data_of_half_precision_have_the_bits_of_these_numbers_in_float32():
+    half = jnp.full((2, 3), 0.71, jnp.bfloat16)
+    for run in (
+        lambda x: likelihood.dequantize(KEY, x, jnp.arange(2), 2 / 255),
+        lambda x: likelihood.bits_per_dimension(oracles.gaussian(0.5), x, flow(4)),
+    ):
+        jax.tree.map(np.testing.assert_array_equal, run(half), run(half.astype(jnp.float32)))
+
+
 X, BITS = jnp.zeros((2, 3)), likelihood.bits_per_dimension
 test_mistakes_are_named = pytest.mark.fault("likelihood, metrics: prior_std ≤ 0")(
     refusals(

@@ -73,5 +73,8 @@ test_what_is_no_draw_and_no_gaussian_is_refused = refusals(
     (lambda: gaussian().sample(None, np.arange(2)), "key", TypeError),
     (lambda: gaussian().sample(jax.random.split(KEY), np.arange(2)), "one key"),
     (lambda: gaussian().sample(KEY, np.arange(3)), r"index has shape \(3,\)"),
+    (lambda: gaussian().sample(KEY, np.arange(2) - 1), "index"),
+    (lambda: gaussian().sample(KEY, np.ones(2)), "index must hold integers", TypeError),
+    (lambda: gaussian().sample(jax.random.key(0, impl="rbg"), np.arange(2)), "threefry2x32", TypeError),
     (lambda: diagonal_gaussian.from_moments(np.zeros((1, 2, 2, 3), np.float32)), "3 channels"),
 )

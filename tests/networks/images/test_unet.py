@@ -25,10 +25,8 @@ def test_forward_over_reverse_traces_through_every_default_kind_of_layer(network
 
 
 def traced(key=None, **changes):
-    options = {} if key is None else {"key": key}
-    return str(
-        jax.make_jaxpr(lambda params: networks.pure(unet(**changes))(params, X, T, LABEL, **options))(fresh(unet()))
-    )
+    rngs, apply = {} if key is None else {"dropout": key}, unet(**changes).apply  # which writes out equal blocks
+    return str(jax.make_jaxpr(lambda params: apply({"params": params}, X, T, LABEL, rngs=rngs))(fresh(unet())))
 
 
 def test_remat_fast_backward_and_dropout_reach_every_block_and_every_convolution():

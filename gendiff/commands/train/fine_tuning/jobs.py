@@ -15,15 +15,14 @@ from gendiff.commands.train import data_paths, named_networks, opened_pictures, 
 from gendiff.commands.train.config import Config, Numbers
 from gendiff.commands.train.fine_tuning import captioned_pictures, options
 from gendiff.commands.train.fine_tuning.captioned_pictures import CaptionedPictures
-from gendiff.core.errors import ConfigError, DataError
+from gendiff.core.errors import ConfigError
 from gendiff.core.types import Params
 from gendiff.data import random_access
 from gendiff.networks import lora
 from gendiff.pipelines import stable_diffusion
 from gendiff.pipelines.stable_diffusion import Opened, PromptPipeline, model_index
-from gendiff.runs import devices, distributed
+from gendiff.runs import configuration, devices
 from gendiff.runs.progress import Progress
-from gendiff.runs.reporting import json_files
 from gendiff.runs.run_folder import RunFolder
 
 FILE = "fine_tuning.json"
@@ -34,6 +33,8 @@ PATHS = (
 """The kernels that learn a change: all of attention, which is what most files of LoRA change."""
 OTHERS = (model_index.XL, model_index.CLASSES)
 """The models that learn none."""
+SAME = {"fingerprint": "pictures or captions", "model": "settings of the model", "size": "size of the pictures"}
+"""Facts that stay as they were when a run began, in words."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +107,7 @@ def prepared(config: Config, folder: RunFolder | None, progress: Progress) -> Jo
         model.pipeline(config.sampling_steps, size, size),
         training,
         kept_out,
-        _settled(folder, facts),
+        facts if folder is None else configuration.first_facts(folder.path / FILE, facts, SAME),
         like,
     )
     try:
@@ -156,23 +157,3 @@ def _model(config: Config, progress: Progress) -> Opened:
     for note in model.notes:
         progress.line(f"note: {note}")
     return model
-
-
-def _settled(folder: RunFolder | None, facts: JobFacts) -> JobFacts:
-    """What a run began with; DataError where pictures, captions or model are others now."""
-    if folder is None:
-        return facts
-    file = folder.path / FILE
-    if not file.exists():
-        if distributed.first():
-            json_files.write(file, facts)
-        return facts
-    stored = json_files.read(file, JobFacts)
-    for name, what in (
-        ("fingerprint", "pictures or captions"),
-        ("model", "settings of the model"),
-        ("size", "size of the pictures"),
-    ):
-        if getattr(stored, name) != getattr(facts, name):
-            raise DataError(f"{file}: the {what} changed since this run began: restore them, or begin anew with --out")
-    return stored

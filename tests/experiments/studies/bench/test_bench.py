@@ -29,5 +29,12 @@ def test_a_bench_takes_a_new_folder_and_its_own(tmp_path):
     )
     assert bench.own_folder(tmp_path / "new", "bench").path == folder.path
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="is a file"):
-        bench.own_folder(tmp_path / "file", "bench")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "a.txt").write_text("")
+    for path, name, words in (
+        ("file", "bench", "is a file"),
+        ("full", "bench", "full holds a.txt but no results.json"),
+        ("new", "growth", "new holds those of bench, and no results of growth"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            bench.own_folder(tmp_path / path, name)

@@ -263,6 +263,16 @@ def test_a_network_survives_its_file_and_changed_bytes_other_files_and_other_net
     clip_network.write(path, dataclasses.replace(SMOKE, channels=(8, 8)), fresh, 7, 3)
     with pytest.raises(CheckpointMismatchError, match="parameters"):
         clip_network.read(path)
+    for changes, message in (
+        ({"groups": 3}, "--groups 3 must divide"),
+        ({"heads": 5}, "--heads 5 must divide"),
+        ({"lengths": (8, 4)}, "--lengths"),
+        ({"blocks": 2**30}, "--blocks 1073741824 is outside"),
+        ({"flops": float("inf")}, "--flops inf"),
+    ):
+        clip_network.write(path, dataclasses.replace(SMOKE, **changes), fresh, 7, 3)
+        with pytest.raises(DataError, match=f"{path}: config: {message}"):
+            clip_network.read(path)
     with pytest.raises(DataError, match="no network of video, but one of text-to-image"):
         clip_network.read(FOLDER / "shapes.safetensors")
 
@@ -287,6 +297,9 @@ def test_options_that_do_not_fit_are_refused(attention, changes, message, tmp_pa
 def test_a_file_of_another_kind_and_a_network_that_is_not_there_are_refused(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="must be named .gif"):
         draw.check(FULL_RUN, CAUSAL, ClipOptions(), tmp_path / "x.png")
+    (tmp_path / "folder.webp").mkdir()
+    with pytest.raises(ConfigError, match="folder.webp is a folder, not a file"):
+        draw.check(FULL_RUN, CAUSAL, ClipOptions(force=True), tmp_path / "folder.webp")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"x.mp4 needs imageio-ffmpeg: install .* \[video\]"):
         draw.check(FULL_RUN, CAUSAL, ClipOptions(), tmp_path / "x.mp4")
