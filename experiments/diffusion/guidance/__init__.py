@@ -11,6 +11,8 @@ at its ceiling at small scales already, so there its trend is only claimed up to
 share of held-out images that the samples of their class reach (recall) and the Vendi score within each class;
 saturation the share of values beyond the data's range, and the contrast. Images are judged as they left the sampler,
 clipped for all but saturation.
+
+By XLA's count the trainings compute 115 TFLOP: 21 minutes on 2 cores that do 100 GFLOP/s, and drawing takes 25.
 """
 
 import dataclasses
@@ -194,6 +196,15 @@ ANSWER = Answer(
             "Networks whose label is withheld or shuffled are compared with plain guidance; that the first have no "
             "trend is a test.",
             "A control is compared with its treatment, and one that cannot fail is none.",
+        ),
+        Change(
+            "2026-12-01",
+            "59eaaf7",
+            "The run at this commit, whose network of shapes had learned for 1,300 steps by AdamW: at scale 1 it drew "
+            "0.52 of shapes as asked, at 2 at most 0.60 and at 12 0.34; recall of shapes had a rank correlation of "
+            "−0.09 with the scale, that of digits −0.99. Now that network learns for 1,600 steps by Muon, as that of "
+            "text-to-image does. Thresholds and all else are unchanged.",
+            "A network that draws every second shape wrong cannot tell whether guidance makes it faithful.",
         ),
     ),
 )

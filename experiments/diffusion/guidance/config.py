@@ -27,7 +27,7 @@ class Config:
     """Seeds of training; each trains a network on digits, one on shapes, and a weaker one for autoguidance."""
     digits: Learning = Learning()
     """Of the networks on digits."""
-    shapes: Learning = Learning(train_steps=1300, channels=(32, 64))
+    shapes: Learning = Learning(train_steps=1600, channels=(32, 64), optimizer="muon", ema=0.995)
     """Of the networks on shapes of 16×16 pixels."""
     weaker: Learning = Learning(train_steps=400, channels=(8, 16))
     """Of the weaker networks on digits that autoguidance leads away from."""
