@@ -214,9 +214,7 @@ def judge_times(config: Config, spent: Mapping[str, np.ndarray]) -> Iterator[Mea
             group="times",
         )
 
-    def slope(rounds: np.ndarray) -> float:
-        return float(np.polyfit(np.log(config.lengths), np.log(np.median(rounds, 0)), 1)[0])
-
+    slope = functools.partial(intervals.exponent, config.lengths)
     for way, times in spent.items():
         exponent = intervals.interval(slope, times.T, resamples=config.resamples)
         yield Measured(way, {"exponent": exponent}, n=config.rounds)

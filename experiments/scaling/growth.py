@@ -37,7 +37,6 @@ from gendiff.runs.reporting.results import Figure
 from gendiff.runs.run_folder import RunFolder
 from gendiff.runs.study import ClaimRow, Measured, Measurements, Study, claim, control
 from gendiff.scaling import accounting, cost
-from gendiff.scaling.fits.power_law import fit_power_law
 from gendiff.training import sharding
 
 Sizes = Annotated[tuple[Count, ...], msgspec.Meta(min_length=2)]
@@ -259,12 +258,6 @@ class Growth:
     compiling: np.ndarray | None = None
 
 
-def exponent(x: np.ndarray, costs: np.ndarray) -> float:
-    """The power in which costs grow with x (sizes,): costs are (sizes,), or (repeats, sizes), whose medians count."""
-    medians = costs if costs.ndim == 1 else np.median(costs, axis=0)
-    return fit_power_law(np.asarray(x, np.float64), np.asarray(medians, np.float64)).exponent
-
-
 def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[Measured]:
     """Every quantity, and then the points behind the exponents."""
     growths: dict[str, Growth] = {}
@@ -317,7 +310,7 @@ def over_devices(config: Config) -> tuple[Growth, float]:
         answers.append(json.loads(done.stdout.splitlines()[-1]))
     columns = (np.array([answer[name] for answer in answers]) for name in ("devices", "seconds", "nbytes", "flops"))
     growth, params = Growth(*columns), answers[0]["params"]
-    return growth, exponent(growth.x, growth.x * params + growth.nbytes[0] - growth.x[0] * params)
+    return growth, intervals.exponent(growth.x, growth.x * params + growth.nbytes[0] - growth.x[0] * params)
 
 
 def on_devices(batch: int, rounds: int, call_seconds: float) -> dict[str, Any]:
@@ -341,7 +334,7 @@ def on_devices(batch: int, rounds: int, call_seconds: float) -> dict[str, Any]:
 
 def judged(config: Config, name: str, growth: Growth, memory: float) -> Measured:
     """Exponents beside those of theory, and what exceeds these."""
-    slope, theory = functools.partial(exponent, growth.x), exponent(growth.x, growth.flops)
+    slope, theory = functools.partial(intervals.exponent, growth.x), intervals.exponent(growth.x, growth.flops)
     spent, held = intervals.interval(slope, growth.seconds.T, resamples=config.resamples), slope(growth.nbytes)
     numbers: dict[str, Any] = {
         "time": spent,

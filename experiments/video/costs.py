@@ -69,13 +69,13 @@ def measure(config: Config, spent: Spent) -> Iterator[Measured]:
     for attention in ATTENTIONS:
         numbers: dict[str, CellValue] = {}
         for axis in AXES:
-            slope = functools.partial(exponent, values(config, axis))
+            slope = functools.partial(intervals.exponent, values(config, axis))
             numbers[f"operations by {axis}"] = slope(flops(config, axis, attention))
             numbers[f"seconds by {axis}"] = intervals.interval(
                 slope, seconds(axis, attention), resamples=config.resamples
             )
         if attention == FULL:
-            slope = functools.partial(exponent, values(config, FRAMES))
+            slope = functools.partial(intervals.exponent, values(config, FRAMES))
             both = seconds(FRAMES, FULL), seconds(FRAMES, FACTORISED)
             numbers["operations above"] = slope(flops(config, FRAMES, FULL)) - slope(flops(config, FRAMES, FACTORISED))
             numbers["seconds above"] = intervals.interval(
@@ -104,11 +104,3 @@ def frame_flops(config: Config) -> dict[str, float]:
     """Operations of one frame of a rollout. With the cache one more evaluation writes the frame into it."""
     full = networks.forward_flops(config, CAUSAL, config.frames, config.side)
     return {CACHED: (config.sampling_steps + 1) * networks.cached_flops(config), WHOLE: config.sampling_steps * full}
-
-
-def exponent(along: np.ndarray, cost: np.ndarray) -> float:
-    """The slope of log cost in log size, by least squares; cost is (places,), or (rounds, places), whose medians
-    count.
-    """
-    medians = cost if cost.ndim == 1 else np.median(cost, axis=0)
-    return float(np.polyfit(np.log(along), np.log(medians), 1)[0])

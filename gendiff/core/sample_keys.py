@@ -3,10 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Integer
+from jaxtyping import Array, Float, Integer
 
-from gendiff.core import checks
-from gendiff.core.arrays import ArrayLike, Keys
+from gendiff.core import arrays, checks
+from gendiff.core.arrays import ArrayLike, DType, Keys
 
 
 def keys_of(key: jax.Array, index: Integer[ArrayLike, "b"]) -> Keys:
@@ -23,6 +23,13 @@ def keys_of(key: jax.Array, index: Integer[ArrayLike, "b"]) -> Keys:
     """
     check_key(key)
     return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, checked_index(index))
+
+
+def first_noise(keys: Keys, shape: tuple[int, ...], dtype: DType) -> Float[Array, "..."]:
+    """The standard normal noise (b, *shape) of x_T, from fold_in(keys[i], 0)."""
+    noise = arrays.normal(arrays.fold_in(keys, 0), jax.ShapeDtypeStruct((*keys.shape, *shape), dtype))
+    fixed: Array = jax.lax.optimization_barrier(noise)  # or XLA folds sigma_0 into its last bit
+    return fixed
 
 
 def check_key(key: jax.Array) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Integer, Shaped
 
 from gendiff.core import arrays, checks, records, sample_keys
-from gendiff.core.types import ArrayLike, Count, Denoiser, DType, Keys, Level, Prediction, PyTree, Scalar
+from gendiff.core.types import ArrayLike, Count, Denoiser, Keys, Level, Prediction, PyTree, Scalar
 from gendiff.core.types import KeyNoise as KeyNoise
 from gendiff.core.types import Noise as Noise
 from gendiff.core.types import Part as Part
@@ -179,13 +179,6 @@ def in_chunks(draw: Callable[..., Samples], size: int) -> Callable[..., Samples]
     return draw_in_chunks
 
 
-def first_noise(keys: Keys, shape: tuple[int, ...], dtype: DType) -> Float[Array, "..."]:
-    """The standard normal noise (b, *shape) of x_T, from fold_in(keys[i], 0)."""
-    noise = arrays.normal(arrays.fold_in(keys, 0), jax.ShapeDtypeStruct((*keys.shape, *shape), dtype))
-    fixed: Array = jax.lax.optimization_barrier(noise)  # or XLA folds sigma_0 into its last bit
-    return fixed
-
-
 def start_of(
     key: jax.Array,
     levels: Level,
@@ -208,7 +201,7 @@ def start_of(
     keys = sample_keys.keys_of(key, index)
     if start is not None:
         return keys, jnp.asarray(start)
-    noise = first_noise(keys, shape, levels.sigma.dtype)
+    noise = sample_keys.first_noise(keys, shape, levels.sigma.dtype)
     return keys, arrays.expand(temperature, noise) * levels.sigma[0] * noise
 
 

@@ -312,10 +312,7 @@ def nonces(key: jax.Array, index: Integer[ArrayLike, "b"]) -> UInt32[Array, "b 2
 
 def first_noise(key: jax.Array, index: Integer[ArrayLike, "b"], shape: tuple[int, ...]) -> Float[Array, "b *shape"]:
     """The noise in float32 that `diffusion.sample` starts from, before it is scaled."""
-    keys = arrays.fold_in(sample_keys.keys_of(key, index), 0)
-    noise = arrays.normal(keys, jax.ShapeDtypeStruct((keys.shape[0], *shape), jnp.float32))
-    fixed: Array = jax.lax.optimization_barrier(noise)  # or XLA folds what comes after into its last bit
-    return fixed
+    return sample_keys.first_noise(sample_keys.keys_of(key, index), shape, jnp.float32)
 
 
 def checked_bits(bits: Sequence[int], most: int) -> np.ndarray:

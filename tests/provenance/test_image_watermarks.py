@@ -8,7 +8,6 @@ import scipy.stats
 
 from gendiff.core import sample_keys
 from gendiff.core.records import replace
-from gendiff.diffusion import sampling
 from gendiff.provenance.image_watermarks import gaussian_shading, tree_ring
 from tests.provenance.image_rig import BITS, DRAW, KEY, MARKS, S, marked, noise, nonce_of
 from tests.provenance.test_keyed_hash import in_python
@@ -48,7 +47,7 @@ def test_one_nonce_for_all_leaves_each_picture_normal_and_fixes_every_sign_of_th
 
 def test_what_is_not_marked_is_the_noise_of_a_draw_by_the_same_key_and_index():
     unmarked = np.asarray(
-        quickly(lambda: sampling.first_noise(sample_keys.keys_of(jax.random.key(DRAW), INDEX), S, jnp.float32))()
+        quickly(lambda: sample_keys.first_noise(sample_keys.keys_of(jax.random.key(DRAW), INDEX), S, jnp.float32))()
     )
     ring, shaded = MARKS["tree ring"](), marked("gaussian shading", COUNT)
     # two programs may round the last bit in two ways

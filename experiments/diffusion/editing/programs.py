@@ -112,7 +112,7 @@ class EditingPrograms:
     def _trip(self, params: Params, index: Any, images: Any, levels: Any, steps: Any) -> tuple[jax.Array, jax.Array]:
         denoise, keys = self._denoise(params), sample_keys.keys_of(jax.random.key(KEY), index)
         inverted = inversion.ddim_invert(denoise, images, levels, num_steps=steps)
-        fresh = jnp.asarray(levels.sigma)[0] * sampling.first_noise(keys, self._model.shape, images.dtype)
+        fresh = jnp.asarray(levels.sigma)[0] * sample_keys.first_noise(keys, self._model.shape, images.dtype)
         # together, to compile one loop
         start, twice = jnp.concatenate([inverted, fresh]), jnp.concatenate([index, index])
         samples = self._sample(denoise, samplers.ddim(), levels, twice, num_steps=steps, start=start)

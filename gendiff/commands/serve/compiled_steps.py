@@ -23,7 +23,7 @@ from gendiff.commands.serve.served_network import ReadTexts, ServedNetwork
 from gendiff.core import records, sample_keys
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Condition, Keys, Numeric, Params
-from gendiff.diffusion import process, sampling
+from gendiff.diffusion import process
 from gendiff.diffusion.sampling import State
 from gendiff.diffusion.types import Level
 from gendiff.runs import devices
@@ -195,7 +195,7 @@ def _begun(
     if references:
         images = networks.ReferenceImages(references)
         condition, away = (*condition, images), (*away, images) if away else away
-    noise = sampling.first_noise(numbers.keys, served.shape, numbers.levels.sigma.dtype)
+    noise = sample_keys.first_noise(numbers.keys, served.shape, numbers.levels.sigma.dtype)
     x = served.temperature * numbers.levels.sigma[0] * noise
     x = jnp.where(numbers.edits, process.add_noise(clean.astype(x.dtype), noise, numbers.levels[0]), x)
     row: Row = jax.tree.map(_strong, (Fixed(condition, away, numbers), served.sampler.init(x)))

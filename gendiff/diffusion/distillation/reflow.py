@@ -126,7 +126,7 @@ def draw_pairs(
         Liu et al., 2023, Alg. 1 (from memory).
     """
     clean = sampling.sample(key, denoise, sampler, levels, shape, index)
-    noise = sampling.first_noise(sample_keys.keys_of(key, index), shape, clean.dtype)
+    noise = sample_keys.first_noise(sample_keys.keys_of(key, index), shape, clean.dtype)
     return Pairs(noise, clean, condition)
 
 

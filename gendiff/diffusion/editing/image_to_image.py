@@ -240,7 +240,7 @@ def _start(
     keys = sample_keys.keys_of(key, index)
     if len(keys) != len(clean):
         raise ValueError(f"index names {len(keys)} samples, but clean has {len(clean)}")
-    noise = sampling.first_noise(keys, clean.shape[1:], clean.dtype)
+    noise = sample_keys.first_noise(keys, clean.shape[1:], clean.dtype)
     level = levels[first]
     noised = process.add_noise(clean, noise, level)
     pure_noise = arrays.expand(temperature, noise) * arrays.expand(level.sigma, clean) * noise

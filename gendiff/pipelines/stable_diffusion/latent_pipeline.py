@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Integer, Shaped
 from gendiff import diffusion, networks
 from gendiff.core import records, sample_keys
 from gendiff.core.types import ArrayLike, Condition, Count, Keys, Noise, Params, Scalar, State
-from gendiff.diffusion import editing, inpainting, sampling
+from gendiff.diffusion import editing, inpainting
 from gendiff.diffusion.parameterization import Parameterization
 from gendiff.diffusion.sampling import OnLevel, Sampler
 from gendiff.diffusion.types import Denoiser, Level, Predict
@@ -213,7 +213,7 @@ class LatentPipeline:
         """The sampler whose every step ends with what the mask keeps."""
         if not change.like_diffusers:
             return inpainting.repaint(self.sampler, clean, edits.of_latents(mask, self.factor(change)))
-        noise = sampling.first_noise(keys, self.shape, clean.dtype)
+        noise = sample_keys.first_noise(keys, self.shape, clean.dtype)
         return inpainting.repaint(self.sampler, clean, edits.nearest(mask, self.factor(change)), noise)
 
     def _check(self, params: Mapping[str, Params], change: Edit | None, start: ArrayLike | None) -> None:

@@ -48,6 +48,14 @@ def median_of_ratios(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.median(first / second))
 
 
+def exponent(x: ArrayLike, costs: np.ndarray) -> float:
+    """The slope of log cost in log x (sizes,), by least squares: costs are (sizes,), or (rounds, sizes), whose medians
+    count.
+    """
+    medians = costs if costs.ndim == 1 else np.median(costs, axis=0)
+    return float(np.polyfit(np.log(x), np.log(medians), 1)[0])
+
+
 def share(hits: np.ndarray) -> Number:
     """A share with its exact binomial interval: a bootstrap of rows that all agree would have no width."""
     ends = scipy.stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(0.95, method="exact")

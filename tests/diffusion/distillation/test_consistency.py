@@ -11,6 +11,7 @@ import optax
 import pytest
 
 from gendiff import training as training_chapter
+from gendiff.core import sample_keys
 from gendiff.diffusion import denoiser, distillation, grids, oracles, parameterization, samplers, sampling, schedules
 from gendiff.diffusion.sampling import State
 from gendiff.diffusion.types import Batch, Level, Prediction
@@ -237,7 +238,7 @@ def test_a_consistency_model_is_drawn_as_any_denoiser_with_samples_of_their_own(
 
     @in_numpy
     def flowed(index):
-        noise = sampling.first_noise(sampling.sample_keys.keys_of(jax.random.key(0), index), (1,), jnp.float32)
+        noise = sample_keys.first_noise(sample_keys.keys_of(jax.random.key(0), index), (1,), jnp.float32)
         return DATA.flow(EDM.at(1.0).sigma * noise, EDM.at(1.0), EDM.at(0.0))
 
     np.testing.assert_allclose(one, flowed(np.arange(4000)), rtol=1e-5)

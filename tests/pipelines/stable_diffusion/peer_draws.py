@@ -6,7 +6,6 @@ import numpy as np
 from gendiff.core import records, sample_keys
 from gendiff.core.types import NO_LABEL
 from gendiff.data import scaling
-from gendiff.diffusion import sampling
 from gendiff.pipelines.stable_diffusion import aligned, edit, open_model, skipping
 from tests.quickly import quickly
 
@@ -85,7 +84,7 @@ def hole():
 
 def noise_of(shape):
     """The first noise of picture 0."""
-    return np.asarray(sampling.first_noise(sample_keys.keys_of(KEY, INDEX), shape, np.float32))
+    return np.asarray(sample_keys.first_noise(sample_keys.keys_of(KEY, INDEX), shape, np.float32))
 
 
 def in_unit_range(pictures):

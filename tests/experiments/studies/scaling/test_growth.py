@@ -9,6 +9,7 @@ import pytest
 
 from experiments.scaling import growth
 from experiments.scaling.growth import Growth, Program, Sweep
+from gendiff.runs.reporting import intervals
 from gendiff.runs.study import Measurements
 from tests.quickly import quickly
 from tests.tables import table
@@ -20,9 +21,9 @@ SMOKE = growth.EXPERIMENT.smoke
 @table("power", [0.0, 1.0, 2.0])
 def test_the_exponent_of_a_power_law_is_its_power(power):
     costs = 3 * SIZES**power
-    assert growth.exponent(SIZES, costs) == pytest.approx(power, abs=1e-12)
+    assert intervals.exponent(SIZES, costs) == pytest.approx(power, abs=1e-12)
     noisy = np.stack([costs, 100 * costs, costs])  # an outlier among the rounds
-    assert growth.exponent(SIZES, noisy) == pytest.approx(power, abs=1e-12)
+    assert intervals.exponent(SIZES, noisy) == pytest.approx(power, abs=1e-12)
 
 
 def test_what_exceeds_theory_is_the_difference_of_exponents_and_a_claim_judges_it():
@@ -36,7 +37,7 @@ def test_what_exceeds_theory_is_the_difference_of_exponents_and_a_claim_judges_i
 
 def test_theory_has_time_in_proportion_to_images_and_above_it_for_attention():
     def slope(program, *sizes, power=1):
-        return growth.exponent(np.array(sizes, float) ** power, np.array([program(size).flops for size in sizes]))
+        return intervals.exponent(np.array(sizes, float) ** power, np.array([program(size).flops for size in sizes]))
 
     assert slope(growth.SWEEPS[growth.BATCH].program, 4, 16) == pytest.approx(1.0)
     assert 1.0 < slope(growth.SWEEPS[growth.TRAINED].program, 16, 32, power=2) < 2.0
@@ -63,7 +64,7 @@ def test_a_sweep_measures_every_size_and_compiles_anew_where_that_is_asked():
     config = dataclasses.replace(SMOKE, batches=(8, 16), rounds=3)
     costs = growth.swept(config, Sweep("batches", product, 2.0, power=2, compiles=True))
     assert costs.x.tolist() == [64.0, 256.0] and costs.seconds.shape == (2, 3) and costs.compiling.shape == (2, 3)
-    assert growth.exponent(costs.x, costs.flops) == pytest.approx(1.5)
+    assert intervals.exponent(costs.x, costs.flops) == pytest.approx(1.5)
     assert costs.nbytes.tolist() == [2 * 4 * 64, 2 * 4 * 256], "the argument and the result"
 
 

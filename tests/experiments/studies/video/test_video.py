@@ -18,6 +18,7 @@ from gendiff.commands.video.config import ATTENTIONS, CAUSAL, CONTEXT, FACTORISE
 from gendiff.core.errors import CheckpointCorruptError, CheckpointMismatchError, ConfigError, DataError
 from gendiff.data import clip_files
 from gendiff.runs.progress import Progress
+from gendiff.runs.reporting import intervals
 from gendiff.runs.run_folder import RunFolder
 from gendiff.runs.study import Measurements
 from gendiff.scaling import accounting
@@ -93,10 +94,12 @@ def test_a_frame_with_a_cache_costs_what_it_adds_to_a_clip_but_that_earlier_fram
 
 def test_an_exponent_is_exact_for_a_power_and_a_sum_lies_between():
     along = costs.values(FULL_RUN, costs.FRAMES)
-    assert costs.exponent(along, 3 * along**2) == pytest.approx(2) and costs.values(FULL_RUN, costs.PIXELS)[0] == 16**2
-    assert 1 < costs.exponent(along, along + along**2 / 16) < 2
+    assert (
+        intervals.exponent(along, 3 * along**2) == pytest.approx(2) and costs.values(FULL_RUN, costs.PIXELS)[0] == 16**2
+    )
+    assert 1 < intervals.exponent(along, along + along**2 / 16) < 2
     rounds = np.array([[1.0], [1.1], [9.0]]) * along**2  # the median round counts
-    assert costs.exponent(along, rounds) == pytest.approx(2)
+    assert intervals.exponent(along, rounds) == pytest.approx(2)
 
 
 @pytest.fixture(scope="module")
