@@ -76,4 +76,4 @@ TOKEN = Case(
     absent=smollm2.absent,
 )
 IMAGE = "from a cold process to its first image, U-Net 32×32, 20 steps"
-CASES = (Case("cold_start", IMAGE, Workload("sample", "unet32", steps=20), "cold_start", measure=measure),)
+CASES = (Case("cold_start", IMAGE, Workload("sample", "unet32", steps=20), "cold_start", measure=measure, pairs=5),)

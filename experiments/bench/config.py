@@ -105,11 +105,11 @@ class SharedConfig:
     """What --device accelerator may take: a case for which there is no time is left out."""
     threads: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 2
     """Cores of each side on a CPU; one side at a time has work."""
-    pairs: Several = 9
+    pairs: Several = 7
     """Rounds in which each way is timed once."""
-    call_seconds: Positive = 0.5
+    call_seconds: Positive = 0.3
     """Least length of a timed call in seconds: shorter work is repeated."""
-    budget: Positive = 90.0
+    budget: Positive = 30.0
     """Seconds of rounds a case may take; slower modes of the peer are left out of the rounds first."""
     tiny: bool = False
     """Tiny shapes, which show that everything runs."""

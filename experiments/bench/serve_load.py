@@ -11,6 +11,7 @@ from gendiff.commands.serve.load import LoadOptions
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting.results import Table
 
+_FULL: dict[str, Any] = {"model": "emoji", "seconds": 10}
 _TINY: dict[str, Any] = {"model": "shapes", "clients": 4, "seconds": 3, "rounds": 2}
 
 
@@ -21,7 +22,7 @@ def measure(case: Case, setting: Setting) -> Findings:
     if load.absent():
         return Findings(skipped={case.name: load.absent()})
     size, rounds = setting.fitted(case.workload).batch, setting.pairs(case)
-    options = LoadOptions(together=size, **(_TINY if setting.config.tiny else {"model": "emoji", "rounds": rounds}))
+    options = LoadOptions(together=size, **(_TINY if setting.config.tiny else _FULL | {"rounds": rounds}))
     load_figures = load.measured(options, Progress(quiet=True))
     lost = float(sum(each.refused + each.broken for loads in load_figures.values() for each in loads))
     if not all(each.rate > 0 for loads in load_figures.values() for each in loads):

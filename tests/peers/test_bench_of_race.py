@@ -21,4 +21,4 @@ def test_ddim_is_the_same_on_both_sides_and_every_scheduler_that_is_offered_runs
     assert limits[f"{name}_agrees"] < 1e-4 and set(limits) == {
         f"{name}_{word}" for word in ("agrees", "ours", "diffusers")
     }
-    assert len(result.tables[0].rows) == 8 and result.ratios[0].threshold == "race"
+    assert 7 <= len(result.tables[0].rows) <= 8 and result.ratios[0].threshold == "race"

@@ -59,6 +59,17 @@ def test_heun_asks_the_network_twice_but_at_the_last_step(method, evaluations):
     assert race.Choice(method, 6, 0.0).evaluations == evaluations
 
 
+def test_no_method_is_tried_in_more_evaluations_than_one_that_is_enough():
+    choices = race._candidates(("DDIM", "FlowMatchHeun"), (3, 4, 5, 6))
+    assert [(each.method, each.evaluations) for each in choices[:5]] == [
+        ("DDIM", 3),
+        ("DDIM", 4),
+        ("DDIM", 5),
+        ("FlowMatchHeun", 5),
+        ("DDIM", 6),
+    ]
+
+
 def test_noise_is_fixed_by_its_number_and_classes_are_balanced():
     first, second = (race.noise(TINY, 20, number) for number in (0, 1))
     assert first["noise"].shape == (20, 8, 8, 1) and not np.allclose(first["noise"], second["noise"])
@@ -103,5 +114,8 @@ def test_without_a_peer_the_race_says_what_ours_needs(tmp_path, name):
     case = next(case for case in cases.ALL if case.name == name)
     results = case.measure(case, config.Setting(config.Config(tiny=True, pairs=2), tmp_path))
     assert not results.ratios and [limit.name for limit in results.limits] == [f"{name}_ours"]
-    assert {row[0] for row in results.tables[0].rows} == {"ours"} and len(results.tables[0].rows) == len(draws.FIXED)
+    rows = results.tables[0].rows
+    least = {method for method in draws.FIXED if "Heun" not in method}  # which has more evaluations in as many steps
+    assert {row[0] for row in rows} == {"ours"} and least <= {row[1] for row in rows} <= set(draws.FIXED)
+    assert [row[4] is not None for row in rows].count(True) == 1
     assert grids.trailing(schedules.flow(), 3).sigma[0] == 1.0, "so that both sides begin with the same noise"
