@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 
 from gendiff import networks
 from gendiff.networks import efficientnet_lite
