@@ -83,12 +83,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     nothing.
     """
     keeps = bool(KEPT) and not item.nodeid.startswith(("tests/experiments/", "tests/runs/", "tests/commands/"))
-    if keeps != jax.config.jax_enable_compilation_cache:
+    folder = str(Path(KEPT).absolute() / compile_cache.of_user().name) if keeps else None
+    # a page whose example runs a command may leave JAX without the folder
+    if keeps != jax.config.jax_enable_compilation_cache or (keeps and folder != jax.config.jax_compilation_cache_dir):
         compilation_cache.reset_cache()
         jax.config.update("jax_enable_compilation_cache", keeps)
-        jax.config.update(
-            "jax_compilation_cache_dir", str(Path(KEPT).absolute() / compile_cache.of_user().name) if keeps else None
-        )
+        jax.config.update("jax_compilation_cache_dir", folder)
 
 
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from jax.experimental.compilation_cache import compilation_cache
 
 from gendiff.core import foreign_files
 from gendiff.core.types import Costs, Jitted, Lowered, PyTree
@@ -43,7 +44,7 @@ def use(folder: str | None = None, say: Callable[[str], None] = lambda _: None) 
     """
     chosen = os.environ.get(VARIABLE) if folder is None else folder
     if chosen in ("", NONE):
-        jax.config.update("jax_compilation_cache_dir", None)  # JAX may have one by its own variable
+        _open(None)  # JAX may have one by its own variable
         return None
     if chosen is not None:
         path = foreign_files.expanded(chosen).absolute()
@@ -55,9 +56,16 @@ def use(folder: str | None = None, say: Callable[[str], None] = lambda _: None) 
     else:
         path = of_user()
         jax.config.update("jax_compilation_cache_max_size", MOST_BYTES)
-    jax.config.update("jax_compilation_cache_dir", str(path))
+    _open(str(path))
     jax.config.update(_SECONDS, SHORTEST)
     return path
+
+
+def _open(folder: str | None) -> None:
+    """JAX would go on with a folder in which it has looked before."""
+    if folder != _CONFIG.jax_compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", folder)
+        compilation_cache.reset_cache()
 
 
 def of_user() -> Path:

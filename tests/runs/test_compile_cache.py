@@ -37,6 +37,16 @@ def settings(monkeypatch, tmp_path):
     compilation_cache.reset_cache()
 
 
+def compile_one(name):
+    """Compiles a function of that name."""
+
+    def function(x):
+        return jnp.sin(x) + len(name)
+
+    function.__name__ = function.__qualname__ = name
+    jax.jit(function).lower(np.ones(3, np.float32)).compile()
+
+
 def programs(path):
     """Which functions have a program there."""
     return sorted(file.name.removeprefix("jit_").split("-")[0] for file in path.glob("*-cache"))
@@ -62,8 +72,19 @@ def test_each_kind_of_processor_has_a_folder_of_its_own(monkeypatch, tmp_path):
 def test_none_keeps_nothing(words, monkeypatch, tmp_path):
     monkeypatch.setenv(compile_cache.VARIABLE, "none")
     jax.config.update("jax_compilation_cache_dir", str(tmp_path / "theirs"))  # by a variable of JAX's own
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    compile_one("before")
     assert compile_cache.use(*words) is None
     assert not compile_cache.in_use() and not (tmp_path / "home").exists()
+    compile_one("behind")
+    assert programs(tmp_path / "theirs") == ["before"], "JAX looked into it before"
+
+
+def test_another_folder_takes_the_place_of_one_that_jax_has_opened(tmp_path):
+    for name in ("one", "two"):
+        compile_cache.use(str(tmp_path / name))
+        compile_one(name)
+        assert programs(tmp_path / name) == [name]
 
 
 def test_a_folder_that_was_asked_for_keeps_all_programs_and_leaves_out_what_it_cannot_store(tmp_path):
