@@ -91,7 +91,7 @@ def network(monkeypatch):
     monkeypatch.setattr(networks, "model", lambda config, name="": MODEL)
     monkeypatch.setattr(networks.WithEncoder, "encode", encode)
     trained = Trained(CONFIG, "", {"text": {}, "network": {"factor": jnp.float32(1.0)}})
-    monkeypatch.setattr(train, "restore_all", lambda config, folder, name, seed: trained)
+    monkeypatch.setattr(train, "restore_all", lambda config, folder, name, seed, step: trained)
     monkeypatch.setattr(sample.training_loop, "newest_step", lambda *_: 7)
     monkeypatch.setattr(published, "read", lambda file: (trained, KNOWN))
     monkeypatch.setattr(compile_cache, "keeps_all", lambda: True)  # or each draw would be compiled anew
