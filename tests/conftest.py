@@ -2,6 +2,7 @@
 checked.
 """
 
+import functools
 import gc
 import importlib.util
 import os
@@ -23,13 +24,20 @@ import jaxtyping
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from gendiff.runs import compile_cache
+from gendiff.runs import compile_cache, devices
+from gendiff.runs.reporting import environment
 from tests import lazy_checks, order
 
 KEPT = os.environ.get("GENDIFF_TEST_PROGRAMS")
 """Folder that keeps compiled programs for the next run of the tests, one folder per kind of processor; none without
 it.
 """
+
+APPLICATION = ("tests/experiments/", "tests/runs/", "tests/commands/")
+AS_USERS = ("tests/runs/test_compile_cache.py", "tests/runs/test_devices.py", "tests/runs/test_dtypes.py")
+"""Files of the application whose programs are compiled as users have them."""
+COMPILER_OPTIONS, SOURCE_STATE = devices.compiler_options, environment.source_state
+SOURCE_STATE_ONCE = functools.cache(SOURCE_STATE)
 
 sys.argv[0] = "pytest"  # messages name the program that a person typed, and `python -m pytest` is none
 gc.disable()  # until all tests are collected: what is imported stays
@@ -75,14 +83,20 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_finish() -> None:
     gc.freeze()
+    gc.set_threshold(100_000, 20, 50)  # what is traced is many objects that soon go: to look for cycles in it is dear
     gc.enable()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """The application has a cache of its own, by other rules, and calls oneDNN, which cannot be kept: its tests keep
-    nothing.
+    nothing. Where programs compile quickly it does without oneDNN, and git is asked once for the state of the code.
     """
-    keeps = bool(KEPT) and not item.nodeid.startswith(("tests/experiments/", "tests/runs/", "tests/commands/"))
+    application = item.nodeid.startswith(APPLICATION)
+    quick = application and jax.config.read("jax_disable_most_optimizations") and not item.nodeid.startswith(AS_USERS)
+    devices.compiler_options = (lambda libraries=True: {}) if quick else COMPILER_OPTIONS
+    by_git = item.nodeid.startswith("tests/runs/test_environment.py")
+    environment.source_state = SOURCE_STATE if by_git else SOURCE_STATE_ONCE
+    keeps = bool(KEPT) and not application
     if keeps != jax.config.jax_enable_compilation_cache:
         compilation_cache.reset_cache()
         jax.config.update("jax_enable_compilation_cache", keeps)
