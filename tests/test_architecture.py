@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import gc
 import importlib
 import inspect
 import os
@@ -107,8 +108,21 @@ def nodes(path: Path) -> list[ast.AST]:
     return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
 
 
-def imported(path: Path) -> Iterator[tuple[int, str]]:
+@pytest.fixture(autouse=True, scope="module")
+def _without_collector() -> Iterator[None]:
+    """The trees are millions of objects, none of which goes."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@functools.cache
+def imported(path: Path) -> tuple[tuple[int, str], ...]:
     """(line, module) of each import anywhere in the file, in functions too; `from a import b` counts as a.b."""
+    return tuple(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[tuple[int, str]]:
     for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
