@@ -27,13 +27,13 @@ def greeting(process, processes=3, **versions):
     return rendezvous.Greeting(process, processes, OWN.versions | versions)
 
 
-def meeting(where, greetings, within=20.0):
-    """What each got: its link, or the error."""
+def meeting(where, greetings, within=20.0, later=3.0):
+    """What each got: its link, or the error. later: seconds that the others wait longer than process 0."""
     results, lines = [None] * len(greetings), []
 
     def one(index, local):
         try:
-            wait = within + 3 * (local.process > 0)
+            wait = within + later * (local.process > 0)
             results[index] = rendezvous.meet(where, local, within=wait, say=lines.append)
         except (ConfigError, PeerError) as error:
             results[index] = error
@@ -59,7 +59,6 @@ def test_all_meet_whoever_comes_first_and_leave_in_order_without_a_word(where, e
     assert all(isinstance(each, rendezvous.Link) for each in links), links
     for link, code in zip(links, (errors.DONE, errors.DONE, errors.PREEMPTED), strict=True):
         link.leave(code)
-    time.sleep(1.5)
     assert ends.empty() and not any(link.lost for link in links)
 
 
@@ -74,7 +73,7 @@ def test_all_meet_whoever_comes_first_and_leave_in_order_without_a_word(where, e
     ],
 )
 def test_a_wrong_start_is_told_on_all_sides_at_once(others, message, monkeypatch):
-    monkeypatch.setattr(rendezvous, "TELL", 2.0)
+    monkeypatch.setattr(rendezvous, "TELL", 1.0)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         where = f"127.0.0.1:{free.getsockname()[1]}"
@@ -92,15 +91,15 @@ def test_a_port_that_is_taken_is_a_wrong_option(where):
 
 
 def test_who_does_not_come_is_named(where, monkeypatch):
-    monkeypatch.setattr(rendezvous, "SAY_AFTER", 0.3)
-    results, lines = meeting(where, [OWN, greeting(1)], within=1.5)
+    monkeypatch.setattr(rendezvous, "SAY_AFTER", 0.2)
+    results, lines = meeting(where, [OWN, greeting(1)], within=1.0, later=0.4)
     assert "process 2 did not come" in str(results[0]) and isinstance(results[1], PeerError)
     assert any("process 0 waits" in line and "process 2 of 3" in line for line in lines), lines
 
 
 def test_a_wrong_port_is_said_with_the_reason(where, monkeypatch):
-    monkeypatch.setattr(rendezvous, "SAY_AFTER", 0.3)
-    (result,), lines = meeting(where, [greeting(1)], within=1.0)
+    monkeypatch.setattr(rendezvous, "SAY_AFTER", 0.2)
+    (result,), lines = meeting(where, [greeting(1)], within=0.5, later=0.0)
     assert "does not find process 0" in str(result) and "refused" in f"{result}" and "refused" in lines[0]
 
 
@@ -119,7 +118,7 @@ def test_strangers_at_the_port_are_sent_away_and_harm_nobody(where, ends):
 
     thread = threading.Thread(target=strangers)
     thread.start()
-    results, _ = meeting(where, [OWN, greeting(1)], within=2.0)
+    results, _ = meeting(where, [OWN, greeting(1)], within=1.2, later=0.4)
     assert "process 2 did not come" in str(results[0])
     thread.join()
     links, _ = meeting(where, [OWN, greeting(1), greeting(2)])
@@ -130,7 +129,7 @@ def test_strangers_at_the_port_are_sent_away_and_harm_nobody(where, ends):
 
 @pytest.mark.fault("peer dies")
 def test_the_end_of_a_process_is_known_at_once_and_this_one_ends_after_a_grace(where, monkeypatch, ends):
-    monkeypatch.setattr(rendezvous, "GRACE", 0.5)
+    monkeypatch.setattr(rendezvous, "GRACE", 0.2)
     links, _ = meeting(where, [OWN, greeting(1), greeting(2)])
     for each in links[2]._peers.values():  # as the operating system does
         each.shutdown(socket.SHUT_RDWR)
@@ -144,7 +143,7 @@ def test_the_end_of_a_process_is_known_at_once_and_this_one_ends_after_a_grace(w
 
 @pytest.mark.fault("peer dies")
 def test_silence_counts_as_the_end(where, monkeypatch, ends):
-    monkeypatch.setattr(rendezvous, "SILENCE", 1.0)
+    monkeypatch.setattr(rendezvous, "SILENCE", 0.3)
     links, _ = meeting(where, [OWN, greeting(1), greeting(2)])
     assert "no sign of life" in ends.get(timeout=10)
     for each in links:
