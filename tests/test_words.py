@@ -1,6 +1,7 @@
 """What the field calls a thing is found by one grep and by one search of the site."""
 
 import ast
+import functools
 import importlib
 import re
 from pathlib import Path
@@ -36,12 +37,17 @@ def docstrings(path):
             yield node.value.value
 
 
-DOCSTRINGS = {str(path.relative_to(ROOT)): "\n".join(docstrings(path)) for path in sorted(ROOT.glob("gendiff/**/*.py"))}
+@functools.cache
+def docstrings_by_file():
+    return {str(path.relative_to(ROOT)): "\n".join(docstrings(path)) for path in sorted(ROOT.glob("gendiff/**/*.py"))}
+
+
 PAGE = (ROOT / "experiments/documentation/pages/words.md").read_text()
 
 
 def test_the_docstrings_of_a_formula_name_it_as_the_field_does():
-    assert not [f"{file}: {word}" for word, file in FORMULAS.items() if word.lower() not in DOCSTRINGS[file].lower()]
+    texts = docstrings_by_file()
+    assert not [f"{file}: {word}" for word, file in FORMULAS.items() if word.lower() not in texts[file].lower()]
 
 
 def test_the_page_of_words_has_every_term_and_its_names_exist():
@@ -54,5 +60,5 @@ def test_the_page_of_words_has_every_term_and_its_names_exist():
 
 
 def test_a_docstring_has_every_term_of_the_field():
-    code = " ".join("\n".join(DOCSTRINGS.values()).split()).lower()
+    code = " ".join("\n".join(docstrings_by_file().values()).split()).lower()
     assert not [term for term in TERMS if term.lower() not in code]

@@ -7,7 +7,7 @@ openai = pytest.importorskip("openai", reason="needs openai: make test-peers")
 from gendiff.commands.serve.text_app import text_app  # noqa: E402
 from gendiff.commands.serve.text_batching import TextBatcher  # noqa: E402
 from gendiff.commands.serve.text_requests import TextLimits  # noqa: E402
-from tests.commands.serve.fake_tokens import CHAT_MODEL, END, FakeTokens, reply  # noqa: E402
+from tests.commands.serve.fake_tokens import END, FakeTokens, chat_model, reply  # noqa: E402
 from tests.commands.serve.serving import serving  # noqa: E402
 
 pytestmark = pytest.mark.peers
@@ -17,8 +17,8 @@ HELLO = [{"role": "user", "content": "Hello"}]
 
 @pytest.fixture(scope="module")
 def client():
-    batcher = TextBatcher(FakeTokens(together=2, broken=(14,)), CHAT_MODEL.tokenizer.pieces, [END], 8)
-    app = text_app(CHAT_MODEL, batcher, TextLimits("tiny", 220, 200, 4), None, (KEY,))
+    batcher = TextBatcher(FakeTokens(together=2, broken=(14,)), chat_model().tokenizer.pieces, [END], 8)
+    app = text_app(chat_model(), batcher, TextLimits("tiny", 220, 200, 4), None, (KEY,))
     with serving(app) as (port, _):
         with openai.OpenAI(api_key=KEY, base_url=f"http://127.0.0.1:{port}/v1", max_retries=0) as client:
             yield client

@@ -1,5 +1,6 @@
 """A program that writes without a network: the reply to a seed is a text of bytes, which says seed and index."""
 
+import functools
 import itertools
 import math
 import threading
@@ -10,8 +11,12 @@ from gendiff.commands.serve.text_requests import CHAT, TextRequest
 from tests.commands.serve.fake_program import Clock
 
 END = 256
-CHAT_MODEL = models.tiny()
-"""Its tokenizer has a token for each byte, and END; its template writes each message in a line."""
+
+
+@functools.cache
+def chat_model():
+    """Its tokenizer has a token for each byte, and END; its template writes each message in a line."""
+    return models.tiny()
 
 
 def reply(seed, index):

@@ -30,7 +30,7 @@ from gendiff.commands.text_to_image import published  # noqa: E402
 from gendiff.core.errors import ConfigError  # noqa: E402
 from gendiff.runs.progress import Progress  # noqa: E402
 from tests.commands.serve.fake_program import FakeProgram, served  # noqa: E402
-from tests.commands.serve.fake_tokens import CHAT_MODEL, FakeTokens, reply  # noqa: E402
+from tests.commands.serve.fake_tokens import FakeTokens, chat_model, reply  # noqa: E402
 from tests.tables import table  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -139,7 +139,7 @@ def test_no_request_may_ask_for_more_tokens_than_the_model_or_the_options_allow(
         def warm(self):
             self.is_warm = (self.context, self.tokens, self.guesses) == (256, 300, 7)
 
-    monkeypatch.setattr(command.models, "weighted", lambda *names: CHAT_MODEL)
+    monkeypatch.setattr(command.models, "weighted", lambda *names: chat_model())
     monkeypatch.setattr(command.models, "located", Path)
     monkeypatch.setattr(token_steps, "TokenSteps", Programs)
     numbers = {"together": 2, "queue": 4, "cache_tokens": 300, "guesses": 7}

@@ -18,7 +18,7 @@ from gendiff.commands.serve import trusted_hosts  # noqa: E402
 from gendiff.commands.serve.text_app import text_app  # noqa: E402
 from gendiff.commands.serve.text_batching import TextBatcher  # noqa: E402
 from gendiff.commands.serve.text_requests import CHAT, COMPLETIONS, TextLimits  # noqa: E402
-from tests.commands.serve.fake_tokens import CHAT_MODEL, END, FakeTokens, reply  # noqa: E402
+from tests.commands.serve.fake_tokens import END, FakeTokens, chat_model, reply  # noqa: E402
 from tests.tables import table  # noqa: E402
 
 HOST = "http://127.0.0.1:8000"
@@ -26,8 +26,9 @@ HELLO = [{"role": "user", "content": "Hello"}]
 LIMITS = TextLimits("tiny", 220, 200, 4)
 
 
-def rig(chat=CHAT_MODEL, room=8, **options):
+def rig(chat=None, room=8, **options):
     """(application, batcher, program)."""
+    chat = chat or chat_model()
     program = FakeTokens(**options)
     batcher = TextBatcher(program, chat.tokenizer.pieces, [END], room)
     return text_app(chat, batcher, LIMITS, {*trusted_hosts.LOOPBACK}), batcher, program
@@ -162,7 +163,7 @@ def test_what_just_fits_is_answered(client):
 def test_a_model_without_a_template_goes_on_with_texts_alone_and_a_broken_template_is_the_servers_fault():
     broken = language.chat_template.from_text("{{ messages.x.y }}")
     for template, status, words in ((None, 400, "no chat template"), (broken, 500, "template")):
-        app, _, _ = rig(dataclasses.replace(CHAT_MODEL, template=template))
+        app, _, _ = rig(dataclasses.replace(chat_model(), template=template))
         with TestClient(app, base_url=HOST) as client:
             answer = client.post(CHAT, json={"messages": HELLO})
             assert answer.status_code == status and words in answer.json()["error"]["message"]

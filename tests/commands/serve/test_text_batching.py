@@ -12,7 +12,7 @@ from gendiff.commands.serve.request_scheduler import BROKEN, STOPPED, Failed, Fu
 from gendiff.commands.serve.text_batching import LENGTH, STOP, Ended, TextBatcher
 from gendiff.language import drafts, guess_policy
 from gendiff.language.processors import Context
-from tests.commands.serve.fake_tokens import CHAT_MODEL, END, FakeTokens, reply, text_request
+from tests.commands.serve.fake_tokens import END, FakeTokens, chat_model, reply, text_request
 from tests.tables import table
 
 GUESSES = (0, 7)
@@ -21,7 +21,7 @@ GUESSES = (0, 7)
 def rig(room=8, **options):
     """(batcher, program, submit). submit(*lengths of prompts, **request) -> (ticket, its events)."""
     program, clients = FakeTokens(**options), itertools.count()
-    batcher = TextBatcher(program, CHAT_MODEL.tokenizer.pieces, [END], room, program.clock)
+    batcher = TextBatcher(program, chat_model().tokenizer.pieces, [END], room, program.clock)
 
     def submit(*lengths, client=None, **request):
         events, prompts = [], [np.arange(length, dtype=np.int32) for length in lengths]
