@@ -6,7 +6,6 @@ import re
 import jax
 import numpy as np
 import pytest
-from skimage import data, transform
 
 from gendiff import networks
 from gendiff.core.errors import CheckpointMismatchError, DataError
@@ -23,6 +22,8 @@ def like():
 
 def features(picture, side=128):
     """The square in the middle as the network sees it."""
+    from skimage import transform  # it takes long to import
+
     least = min(picture.shape[:2])
     top, left = ((length - least) // 2 for length in picture.shape[:2])
     square = picture[top : top + least, left : left + least]
@@ -30,7 +31,10 @@ def features(picture, side=128):
     return ((small - efficientnet_lite0.CENTRE) / efficientnet_lite0.SPREAD).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_photographs_are_of_their_class():
+    from skimage import data
+
     images = np.stack([features(data.chelsea()), features(data.coffee())])
     logits = jax.jit(networks.pure(networks.EfficientNetLite()))(efficientnet_lite0.params(like()), images).logits
     first, second = np.argmax(logits, -1).tolist()

@@ -54,6 +54,8 @@ def test_names_and_shapes_are_those_of_the_model_and_classifiers_and_counters_ar
         theirs() | {name: np.zeros(shape, np.float32) for name, shape in OTHERS.items()}, shapes()
     )
     assert jax.tree.structure(params) == jax.tree.structure(shapes())
+    # the published number without classifiers, and the statistics of 17216 channels
+    assert networks.count(shapes()) == 27161264 - 3326696 - 2049000 + 2 * 17216
     np.testing.assert_array_equal(params["mixed_6a"]["branch3x3"]["bias"], np.arange(384))
 
 

@@ -69,6 +69,7 @@ def test_a_bottleneck_is_its_convolutions_and_adds_its_input_where_the_shapes_ag
     np.testing.assert_allclose(result, expected, rtol=0, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_the_network_is_its_stages_and_has_as_many_parameters_as_published():
     module = networks.EfficientNetLite()
     x = np.random.default_rng(2).uniform(-1, 1, (2, 64, 32, 3)).astype(np.float32)
