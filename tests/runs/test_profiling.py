@@ -46,6 +46,7 @@ def test_an_experiment_without_training_has_no_steps_to_trace(tmp_path, capsys):
     assert "trains nothing" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_trace_holds_the_steps_that_were_named_and_the_run_ends_bitwise_equal(tmp_path, monkeypatch, capsys):
     assert run(tmp_path / "plain", *SHORT) == 0
     monkeypatch.setenv("TOY_SIGNAL_AT", "2")
@@ -57,6 +58,7 @@ def test_the_trace_holds_the_steps_that_were_named_and_the_run_ends_bitwise_equa
     assert_same_run(tmp_path / "plain", tmp_path / "traced")
 
 
+@pytest.mark.slow
 def test_a_training_that_stops_within_the_span_leaves_a_trace_and_can_be_traced_again(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TOY_SIGNAL_AT", "3")
     assert run(tmp_path / "run", "--profile", "2:7", *SHORT) == 42
