@@ -129,10 +129,17 @@ def test_a_training_goes_on_where_the_thread_that_writes_for_tensorboard_has_end
     assert output.count("--log tensorboard failed, and the run goes on without it: RuntimeError its thread") == 1
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """A run without a sink."""
+    folder = tmp_path_factory.mktemp("plain") / "run"
+    assert run(folder, "--log", "none") == 0
+    return folder
+
+
 @table("where", ["init", "log", "finish", "login"])
-def test_a_sink_that_fails_is_told_of_once_and_the_run_is_the_same(where, tmp_path, fake, capsys):
-    assert run(tmp_path / "plain", "--log", "none") == 0
-    assert not (tmp_path / "plain" / "tensorboard").exists() and not (tmp_path / "plain" / ".logged_as").exists()
+def test_a_sink_that_fails_is_told_of_once_and_the_run_is_the_same(where, plain, tmp_path, fake, capsys):
+    assert not (plain / "tensorboard").exists() and not (plain / ".logged_as").exists()
     module = fake("wandb")
     module.fails = where
     capsys.readouterr()
@@ -140,7 +147,7 @@ def test_a_sink_that_fails_is_told_of_once_and_the_run_is_the_same(where, tmp_pa
     output = capsys.readouterr().out
     assert output.count(f"--log wandb failed, and the run goes on without it: RuntimeError {where} does not work") == 1
     assert "at length" not in output
-    assert (tmp_path / "plain" / "metrics.jsonl").read_bytes() == (tmp_path / "run" / "metrics.jsonl").read_bytes()
+    assert (plain / "metrics.jsonl").read_bytes() == (tmp_path / "run" / "metrics.jsonl").read_bytes()
     assert list((tmp_path / "run" / "tensorboard").rglob("*tfevents*"))
 
 
