@@ -126,16 +126,16 @@ def covered(interval, statistic, truth, *tables):
     return np.mean([each.low <= truth <= each.high for each in intervals])
 
 
-@table("count", [3, 5, 10])
+@table("count", [3, 10])
 def test_t_intervals_of_a_few_rows_hold_the_truth_as_often_as_they_say(count):
-    many = (800, count)  # two standard errors are 0.015
+    many = (600, count)  # two standard errors are 0.018
     few, more = normal(1, *many), normal(2, *many)
-    assert abs(covered(bootstrap.t_interval, np.mean, 0.0, few) - 0.95) < 0.02
+    assert abs(covered(bootstrap.t_interval, np.mean, 0.0, few) - 0.95) < 0.025
     assert covered(bootstrap.t_interval, difference, 0.0, few, 3 * more) > 0.93
     unpaired = functools.partial(bootstrap.t_interval, paired=False)
     assert covered(unpaired, difference, 0.0, few[:, : count - 1], 3 * more) > 0.92
     ratio = covered(bootstrap.t_interval, lambda a, b: np.mean(a) / np.mean(b), 1.0, 1 + 0.1 * few, 1 + 0.1 * more)
-    assert abs(ratio - 0.95) < 0.025
+    assert abs(ratio - 0.95) < 0.03
 
 
 def test_percentile_intervals_are_for_many_rows():
