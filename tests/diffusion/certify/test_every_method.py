@@ -36,7 +36,7 @@ FIRST_ORDER = [
 """They are DDIM, which samplers/test_ancestral.py shows, or run along a path, which takes long."""
 
 
-@pytest.mark.parametrize("name", some_slow(METHODS, FIRST_ORDER))
+@pytest.mark.parametrize("name", some_slow(METHODS, [*FIRST_ORDER, "churn", "ddpm large"]))
 def test_every_method_is_what_its_theory_says(name):
     method = METHODS[name]
     sampler = HalfWay(method.make(schedules.flow())) if method.learned_variance else method.make(schedules.flow())
