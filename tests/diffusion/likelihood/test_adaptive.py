@@ -75,7 +75,7 @@ def test_a_sample_and_its_cost_depend_neither_on_neighbours_nor_on_order():
         np.testing.assert_array_equal(result.evaluations, four.evaluations[rows])
 
 
-@pytest.mark.parametrize("name", ["cosine", "exploding"])
+@pytest.mark.parametrize("name", some_slow(["cosine", "exploding"], ["exploding"]))
 def test_samples_start_at_the_noise_of_the_fixed_samplers_and_end_at_the_denoised_prediction(name):
     schedule, rows = SCHEDULES[name], jnp.array([5, 9])
     levels = grids.karras(schedule, 2)  # the noisiest level, the cleanest, and clean
