@@ -147,7 +147,7 @@ SLOW = (
         "unet that reads",
         "controlnet",
     ),
-    "inception",
+    *("gpt2", "mm-dit", "lightning dit", "autoencoder of normed patches", "inception"),
 )
 
 
