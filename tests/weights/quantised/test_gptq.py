@@ -85,7 +85,7 @@ def test_outputs_on_correlated_inputs_lose_less_than_by_round_to_nearest():
 
 
 def test_the_size_of_a_block_changes_nothing_beyond_rounding():
-    kernels = [dense(gptq.kernel(KERNEL, CORRELATED, KINDS["symmetric"], block=block)) for block in (1, 7, 16, 64, 99)]
+    kernels = [dense(gptq.kernel(KERNEL, CORRELATED, KINDS["symmetric"], block=block)) for block in (1, 16, 99)]
     for other in kernels[1:]:
         assert np.isclose(other, kernels[0], atol=1e-5).all(0).sum() >= OUT - 1
 
