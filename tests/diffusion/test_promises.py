@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gendiff as gd
@@ -74,6 +74,7 @@ def alone():
     return one_by_one | {"noise": np.concatenate([draw(RECORDER, [i], trajectory=True) for i in range(POOL)], axis=1)}
 
 
+@settings(max_examples=8)
 @given(index=st.lists(st.integers(0, POOL - 1), min_size=5, max_size=5))
 def test_batch_and_order_do_not_enter(alone, index):
     np.testing.assert_array_equal(draw(RECORDER, index, trajectory=True), alone["noise"][:, index])
@@ -135,7 +136,7 @@ def test_labels_scales_and_starts_follow_their_samples_into_chunks():
     start = jnp.asarray(np.random.default_rng(0).normal(size=(7, *SHAPE)), jnp.float32)
     aligned = jnp.arange(7), jnp.arange(7), jnp.linspace(0.0, 3.0, 7), start
     full = guided(*aligned)
-    for size in (1, 3, 7, 9):
+    for size in (3, 9):
         np.testing.assert_allclose(diffusion.in_chunks(guided, size)(*aligned), full, atol=5e-6)
     shuffled = jnp.array([4, 1, 6])
     np.testing.assert_allclose(guided(*(leaf[shuffled] for leaf in aligned)), full[shuffled], atol=5e-6)

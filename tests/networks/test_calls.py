@@ -17,8 +17,7 @@ def recorded(network, *inputs, **options):
     return shapes, calls.recorded(network, shapes, *(inputs or (X, T, LABEL)), **options)
 
 
-@table("remat", [False, True, "products"])
-@table("build", [rig.dit, rig.unet])
+@table("build, remat", [(rig.dit, False), (rig.dit, True), (rig.unet, False), (rig.unet, "products")])
 def test_every_layer_is_called_once_whatever_the_backward_pass_computes_again(build, remat):
     shapes, layers = recorded(build(remat=remat))
     called = [call.path for call in layers if call.method == "__call__"]
