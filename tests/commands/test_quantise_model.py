@@ -1,7 +1,6 @@
 """The command `quantise` on a small model of the family of Llama in a GGUF file."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -12,6 +11,7 @@ from gendiff.commands.chat import models
 from gendiff.core import trees
 from gendiff.weights import gguf, gguf_llama
 from tests.language import test_tokens
+from tests.quickly import quickly
 from tests.tables import table
 from tests.weights import rig
 from tests.weights.quantised import gguf_files
@@ -64,7 +64,7 @@ def test_a_model_becomes_a_file_of_4_bits_that_chat_reads_packed(folder, capsys)
     assert kinds["blk.0.attn_k.weight"] == kinds["blk.0.ffn_down.weight"] == "Q4_0"
     unpacked, packed = (models.opened(str(small), packed=packed) for packed in (False, True))
     exact = models.opened(str(folder / "model.gguf"))
-    logits = [networks.pure(each.network)(each.params, jnp.asarray(TOKENS)).logits for each in (unpacked, packed)]
+    logits = [quickly(networks.pure(each.network))(each.params, TOKENS).logits for each in (unpacked, packed)]
     np.testing.assert_allclose(logits[0], logits[1], atol=0.02 * np.std(logits[0]))
     stored, original = (trees.paths(each.params) for each in (unpacked, exact))
     lost = {path: np.sqrt(np.mean((stored[path] - leaf) ** 2) / np.mean(leaf**2)) for path, leaf in original.items()}

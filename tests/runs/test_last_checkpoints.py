@@ -163,7 +163,10 @@ def test_a_run_is_not_concluded_by_a_checkpoint_that_is_not_the_last(tmp_path, c
         shutil.rmtree(folder.checkpoints(3) / str(STEPS))
 
     losing = dataclasses.replace(PARTS, train=loses)
-    assert command_line.main(["run", "toy", "--out", str(tmp_path / "run"), *OPTIONS], {"toy": losing}) == 65
+    assert (
+        command_line.main(["run", "toy", "--out", str(tmp_path / "run"), *OPTIONS, "--seeds", "3"], {"toy": losing})
+        == 65
+    )
     assert f"step {STEPS}" in capsys.readouterr().err and not (tmp_path / "run" / "results.json").exists()
 
 
@@ -199,8 +202,8 @@ def test_parts_of_older_runs_whose_checkpoints_hold_no_configuration_go_on(tmp_p
     """Only with a warning: nothing tells by which configuration they were trained."""
     with monkeypatch.context() as older:
         older.setattr("gendiff.runs.configuration.of_training", lambda folder: None)
-        assert run(tmp_path / "run") == 0
+        assert call("run", "toy", "--out", tmp_path / "run", *OPTIONS, "--seeds", "3") == 0
     assert call("evaluate", tmp_path / "run") == 0
     (tmp_path / "run" / "results.json").unlink()
     with pytest.warns(UserWarning, match="without a configuration"):
-        assert run(tmp_path / "run") == 0
+        assert call("run", "toy", "--out", tmp_path / "run", *OPTIONS, "--seeds", "3") == 0

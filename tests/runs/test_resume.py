@@ -208,7 +208,7 @@ def test_a_flipped_bit_in_the_files_of_a_run_is_an_error_with_its_path_or_a_note
     """Bits of every file that the framework reads again, some at a time; times are no result, and only noted."""
     draw = random.Random(0)
     for name in ("config.json", "results.json", "timings.jsonl", "metrics.jsonl"):
-        for _ in range(5):
+        for _ in range(2):
             folder = tmp_path / "run"
             shutil.copytree(uninterrupted, folder)
             if name != "results.json":

@@ -14,7 +14,7 @@ from tests.commands.foreign import fuzzing
 from tests.commands.foreign.parsers import PARSERS
 from tests.tables import table
 
-QUICK, SLOW = 3, 6.0 if os.environ.get("CI") else 60.0
+QUICK, SLOW = 1, 6.0 if os.environ.get("CI") else 60.0
 """Tries of each parser in the quick test, and its seconds in the slow one: a minute, but where other tests wait."""
 FIRST = 0 if os.environ.get("CI") else random.SystemRandom().randrange(2**24)
 """Seed of the slow test, another each time; the same in CI, where no change may fail by a fault that others made."""
@@ -43,7 +43,9 @@ def test_what_is_valid_is_read(tmp_path, name):
 def test_what_is_no_such_file_is_refused_by_its_path(tmp_path, name):
     parser = PARSERS[name]
     parser.write(tmp_path)
-    for file, kind in itertools.product(parser.files, KINDS):
+    few = len(parser.files) < 4  # in a folder of many files each is of one kind
+    cases = itertools.product(parser.files, KINDS) if few else zip(parser.files, itertools.cycle(KINDS), strict=False)
+    for file, kind in cases:
         valid = (tmp_path / file).rename(tmp_path / "valid")
         KINDS[kind](tmp_path / file)
         assert fuzzing.read(parser, tmp_path) is (name in WITHOUT), f"{file} as {kind}"
