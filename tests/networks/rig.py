@@ -36,20 +36,7 @@ def moved(params):
 
 def random_params(network, *inputs):
     """Parameters away from what they start at, of moderate size, for which nothing is compiled."""
-    return drawn_of(shapes(network, *inputs))
-
-
-def shapes(network, *inputs):
-    """Those of its parameters, for which an equal network is traced once."""
-    leaves, structure = jax.tree.flatten(inputs)
-    kinds = tuple((np.shape(leaf), jax.dtypes.canonicalize_dtype(jax.dtypes.dtype(leaf))) for leaf in leaves)
-    return _shapes(network, structure, kinds, jax.config.jax_enable_x64)
-
-
-@functools.cache
-def _shapes(network, structure, kinds, x64):
-    inputs = jax.tree.unflatten(structure, [jax.ShapeDtypeStruct(*kind) for kind in kinds])
-    return jax.eval_shape(lambda *inputs: networks.init(network, jax.random.key(0), *inputs), *inputs)
+    return drawn_of(jax.eval_shape(lambda: networks.init(network, jax.random.key(0), *inputs)))
 
 
 def drawn_of(shapes):
