@@ -25,11 +25,11 @@ def judge():
 
 
 def test_real_drawings_are_nearer_than_blurred_ones_and_the_mean_picture(judge):
-    training, held_out = emoji_pictures.load(32, 60, 24)
+    training, held_out = emoji_pictures.load(32, 150, 50)
     blurred = [ndimage.gaussian_filter(image, (3, 3, 0)) for image in held_out]
     mean = np.broadcast_to(training.mean(axis=0), held_out.shape)
     real, *others = (image_features.of_drawn(judge, images) for images in (training, held_out, np.stack(blurred), mean))
-    assert real.shape == (60, 1280)
+    assert real.shape == (150, 1280)
     distances = [frechet.frechet_distance(rows, real) for rows in others]
     assert distances[0] * 1.5 < distances[1] and distances[1] * 1.5 < distances[2], distances
 
