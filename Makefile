@@ -61,7 +61,7 @@ demo-chat: $(FOR_RUNS) $(SMOLLM2)  ## ask a small language model one question in
 demo-video: $(FOR_RUNS)  ## draw clips of moving digits, frame by frame, at most 2 minutes on 2 cores; leaves runs/demo-video.webp
 	@$(BIN) -m experiments video --frames 32 --out runs/demo-video.webp --force $(ARGS)
 
-test: $(FOR_TESTS)  ## the tests of every change, at most 8 minutes on 2 cores, 13 the first time; OPTIMISED=1: their programs as users have them
+test: $(FOR_TESTS)  ## the tests of every change, 8 to 15 minutes on 2 cores, 13 to 25 the first time; OPTIMISED=1: their programs as users have them
 	@$(TESTING) $(BIN) -m pytest -q -n 2 -m "not slow and not peers" --ignore=$(STUDIES) $(ARGS)
 
 test-studies: $(FOR_TESTS)  ## the tests of studies, which `make test` leaves out
