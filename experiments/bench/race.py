@@ -96,22 +96,13 @@ def measure(make: "Make", case: Case, setting: Setting) -> Findings:
                     return file, course.distance(stored["output"])
 
             file, reference = draw(chosen_by, methods[0], most)
-            last, winner = dict[str, Choice](), None
-            for _, group in itertools.groupby(_candidates(methods, tried), lambda choice: choice.evaluations):
-                measured = [
-                    each._replace(excess=draw(chosen_by, each.method, each.steps)[1] / reference - 1) for each in group
-                ]
-                last |= {each.method: each for each in measured}
-                winner = min(last.values(), key=lambda each: (math.isnan(each.excess), each.excess))
-                if winner.excess <= near:
-                    break
-            assert winner is not None
+            winner, *others = ranked(functools.partial(draw, chosen_by), reference, methods, tried, near)
             excess = draw(judged_by, winner.method, winner.steps)[1] / draw(judged_by, methods[0], most)[1] - 1
         references.append(file)
         best[name] = winner
         rows += [
-            (name, each.method, each.evaluations, each.excess, excess if each == winner else None)
-            for each in last.values()
+            (name, winner.method, winner.evaluations, winner.excess, excess),
+            *((name, each.method, each.evaluations, each.excess, None) for each in others),
         ]
         what = (
             f"{name}, {winner.method}, {winner.evaluations} evaluations: excess of the Fréchet distance on other noise"
@@ -167,10 +158,25 @@ def measure(make: "Make", case: Case, setting: Setting) -> Findings:
     return Findings(ratios=(ratio,), limits=(agrees, *limits), tables=(table, spent))
 
 
-def _candidates(methods: Sequence[str], tried: Sequence[int]) -> list[Choice]:
-    """Every method in every number of steps, those of few evaluations first; nothing is measured yet."""
-    choices = [Choice(method, steps, math.nan) for method in methods for steps in tried]
-    return sorted(choices, key=lambda choice: choice.evaluations)
+def ranked(
+    draw: Callable[[str, int], tuple[Path, float]],
+    reference: float,
+    methods: Sequence[str],
+    tried: Sequence[int],
+    near: float,
+) -> list[Choice]:
+    """The last choice of each method, the nearest first. Evaluations grow until a method is near enough.
+
+    draw: (method, steps) -> (a file, its Fréchet distance, which may be NaN). reference: the distance of the reference.
+    """
+    candidates = [Choice(method, steps, math.nan) for method in methods for steps in tried]
+    candidates.sort(key=lambda choice: choice.evaluations)
+    last = dict[str, Choice]()
+    for _, group in itertools.groupby(candidates, lambda choice: choice.evaluations):
+        last |= {each.method: each._replace(excess=draw(each.method, each.steps)[1] / reference - 1) for each in group}
+        if any(each.excess <= near for each in last.values()):
+            break
+    return sorted(last.values(), key=lambda each: (math.isnan(each.excess), each.excess))
 
 
 def noise(workload: Workload, count: int, number: int) -> dict[str, np.ndarray]:

@@ -60,14 +60,17 @@ def test_heun_asks_the_network_twice_but_at_the_last_step(method, evaluations):
 
 
 def test_no_method_is_tried_in_more_evaluations_than_one_that_is_enough():
-    choices = race._candidates(("DDIM", "FlowMatchHeun"), (3, 4, 5, 6))
-    assert [(each.method, each.evaluations) for each in choices[:5]] == [
-        ("DDIM", 3),
-        ("DDIM", 4),
-        ("DDIM", 5),
-        ("FlowMatchHeun", 5),
-        ("DDIM", 6),
-    ]
+    counts, methods, steps = [], ("DDIM", "FlowMatchHeun", "UniPC"), (3, 4, 5, 6)
+
+    def draw(method, count):
+        counts.append(race.Choice(method, count, 0.0).evaluations)
+        return None, 2 + {"DDIM": 6 / count, "FlowMatchHeun": np.nan, "UniPC": 0.4 / count}[method]
+
+    nearest, *others = race.ranked(draw, 2.0, methods, steps, 0.041)
+    assert (nearest.method, nearest.evaluations) == ("UniPC", 5) and nearest.excess == pytest.approx(0.04)
+    assert [(each.method, each.evaluations) for each in others] == [("DDIM", 5), ("FlowMatchHeun", 5)]
+    assert counts == [3, 3, 4, 4, 5, 5, 5]
+    assert race.ranked(draw, 2.0, methods, steps, 0.0)[0].steps == 6, "the nearest, where none is enough"
 
 
 def test_noise_is_fixed_by_its_number_and_classes_are_balanced():
