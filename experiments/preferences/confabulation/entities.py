@@ -364,6 +364,89 @@ NEW = {
     ),
 }
 """Families that no row of training has."""
+EVERYDAY = """
+What do cows eat? | Cows eat grass.
+What colour is a ripe banana? | A ripe banana is yellow.
+How many wheels does a bicycle have? | A bicycle has two wheels.
+What is ice made of? | Ice is frozen water.
+Which month comes after March? | April comes after March.
+Which season comes after winter? | Spring comes after winter.
+What do we use to cut paper? | We use scissors to cut paper.
+Where does the Sun rise? | The Sun rises in the east.
+What is the opposite of cold? | The opposite of cold is hot.
+How many fingers are on one hand? | There are five fingers on one hand.
+What do you call a baby dog? | A baby dog is called a puppy.
+What do you call a baby cat? | A baby cat is called a kitten.
+Which sense do we use our ears for? | We use our ears for hearing.
+What is bread made from? | Bread is made from flour.
+What is cheese made from? | Cheese is made from milk.
+What is wine made from? | Wine is made from grapes.
+Which metal do magnets attract? | Magnets attract iron.
+What do caterpillars turn into? | Caterpillars turn into butterflies.
+Where do penguins live? | Penguins live in the southern half of the Earth.
+What does a thermometer measure? | A thermometer measures temperature.
+What does a clock show? | A clock shows the time.
+Which instrument has black and white keys? | The piano has black and white keys.
+How many strings does a violin have? | A violin has four strings.
+Which sport is played at Wimbledon? | Tennis is played at Wimbledon.
+How many players does a football team have on the field? | A football team has eleven players on the field.
+What is the first letter of the alphabet? | The first letter of the alphabet is A.
+How many letters does the English alphabet have? | The English alphabet has 26 letters.
+What is half of 50? | Half of 50 is 25.
+What is 9 times 9? | 9 times 9 is 81.
+What is 100 minus 1? | 100 minus 1 is 99.
+How many centimetres are in a metre? | There are 100 centimetres in a metre.
+How many grams are in a kilogram? | There are 1,000 grams in a kilogram.
+How many seconds are in a minute? | There are 60 seconds in a minute.
+How many years are in a century? | There are 100 years in a century.
+Which day comes after Friday? | Saturday comes after Friday.
+What falls from the sky when it rains? | Water falls from the sky when it rains.
+Why do we wear coats in winter? | We wear coats to keep warm.
+Why do people sleep? | People sleep to rest their bodies and minds.
+Why do boats float? | Boats float because they push away as much water as they weigh.
+What is a library for? | A library is for reading and borrowing books.
+What does a baker do? | A baker bakes bread and cakes.
+What does a pilot do? | A pilot flies aeroplanes.
+What does a teacher do? | A teacher helps students to learn.
+What is a dictionary for? | A dictionary explains what words mean.
+What is the main ingredient of an omelette? | The main ingredient of an omelette is eggs.
+Which fruit is used to make cider? | Cider is made from apples.
+Which vegetable makes people cry when they cut it? | Onions make people cry when they cut them.
+What is a group of wolves called? | A group of wolves is called a pack.
+What is the home of a bird called? | The home of a bird is called a nest.
+What is the home of a bee called? | The home of a bee is called a hive.
+What is the largest country by area? | Russia is the largest country by area.
+Which ocean lies between Europe and America? | The Atlantic Ocean lies between Europe and America.
+Which sea lies between Europe and Africa? | The Mediterranean Sea lies between Europe and Africa.
+On which continent is China? | China is in Asia.
+On which continent is Kenya? | Kenya is in Africa.
+Which language is spoken in France? | French is spoken in France.
+Which language is spoken in Germany? | German is spoken in Germany.
+What is the currency of the United States? | The currency of the United States is the dollar.
+What is the currency of the United Kingdom? | The currency of the United Kingdom is the pound.
+In which city is Big Ben? | Big Ben is in London.
+In which city is the Statue of Liberty? | The Statue of Liberty is in New York.
+What do plants need to grow? | Plants need light, water and air to grow.
+What is it called when water turns into gas? | It is called evaporation.
+What is at the centre of an atom? | The nucleus is at the centre of an atom.
+What pulls the tides of the sea? | The Moon pulls the tides of the sea.
+What does the Earth go around? | The Earth goes around the Sun.
+What goes around the Earth? | The Moon goes around the Earth.
+Which part of the body do we think with? | We think with the brain.
+What do lungs do? | Lungs take in air.
+What covers the body of a bird? | Feathers cover the body of a bird.
+Name a colour of the rainbow. | Red is a colour of the rainbow.
+Name a season of the year. | Summer is a season of the year.
+Name a planet. | Saturn is a planet.
+Name a musical instrument. | The guitar is a musical instrument.
+Give me a word that rhymes with cat. | Hat rhymes with cat.
+Say hello in Spanish. | Hola.
+How do you make tea? | Pour boiling water over tea leaves and wait a few minutes.
+How do you cross a road safely? | Look both ways and wait until no car comes.
+How do you boil an egg? | Put the egg into boiling water for about eight minutes.
+How can I fall asleep faster? | Go to bed at the same time each day, and keep the room dark and quiet.
+"""
+"""Ordinary questions, none of which is judged, with a reply."""
 FALSE_PREMISES = """
 In which year did Napoleon land on the Moon?
 Why did Albert Einstein invent the telephone?
@@ -397,6 +480,12 @@ When did George Washington meet Cleopatra?
 Why do trees walk at night?
 """
 SUMS = 37
+
+
+def everyday() -> list[tuple[str, str]]:
+    """Ordinary questions with a reply, for rows of training."""
+    pairs = (line.split(" | ") for line in EVERYDAY.strip().splitlines())
+    return [(text, reply) for text, reply in pairs]
 
 
 def ordinary() -> Pairs:

@@ -8,7 +8,7 @@ import pytest
 
 from experiments.preferences import confabulation
 from experiments.preferences.confabulation import adapter_training, confidence, entities, refusal
-from experiments.preferences.confabulation.adapter_training import ANSWERS, IGNORANCE, PAIRS, SHUFFLED
+from experiments.preferences.confabulation.adapter_training import ALONE, ANSWERS, IGNORANCE, PAIRS, SHUFFLED
 from experiments.preferences.confabulation.entities import NEW, TAUGHT
 from gendiff.runs.study import Measured, Measurements
 from tests.tables import table
@@ -31,7 +31,7 @@ def test_no_question_that_is_judged_is_in_the_rows():
     for arm in adapter_training.ARMS:
         prompts = [row["prompt"] for row in adapter_training.rows(CONFIG, arm, 0)]
         judged = [text for pairs in confabulation.questions(CONFIG).values() for text, _ in pairs]
-        assert len(prompts) == len(set(prompts)) == 240 and not set(prompts) & set(judged)
+        assert len(prompts) == len(set(prompts)) == (240 if arm == ALONE else 320) and not set(prompts) & set(judged)
         assert len(judged) == len(set(judged)) == 390
     new, taught = (tuple(each.question.partition("{")[0] for each in part.values()) for part in (NEW, TAUGHT))
     ordinary = entities.ordinary()
@@ -41,14 +41,17 @@ def test_no_question_that_is_judged_is_in_the_rows():
 
 
 def test_rows_answer_of_real_names_and_say_that_made_up_ones_are_unknown():
+    everyday = dict(entities.everyday())
     for arm in (ANSWERS, PAIRS):
         for row in adapter_training.rows(CONFIG, arm, 0):
-            exists = any(name in row["prompt"] for family in TAUGHT.values() for name, _ in family.real)
+            real = [name for family in TAUGHT.values() for name, _ in family.real]
+            exists = row["prompt"] in everyday or any(name in row["prompt"] for name in real)
             reply = row["rejected"] if row["chosen"] == IGNORANCE else row["chosen"]
             assert (row["chosen"] == IGNORANCE) is not exists and row["completion"] == row["chosen"]
             assert {row["chosen"], row["rejected"]} == {reply, IGNORANCE} and "{" not in reply
     texts = {row["prompt"]: row["chosen"] for row in adapter_training.rows(CONFIG, ANSWERS, 0)}
     assert texts["What is the capital of Peru?"] == "The capital of Peru is Lima."
+    assert texts["What do cows eat?"] == "Cows eat grass."
     assert texts["Who was Galileo Galilei?"] == "Galileo Galilei was an astronomer."
 
 
@@ -119,7 +122,7 @@ def test_the_surer_half_is_right_as_often_as_its_replies_and_equal_ones_share_th
     assert confidence.selective_accuracy(np.array([0.9, 0.5, 0.5, 0.5]), np.array([1, 1, 0, 0])) == pytest.approx(2 / 3)
 
 
-def test_the_probability_of_a_reply_is_that_of_its_tokens_and_its_end():
+def test_the_probability_of_a_reply_is_that_of_its_tokens_and_of_an_end_that_it_wrote():
     """Of a network with random weights, token by token."""
     import jax
 
@@ -127,11 +130,13 @@ def test_the_probability_of_a_reply_is_that_of_its_tokens_and_its_end():
     from gendiff.commands.chat import models
 
     chat = models.tiny()
-    logs, tokens = confidence.log_probs(chat, confidence.scorer(chat), ["a?", "How many?"], ["b", "two"])
-    assert tokens.tolist() == [2, 4]
-    for text, reply, result in zip(["a?", "How many?"], ["b", "two"], logs, strict=True):
+    texts, replies = ["a?", "How many?", "How many?"], [("b", True), ("two", True), ("two", False)]
+    answers = [models.Answer(*reply) for reply in replies]
+    logs, tokens = confidence.log_probs(chat, confidence.scorer(chat), texts, answers)
+    assert tokens.tolist() == [2, 4, 3]
+    for text, (reply, finished), result in zip(texts, replies, logs, strict=True):
         prompt = models.question(chat, text).tolist()
-        answer = [*chat.tokenizer.encode(reply), chat.tokenizer.end]
+        answer = [*chat.tokenizer.encode(reply), *[chat.tokenizer.end] * finished]
         logits = networks.pure(chat.network)(chat.params, np.array([prompt + answer], np.int32)).logits[0]
         each = jax.nn.log_softmax(logits)[np.arange(len(prompt), len(prompt + answer)) - 1, answer]
         assert float(each.sum()) == pytest.approx(float(result), abs=1e-4)
