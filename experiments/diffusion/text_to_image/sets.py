@@ -31,7 +31,7 @@ from gendiff.runs.study import Measured
 FROZEN, HELD_OUT, SEEN = "frozen MiniLM", "frozen MiniLM, held out", "frozen MiniLM, seen"
 SCRATCH, SCRATCH_SEEN = "from scratch, held out", "from scratch, seen"
 SHUFFLED, UNTRAINED = "shuffled captions", "not trained"
-RISING, DIVERSITY = "shown exactly, up to the best scale", "Vendi score of one prompt"
+RISING, DIVERSITY = "shown exactly, held out", "Vendi score of one prompt"
 CLIPPED, CONTRAST = "clipped fraction", "RMS contrast"
 """Measures whose trend with the guidance scale is judged."""
 
@@ -138,7 +138,7 @@ def judge(
         FROZEN, {"gain": intervals.interval(intervals.difference_of_means, *pair, paired=True)}, None, count, "judged"
     )
     for name, measure, of_scales, sign, each in (
-        (RISING, "accuracy", swept.at_scales(swept.scales[: max(best, 1) + 1]), 1, count),
+        (RISING, "accuracy", swept, 1, count),
         (DIVERSITY, "vendi", diversity, -1, config.repeated * config.repeats),
         (CLIPPED, "clipped", swept, 1, count),
         (CONTRAST, "contrast", swept, 1, count),

@@ -193,6 +193,12 @@ def test_claims_pass_where_pictures_are_as_asked_and_fail_where_they_are_not():
     } == {"FAIL"}
 
 
+def test_a_share_that_rises_to_its_best_scale_and_falls_behind_it_has_no_rising_trend():
+    peaked = answers((0.0, 1.0, 0.5, 0.3))
+    judged = {claim.id: claim.verdict for claim in STUDY.judge(measured(**{HELD_OUT: peaked, SEEN: peaked}))}
+    assert judged["held-out-rising"] == "FAIL"
+
+
 def test_the_scale_is_chosen_by_seen_prompts():
     assert measured(**{SEEN: answers((0.0, 0.9, 0.8, 0.7))})[0].measures["w"] == CONFIG.scales[1]
 
