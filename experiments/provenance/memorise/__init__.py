@@ -98,17 +98,18 @@ def agreement(first: np.ndarray, second: np.ndarray, mean: np.ndarray) -> np.nda
     return np.sum(one * other, 1) - np.sum(one * shuffled, 1)
 
 
-def untrained(config: Config, images: np.ndarray) -> dict[str, np.ndarray]:
-    """Of samples (n,) of denoisers that need no training, whether each is a copy: of the exact memoriser, and of a
+def untrained(config: Config, name: str, images: np.ndarray) -> np.ndarray:
+    """Of samples (n,) of a denoiser that needs no training, whether each is a copy: of the exact memoriser, or of a
     Gaussian.
     """
     rows = images.reshape(len(images), -1).astype(np.float64)
-    known: dict[str, Denoiser] = {
-        MEMORISER: oracles.empirical(images),
-        GAUSSIAN: oracles.correlated(rows.mean(0).reshape(SHAPE), np.cov(rows.T)),
-    }
-    index, jitted = jnp.arange(config.samples), devices.jit(functools.partial(training.draw, config))
-    return {name: copied(drawing.finite(jitted(denoise, index), name), rows) for name, denoise in known.items()}
+    denoise: Denoiser = (
+        oracles.empirical(images)
+        if name == MEMORISER
+        else oracles.correlated(rows.mean(0).reshape(SHAPE), np.cov(rows.T))
+    )
+    jitted = devices.jit(functools.partial(training.draw, config))
+    return copied(drawing.finite(jitted(denoise, jnp.arange(config.samples)), name), rows)
 
 
 def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[Measured]:
@@ -134,8 +135,9 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
             agreements.append(cosines)
     with progress.phase("claims"):
         yield from _pooled(config, np.array(crossings), np.stack(regenerations), np.concatenate(agreements, 1))
-        smallest = split.train_images[training.sets(config, config.seeds[0])[f"{config.sizes[0]}"]]
-        for name, hits in untrained(config, smallest).items():
+        sets = training.sets(config, config.seeds[0])
+        for name, size in ((MEMORISER, config.sizes[-1]), (GAUSSIAN, config.sizes[0])):
+            hits = untrained(config, name, split.train_images[sets[f"{size}"]])  # of the set of its treatment
             yield Measured(name, {"copies": intervals.share(hits)}, n=len(hits))
 
 

@@ -66,7 +66,9 @@ def test_equal_samples_agree_and_independent_ones_do_not():
 
 
 @pytest.mark.slow
-def test_a_training_that_was_cut_off_before_its_samples_draws_the_same_and_trains_no_more(tmp_path):
+def test_a_training_that_was_cut_off_draws_the_same_and_controls_know_the_sets_of_their_treatments(
+    tmp_path, monkeypatch
+):
     folder, quiet = run_folder.create(tmp_path / "run"), Progress(quiet=True)
     with devices.compiled_quickly():
         training.train(SMOKE, folder, quiet)
@@ -76,8 +78,13 @@ def test_a_training_that_was_cut_off_before_its_samples_draws_the_same_and_train
         training.train(SMOKE, folder, quiet)
         after = training.read(folder, 0, SMOKE.train_steps)
         exact = dataclasses.replace(SMOKE, sampling_steps=20)
-        hits = memorise.untrained(exact, np.random.default_rng(0).normal(size=(24, 8, 8, 1)).astype(np.float32))
+        images = np.random.default_rng(0).normal(size=(24, 8, 8, 1)).astype(np.float32)
+        hits = {name: memorise.untrained(exact, name, images) for name in (memorise.MEMORISER, memorise.GAUSSIAN)}
+        sizes = {}
+        monkeypatch.setattr(memorise, "untrained", lambda _, name, x: np.arange(2) > sizes.setdefault(name, len(x)))
+        list(memorise.measure(SMOKE, folder, quiet))
     for first, second in zip(dataclasses.astuple(before), dataclasses.astuple(after), strict=True):
         np.testing.assert_array_equal(first, second)
     assert folder.read_metrics() == lines
+    assert sizes == {memorise.MEMORISER: 64, memorise.GAUSSIAN: 16}
     assert hits[memorise.MEMORISER].mean() == 1.0 and hits[memorise.GAUSSIAN].mean() == 0.0
