@@ -10,7 +10,6 @@ logit of what lies between 0 and 1, against the log of the size. The control for
 """
 
 import dataclasses
-import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -157,18 +156,24 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
 
 
 def scored(name: str, predicted: Sequence[Forecast], spans: Mapping[str, float]) -> Measured:
-    """Errors in shares of what the measure runs through between the smallest and the largest network."""
-    far = np.array([each.times >= FAR for each in predicted])
+    """Errors in shares of what the measure runs through between the smallest and the largest network.
+
+    Forecasts of one format are of the same networks by nested fits, so that a format is one number of an interval.
+    """
+    far, forms = np.array([each.times >= FAR for each in predicted]), np.array([each.format for each in predicted])
     error, still = (
         np.array([abs(getattr(each, part) - each.truth) / spans[each.format] for each in predicted])
         for part in ("value", "before")
     )
     inside = np.array([each.low <= each.truth <= each.high for each in predicted])
     width = np.array([min(each.high - each.low, 10 * spans[each.format]) / spans[each.format] for each in predicted])
-    mean = functools.partial(intervals.interval, np.mean)
-    measures: dict[str, Any] = {"near": mean(error[~far]), "far": mean(error[far]), "no change, far": mean(still[far])}
-    measures |= {"inside": intervals.share(inside), "width": float(np.median(width))}
-    return Measured(name, measures, n=len(predicted), group=ABILITY)
+
+    def mean(rows: np.ndarray, chosen: Any = True) -> Any:
+        return intervals.over_seeds(np.mean, [rows[(forms == form) & chosen].mean() for form in spans])
+
+    measures: dict[str, Any] = {"near": mean(error, ~far), "far": mean(error, far), "no change, far": mean(still, far)}
+    measures |= {"inside": mean(inside), "width": float(np.median(width))}
+    return Measured(name, measures, n=len(spans), group=ABILITY)
 
 
 def extended(config: Config, name: str, table: Points, fitted: np.ndarray) -> Iterator[Measured]:
@@ -219,7 +224,9 @@ def _errors(measured: Measurements, folder: RunFolder) -> Figure:
         f"Mean error of forecasts for networks {FAR:g} times as large or larger, in shares of what the measure runs "
         "through."
     )
-    return figures.bars(bars, folder.figure("errors"), caption, x_label="error, share of the range")
+    return figures.bars(
+        bars, folder.figure("errors"), caption, x_label="error, share of the range", within=(0, math.inf)
+    )
 
 
 def _losses(measured: Measurements, folder: RunFolder) -> Figure:
@@ -283,7 +290,8 @@ EXPERIMENT = Study(
             "Adders: errors in shares of what a measure runs through between the smallest and the largest",
             "A straight line of the log (edit distance, surprise, Brier score, NLL) or of the logit (exact match, "
             "digit accuracy) against the log of the size, through 4 to 8 sizes. All values are means of eight seeds. "
-            "Surprise: minus the log of the chance of the whole answer. Widths stop at 10 ranges.",
+            "Surprise: minus the log of the chance of the whole answer. Widths stop at 10 ranges. Intervals are "
+            "Student's t over the two formats, as forecasts of one format are of the same networks.",
         ),
         LOSS: (
             "Losses of the largest budget, forecast from smaller ones",
