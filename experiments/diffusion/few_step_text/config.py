@@ -50,7 +50,7 @@ class Config:
     """What Fréchet distances and the likeness of drawings are of: the features of EfficientNet-Lite0 (extra `judge`).
 
     random-convolutions is a fixed network for distances, and squares of pixels for likeness, which like a blur too."""
-    pictures: Annotated[int, msgspec.Meta(ge=8, le=767)] = 224
+    pictures: Annotated[int, msgspec.Meta(ge=8, le=703)] = 224
     """Captions that are judged, each with one picture per set."""
     real: Annotated[int, msgspec.Meta(ge=8, le=1534)] = 1534
     """Real pictures that drawn ones are held against."""

@@ -136,12 +136,18 @@ def _of_drawings(config: Config, trained: Trained, progress: Progress) -> Subjec
     resolution = trained.resolution
     assert normalisation is not None and resolution is not None  # of a network of latents that is committed
     training, held_out = captioned_emoji.load(drawings)
-    others, requested, _ = emoji_sets.chosen(training, held_out, config.pictures)
+
+    def without(pictures: captioned_emoji.Pictures) -> captioned_emoji.Pictures:
+        """The training drawings of other captions."""
+        return training.rows([row for row, caption in enumerate(training.captions) if caption not in pictures.captions])
+
+    choosing = emoji_sets.chosen(training.of_style(drawings.styles[0]), held_out, drawings.prompts)[
+        0
+    ]  # the guidance scale
+    others, requested, _ = emoji_sets.chosen(without(choosing), held_out, config.pictures)
     coder = Coder(networks.autoencoder(drawings, normalisation), drawings.together, progress)
     likeness = emoji_sets.likeness("classifier" if config.features == "classifier" else "squares")
-    first, judged = training.images[: drawings.together], set(requested.captions)
-    rest = training.rows([row for row, caption in enumerate(training.captions) if caption not in judged])
-    written = captioned_emoji.written(rest, drawings)
+    first, written = training.images[: drawings.together], captioned_emoji.written(without(requested), drawings)
     return Subject(
         name=EMOJI,
         model=trained.model,

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.diffusion import few_evaluations, few_step_text
+from experiments.diffusion import captioned_emoji, few_evaluations, few_step_text, text_to_image
 from experiments.diffusion.few_step_text import draw, measures, students, subjects
 from experiments.diffusion.few_step_text.config import EMOJI, NETWORKS, SHAPES, Guiding
 from experiments.diffusion.few_step_text.measures import Answer, Answers
@@ -32,6 +32,7 @@ from experiments.diffusion.few_step_text.methods import (
 )
 from experiments.diffusion.students import MATCHING, REFLOW, SHORTCUT, STUDENTS
 from experiments.diffusion.students import METHODS as METHODS_OF_STUDENTS
+from experiments.diffusion.text_to_image import drawings as emoji_sets
 from gendiff.commands import drawing_programs
 from gendiff.commands.text_to_image import networks
 from gendiff.commands.text_to_image.options import FROM_NOISE, TRAILING
@@ -323,8 +324,16 @@ def test_no_caption_that_is_judged_is_taught(name):
     config = dataclasses.replace(few_step_text.EXPERIMENT.smoke, pictures=32)
     subject = subjects.opened(config, name, Progress(quiet=True))
     taught = subject.taught(4096)
-    assert len(taught) == 4096 and len(subject.captions) in (16, 32)
+    assert len(taught) == 4096 and len(subject.captions) in (12, 32)
     assert not set(taught) & set(subject.captions) and len(set(taught)) >= 16  # drawings may have no keywords
+
+
+@pytest.mark.slow
+def test_no_drawing_that_chose_the_guidance_scale_is_judged():
+    config = dataclasses.replace(few_step_text.EXPERIMENT.smoke, pictures=12)
+    subject, drawings = subjects.opened(config, EMOJI, Progress(quiet=True)), text_to_image.SMOKE.drawings
+    choosing = emoji_sets.chosen(*captioned_emoji.load(drawings), drawings.prompts)[0]
+    assert len(subject.captions) == 12 and not set(subject.captions) & set(choosing.captions)
 
 
 def test_a_method_is_named_in_ids_without_spaces():
