@@ -165,15 +165,20 @@ def beside(reward: str, how: str, seed: int, samples: PolicySamples, reference: 
 
 
 def share_of_best(samples: PolicySamples, reference: np.ndarray, most: float) -> Number | float:
-    """`kl_frontier.share_at_matched_kl` with its interval; NaN where best-of-n gains nothing.
+    """`kl_frontier.share_at_matched_kl` with its interval, for which a reward is drawn with its KL; NaN where best-of-n
+    gains nothing.
 
     Where the KL is beyond reach, the best of so many may be anything up to the largest reward: the interval then begins
     there.
     """
-    rows = samples.rewards, samples.kl, reference
-    if not np.isfinite(kl_frontier.share_at_matched_kl(*rows)):
+
+    def share(pairs: np.ndarray, reference: np.ndarray) -> float:
+        return kl_frontier.share_at_matched_kl(pairs[..., 0], pairs[..., 1], reference)
+
+    pairs = np.stack([samples.rewards, samples.kl], axis=-1)
+    if not np.isfinite(share(pairs, reference)):
         return float("nan")
-    value, low, high = interval(kl_frontier.share_at_matched_kl, *rows)
+    value, low, high = interval(share, pairs, reference)
     if kl_frontier.choices_at(float(samples.kl.mean())) > kl_frontier.most_choices(reference):
         low = min(low, float((samples.rewards.mean() - reference.mean()) / (most - reference.mean())))
     return value, low, high

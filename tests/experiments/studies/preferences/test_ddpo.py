@@ -228,6 +228,16 @@ def test_a_kl_beyond_what_the_reference_tells_leaves_the_comparison_open():
     assert value > 1 > low
 
 
+def test_a_share_is_less_certain_where_samples_of_much_reward_have_little_kl():
+    few = FEWER[::33]
+    case = samples(few + 1.0, 0.0)
+    with_reward, against_it = (
+        np.ptp(measured.share_of_best(dataclasses.replace(case, kl=1.0 + slope * few), FEWER, 9.0)[1:])
+        for slope in (0.5, -0.5)
+    )
+    assert with_reward < 0.8 * against_it
+
+
 def test_tables_have_a_row_for_each_policy_of_a_reward(monkeypatch):
     monkeypatch.setattr(measured, "smoothed", lambda lines: np.zeros((3, 2)))
     monkeypatch.setattr(train, "inside", lambda *_: SimpleNamespace(read_metrics=lambda seed: []))
