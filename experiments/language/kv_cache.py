@@ -58,8 +58,10 @@ class Config:
     """Tokens before the one that is timed, from few to many."""
     rounds: Several = 9
     """Times that everything is timed, in turn."""
+    texts: Annotated[int, msgspec.Meta(ge=2, le=12)] = 8
+    """Texts whose likelihood 8 bits may change."""
     judged: _Length = 1024
-    """Tokens of the text whose likelihood 8 bits may change."""
+    """Tokens of each."""
     resamples: Several = 1000
     """Bootstrap draws behind intervals."""
     tiny: bool = False
@@ -98,13 +100,7 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
         spent = seconds(chat, ids[:longest], config.lengths, config.rounds)
     yield from judge_times(config, spent)
     with progress.phase("8 bits"):
-        line, score = ids[None, : config.judged], steps.jit(language.scoring.log_probs)
-        empty = [kind(chat.network, 1, config.judged) for kind in (caches.full, caches.int8)]
-        plain, packed = (-np.asarray(score(real_model.next_logits(chat), cache, line))[0] for cache in empty)
-        change = intervals.interval(
-            intervals.difference_of_means, packed, plain, paired=True, resamples=config.resamples
-        )
-        yield Measured(EIGHT_BITS, {"change": verdicts.away(change)}, n=config.judged)
+        yield eight_bits(config, chat, ids)
     kinds: dict[str, Any] = {
         "all tokens": caches.full(chat.network, 1, longest),
         "all tokens, 8 bits": caches.int8(chat.network, 1, longest),
@@ -112,6 +108,18 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     }
     for name, cache in kinds.items():
         yield Measured(name, {"tokens": longest, "bytes": caches.nbytes(cache.layers)}, group="bytes")
+
+
+def eight_bits(config: Config, chat: Chat, ids: np.ndarray) -> Measured:
+    """What 8 bits change, with the t interval of texts at equal distances: tokens of one text share its errors."""
+    texts = ids[: len(ids) // config.texts * config.texts].reshape(config.texts, -1)[:, : config.judged]
+    score = steps.jit(language.scoring.log_probs)
+    empty = [kind(chat.network, 1, config.judged) for kind in (caches.full, caches.int8)]
+    plain, packed = (
+        [-float(score(real_model.next_logits(chat), cache, text[None]).mean()) for text in texts] for cache in empty
+    )
+    change = intervals.over_seeds(intervals.difference_of_means, packed, plain)
+    return Measured(EIGHT_BITS, {"change": verdicts.away(change)}, n=config.texts)
 
 
 def differences(config: Config, chat: Chat, texts: np.ndarray, seed: int) -> Iterator[tuple[str, float]]:
@@ -235,7 +243,7 @@ EXPERIMENT = Study(
     name="kv-cache",
     config=Config,
     presets={"full": Config()},
-    smoke=Config((0,), 20, 4, (1, 8), steps=4, lengths=(8, 16), rounds=2, judged=64, resamples=20, tiny=True),
+    smoke=Config((0,), 20, 4, (1, 8), steps=4, lengths=(8, 16), rounds=2, texts=2, judged=64, resamples=20, tiny=True),
     train=None,
     measure=measure,
     words={

@@ -54,6 +54,12 @@ def test_one_program_serves_all_steps(chat):
     assert kv_cache.programs(chat, IDS[0], 6) == 1
 
 
+def test_tokens_of_one_text_are_one_number_of_the_change_by_8_bits(chat):
+    config = dataclasses.replace(EXPERIMENT.smoke, texts=3, judged=16)
+    same, other = (kv_cache.eight_bits(config, chat, ids) for ids in (np.tile(IDS[0, :16], 3), IDS[:2, :24].ravel()))
+    assert same.n == 3 and np.ptp(same.measures["change"]) < 1e-6 < np.ptp(other.measures["change"])
+
+
 def test_the_exponent_of_a_power_is_found():
     config = dataclasses.replace(EXPERIMENT.presets["full"], lengths=(10, 100, 1000), resamples=50)
     noise = np.random.default_rng(0).normal(1, 0.01, (3, 20))
