@@ -17,6 +17,12 @@ SUM, OTHERS = "SmolLM2: sums of {} digits", "SmolLM2: answers of other sums"
 ASKED, TURNED, SHUFFLED = "as asked", "turned round", "words shuffled"
 FACTS = "SmolLM2: questions, {}"
 LENGTHS = range(1, 7)
+COUNTRIES = {
+    "the United States": ("United States", "USA", "US", "U.S.", "U.S.A."),
+    "England": ("England", "United Kingdom", "UK", "Great Britain"),
+    "Turkey": ("Turkey", "Türkiye"),
+}
+"""Names that count, where a country has several. America is none of them: it is a continent, too."""
 EXAMPLES = 4
 """Right sums that stand before the one that is asked."""
 
@@ -39,10 +45,12 @@ def facts() -> dict[str, tuple[tuple[str, tuple[str, ...]], ...]]:
     """Questions and their answers; those about capitals are turned round, all are shuffled."""
     pairs = questions.questions()
     begin, rng = "What is the capital of ", np.random.default_rng(intervals.SEED)
+    capitals = [
+        (answers[0], text.removeprefix(begin).removesuffix("?")) for text, answers in pairs if text.startswith(begin)
+    ]
     turned = tuple(
-        (f"{answers[0]} is the capital of which country?", (text.removeprefix(begin).removesuffix("?"),))
-        for text, answers in pairs
-        if text.startswith(begin)
+        (f"{capital} is the capital of which country?", COUNTRIES.get(country, (country,)))
+        for capital, country in capitals
     )
     shuffled = tuple((" ".join(rng.permutation(text.removesuffix("?").split())) + "?", rows) for text, rows in pairs)
     return {ASKED: pairs, TURNED: turned, SHUFFLED: shuffled}

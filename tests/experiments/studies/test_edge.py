@@ -7,6 +7,7 @@ import pytest
 from experiments import edge
 from experiments.edge import adders, changed_digits, new_scenes, word_order
 from experiments.edge.adders import Adder
+from experiments.language import replies
 from experiments.tasks import addition, shapes
 from gendiff.core.types import NO_LABEL
 from gendiff.runs.study import Measured, Measurements
@@ -108,6 +109,22 @@ def test_questions_keep_their_words_and_capitals_come_first_in_all():
     turned = sets[word_order.TURNED]
     assert turned[0] == ("Paris is the capital of which country?", ("France",)) and len(turned) == 25
     assert all(row[1][0] in text for row, (text, _) in zip(sets[word_order.ASKED], turned, strict=False))
+
+
+@table(
+    ("question", "reply", "right"),
+    [
+        ("Washington", "Washington, D.C. is the capital of the United States of America.", True),
+        ("Washington", "It is the capital of the USA.", True),
+        ("Washington", "The U.S.", True),
+        ("Washington", "It is in South America, and tells us much.", False),
+        ("London", "London is the capital of the United Kingdom.", True),
+        ("Paris", "Paris is the capital of the United Kingdom.", False),
+    ],
+)
+def test_a_country_may_have_several_names(question, reply, right):
+    answers = next(each for text, each in word_order.facts()[word_order.TURNED] if text.startswith(question))
+    assert replies.right([reply], [answers]).tolist() == [right]
 
 
 def scene(*objects):
