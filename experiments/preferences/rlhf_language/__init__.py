@@ -169,15 +169,22 @@ def policies(results: Mapping[tuple[str, int | None], Scores]) -> Iterator[Measu
 
 
 def on_the_way(part: RunFolder, arm: str, seed: int) -> Measured:
-    """Along a training, in means over a fifth of its steps: where the judge's share peaks, and how far it falls."""
+    """Along a training, in means over a fifth of its steps: where the judge's share peaks, and how far it falls.
+
+    The interval of the fall is the t interval of the steps behind both ends.
+    """
     lines = {name: image_training.loss_curve(arm, part, seed, name) for name in ("kl", "proxy", "useful")}
     kl, proxy, useful = (np.asarray(lines[name].y) for name in ("kl", "proxy", "useful"))
     peak = int(np.argmax(useful))
     numbers = {"useful at the peak": useful[peak], "KL at the peak": kl[peak], "proxy at the peak": proxy[peak]}
     numbers |= {"useful at the end": useful[-1], "KL at the end": kl[-1], "proxy at the end": proxy[-1]}
-    numbers |= {"fall": useful[peak] - useful[-1]}
+    steps = np.asarray(image_training.loss_curve(arm, part, seed, "useful", width=1).y)
+    width = 1 + len(steps) - len(useful)
+    ends = steps[peak : peak + width], steps[-width:]
+    fall = intervals.over_seeds(intervals.difference_of_means, *ends, paired=False)
+    measures: dict[str, Any] = {**{name: float(number) for name, number in numbers.items()}, "fall": fall}
     arrays = {"arm": arm, "way": np.stack([kl, proxy, useful])}
-    return Measured(arm, {name: float(number) for name, number in numbers.items()}, seed, 1, "on the way", arrays)
+    return Measured(arm, measures, seed, width, "on the way", arrays)
 
 
 def _gain(after: np.ndarray, before: np.ndarray) -> Any:
@@ -227,7 +234,7 @@ STUDY = Study(
     name="rlhf-language",
     config=Config,
     presets={"full": Config()},
-    smoke=Config(seeds=(0,), requests=2, lora=2, batch=1, group=2, steps=2, max_tokens=4, draws=1, best=2, tiny=True),
+    smoke=Config(seeds=(0,), requests=2, lora=2, batch=1, group=2, steps=10, max_tokens=4, draws=1, best=2, tiny=True),
     train=adapters.train,
     measure=measure,
     words={
@@ -308,7 +315,7 @@ STUDY = Study(
         "on the way": (
             "Along each training",
             "Of the replies that GRPO draws, in means over a fifth of the steps. The peak is chosen after the fact, so "
-            "a fall is above 0 by chance.",
+            "a fall is above 0 by chance. Its interval is that of the steps at both ends, whose requests differ.",
         ),
         "parts": ("What replies do", "A useful one does all four; no ranking is about the last one."),
         "replies": ("Replies to some requests, cut at 160 characters, of the first seed", ""),

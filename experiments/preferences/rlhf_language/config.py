@@ -35,8 +35,8 @@ class Config:
     """Requests per step."""
     group: Several = 8
     """Replies to each of them."""
-    steps: Count = 24
-    """Steps of GRPO."""
+    steps: Annotated[int, msgspec.Meta(ge=10)] = 24
+    """Steps of GRPO, a fifth of which are a point of its way."""
     learning_rate: Positive = 2e-3
     """Its peak."""
     max_tokens: Annotated[int, msgspec.Meta(ge=1, le=24)] = 24

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ from gendiff.commands.chat import models
 from gendiff.core.errors import ConfigError
 from gendiff.preferences import rollouts
 from gendiff.preferences.bradley_terry import Normaliser
+from gendiff.runs.reporting import verdicts as verdicts_of
 from gendiff.runs.study import Measured, Measurements
 from gendiff.weights import mini_lm
 from tests.tables import table
@@ -178,6 +180,21 @@ def verdicts(near, free, random, best, fall):
     measured = list(rlhf_language.policies(results))
     measured += [Measured(arm, {"fall": each}, 0, group="on the way") for arm, each in ((NEAR, 0.0), (FREE, fall))]
     return {each.id: each.verdict for each in rlhf_language.STUDY.judge(Measurements(measured))}
+
+
+def on_the_way(arm, seed, peak, end):
+    """A training whose judge sees one share in its first half and another in the second."""
+    useful = np.repeat([peak, end], 12) + 0.05 * np.random.default_rng((seed, arm == FREE)).normal(size=24)
+    lines = [{"step": at, "kl": 1.0, "proxy": 0.0, "useful": share} for at, share in enumerate(useful)]
+    return rlhf_language.on_the_way(SimpleNamespace(read_metrics=lambda _: lines), arm, seed)
+
+
+@table(("peaks", "end", "verdict"), [((0.57, 0.63), 0.0, "PASS"), ((0.6, 0.6), 0.6, "FAIL")])
+def test_a_fall_that_differs_between_seeds_as_its_steps_do_is_told_from_none(peaks, end, verdict):
+    ways = [on_the_way(NEAR, seed, 0.6, 0.6) for seed in (0, 1)]
+    ways += [on_the_way(FREE, seed, peak, end) for seed, peak in enumerate(peaks)]
+    judged = [each for each in rlhf_language.STUDY.judge(Measurements(ways)) if each.id == "fall-near"]
+    assert verdicts_of.Summary("fall-near", tuple(judged)).verdict == verdict
 
 
 def test_over_optimisation_is_told_from_a_policy_that_goes_further_and_is_better():
