@@ -158,11 +158,10 @@ class OneSet:
 
     def _opened(self) -> opened_pictures.Pictures:
         stored = self.facts.data
-        config = dataclasses.replace(self.config, data=(stored.place,))
         if stored.place not in SETS and not Path(stored.place).exists():
             raise DataError(f"{stored.place}: the pictures are gone, and judging needs them; `sample` does not")
-        pictures = opened_pictures.open_pictures(config, stored.place, self.run)
-        facts.check_same(stored, facts.summarize(config, stored.place, pictures), self.folder)
+        pictures = opened_pictures.open_pictures(self.config, stored.place, self.run)
+        facts.check_same(stored, facts.summarize(self.config, stored.place, pictures), self.folder)
         return pictures
 
     def _draw(self, params: Params, count: int, title: str, identity: object, steps: int | None = None) -> np.ndarray:

@@ -212,10 +212,9 @@ def _spectrogram(config: Config, path: str) -> audio.Spectrogram | None:
     if path in SETS:
         skip = config.on_bad_image == "skip"
         foreign = {"mode L": config.mode == "L", "background": background, "on-bad-image skip": skip}
-        if path == "textures":
-            alone = config.data == (path,)
-            foreign |= {"least-per-class": least, "held-out": config.held_out is not None}
-            foreign |= {"cache": alone and config.cache is not None}
+        if config.data == ("textures",):  # beside others, these are for the others
+            others = {"held-out": config.held_out, "cache": config.cache}
+            foreign |= {"least-per-class": least} | {name: value is not None for name, value in others.items()}
         _refuse(foreign, f"is for files of your own, and {path} come with the package as they are: leave it out")
     if not is_sound:
         return None
