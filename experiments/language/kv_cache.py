@@ -312,6 +312,12 @@ EXPERIMENT = Study(
                 "The growth without a cache is compared with that of the cache.",
                 "A control can fail only beside what it controls.",
             ),
+            Change(
+                "2026-12-02",
+                "129b0cbc",
+                "From the next run on, 8 bits are judged by eight texts; here, by the tokens of one.",
+                "Tokens of one text are not independent.",
+            ),
         ),
     ),
     more={"check": check},

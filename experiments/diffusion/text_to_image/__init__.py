@@ -156,6 +156,12 @@ ANSWER = Answer(
             "By the same judges, at scale 3, the emoji of the run on this page have .59, .22, .26 and 0: each drawing "
             "of four styles was met 45 times, and each of one style 75 times.",
         ),
+        Change(
+            "2026-12-02",
+            "e230aae7",
+            "From the next run on, the share shown exactly must rise over all guidance scales; here, up to the best.",
+            "Up to its best scale a share rises whatever guidance does.",
+        ),
     ),
 )
 

@@ -355,6 +355,12 @@ ANSWER = Answer(
             "now in a table.",
             "A control is compared with its treatment, and a p-value repeats what the interval of its slope says.",
         ),
+        Change(
+            "2026-12-02",
+            "993fd811",
+            "From the next run on, the exact memoriser knows the largest set; here, the smallest one.",
+            "It is held against the network of the largest set.",
+        ),
     ),
 )
 
