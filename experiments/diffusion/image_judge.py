@@ -1,13 +1,22 @@
 """Every measure of a set of images against the real digits, each number with its interval."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
 
 from gendiff.data import digits, scaling
 from gendiff.data.digits import Split
-from gendiff.metrics import classifier_accuracy, features, frechet, kernel_distance, near_copies, precision_recall
+from gendiff.metrics import (
+    classifier_accuracy,
+    features,
+    frechet,
+    kernel_distance,
+    near_copies,
+    precision_recall,
+    subsampling,
+)
 from gendiff.metrics.classifier_accuracy import Judge
 from gendiff.metrics.features import Features
 from gendiff.runs.reporting.intervals import SEED, difference_of_means, interval, ratio_of_means, share
@@ -64,32 +73,36 @@ class DigitsJudge:
         rows: Features = features.pixels,
     ) -> None:
         self.split = split or digits.load()
-        self._draws, self._size, self._features = draws, size, rows
+        self._features = rows
         self._training = self._rows(self.split.train_images)
+        self._draws, self._size = draws, min(size, len(self._training) - 1)
         self._held_out = self._rows(self.split.held_out_images)
         self._classifier = classifier or classifier_accuracy.train(self.split.train_images, self.split.train_labels)
         self._real_copies = near_copies.ratios(self._held_out, self._training) < near_copies.THRESHOLD
-        self.floor = frechet.over_subsets(self._held_out, self._training, count=draws, size=size, seed=SEED)
+        floor = frechet.over_subsets(self._held_out, self._training, count=draws, size=self._size, seed=SEED)
+        self.floor = subsampling.jackknifed(floor, rows=len(self._training), size=self._size)
 
     def measure(self, images: np.ndarray, labels: np.ndarray, *, rounded: bool = True) -> MeasuredSet:
         """Every number of one set of images, which are first rounded to the data's levels."""
         judged = np.asarray(scaling.round_to_levels(images, digits.LEVELS)) if rounded else images
         rows, rng = self._rows(judged), np.random.default_rng(SEED)
-        options: dict[str, Any] = {"count": self._draws, "size": min(self._size, len(rows)), "seed": SEED}
-        distances = frechet.over_subsets(self._held_out, rows, **options)
+        size = min(self._size, len(rows) - 1)
+        options: dict[str, Any] = {"count": self._draws, "size": size, "seed": SEED}
+        spread = functools.partial(subsampling.jackknifed, rows=len(rows), size=size)
+        distances = spread(frechet.over_subsets(self._held_out, rows, **options))
         cover = precision_recall.over_subsets(self._held_out, rows, **options)
         copied = near_copies.ratios(rows, self._training) < near_copies.THRESHOLD
         discrepancy = kernel_distance.over_blocks(rows, self._held_out, seed=SEED)
-        spread = 1.96 * discrepancy.standard_error
+        around = 1.96 * discrepancy.standard_error
         return MeasuredSet(
             n=len(rows),
             frechet=interval(ratio_of_means, distances, self.floor, rng=rng),
             accuracy=self.accuracy(judged, labels),
-            precision=interval(np.mean, [each.precision for each in cover], rng=rng),
-            recall=interval(np.mean, [each.recall for each in cover], rng=rng),
+            precision=interval(np.mean, spread(np.array([each.precision for each in cover])), rng=rng),
+            recall=interval(np.mean, spread(np.array([each.recall for each in cover])), rng=rng),
             copies=share(copied),
             excess=interval(difference_of_means, copied, self._real_copies, rng=rng),
-            kernel=(discrepancy.value, discrepancy.value - spread, discrepancy.value + spread),
+            kernel=(discrepancy.value, discrepancy.value - around, discrepancy.value + around),
             distances=distances,
         )
 

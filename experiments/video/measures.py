@@ -13,7 +13,7 @@ from experiments.video import clips
 from gendiff.commands.video import draws
 from gendiff.commands.video.config import DIGIT, Config
 from gendiff.data import digits
-from gendiff.metrics import features, frechet, motion
+from gendiff.metrics import features, frechet, motion, subsampling
 from gendiff.runs.reporting import intervals, verdicts
 from gendiff.runs.reporting.formatting import CellValue
 from gendiff.runs.reporting.intervals import SEED
@@ -77,10 +77,13 @@ class ClipJudge:
         )
 
     def _distances(self, generated: np.ndarray) -> np.ndarray:
-        """(draws,) Fréchet distances to held-out clips, of draws that are as large for every set."""
+        """(draws,) Fréchet distances to held-out clips, of draws that are as large for every set; spread as their mean
+        is uncertain.
+        """
         rows = motion.clip_features(generated)
         size = min(self._config.samples, self._config.real) * 3 // 4
-        return frechet.over_subsets(self._features, rows, count=self._config.draws, size=size, seed=SEED)
+        values = frechet.over_subsets(self._features, rows, count=self._config.draws, size=size, seed=SEED)
+        return subsampling.jackknifed(values, rows=len(rows), size=size)
 
 
 @functools.lru_cache(maxsize=2)

@@ -1,6 +1,7 @@
 """What enters a metric: features, their checks, labels, subsets of a pool, and the bootstrap of what comes out."""
 
 import functools
+import itertools
 
 import jax.numpy as jnp
 import numpy as np
@@ -49,6 +50,21 @@ def test_draws_differ_hold_no_row_twice_and_every_row_equally_often():
     assert len({rows.tobytes() for rows in draws}) == 5
     counts = sum(np.bincount((rows[:, 0] // 2).astype(int), minlength=10) for rows in subsets(count=1000, size=3))
     assert np.abs(counts - 300).max() < 5 * np.sqrt(1000 * 0.3 * 0.7)
+
+
+def test_jackknifed_means_of_all_subsets_have_the_variance_of_a_mean():
+    x = normal(2, 7, 1)[:, 0]
+    means = np.array([np.mean(each) for each in itertools.combinations(x, 4)])
+    spread = subsampling.jackknifed(means, rows=7, size=4)
+    np.testing.assert_allclose([spread.mean(), spread.var() / len(spread)], [x.mean(), x.var(ddof=1) / 7], rtol=1e-12)
+
+
+def test_jackknifed_distances_scatter_as_those_of_fresh_sets():
+    fresh = [frechet.over_subsets(REAL, normal(100 + i, 200, 5), count=20, size=100, seed=0) for i in range(60)]
+    error, naive = np.std([each.mean() for each in fresh]), np.mean([each.std() / np.sqrt(20) for each in fresh])
+    honest = np.mean([subsampling.jackknifed(each, rows=200, size=100).std() / np.sqrt(20) for each in fresh])
+    assert naive < 0.4 * error, (naive, error)
+    assert 0.75 < honest / error < 1.33, (honest, error)
 
 
 @table(
@@ -187,6 +203,8 @@ test_what_cannot_be_measured_is_refused_with_counts = refusals(
     (lambda: subsets(count=0), "count = 0"),
     (lambda: subsets(seed=-1), "seed = -1"),
     (lambda: subsets(seed=2**32), "seed = 4294967296"),
+    (lambda: subsampling.jackknifed(np.ones(3), rows=9, size=9), r"size = 9 is outside \[1, 8\]"),
+    (lambda: subsampling.jackknifed(np.array([1.0, np.nan]), rows=9, size=8), "values"),
     (lambda: bootstrap.interval(rng(), np.mean), r"at least 2 rows, got \[\]"),
     (lambda: bootstrap.interval(rng(), np.mean, np.ones(1)), r"at least 2 rows, got \[1\]"),
     (

@@ -15,7 +15,7 @@ from experiments.adversarial.gan_progressive.config import DIFFUSION, DIGITS, ME
 from gendiff.commands.images import image_features
 from gendiff.commands.images.feature_options import FeatureOptions
 from gendiff.data import digits, scaling
-from gendiff.metrics import features, frechet, near_copies, precision_recall
+from gendiff.metrics import features, frechet, near_copies, precision_recall, subsampling
 from gendiff.runs import paired_timing
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting.intervals import SEED
@@ -71,24 +71,31 @@ class PictureJudge:
     """Held-out and training pictures of a subject, and every measure of a set of pictures in [-1, 1]."""
 
     def __init__(self, config: Config, subject: str) -> None:
-        self._draws, self._size, self._digits = config.draws, numbers(config, subject).draw_size, subject == DIGITS
+        settings = numbers(config, subject)
+        self._draws, self._size = config.draws, min(settings.draw_size, settings.samples - 1)
+        self._digits = subject == DIGITS
         self._features = features.pixels if self._digits else image_features.function(FeatureOptions(config.features))
         training, held_out = pictures.load(config, subject)
         self._training, self._held_out = self._pixels(training), self._rows(held_out)
         self.real = self._copied(held_out)
         self.floor = self.measure(training)
-        self.mean = self.distances(np.repeat(training.mean(axis=0, keepdims=True), self._size, axis=0))
+        self.mean = self.distances(np.repeat(training.mean(axis=0, keepdims=True), settings.samples, axis=0))
 
     def measure(self, images: np.ndarray) -> Quality:
         """Every number of one set."""
         rows, options = self._rows(images), self._options()
         cover = precision_recall.over_subsets(self._held_out, rows, **options)
-        recall, precision = (np.array([getattr(each, name) for each in cover]) for name in ("recall", "precision"))
-        return Quality(frechet.over_subsets(self._held_out, rows, **options), recall, precision, self._copied(images))
+        values = [np.array([getattr(each, name) for each in cover]) for name in ("recall", "precision")]
+        recall, precision = (subsampling.jackknifed(each, rows=len(rows), size=self._size) for each in values)
+        return Quality(self._distances(rows), recall, precision, self._copied(images))
 
     def distances(self, images: np.ndarray) -> np.ndarray:
-        """(draws,) Fréchet distances alone."""
-        return frechet.over_subsets(self._held_out, self._rows(images), **self._options())
+        """(draws,) Fréchet distances alone, spread as their mean is uncertain."""
+        return self._distances(self._rows(images))
+
+    def _distances(self, rows: np.ndarray) -> np.ndarray:
+        values = frechet.over_subsets(self._held_out, rows, **self._options())
+        return subsampling.jackknifed(values, rows=len(rows), size=self._size)
 
     def _options(self) -> dict[str, Any]:
         return {"count": self._draws, "size": self._size, "seed": SEED}

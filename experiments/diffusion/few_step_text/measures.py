@@ -2,6 +2,7 @@
 same pictures.
 """
 
+import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from experiments.diffusion.students import METHODS as STUDENTS
 from experiments.diffusion.students import REFLOW
 from gendiff.data import emoji
 from gendiff.diffusion.learned.learned_grid import LearnedGrid
-from gendiff.metrics import frechet, precision_recall
+from gendiff.metrics import frechet, precision_recall, subsampling
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import figures, intervals, verdicts
 from gendiff.runs.reporting.intervals import SEED
@@ -99,15 +100,18 @@ def answers(config: Config, network: str, folder: RunFolder, progress: Progress)
         programs = MethodDraws(config, subject, folder, progress)
     with progress.phase("learn levels"):
         learned = {steps: draw.learned(config, subject, steps) for steps in config.learned}
-    options: dict[str, Any] = {"count": config.subsets, "size": min(config.subset, len(subject.floor)), "seed": SEED}
-    floor, sets = frechet.over_subsets(subject.real, subject.floor, **options), {}
+    size = min(config.subset, config.pictures - 1, len(subject.floor) - 1)
+    options: dict[str, Any] = {"count": config.subsets, "size": size, "seed": SEED}
+    spread = functools.partial(subsampling.jackknifed, size=size)
+    floor = spread(frechet.over_subsets(subject.real, subject.floor, **options), rows=len(subject.floor))
+    sets = dict[Set, Answer]()
     for seed in config.seeds:
         for each in draw.sets(config, network, seed):
             with progress.phase("sample", seed=seed):
                 samples = programs(each, learned[each.steps].levels if each.method == LEARNED else None)
             with progress.phase("judge", seed=seed):
                 points = subjects.measured(config.features, samples.pictures)
-                distances = frechet.over_subsets(subject.real, points, **options)
+                distances = spread(frechet.over_subsets(subject.real, points, **options), rows=len(points))
                 sets[each] = Answer(
                     frechet=intervals.interval(intervals.ratio_of_means, distances, floor),
                     recall=precision_recall.measure(subject.real, points).recall,

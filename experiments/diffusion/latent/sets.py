@@ -13,7 +13,7 @@ from gendiff.commands.images import emoji_pictures, image_features
 from gendiff.commands.images.feature_options import FeatureOptions
 from gendiff.commands.images.image_coding import Coder
 from gendiff.core.types import Params
-from gendiff.metrics import fidelity, frechet
+from gendiff.metrics import fidelity, frechet, subsampling
 from gendiff.runs import paired_timing, program_costs
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import intervals
@@ -63,10 +63,13 @@ class Judge:
         self.floor = self.distances(training)
 
     def distances(self, images: np.ndarray) -> np.ndarray:
-        """(draws,) of so many of the images as there are samples."""
+        """(draws,) of so many of the images as there are samples, spread as their mean is uncertain."""
         chosen = images[emoji_pictures.at_equal_distances(len(images), min(len(images), self._config.samples))]
-        draws = {"count": self._config.draws, "size": self._config.draw_size, "seed": SEED}
-        return frechet.over_subsets(self._held_out, self._rows(chosen), **draws)
+        size = min(self._config.draw_size, len(chosen) - 1)
+        values = frechet.over_subsets(
+            self._held_out, self._rows(chosen), count=self._config.draws, size=size, seed=SEED
+        )
+        return subsampling.jackknifed(values, rows=len(chosen), size=size)
 
     def in_floors(self, distances: np.ndarray) -> Number:
         """Their mean in units of the floor."""

@@ -2,12 +2,14 @@
 near-copies, and, where there are classes, whether each is nearest to its own.
 """
 
+import functools
+
 import numpy as np
 
 from gendiff.commands.images import image_features
 from gendiff.commands.train import opened_pictures
 from gendiff.commands.train.config import Config
-from gendiff.metrics import features, frechet, kernel_distance, near_copies, neighbours, precision_recall
+from gendiff.metrics import features, frechet, kernel_distance, near_copies, neighbours, precision_recall, subsampling
 from gendiff.provenance import memorisation
 from gendiff.provenance.memorisation import MemorisationReport
 from gendiff.runs.reporting import intervals
@@ -37,7 +39,9 @@ class Measures:
         self._few_held_out = some(self._held_out, COVERED)
         self._small = opened_pictures.small(training)
         self._real_copies = self._copied(some(held_out, COVERED))
-        self._floor = frechet.over_subsets(self._held_out, rows, **self._draws())
+        options = self._draws()
+        floor = frechet.over_subsets(self._held_out, rows, **options)
+        self._floor = subsampling.jackknifed(floor, rows=len(rows), size=options["size"])
         self.real = self._measured(rows, chosen)
         """Training pictures as if they were samples."""
 
@@ -64,18 +68,19 @@ class Measures:
 
     def _measured(self, rows: np.ndarray, images: np.ndarray) -> dict[str, Number]:
         rng, options = np.random.default_rng(SEED), self._draws()
-        distances = frechet.over_subsets(self._held_out, rows, **options)
+        spread = functools.partial(subsampling.jackknifed, rows=len(rows), size=options["size"])
+        distances = spread(frechet.over_subsets(self._held_out, rows, **options))
         cover = precision_recall.over_subsets(self._few_held_out, rows, **options)
         blocks = max(2, min(BLOCKS, len(rows) // 2, len(self._held_out) // 2))
         kernel = kernel_distance.over_blocks(rows, self._held_out, blocks=blocks, seed=SEED)
-        spread, copied = 1.96 * kernel.standard_error, self._copied(images)
+        around, copied = 1.96 * kernel.standard_error, self._copied(images)
         mean = float(np.mean(distances))
         return {
             "frechet": intervals.interval(intervals.ratio_of_means, distances, self._floor, rng=rng),
             "distance": (mean, mean, mean),
-            "kernel": (kernel.value, kernel.value - spread, kernel.value + spread),
-            "precision": intervals.interval(np.mean, [each.precision for each in cover], rng=rng),
-            "recall": intervals.interval(np.mean, [each.recall for each in cover], rng=rng),
+            "kernel": (kernel.value, kernel.value - around, kernel.value + around),
+            "precision": intervals.interval(np.mean, spread(np.array([each.precision for each in cover])), rng=rng),
+            "recall": intervals.interval(np.mean, spread(np.array([each.recall for each in cover])), rng=rng),
             "copies": intervals.share(copied),
             "excess": intervals.interval(intervals.difference_of_means, copied, self._real_copies, rng=rng),
         }
