@@ -109,7 +109,7 @@ class SharedConfig:
     """Rounds in which each way is timed once."""
     call_seconds: Positive = 0.3
     """Least length of a timed call in seconds: shorter work is repeated."""
-    budget: Positive = 30.0
+    budget: Positive = 20.0
     """Seconds of rounds a case may take; slower modes of the peer are left out of the rounds first."""
     tiny: bool = False
     """Tiny shapes, which show that everything runs."""

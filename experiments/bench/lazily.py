@@ -11,7 +11,6 @@ from typing import Any
 CHAPTERS = {
     "diffusion": "denoiser grids guidance objectives parameterization samplers sampling schedules types video "
     "weighting",
-    "networks.blocks": "residual_block",
     "networks.layers": "attention convolution",
     "language": "drafts guess_policy processors scoring speculative",
     "pipelines": "stable_diffusion",
@@ -34,7 +33,6 @@ NAMED = {
     "this_machine": "gendiff.commands.plan.this_machine",
     "chat_models": "gendiff.commands.chat.models",
     "environment": "gendiff.runs.reporting.environment",
-    "resnet": "diffusers.models.resnet",
     "llama_cpp_side": "experiments.bench.llama_cpp",
     "image_coding": "gendiff.commands.images.image_coding",
     "draws": "experiments.diffusion.few_step.draws",

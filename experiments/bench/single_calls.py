@@ -1,9 +1,7 @@
-"""One call of a network or an operation: halves of an autoencoder, a text encoder, a residual block, attention,
-products, a watermark.
+"""One call of a decoder or an operation: attention, a convolution, a product, a watermark.
 
-"encode" and "decode" take pictures to their most likely latents, normalised, and back; "text" encodes ids as vectors of
-tokens. "watermark" marks the logits of the next token of each text by a green list of a quarter of the `size` tokens;
-`tokens` stand before it.
+"decode" takes latents, normalised, to pictures. "watermark" marks the logits of the next token of each text by a green
+list of a quarter of the `size` tokens; `tokens` stand before it.
 """
 
 import functools
@@ -12,8 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.bench import weights
-from experiments.bench.image_networks import build as network_of
-from experiments.bench.image_networks import laid_out, layout, opened, precision, to_torch
+from experiments.bench.image_networks import build, laid_out, layout, opened, precision, to_torch
 from experiments.bench.lazily import (
     attention,
     convolution,
@@ -23,11 +20,8 @@ from experiments.bench.lazily import (
     jnp,
     networks,
     program_costs,
-    residual_block,
-    resnet,
     text_watermarks,
     torch,
-    torch_safetensors,
     transformers,
 )
 from experiments.bench.workloads import Case, Way, Workload, normal
@@ -40,18 +34,9 @@ def inputs(workload: Workload, _: Any = None) -> dict[str, np.ndarray]:
     """What is read, images channels last."""
     rng, batch, channels, size = np.random.default_rng(0), workload.batch, workload.channels, workload.size
     match workload.kind:
-        case "text":
-            return {"ids": _texts(rng, workload.settings["vocab_size"], batch, workload.tokens)}
-        case "encode":
-            return {"x": normal(rng, batch, *workload.shape)}
         case "decode":
             side = workload.shape[0] // 2 ** (len(workload.settings["block_out_channels"]) - 1)
             return {"x": normal(rng, batch, side, side, workload.settings["latent_channels"])}
-        case "block":
-            return {
-                "x": normal(rng, batch, size, size, channels),
-                "embedding": normal(rng, batch, max(1, workload.embedding)),
-            }
         case "attention":
             shape = batch, workload.tokens, workload.heads, workload.head_size
             return {name: normal(rng, *shape) for name in ("query", "key", "value")}
@@ -66,49 +51,19 @@ def inputs(workload: Workload, _: Any = None) -> dict[str, np.ndarray]:
     return {"x": normal(rng, size, size) / np.sqrt(size, dtype=np.float32)}
 
 
-def _texts(rng: np.random.Generator, vocabulary: int, batch: int, tokens: int) -> np.ndarray:
-    """Ids (batch, tokens) of texts of different lengths: the first id begins each, and the last ids repeat its end, as
-    CLIP pads them.
-    """
-    ids = rng.integers(0, vocabulary - 2, (batch, tokens)).astype(np.int32)
-    ids[:, 0] = vocabulary - 2
-    ends = np.arange(tokens) >= rng.integers(2, tokens, (batch, 1))
-    return np.where(ends, np.int32(vocabulary - 1), ids)
-
-
-def build(workload: Workload) -> Any:
-    """The residual block of Stable Diffusion's U-Net (without an embedding that of its decoder), or the network."""
-    return (
-        residual_block.ResidualBlock(workload.channels, 32, "shift")
-        if workload.kind == "block"
-        else network_of(workload)
-    )
-
-
 def init(workload: Workload, key: Any) -> Any:
-    """Its parameters."""
-    if workload.kind == "block":
-        example: tuple[Any, ...] = jnp.zeros((1, 1, 1, workload.channels)), jnp.zeros((1, max(1, workload.embedding)))
-    else:
-        example = (
-            jnp.zeros((1, workload.tokens), jnp.int32) if workload.kind == "text" else jnp.zeros((1, *workload.shape)),
-        )
-    return networks.init(build(workload), key, *example)
+    """Parameters of the network."""
+    return networks.init(build(workload), key, jnp.zeros((1, *workload.shape)))
 
 
 def flops(workload: Workload) -> float:
-    """Of a network by XLA's count before it optimises, of an operation or a block by formula; a multiplication and an
-    addition are 2.
+    """Of a network by XLA's count before it optimises, of an operation by formula; a multiplication and an addition are
+    2.
     """
     if workload.kind == "attention":
         return 4.0 * workload.batch * workload.heads * workload.tokens**2 * workload.head_size
-    if workload.kind in ("convolution", "block"):
-        each = 18.0 * workload.batch * (workload.size * workload.channels) ** 2
-        return (
-            each
-            if workload.kind == "convolution"
-            else 2 * each + 2.0 * workload.batch * workload.embedding * workload.channels
-        )
+    if workload.kind == "convolution":
+        return 18.0 * workload.batch * (workload.size * workload.channels) ** 2
     if not workload.network:
         return 2.0 * workload.size**3 if workload.kind == "matmul" else 0.0
     network = build(workload).clone(attention_implementation="heads_first")
@@ -119,14 +74,7 @@ def flops(workload: Workload) -> float:
 
 
 def _called(workload: Workload, network: Any, params: Any, *arrays: Any) -> Any:
-    if workload.kind == "text":
-        return networks.pure(network)(params, *arrays).tokens
-    if workload.kind == "block":  # theirs begins with this activation; ours applies it once for all blocks
-        return networks.pure(network)(
-            params, arrays[0], jax.nn.silu(arrays[1] if workload.embedding else 0 * arrays[1])
-        )
-    done = networks.pure(network, workload.kind)(params, *arrays)
-    return done.mode() if workload.kind == "encode" else done
+    return networks.pure(network, workload.kind)(params, *arrays)
 
 
 class _Text(NamedTuple):
@@ -144,7 +92,7 @@ def ours(workload: Workload, arrays: dict[str, Any], folder: str) -> Way:
         return Way(
             functools.partial(marked, mark, *arrays.values()), lambda after: {"output": marks(arrays["logits"], after)}
         )
-    if workload.network or workload.kind == "block":
+    if workload.network:
         call = devices.jit(functools.partial(_called, workload, build(workload)))
         return Way(functools.partial(call, weights.read(workload, folder), *arrays.values()))
     function: Any = {"attention": attention.attend, "convolution": convolution.convolve}.get(
@@ -154,9 +102,7 @@ def ours(workload: Workload, arrays: dict[str, Any], folder: str) -> Way:
 
 
 def theirs(workload: Workload, arrays: dict[str, Any], folder: str, mode: str) -> Way:
-    """The call by torch, diffusers or transformers, with the scale of latents that pipelines apply beside an
-    autoencoder.
-    """
+    """The call by torch, diffusers or transformers, with the scale of latents that pipelines apply beside a decoder."""
     module, images = opened(workload, folder).eval() if workload.network else None, True
     parts: list[Any] = (
         [to_torch(arrays["x"], mode)] if "x" in arrays and arrays["x"].ndim == 4 else list(arrays.values())
@@ -165,20 +111,8 @@ def theirs(workload: Workload, arrays: dict[str, Any], folder: str, mode: str) -
     function: Any
     if module is not None:
         module = module.to(memory_format=layout(mode))
-        scale = 1.0 if workload.kind == "text" else module.config.scaling_factor
-        calls = {
-            "text": lambda ids: module(input_ids=ids).last_hidden_state,
-            "encode": lambda x: module.encode(x).latent_dist.mode() * scale,
-            "decode": lambda x: module.decode(x / scale).sample,
-        }
-        function, images = calls[workload.kind], workload.kind != "text"
-    elif workload.kind == "block":
-        width, embedding = workload.channels, workload.embedding or None
-        function = resnet.ResnetBlock2D(
-            in_channels=width, out_channels=width, temb_channels=embedding, groups=32, eps=1e-5
-        )
-        function.load_state_dict(torch_safetensors.load_file(f"{folder}/{weights.OWN}"), strict=embedding is not None)
-        function, parts = function.eval(), [*parts, arrays["embedding"] if embedding else None]
+        scale = module.config.scaling_factor
+        function = lambda x: module.decode(x / scale).sample  # noqa: E731
     elif workload.kind == "convolution":
         function = functools.partial(functional.conv2d, padding=1)
         parts.append(arrays["kernel"].permute(3, 2, 0, 1).contiguous(memory_format=layout(mode)))
@@ -224,32 +158,13 @@ def marks(before: Any, after: Any) -> Any:
     )
 
 
-BLOCK = Workload("block", batch=2, size=64, channels=320, embedding=1280)
 ATTENTION = Workload("attention", batch=16, tokens=256, heads=16, head_size=8)
-LONG = Workload("attention", tokens=4096, heads=8, head_size=40)
-WIDE, DEEP = (Workload("convolution", batch=16, size=2048 // width, channels=width) for width in (64, 128))
+WIDE = Workload("convolution", batch=16, size=32, channels=64)
 MARKED = Workload("watermark", batch=8, size=49152, tokens=64)
 CASES = (
     Case("matmul", "product of two 2048 × 2048 matrices", Workload("matmul", size=2048)),
-    Case(
-        "vae_encode", "encoder of Stable Diffusion's autoencoder, one picture of 128×128", Workload("encode", "sd_vae")
-    ),
-    Case("vae_decode", "its decoder, one picture of 128×128", Workload("decode", "sd_vae")),
-    Case(
-        "clip_text",
-        "text encoder of Stable Diffusion 1, 8 texts of 77 tokens",
-        Workload("text", "clip_l", batch=8, tokens=77),
-    ),
-    Case("unet_block", "residual block of an SD-1.x-sized U-Net: 64×64, 320 channels, batch 2", BLOCK),
-    Case(
-        "decoder_block",
-        "residual block of a decoder at 512×512, 128 channels, batch 1",
-        Workload("block", size=512, channels=128),
-    ),
     Case("attention", "attention alone: batch 16, 256 tokens, 16 heads of 8", ATTENTION),
-    Case("attention_4096", "attention alone: batch 1, 4096 tokens, 8 heads of 40", LONG),
     Case("convolution_64", "3×3 convolution alone: batch 16, 32×32, 64 channels", WIDE),
-    Case("convolution_128", "3×3 convolution alone: batch 16, 16×16, 128 channels", DEEP),
 )
 MARKING = Case(
     "text_watermark", "a green list on the logits of 8 texts, 49,152 tokens; the peer's is transformers'", MARKED

@@ -31,7 +31,6 @@ NAMED = {
     "UNet2DModel": ("UNet", "diffusers_unet"),
     "DiTTransformer2DModel": ("DiT", "diffusers_dit"),
     "AutoencoderKL": ("Autoencoder", "diffusers_autoencoder"),
-    "CLIPTextModel": ("TextEncoder", "transformers_clip"),
 }
 """Class of a peer -> (ours, the module of `gendiff.weights` with its names)."""
 OWN = "weights.safetensors"
@@ -39,9 +38,9 @@ OWN = "weights.safetensors"
 
 def folder(workload: Workload, parent: Path) -> Path | None:
     """The folder of the work's weights in `place`, written unless it is there; None where it has none."""
-    if not workload.network and workload.kind != "block":
+    if not workload.network:
         return None
-    path = parent / (workload.network or f"block_{workload.channels}_{workload.embedding}")
+    path = parent / workload.network
     if not path.exists():
         write(workload, path)
     return path
@@ -61,12 +60,10 @@ def save(workload: Workload, params: Any, parent: Path, **settings: Any) -> None
     if workload.kind in LANGUAGE:
         return language_models.save(parent, params, workload.settings)
     parent.mkdir(parents=True)
-    if workload.kind == "block":
-        arrays, file = rules.to_theirs(params, _block()), OWN
-    elif workload.architecture.kind in NAMED:
+    if workload.architecture.kind in NAMED:
         _, naming, network_config = named(workload)
         (parent / "config.json").write_text(json.dumps(network_config | settings), encoding="utf-8")
-        file = "model.safetensors" if workload.kind == "text" else "diffusion_pytorch_model.safetensors"
+        file = f"{files.STEM}.safetensors"
         arrays = rules.to_theirs(params, naming.rules(network_config))
     else:
         arrays, file = {path: np.asarray(leaf) for path, leaf in trees.paths(params).items()}, OWN
@@ -82,10 +79,8 @@ def read(workload: Workload, parent: str | Path | None = None) -> Any:
     like, parent = shapes(workload), Path(parent)
     if workload.kind in LANGUAGE:
         params = language_models.load(parent).params(like)
-    elif workload.kind == "block":
-        params = rules.to_ours(files.load(parent / OWN), _block(), like)
     elif workload.architecture.kind in NAMED:
-        stored = files.load_folder(parent, "model" if workload.kind == "text" else files.STEM)
+        stored = files.load_folder(parent, files.STEM)
         params = named(workload)[1].params(stored.config, stored.arrays, like)
     else:
         params = trees.nested(files.load(parent / OWN))
@@ -123,10 +118,3 @@ def named(workload: Workload) -> tuple[Any, Any, dict[str, Any]]:
     ours, naming = NAMED[network.kind]
     settings = {"_class_name": network.kind} | network.settings
     return getattr(networks, ours), getattr(gendiff.weights, naming), settings
-
-
-def _block() -> tuple[Any, ...]:
-    """From the names of a peer's residual block to ours."""
-    convolutions = (*rules.convolution("conv1", "convolution_0"), *rules.convolution("conv2", "convolution_1"))
-    norms = (*rules.norm("norm1", "norm_0"), *rules.norm("norm2", "norm_1"))
-    return (*convolutions, *norms, *rules.linear("time_emb_proj", "embedding"))

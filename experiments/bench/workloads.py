@@ -14,9 +14,7 @@ import numpy as np
 
 FAMILIES = {
     **dict.fromkeys(("sample", "train", "sweep"), "image_networks"),
-    **dict.fromkeys(
-        ("encode", "decode", "text", "block", "attention", "convolution", "matmul", "watermark"), "single_calls"
-    ),
+    **dict.fromkeys(("decode", "attention", "convolution", "matmul", "watermark"), "single_calls"),
     "adversarial": "dcgan",
     **dict.fromkeys(("next_token", "rollout"), "byte_lm"),
     "ppo_step": "ppo",
@@ -100,13 +98,6 @@ def autoencoder(
     return Architecture("AutoencoderKL", settings | {"up_block_types": ("UpDecoderBlock2D",) * len(channels)})
 
 
-def clip(width: int, depth: int, heads: int, *, vocabulary: int = 49408) -> Architecture:
-    """A text tower of CLIP, whose last two ids begin and end a text."""
-    settings = {"vocab_size": vocabulary, "hidden_size": width, "intermediate_size": 4 * width}
-    settings |= {"num_hidden_layers": depth, "num_attention_heads": heads, "max_position_embeddings": 77}
-    return Architecture("CLIPTextModel", settings | {"bos_token_id": vocabulary - 2, "eos_token_id": vocabulary - 1})
-
-
 def llama(
     width: int, depth: int, heads: int, shared: int, mlp: int, vocabulary: int, context: int = 256
 ) -> Architecture:
@@ -139,8 +130,6 @@ NETWORKS: dict[str, Architecture] = {
     # that of experiments.diffusion.latent, which has one class
     "latents": unet(16, (16, 32, 64), groups=8, classes=1, pixels=4),
     "latents_vae": autoencoder(64, (16, 32, 64), 1, groups=8, attention=False),  # whose latents they are
-    "sd_vae": autoencoder(128, (128, 256, 512, 512), 2),  # that of Stable Diffusion
-    "clip_l": clip(768, 12, 12),  # the text encoder of Stable Diffusion 1
     "smollm2": llama(576, 30, 9, 3, mlp=1536, vocabulary=49152, context=8192),  # whose weights weights.smollm2 reads
     "smollm2_large": llama(2048, 24, 32, 32, mlp=8192, vocabulary=49152, context=8192),  # SmolLM2-1.7B
     "byte_lm_small": llama(64, 2, 4, 4, mlp=172, vocabulary=256),
@@ -151,7 +140,6 @@ NETWORKS: dict[str, Architecture] = {
     "video": video(32, 256, 4, 8, window=8),
     "tiny_video": video(8, 16, 2, 2, window=3),
     "tiny_vae": autoencoder(8, (8, 16), 1, groups=4),
-    "tiny_clip": clip(32, 2, 2, vocabulary=64),
     "tiny_smollm2": llama(16, 2, 4, 2, mlp=24, vocabulary=64, context=64),
     "tiny_byte_lm": llama(16, 2, 4, 4, mlp=24, vocabulary=32, context=64),
     "tiny_unet": unet(8, (8, 16), attention=4, groups=4),
@@ -170,10 +158,9 @@ class Workload:
     steps: of DDIM, or tokens that are written. objective: "noise" (DDPM's) or "flow" (that of the digits experiment).
     guidance: scale of classifier-free guidance, None for none. passes: "batched" evaluates both halves in one call,
         "two" in two.
-    tokens: that are read, or frames of a clip. size (in pixels), channels, tokens, heads, head_size: of an operation or
-        a block.
-    embedding: channels of a block's embedding. dtype: of activations; of language models also of weights and caches;
-        "int8": of weights.
+    tokens: that are read, or frames of a clip. size (in pixels), channels, tokens, heads, head_size: of an operation.
+    embedding: of no work any more. dtype: of activations; of language models also of weights and caches; "int8": of
+        weights.
     """
 
     kind: str
@@ -201,7 +188,7 @@ class Workload:
     @property
     def small(self) -> "Workload":
         """The same kind of work, tiny."""
-        most = {"batch": 2, "steps": 3, "size": 8, "channels": 32, "embedding": 16, "tokens": 16}
+        most = {"batch": 2, "steps": 3, "size": 8, "channels": 32, "tokens": 16}
         sizes: dict[str, Any] = {name: min(getattr(self, name), limit) for name, limit in most.items()}
         kinds = (
             "unet",
@@ -209,7 +196,6 @@ class Workload:
             "dit",
             "vae",
             "latents",
-            "clip",
             "smollm2",
             "byte_lm",
             "dcgan",

@@ -122,22 +122,17 @@ def test_the_digits_network_is_that_of_the_digits_experiment():
     [
         Workload("train", "tiny_unet"),
         Workload("train", "tiny_dit"),
-        *(Workload(kind, "tiny_vae", batch=2) for kind in ("encode", "decode")),
-        Workload("text", "tiny_clip", batch=2, tokens=16),
-        *(Workload("block", size=4, channels=32, embedding=embedding) for embedding in (16, 0)),
+        Workload("decode", "tiny_vae", batch=2),
     ],
-    ids=lambda workload: f"{workload.kind} {workload.network}{workload.embedding}",
+    ids=lambda workload: f"{workload.kind} {workload.network}",
 )
-def test_weights_without_a_peer_are_random_everywhere_and_read_back_and_a_block_does_its_work(tmp_path, workload):
+def test_weights_without_a_peer_are_random_everywhere_and_read_back(tmp_path, workload):
     folder = weights.folder(workload, tmp_path)
     params = weights.read(workload, folder)
     assert min(float(np.abs(leaf).mean()) for leaf in jax.tree.leaves(params)) > 1e-3
     if workload.kind != "train":
-        x = next(iter(single_calls.inputs(workload).values()))
         output = done(workload, tmp_path, folder)[1]["output"]
-        shapes = {"block": x.shape, "encode": (2, 4, 4, 4), "decode": (2, 8, 8, 3), "text": (2, 16, 32)}
-        assert output.shape == shapes[workload.kind] and output.std() > 0.01 and single_calls.flops(workload) > 1e4
-        assert workload.kind != "block" or np.abs(output - x).max() > 0.1
+        assert output.shape == (2, 8, 8, 3) and output.std() > 0.01 and single_calls.flops(workload) > 1e4
 
 
 def test_flops_are_those_of_the_formula_and_of_training_about_three_forward_passes():
@@ -150,17 +145,6 @@ def test_flops_are_those_of_the_formula_and_of_training_about_three_forward_pass
     assert 2.0 < image_networks.flops(train) / image_networks.flops(sample) < 4.0
 
 
-def test_texts_begin_and_end_with_their_ids_and_have_words_of_the_vocabulary_between():
-    ids = single_calls.inputs(Workload("text", "clip_l", batch=8, tokens=77))["ids"]
-    assert (
-        ids.dtype == np.int32
-        and (ids[:, 0] == 49406).all()
-        and (ids[:, -1] == 49407).all()
-        and (ids[:, 1] < 49406).all()
-    )
-    assert (np.diff(ids == 49407, axis=1).sum(1) == 1).all() and len({*(ids == 49407).sum(1)}) > 1
-
-
 def test_inputs_are_the_same_every_time_and_have_labels_where_there_are_classes():
     first, second = (image_networks.inputs(Workload("train", "tiny_digits", batch=3)) for _ in range(2))
     assert all(np.array_equal(first[name], second[name]) for name in first)
@@ -169,7 +153,7 @@ def test_inputs_are_the_same_every_time_and_have_labels_where_there_are_classes(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["convolution_64", "dit_train", "vae_decode", "lm_decode_8"])
+@pytest.mark.parametrize("case", ["convolution_64", "dit_train", "lm_decode_8"])
 def test_a_case_runs_against_another_checkout_and_leaves_results(tmp_path, capsys, case):
     experiment = bench_language.EXPERIMENT if case.startswith("lm") else bench.EXPERIMENT
     chosen = experiment.config(cases=(case,), pairs=2, call_seconds=0.001, tiny=True, against=str(PROJECT))
