@@ -35,7 +35,7 @@ class Config:
     """Requests per step."""
     group: Several = 8
     """Replies to each of them."""
-    steps: Annotated[int, msgspec.Meta(ge=10)] = 24
+    steps: Annotated[int, msgspec.Meta(ge=10, le=ranges.LARGEST)] = 24
     """Steps of GRPO, a fifth of which are a point of its way."""
     learning_rate: Positive = 2e-3
     """Its peak."""
