@@ -24,7 +24,7 @@ from gendiff.networks import Autoencoder
 from gendiff.networks.images.autoencoder import LatentAutoencoder
 from gendiff.runs import ranges, training_loop
 from gendiff.runs.progress import Progress
-from gendiff.runs.ranges import Count, Distinct, Seed, Several
+from gendiff.runs.ranges import Count, Distinct, NonNegative, Seed, Several
 from gendiff.runs.run_folder import RunFolder
 
 SUBJECTS = ("emoji", "textures")
@@ -53,15 +53,19 @@ class Config:
     """Held-out pictures of each subject."""
     factors: Distinct[Factor] = (4, 8)
     """Downsampling factors, ascending; claims compare the first and the last of several."""
-    latent_channels: Distinct[LatentChannels] = (4, 8, 16)
+    latent_channels: Distinct[LatentChannels] = (4, 16)
     """Channels of a latent, ascending; likewise."""
     factor: Factor = 4
     """Of the autoencoder that the latent model stands on, one of `factors`."""
     channels: Count = 4
     """Likewise, one of `latent_channels`."""
-    autoencoders: Learning = Learning(train_steps=1000, batch=32, channels=(16, 32, 64, 64))
+    autoencoders: Learning = Learning(train_steps=3000, batch=16, channels=(24, 48, 64, 64), optimizer="muon")
     """Of each autoencoder; a factor of 2, 4 or 8 takes the first 2, 3 or 4 channels. No condition is dropped, since
     there is none.
+    """
+    perceptual_weight: NonNegative = 0.1
+    """Weight of the distance in a map of EfficientNet-Lite0 (extra `judge`) beside that of pixels, in training the
+    autoencoders; 0 leaves it out.
     """
     decoders: Learning = Learning(train_steps=400, batch=32, learning_rate=5e-4)
     """Of the decoder alone, once with the further loss on edges and once without; its channels are those of the
@@ -185,11 +189,12 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     """
     pictures = load(config.pictures, config.held_out)
     clean, subjects = pictures.training, pictures.subjects
+    weights = {"kl_weight": KL_WEIGHT, "perceptual_weight": config.perceptual_weight}
     for factor, channels, seeds in autoencoders(config):
         progress.line(f"autoencoder: factor {factor}, {channels} channels")
         network, inside = autoencoder(config, factor, channels), folder.inside(name(factor, channels))
         for seed in seeds:
-            image_coding.train(config.autoencoders, network, clean, inside, progress, seed=seed, kl_weight=KL_WEIGHT)
+            image_coding.train(config.autoencoders, network, clean, inside, progress, seed=seed, **weights)
     for seed in config.seeds:
         params = restore(config, folder, config.factor, config.channels, seed)
         coder, latents = normalized(config, params, clean, progress)

@@ -89,6 +89,7 @@ def classifier() -> Features:
     return measured
 
 
+@functools.cache  # one object, so that trainings by it share a compiled step
 def maps() -> Maps:
     """Pictures (b, h, w, 3) in about [-1, 1] -> the map (b, h / 4, w / 4, 24) of a LAYER of EfficientNet-Lite0,
     differentiable. Sides are multiples of 32.

@@ -50,6 +50,7 @@ def test_without_the_weights_nothing_takes_their_place(monkeypatch):
 
 def test_maps_of_the_classifier_are_differentiable_and_see_a_blur_that_hardly_changes_pixels():
     maps = image_features.maps()
+    assert maps is image_features.maps()  # equal losses share a program
     squares = np.kron(np.indices((8, 8)).sum(0) % 2, np.ones((4, 4)))[None, ..., None].repeat(3, -1) - 0.5
     images = jnp.asarray(squares, jnp.float32)
     assert jax.eval_shape(maps, images).shape == (1, 8, 8, 24)
