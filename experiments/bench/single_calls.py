@@ -1,7 +1,7 @@
-"""One call of a decoder or an operation: attention, a convolution, a product, a watermark.
+"""One call of an operation: attention, a convolution, a product, a watermark. Of a decoder, "decode", only the weights.
 
-"decode" takes latents, normalised, to pictures. "watermark" marks the logits of the next token of each text by a green
-list of a quarter of the `size` tokens; `tokens` stand before it.
+"watermark" marks the logits of the next token of each text by a green list of a quarter of the `size` tokens; `tokens`
+stand before it.
 """
 
 import functools
@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.bench import weights
-from experiments.bench.image_networks import build, laid_out, layout, opened, precision, to_torch
+from experiments.bench.image_networks import build, laid_out, layout, precision, to_torch
 from experiments.bench.lazily import (
     attention,
     convolution,
@@ -19,7 +18,6 @@ from experiments.bench.lazily import (
     jax,
     jnp,
     networks,
-    program_costs,
     text_watermarks,
     torch,
     transformers,
@@ -34,9 +32,6 @@ def inputs(workload: Workload, _: Any = None) -> dict[str, np.ndarray]:
     """What is read, images channels last."""
     rng, batch, channels, size = np.random.default_rng(0), workload.batch, workload.channels, workload.size
     match workload.kind:
-        case "decode":
-            side = workload.shape[0] // 2 ** (len(workload.settings["block_out_channels"]) - 1)
-            return {"x": normal(rng, batch, side, side, workload.settings["latent_channels"])}
         case "attention":
             shape = batch, workload.tokens, workload.heads, workload.head_size
             return {name: normal(rng, *shape) for name in ("query", "key", "value")}
@@ -57,24 +52,12 @@ def init(workload: Workload, key: Any) -> Any:
 
 
 def flops(workload: Workload) -> float:
-    """Of a network by XLA's count before it optimises, of an operation by formula; a multiplication and an addition are
-    2.
-    """
+    """By formula; a multiplication and an addition are 2."""
     if workload.kind == "attention":
         return 4.0 * workload.batch * workload.heads * workload.tokens**2 * workload.head_size
     if workload.kind == "convolution":
         return 18.0 * workload.batch * (workload.size * workload.channels) ** 2
-    if not workload.network:
-        return 2.0 * workload.size**3 if workload.kind == "matmul" else 0.0
-    network = build(workload).clone(attention_implementation="heads_first")
-    lowered = jax.jit(functools.partial(_called, workload, network)).lower(
-        weights.shapes(workload), *inputs(workload).values()
-    )
-    return program_costs.flops(lowered)
-
-
-def _called(workload: Workload, network: Any, params: Any, *arrays: Any) -> Any:
-    return networks.pure(network, workload.kind)(params, *arrays)
+    return 2.0 * workload.size**3 if workload.kind == "matmul" else 0.0
 
 
 class _Text(NamedTuple):
@@ -92,9 +75,6 @@ def ours(workload: Workload, arrays: dict[str, Any], folder: str) -> Way:
         return Way(
             functools.partial(marked, mark, *arrays.values()), lambda after: {"output": marks(arrays["logits"], after)}
         )
-    if workload.network:
-        call = devices.jit(functools.partial(_called, workload, build(workload)))
-        return Way(functools.partial(call, weights.read(workload, folder), *arrays.values()))
     function: Any = {"attention": attention.attend, "convolution": convolution.convolve}.get(
         workload.kind, lambda x: jnp.matmul(x, x)
     )
@@ -102,20 +82,13 @@ def ours(workload: Workload, arrays: dict[str, Any], folder: str) -> Way:
 
 
 def theirs(workload: Workload, arrays: dict[str, Any], folder: str, mode: str) -> Way:
-    """The call by torch, diffusers or transformers, with the scale of latents that pipelines apply beside a decoder."""
-    module, images = opened(workload, folder).eval() if workload.network else None, True
-    parts: list[Any] = (
-        [to_torch(arrays["x"], mode)] if "x" in arrays and arrays["x"].ndim == 4 else list(arrays.values())
-    )
-    parts = [arrays["ids"].long(), *parts[:-1]] if "ids" in arrays else parts
+    """The call by torch or transformers."""
+    images, parts = False, list(arrays.values())
     function: Any
-    if module is not None:
-        module = module.to(memory_format=layout(mode))
-        scale = module.config.scaling_factor
-        function = lambda x: module.decode(x / scale).sample  # noqa: E731
-    elif workload.kind == "convolution":
-        function = functools.partial(functional.conv2d, padding=1)
-        parts.append(arrays["kernel"].permute(3, 2, 0, 1).contiguous(memory_format=layout(mode)))
+    if workload.kind == "convolution":
+        function, images = functools.partial(functional.conv2d, padding=1), True
+        kernel = arrays["kernel"].permute(3, 2, 0, 1).contiguous(memory_format=layout(mode))
+        parts = [to_torch(arrays["x"], mode), kernel]
     elif workload.kind == "watermark":
         arguments: dict[str, Any] = {
             "greenlist_ratio": 0.25,
@@ -124,12 +97,12 @@ def theirs(workload: Workload, arrays: dict[str, Any], folder: str, mode: str) -
             "seeding_scheme": "lefthash",
         }
         function = transformers.WatermarkLogitsProcessor(vocab_size=workload.size, device="cpu", **arguments)
-        images = False
+        parts = [arrays["ids"].long(), arrays["logits"]]
     elif workload.kind == "attention":
-        parts, images = [part.transpose(1, 2) for part in parts], False
+        parts = [part.transpose(1, 2) for part in parts]
         function = lambda *parts: functional.scaled_dot_product_attention(*parts).transpose(1, 2)  # noqa: E731
     else:
-        function, images = lambda x: torch.matmul(x, x), False
+        function = lambda x: torch.matmul(x, x)  # noqa: E731
     call = laid_out(function, mode)
 
     def run() -> Any:

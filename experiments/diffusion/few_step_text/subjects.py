@@ -141,9 +141,7 @@ def _of_drawings(config: Config, trained: Trained, progress: Progress) -> Subjec
         """The training drawings of other captions."""
         return training.rows([row for row, caption in enumerate(training.captions) if caption not in pictures.captions])
 
-    choosing = emoji_sets.chosen(training.of_style(drawings.styles[0]), held_out, drawings.prompts)[
-        0
-    ]  # the guidance scale
+    choosing, *_ = emoji_sets.chosen(training.of_style(drawings.styles[0]), held_out, drawings.prompts)
     others, requested, _ = emoji_sets.chosen(without(choosing), held_out, config.pictures)
     coder = Coder(networks.autoencoder(drawings, normalisation), drawings.together, progress)
     likeness = emoji_sets.likeness("classifier" if config.features == "classifier" else "squares")

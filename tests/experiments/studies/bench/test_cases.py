@@ -30,7 +30,6 @@ from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import processor, results
 from gendiff.runs.reporting.environment import PROJECT
 from gendiff.runs.run_folder import RunFolder
-from tests.experiments.studies.bench.ours_alone import done
 from tests.tables import table
 
 EVERY = (*cases.ALL, *bench_language.cases())
@@ -117,22 +116,11 @@ def test_the_digits_network_is_that_of_the_digits_experiment():
     assert shapes[0] == shapes[1] and workload.shape == model.shape
 
 
-@pytest.mark.parametrize(
-    "workload",
-    [
-        Workload("train", "tiny_unet"),
-        Workload("train", "tiny_dit"),
-        Workload("decode", "tiny_vae", batch=2),
-    ],
-    ids=lambda workload: f"{workload.kind} {workload.network}",
-)
-def test_weights_without_a_peer_are_random_everywhere_and_read_back(tmp_path, workload):
-    folder = weights.folder(workload, tmp_path)
-    params = weights.read(workload, folder)
+@pytest.mark.parametrize("network", ["tiny_unet", "tiny_dit"])
+def test_weights_without_a_peer_are_random_everywhere_and_read_back(tmp_path, network):
+    workload = Workload("train", network)
+    params = weights.read(workload, weights.folder(workload, tmp_path))
     assert min(float(np.abs(leaf).mean()) for leaf in jax.tree.leaves(params)) > 1e-3
-    if workload.kind != "train":
-        output = done(workload, tmp_path, folder)[1]["output"]
-        assert output.shape == (2, 8, 8, 3) and output.std() > 0.01 and single_calls.flops(workload) > 1e4
 
 
 def test_flops_are_those_of_the_formula_and_of_training_about_three_forward_passes():
