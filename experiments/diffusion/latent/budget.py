@@ -75,7 +75,8 @@ def read(folder: RunFolder) -> StepTimes:
 def _measure(config: Config, folder: RunFolder, images: np.ndarray) -> StepTimes:
     network, learning = networks.autoencoder(config), config.autoencoder
     start = image_coding.init(network)
-    loss, optimizer = image_coding.autoencoding(network, config.kl_weight), image_training.optimizer(learning)
+    loss = image_coding.autoencoding(network, config.kl_weight, config.perceptual_weight)
+    optimizer = image_training.optimizer(learning)
     program = training_loop.compile_loss(loss, optimizer, start, folder, ema=(learning.ema,))
     benchmarks = {AUTOENCODER: StepBenchmark(program, Batch(clean=images), batch=learning.batch)}
     noise = np.random.default_rng(0).normal(size=(len(images), *networks.shape(config, LATENTS))).astype(np.float32)

@@ -33,8 +33,12 @@ class Config:
     """Of a latent."""
     kl_weight: NonNegative = 1e-6
     """Weight of the divergence in nats, in the unit of the published one."""
+    perceptual_weight: NonNegative = 0.1
+    """Weight of the distance in a map of EfficientNet-Lite0 (extra `judge`) beside that of pixels, in training the
+    autoencoder; 0 leaves it out.
+    """
     autoencoder: Learning = Learning(
-        train_steps=400, batch=16, channels=(16, 32, 64, 64), drop_condition=0.0, checkpoint_every=200
+        train_steps=3000, batch=16, channels=(16, 32, 64, 64), optimizer="muon", drop_condition=0.0
     )
     """Of the autoencoder; a factor of 2, 4 or 8 takes the first 2, 3 or 4 channels. No condition is dropped, since
     there is none.
@@ -45,7 +49,7 @@ class Config:
     """Of the diffusion model of latents. It does more steps, so its average is longer."""
     pixels: Recipe = Recipe(batch=16, channels=(16, 32, 64), learning_rate=1e-3, warmup=20, checkpoint_every=100)
     """Of the diffusion model of pixels, and of the network whose cost is measured by resolution."""
-    seconds: Positive = 200.0
+    seconds: Positive = 300.0
     """Training of each diffusion model; the optimizer steps that this gives follow from their measured seconds."""
     fractions: Distinct[_Part] = (0.0625, 0.125, 0.25, 0.5, 1.0)
     """Parts of these seconds, ascending, after which the averaged parameters are kept; the last is 1."""

@@ -23,9 +23,10 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     times = budget.measured(config, folder, images, progress)
     progress.line(budget.planned(config, times))
     network, inner = networks.autoencoder(config), folder.inside(AUTOENCODER)
+    weights = {"kl_weight": config.kl_weight, "perceptual_weight": config.perceptual_weight}
     for seed in config.seeds:
         progress.line(f"seed {seed}: {AUTOENCODER}")
-        image_coding.train(config.autoencoder, network, images, inner, progress, seed=seed, kl_weight=config.kl_weight)
+        image_coding.train(config.autoencoder, network, images, inner, progress, seed=seed, **weights)
         _, _, latents = networks.coder(config, folder, seed, images, progress)
         for name, clean in ((LATENTS, latents), (PIXELS, images)):
             in_parts(config, name, clean, times, folder, progress, seed)

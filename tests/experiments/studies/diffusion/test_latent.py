@@ -28,7 +28,14 @@ from gendiff.runs.study import Measurements
 from tests.tables import table
 
 FULL = latent.EXPERIMENT.presets["full"]
-CONFIG = dataclasses.replace(FULL, seconds=240.0, fractions=(0.25, 0.5, 1.0), resamples=50, cost_rounds=9)
+CONFIG = dataclasses.replace(
+    FULL,
+    seconds=240.0,
+    fractions=(0.25, 0.5, 1.0),
+    resamples=50,
+    cost_rounds=9,
+    autoencoder=dataclasses.replace(FULL.autoencoder, train_steps=400),
+)
 SECONDS = np.array([60.0, 120.0, 240.0])
 
 
@@ -236,9 +243,9 @@ class FlatJudge:
         return self.ratio(distances, self.floor)
 
 
-def of_seed(latents, untrained=50.0):
+def of_seed(latents, untrained=50.0, psnr=30.0):
     curves = {PIXELS: draws(law(SECONDS, 9.0))[1], LATENTS: draws(law(SECONDS, latents))[1]}
-    return OfSeed(curves, np.ones(4), np.full(5, 20.0), dict.fromkeys(MODELS, np.full(4, untrained)), {})
+    return OfSeed(curves, np.ones(4), np.full(5, psnr), dict.fromkeys(MODELS, np.full(4, untrained)), {})
 
 
 def quality(images):
@@ -257,7 +264,7 @@ def test_claims_of_quality_pass_for_better_latents():
 
 
 def test_claims_of_quality_fail_where_latents_are_worse_and_where_training_gained_nothing():
-    _, claims = quality(of_seed(latents=18.0, untrained=0.5))
+    _, claims = quality(of_seed(latents=90.0, untrained=0.5, psnr=20.0))
     assert {claim.verdict for claim in claims.values()} == {"FAIL"}
 
 
