@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from gendiff.core import arrays, checks, records
-from gendiff.core.types import ArrayLike, Count, PyTree
+from gendiff.core.types import ArrayLike, Count, DType, PyTree
 
 C = TypeVar("C", bound="Cache")
 
@@ -140,6 +140,17 @@ def key_shape(network: Sizes, batch: int, slots: int) -> tuple[int, int, int, in
     heads = network.heads if network.key_value_heads is None else network.key_value_heads
     size = network.width // network.heads if network.head_size is None else network.head_size
     return batch, heads, slots, size
+
+
+def scans(network: Sizes) -> bool:
+    """Whether the network is a loop over its blocks, which share one layer of the cache."""
+    return getattr(network, "scan_blocks", False)
+
+
+def empty_keys(network: Sizes, batch: int, slots: int, dtype: DType) -> Array:
+    """Zeros of the shape of a block's keys, or (b, blocks, heads, slots, size) where the network scans its blocks."""
+    b, *others = key_shape(network, batch, slots)
+    return jnp.zeros((b, *((network.depth,) if scans(network) else ()), *others), dtype)
 
 
 def write_together(

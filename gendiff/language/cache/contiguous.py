@@ -6,7 +6,7 @@ from jaxtyping import Array, Float, Int
 
 from gendiff.core import checks, records
 from gendiff.core.types import DType, PyTree
-from gendiff.language.cache.cache import Cache, Sizes, key_shape, start_and_count, write_together
+from gendiff.language.cache.cache import Cache, Sizes, empty_keys, scans, start_and_count, write_together
 
 
 @records.record
@@ -103,11 +103,8 @@ def full(
     checks.integer("sinks", sinks, 0)
     if window is not None:
         checks.integer("window", window, 1)
-    shape = key_shape(network, batch, capacity)
-    if getattr(network, "scan_blocks", False):
-        empty = jnp.zeros((shape[0], network.depth, *shape[1:]), dtype)
-        layers: tuple[PyTree, ...] = (FullBlocks(empty, empty),)
-    else:
-        empty = jnp.zeros(shape, dtype)
-        layers = tuple(FullLayer(empty, empty) for _ in range(network.depth))
+    empty = empty_keys(network, batch, capacity, dtype)
+    layers: tuple[PyTree, ...] = (
+        (FullBlocks(empty, empty),) if scans(network) else tuple(FullLayer(empty, empty) for _ in range(network.depth))
+    )
     return Cache(layers, jnp.zeros(batch, jnp.int32), capacity, window, sinks)

@@ -54,7 +54,7 @@ class ModelCache(Protocol):
 
 @runtime_checkable
 class StackedCache(Protocol):
-    """The layers of a KV cache of all blocks in one stack; `language.cache.full` builds it."""
+    """The layers of a KV cache of all blocks in one stack; `language.cache` builds it."""
 
     def block(self, number: jax.Array) -> "StackedLayer":
         """Return the layer of one block."""
@@ -376,7 +376,7 @@ class LanguageModel(nn.Module):
         if cache is not None and self.scan_blocks != isinstance(cache.layers[0], StackedCache):
             raise ValueError(
                 f"the cache was built for a network with scan_blocks = {not self.scan_blocks}: build it by "
-                "language.cache.full for this one"
+                "language.cache.full or paged for this one"
             )
         if segments is not None:
             checks.same_shape("tokens", tokens, "segments", segments)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from gendiff import language, networks
-from gendiff.core import records
 from gendiff.networks import language_model
 from gendiff.weights import quantised
 from tests.networks import rig
@@ -73,28 +72,40 @@ def test_donated_blocks_are_deleted_and_others_stay():
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves([params[f"block_{number}"] for number in range(3)]))
 
 
-def parts(network, params, texts):
-    """Logits of texts of unlike lengths that come in three parts, after one of which a token is taken back."""
-    cache = language.cache.full(network, 3, 16)
+PAGED = {"pages": 13, "page": 4, "order": np.random.default_rng(1).permutation(12) + 1}
+CACHES = {"full": language.cache.full, "paged": functools.partial(language.cache.paged, **PAGED)}
+
+
+def parts(network, params, texts, kind):
+    """Logits of texts of unlike lengths that come in parts, after one of which a token is taken back."""
+    cache = CACHES[kind](network, 3, 16)
     call = quickly(networks.pure(network))
     first = call(params, np.where(np.arange(6) < np.array([[6], [3], [5]]), texts[:, :6], -1), cache)
     second = call(params, texts[:, 6:7], first.cache)
     third = call(params, texts[:, 7:9], second.cache.rewound(second.cache.length - np.array([0, 1, 0])))
-    swapped = call(params, texts[:, 9:10], third.cache.reordered(np.array([1, 0, 2])))
-    alone = call(params, texts[:1, :1], swapped.cache.row(1))
-    joined = swapped.cache.with_row(1, alone.cache)
-    return [answer.logits for answer in (first, second, third, swapped, alone, call(params, texts[:, 10:11], joined))]
+    swapped = third.cache if kind == "paged" else third.cache.reordered(np.array([1, 0, 2]))
+    fourth = call(params, texts[:, 9:10], swapped)
+    alone = call(params, texts[:1, :1], fourth.cache.row(1))
+    last = call(params, texts[:, 10:11], fourth.cache.with_row(1, alone.cache))
+    again = call(params, texts[:, :2], last.cache.cleared())
+    return [answer.logits for answer in (first, second, third, fourth, alone, last, again)]
 
 
-@pytest.mark.parametrize("kind", ["llama", "windows"])
-def test_a_cache_holds_all_blocks_and_does_what_others_do(kind):
+@pytest.mark.parametrize(("kind", "cache"), [("llama", "paged"), ("windows", "full")])
+def test_a_cache_holds_all_blocks_and_does_what_others_do(kind, cache):
     network, params = KINDS[kind], params_of(KINDS[kind])
-    expected = parts(network, params, TOKENS)
-    results = parts(scan(network), language_model.stack_blocks(params), TOKENS)
+    expected = parts(network, params, TOKENS, cache)
+    results = parts(scan(network), language_model.stack_blocks(params), TOKENS, cache)
     for result, reference in zip(results, expected, strict=True):
         np.testing.assert_allclose(result, reference, rtol=1e-4, atol=1e-4)
-    cache = language.cache.full(scan(network), 3, 16)
-    assert language.cache.nbytes(cache) == language.cache.nbytes(language.cache.full(network, 3, 16))
+
+
+def test_a_stacked_cache_has_the_bytes_of_others():
+    full, plain = (language.cache.full(network, 3, 16) for network in (scan(PLAIN), PLAIN))
+    assert language.cache.nbytes(full) == language.cache.nbytes(plain)
+    assert {leaf.shape[0] for leaf in jax.tree.leaves(full)} == {3}
+    paged, separate = (CACHES["paged"](network, 3, 16) for network in (scan(PLAIN), PLAIN))
+    assert paged.page == separate.page == 4 and paged.narrowed(2).layers[0].table.shape == (3, 2)
 
 
 def test_packed_weights_give_the_same_text_bit_for_bit():
@@ -126,9 +137,9 @@ def unlike(params):
     return params | {"block_1": params["block_1"] | {"mlp_0": {"kernel": kernel}}}
 
 
-def called(network, cache_of=None):
+def called(network, cache_of=None, build=language.cache.full):
     return lambda: networks.init(
-        network, jax.random.key(0), TOKENS[:, :4], None if cache_of is None else language.cache.full(cache_of, 3, 16)
+        network, jax.random.key(0), TOKENS[:, :4], None if cache_of is None else build(cache_of, 3, 16)
     )
 
 
@@ -137,11 +148,7 @@ test_what_makes_no_loop_is_refused = refusals(
     (called(scan(PLAIN).clone(window=4, global_blocks=(1,))), "scan_blocks is for equal blocks"),
     (called(scan(PLAIN), cache_of=PLAIN), "built for a network with scan_blocks = False"),
     (called(PLAIN, cache_of=scan(PLAIN)), "built for a network with scan_blocks = True"),
+    (called(scan(PLAIN), cache_of=scan(PLAIN), build=language.cache.int8), "scan_blocks = False"),
     (lambda: language_model.stack_blocks(unlike(params_of(PLAIN))), "unlike kinds"),
     (lambda: language_model.stack_blocks({"token": params_of(PLAIN)["token"]}), "no blocks"),
 )
-
-
-def test_a_cache_stays_a_record_whose_first_axis_is_that_of_the_texts():
-    cache = language.cache.full(scan(PLAIN), 3, 16)
-    assert {leaf.shape[0] for leaf in jax.tree.leaves(records.replace(cache))} == {3}
