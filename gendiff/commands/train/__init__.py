@@ -41,6 +41,7 @@ from gendiff.commands.train.config import (
     Config,
 )
 from gendiff.commands.train.fine_tuning import options
+from gendiff.core.errors import ConfigError
 from gendiff.runs import ranges, run_folder
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Late, Outcome
@@ -86,6 +87,8 @@ def check(config: Config) -> None:
         return
     ranges.known("network", [config.network], named_networks.NAMES)
     ranges.known("sampler", [config.sampler], SAMPLERS)
+    if config.optimizer != "muon" and config.muon_learning_rate != Config.muon_learning_rate:
+        raise ConfigError("--muon-learning-rate is for --optimizer muon: leave it out, or take that optimizer")
     feature_options.check(config)
     data_paths.check(config)
     if config.cache is not None:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from gendiff.core import arrays, checks, records
-from gendiff.core.types import ArrayLike, Count, PyTree
+from gendiff.core.types import ArrayLike, Count, DType, PyTree
 
 C = TypeVar("C", bound="Cache")
 
@@ -31,10 +31,10 @@ class Cache:
 
     The first axis of every leaf of its layers is that of the texts, and the second one of keys and values that of
     the heads: on a mesh they are split as a batch and as tensor parallelism split those. The slots of one text stay
-    together.
+    together. Where a network scans its blocks, all of them are one layer, whose second axis is that of the blocks.
 
     Attributes:
-        layers: one per block of the network (`networks.transformer.LayerCache`).
+        layers: one per block of the network (`networks.transformer.LayerCache`), or one for all of them.
         length: (b,) number of tokens of each text.
         capacity: the largest number of tokens.
         window: how many tokens each one sees beside the sinks, itself included. None: all.
@@ -142,13 +142,29 @@ def key_shape(network: Sizes, batch: int, slots: int) -> tuple[int, int, int, in
     return batch, heads, slots, size
 
 
-def write_together(old: Array, new: Array, start: Int[Array, " b"], count: Int[Array, " b"]) -> Array:
+def scans(network: Sizes) -> bool:
+    """Whether the network is a loop over its blocks, which share one layer of the cache."""
+    return getattr(network, "scan_blocks", False)
+
+
+def empty_keys(network: Sizes, batch: int, slots: int, dtype: DType) -> Array:
+    """Zeros of the shape of a block's keys, or (b, blocks, heads, slots, size) where the network scans its blocks."""
+    b, *others = key_shape(network, batch, slots)
+    return jnp.zeros((b, *((network.depth,) if scans(network) else ()), *others), dtype)
+
+
+def write_together(
+    old: Array, new: Array, start: Int[Array, " b"], count: Int[Array, " b"], block: Int[Array, ""] | None = None
+) -> Array:
     """Write the first `count` (b,) of the new tokens (b, heads, s, …) into a buffer from the slots `start` (b,) on.
 
-    The buffer is (b, heads, slots, …). Tokens behind its last slot are left out. One text is written in place; several
-    by one scatter of as many windows.
+    The buffer is (b, heads, slots, …), or (b, blocks, heads, slots, …) of which one block is written. Tokens behind its
+    last slot are left out. One text is written in place; several by one scatter of as many windows.
     """
-    slots, s = old.shape[2], new.shape[2]
+    lead = () if block is None else (block,)
+    new = new.reshape(new.shape[0], *(1 for _ in lead), *new.shape[1:])
+    axis = 1 + len(lead)
+    slots, s = old.shape[1 + axis], new.shape[1 + axis]
     if s > slots:
         raise ValueError(f"{s} tokens at once do not fit into a cache of {slots}")
 
@@ -157,10 +173,11 @@ def write_together(old: Array, new: Array, start: Int[Array, " b"], count: Int[A
         first = jnp.clip(start, 0, slots - s)
         shift = start - first
         at = jnp.arange(s, dtype=start.dtype)
-        inside = ((at >= shift) & (at < shift + count)).reshape((1, s) + (1,) * (row.ndim - 2))
-        moved = fresh if s == 1 else jnp.roll(fresh, shift, 1)
-        current = jax.lax.dynamic_slice_in_dim(row, first, s, 1)
-        return jax.lax.dynamic_update_slice_in_dim(row, jnp.where(inside, moved, current), first, 1)
+        inside = ((at >= shift) & (at < shift + count)).reshape((s,) + (1,) * (row.ndim - 1 - axis))
+        moved = fresh if s == 1 else jnp.roll(fresh, shift, axis)
+        begin = (*lead, 0, first, *(0 for _ in range(row.ndim - 1 - axis)))
+        current = jax.lax.dynamic_slice(row, begin, fresh.shape)
+        return jax.lax.dynamic_update_slice(row, jnp.where(inside, moved, current), begin)
 
     new = new.astype(old.dtype)
     # or XLA writes once for the loop and once more for attention, each into a copy

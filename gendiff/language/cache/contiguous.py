@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from gendiff.core import checks, records
-from gendiff.core.types import DType
-from gendiff.language.cache.cache import Cache, Sizes, key_shape, start_and_count, write_together
+from gendiff.core.types import DType, PyTree
+from gendiff.language.cache.cache import Cache, Sizes, empty_keys, scans, start_and_count, write_together
 
 
 @records.record
@@ -29,9 +29,56 @@ class FullLayer:
         keys, values = (
             write_together(old, new.swapaxes(1, 2), *where) for old, new in ((self.key, key), (self.value, value))
         )
-        places = jnp.broadcast_to(jnp.arange(keys.shape[2], dtype=jnp.int32)[None], (keys.shape[0], keys.shape[2]))
         layer = FullLayer(keys, values)
-        return layer, keys.astype(key.dtype).swapaxes(1, 2), values.astype(value.dtype).swapaxes(1, 2), places
+        return layer, *layer.stored(key.dtype, value.dtype)
+
+    def stored(self, key: DType, value: DType) -> tuple[Array, Array, Array]:
+        """Return keys and values (b, slots, heads, size) in these dtypes, and positions (b, slots), of all slots."""
+        b, _, slots, _ = self.key.shape
+        places = jnp.broadcast_to(jnp.arange(slots, dtype=jnp.int32)[None], (b, slots))
+        return self.key.astype(key).swapaxes(1, 2), self.value.astype(value).swapaxes(1, 2), places
+
+
+@records.record
+class FullBlocks:
+    """A `FullLayer` of each block, in one stack.
+
+    Attributes:
+        key: (b, blocks, heads, slots, size).
+        value: (b, blocks, heads, slots, size).
+    """
+
+    key: jax.Array
+    value: jax.Array
+
+    def block(self, number: Int[Array, ""]) -> "FullBlock":
+        """The layer of one block, which is written within the stack."""
+        return FullBlock(self, number)
+
+
+@records.record
+class FullBlock:
+    """One block of a stack.
+
+    Attributes:
+        blocks: all of them.
+        number: (), from 0.
+    """
+
+    blocks: FullBlocks
+    number: jax.Array
+
+    def updated(
+        self, key: Float[Array, "b s heads size"], value: Float[Array, "b s heads size"], positions: Int[Array, "b s"]
+    ) -> tuple["FullBlock", Array, Array, Array]:
+        """Write tokens at positions ≥ 0 and return all stored ones (see `networks.transformer.LayerCache`)."""
+        where = start_and_count(positions)
+        keys, values = (
+            write_together(old, new.swapaxes(1, 2), *where, self.number)
+            for old, new in ((self.blocks.key, key), (self.blocks.value, value))
+        )
+        layer = FullLayer(*(jax.lax.dynamic_index_in_dim(each, self.number, 1, False) for each in (keys, values)))
+        return FullBlock(FullBlocks(keys, values), self.number), *layer.stored(key.dtype, value.dtype)
 
 
 def full(
@@ -56,6 +103,8 @@ def full(
     checks.integer("sinks", sinks, 0)
     if window is not None:
         checks.integer("window", window, 1)
-    empty = jnp.zeros(key_shape(network, batch, capacity), dtype)
-    layers = tuple(FullLayer(empty, empty) for _ in range(network.depth))
+    empty = empty_keys(network, batch, capacity, dtype)
+    layers: tuple[PyTree, ...] = (
+        (FullBlocks(empty, empty),) if scans(network) else tuple(FullLayer(empty, empty) for _ in range(network.depth))
+    )
     return Cache(layers, jnp.zeros(batch, jnp.int32), capacity, window, sinks)

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from gendiff.core import arrays, checks, records
-from gendiff.core.types import ArrayLike, Count, DType
-from gendiff.language.cache.cache import Cache, Sizes, key_shape, start_and_count
+from gendiff.core.types import ArrayLike, Count, DType, PyTree
+from gendiff.language.cache.cache import Cache, Sizes, empty_keys, key_shape, scans, start_and_count
 
 RESERVED = 0
 """The page that no text has: tokens without a slot are written there, and no token reads it."""
@@ -34,25 +34,76 @@ class PagedLayer:
         self, key: Float[Array, "b s heads size"], value: Float[Array, "b s heads size"], positions: Int[Array, "b s"]
     ) -> tuple["PagedLayer", Array, Array, Array]:
         """Write tokens at positions ≥ 0 and return all stored ones (see `networks.transformer.LayerCache`)."""
-        page = self.key.shape[2]
-        slots = start_and_count(positions)[0][:, None] + jnp.arange(positions.shape[1], dtype=positions.dtype)[None]
-        number = jnp.clip(slots // page, 0, self.table.shape[1] - 1)
-        beyond = (positions < 0) | (slots >= self.table.shape[1] * page)
-        pages = jnp.where(beyond, RESERVED, jnp.take_along_axis(self.table, number, 1))
-        keys, values = (
-            old.at[pages, :, slots % page].set(new.astype(old.dtype))
-            for old, new in ((self.key, key), (self.value, value))
-        )
-        places = jnp.arange(self.table.shape[1] * page, dtype=jnp.int32)[None]
-        held = (jnp.repeat(self.table, page, 1) != RESERVED) & (places <= jnp.max(positions, 1, keepdims=True))
-        layer = PagedLayer(keys, values, self.table)
-        # what another text left in a page may be no number, which even a weight of 0 would spread
-        visible = jnp.where(held[..., None, None], layer._read(values).astype(value.dtype), 0)
-        return layer, layer._read(keys).astype(key.dtype), visible, jnp.where(held, places, -1)
+        pools, stored = _updated((self.key, self.value), self.table, (), key, value, positions)
+        return PagedLayer(*pools, self.table), *stored
 
-    def _read(self, pool: Array) -> Float[Array, "b k heads size"]:
-        rows = pool[self.table].swapaxes(2, 3)
+
+@records.record
+class PagedBlocks:
+    """A `PagedLayer` of each block, in one stack with one table.
+
+    Attributes:
+        key: (pages, blocks, heads, page, size).
+        value: (pages, blocks, heads, page, size).
+        table: as of `PagedLayer`.
+    """
+
+    key: jax.Array
+    value: jax.Array
+    table: jax.Array
+
+    def block(self, number: Int[Array, ""]) -> "PagedBlock":
+        """The layer of one block, which is written within the stack."""
+        return PagedBlock(self, number)
+
+
+@records.record
+class PagedBlock:
+    """One block of a stack.
+
+    Attributes:
+        blocks: all of them.
+        number: (), from 0.
+    """
+
+    blocks: PagedBlocks
+    number: jax.Array
+
+    def updated(
+        self, key: Float[Array, "b s heads size"], value: Float[Array, "b s heads size"], positions: Int[Array, "b s"]
+    ) -> tuple["PagedBlock", Array, Array, Array]:
+        """Write tokens at positions ≥ 0 and return all stored ones (see `networks.transformer.LayerCache`)."""
+        pools = self.blocks.key, self.blocks.value
+        pools, stored = _updated(pools, self.blocks.table, (self.number,), key, value, positions)
+        return PagedBlock(PagedBlocks(*pools, self.blocks.table), self.number), *stored
+
+
+def _updated(
+    pools: tuple[Array, Array],
+    table: Int[Array, "b n"],
+    block: tuple[Array, ...],
+    key: Float[Array, "b s heads size"],
+    value: Float[Array, "b s heads size"],
+    positions: Int[Array, "b s"],
+) -> tuple[tuple[Array, Array], tuple[Array, Array, Array]]:
+    """Write keys and values into their pools, of a stack into one block. Return these, and all stored ones."""
+    page = pools[0].shape[-2]
+    slots = start_and_count(positions)[0][:, None] + jnp.arange(positions.shape[1], dtype=positions.dtype)[None]
+    number = jnp.clip(slots // page, 0, table.shape[1] - 1)
+    beyond = (positions < 0) | (slots >= table.shape[1] * page)
+    pages = jnp.where(beyond, RESERVED, jnp.take_along_axis(table, number, 1))
+    where = (pages, *block, slice(None), slots % page)
+    keys, values = (old.at[where].set(new.astype(old.dtype)) for old, new in zip(pools, (key, value), strict=True))
+    places = jnp.arange(table.shape[1] * page, dtype=jnp.int32)[None]
+    held = (jnp.repeat(table, page, 1) != RESERVED) & (places <= jnp.max(positions, 1, keepdims=True))
+
+    def read(pool: Array) -> Float[Array, "b k heads size"]:
+        rows = pool[(table, *block)].swapaxes(2, 3)
         return rows.reshape(rows.shape[0], -1, *rows.shape[3:])
+
+    # what another text left in a page may be no number, which even a weight of 0 would spread
+    visible = jnp.where(held[..., None, None], read(values).astype(value.dtype), 0)
+    return (keys, values), (read(keys).astype(key.dtype), visible, jnp.where(held, places, -1))
 
 
 @records.record
@@ -72,7 +123,7 @@ class PagedCache(Cache):
     @property
     def page(self) -> int:
         """How many tokens a page holds."""
-        page: int = self.layers[0].key.shape[2]
+        page: int = self.layers[0].key.shape[-2]
         return page
 
     def opened(self, count: Int[Array, " b"], most: int) -> "PagedCache":
@@ -191,9 +242,13 @@ def paged(
     if not np.array_equal(np.sort(taken), np.arange(1, pages)):
         raise ValueError(f"order must hold each of the pages 1 … {pages - 1} once")
     key_shape(network, batch, 1)
-    empty = jnp.zeros(key_shape(network, pages, page), dtype)
     table = jnp.full((batch, -(-capacity // page)), RESERVED, jnp.int32)
-    layers = tuple(PagedLayer(empty, empty, table) for _ in range(network.depth))
+    empty = empty_keys(network, pages, page, dtype)
+    layers: tuple[PyTree, ...] = (
+        (PagedBlocks(empty, empty, table),)
+        if scans(network)
+        else tuple(PagedLayer(empty, empty, table) for _ in range(network.depth))
+    )
     free = jnp.asarray(taken[::-1], jnp.int32)
     return PagedCache(
         layers, jnp.zeros(batch, jnp.int32), capacity, free=free, available=jnp.asarray(pages - 1, jnp.int32)

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from gendiff.core import checks, packed
 from gendiff.core.records import record, static
-from gendiff.core.types import ArrayLike, DType, KVCache
+from gendiff.core.types import ArrayLike, DType, KVCache, Params, PyTree
 from gendiff.networks import fast
 from gendiff.networks.blocks.mixture_of_experts import Experts
 from gendiff.networks.blocks.routing import Routing
@@ -25,6 +25,8 @@ from gendiff.networks.layers.rotary import LongContext, Rotary
 
 HEADS = ("tokens", "scalar")
 """Outputs after the last norm: logits of the next token, or one number per token."""
+BLOCKS = "blocks"
+"""The name of the stack of all blocks (`scan_blocks`)."""
 PADDING = -1
 """The id of no token, which may stand behind the tokens of a text."""
 
@@ -33,7 +35,8 @@ PADDING = -1
 class ModelCache(Protocol):
     """The KV cache of a language model: keys and values of the tokens so far; `language.cache` builds it."""
 
-    layers: tuple[LayerCache, ...]
+    layers: tuple[PyTree, ...]
+    """A `LayerCache` of each block, or one `StackedCache`."""
     length: jax.Array
     """(b,) number of tokens."""
     window: int | None
@@ -47,6 +50,24 @@ class ModelCache(Protocol):
 
     def advanced(self, layers: tuple[LayerCache, ...], count: jax.Array) -> "ModelCache":
         """Return the cache with these layers, (b,) tokens longer."""
+
+
+@runtime_checkable
+class StackedCache(Protocol):
+    """The layers of a KV cache of all blocks in one stack; `language.cache` builds it."""
+
+    def block(self, number: jax.Array) -> "StackedLayer":
+        """Return the layer of one block."""
+
+
+@runtime_checkable
+class StackedLayer(LayerCache, Protocol):
+    """The layer of one block in a stack of all."""
+
+    blocks: StackedCache
+
+
+_Carry = tuple[jax.Array, StackedCache | None]
 
 
 class Answer(NamedTuple):
@@ -123,6 +144,9 @@ class LanguageModel(nn.Module):
         attention_implementation: which of several equal implementations (see attention.py).
         remat: gradient checkpointing. True computes each block again in the backward pass, "products" all of it but
             linear layers.
+        scan_blocks: all blocks are one loop (`jax.lax.scan`) over parameters that lie in one stack, "blocks", as
+            `stack_blocks` makes it. The program is as large as that of one block, and compiles in a fraction of the
+            time. It is for weights that stay packed: a processor copies other kernels out of their stack in each step.
 
     References:
         Touvron et al., 2023, section 2.2; Radford et al., 2019, section 2.3; Gemma team, 2024 and 2025, section 2, for
@@ -163,6 +187,7 @@ class LanguageModel(nn.Module):
     precision: str | None = None
     attention_implementation: str = "auto"
     remat: bool | str = False
+    scan_blocks: bool = False
 
     @nn.compact
     def __call__(
@@ -242,10 +267,9 @@ class LanguageModel(nn.Module):
                 return rule
             return rule(places, places) & (segments[:, None, :, None] == segments[:, None, None, :])
 
-        layers, routings = [], []
-        for number in range(self.depth):
+        def block(number: int, name: str) -> tuple[TransformerBlock, Seen | jax.Array]:
             window = None if number in self.global_blocks else self.window
-            block = build(
+            return build(
                 self.heads,
                 compute=compute,
                 mlp_epsilon=self.epsilon,
@@ -264,11 +288,24 @@ class LanguageModel(nn.Module):
                 mlp_bias=self.mlp_bias,
                 rotary=self._rotary(window is not None) if self.positions == "rotary" else None,
                 experts=self.experts,
-                name=f"block_{number}",
-            )
-            x, layer, *routing = block(
-                x, None, positions, visible(window), None if cache is None else cache.layers[number]
-            )
+                name=name,
+            ), visible(window)
+
+        if self.scan_blocks:
+            module, mask = block(0, BLOCKS)
+
+            def step(module: nn.Module, carry: _Carry, number: jax.Array) -> tuple[_Carry, None]:
+                x, layers = carry
+                x, layer = module(x, None, positions, mask, None if layers is None else layers.block(number))
+                return (x, layer.blocks if isinstance(layer, StackedLayer) else None), None
+
+            scan = nn.scan(step, variable_axes={"params": 0}, split_rngs={"params": True}, length=self.depth)
+            (x, stack), _ = scan(module, (x, None if cache is None else cache.layers[0]), jnp.arange(self.depth))
+            return x, (stack,), ()
+        layers, routings = [], []
+        for number in range(self.depth):
+            module, mask = block(number, f"block_{number}")
+            x, layer, *routing = module(x, None, positions, mask, None if cache is None else cache.layers[number])
             layers.append(layer)
             routings += routing
         return x, tuple(layers), tuple(routings)
@@ -322,6 +359,8 @@ class LanguageModel(nn.Module):
         checks.choice("activation", self.activation, ACTIVATIONS)
         checks.choice("norm", self.norm, NORMS)
         checks.choice("head", self.head, HEADS)
+        if self.scan_blocks and (self.experts is not None or self.global_blocks):
+            raise ValueError("scan_blocks is for equal blocks without experts: leave it out")
         if self.experts is not None and self.experts.router == "expert_choice":
             raise ValueError(
                 "router = 'expert_choice' looks at later tokens, which a language model must not see: use 'top_k'"
@@ -334,6 +373,11 @@ class LanguageModel(nn.Module):
                 f"tokens has shape {tokens.shape}: (texts, tokens) with 1 to {self.context} tokens is needed (context)"
             )
         checks.ids("tokens", tokens, self.vocabulary, also=PADDING)
+        if cache is not None and self.scan_blocks != isinstance(cache.layers[0], StackedCache):
+            raise ValueError(
+                f"the cache was built for a network with scan_blocks = {not self.scan_blocks}: build it by "
+                "language.cache.full or paged for this one"
+            )
         if segments is not None:
             checks.same_shape("tokens", tokens, "segments", segments)
             if not jnp.issubdtype(jnp.result_type(segments), jnp.integer):
@@ -342,6 +386,41 @@ class LanguageModel(nn.Module):
                 raise ValueError(
                     "segments with a cache: a cache goes on with one text per row, so read packed rows without one"
                 )
+
+
+def stack_blocks(params: Params, *, donate: bool = False) -> Params:
+    """Return parameters with those of all blocks in one stack, as `LanguageModel(scan_blocks=True)` takes them.
+
+    Args:
+        params: of the network without `scan_blocks`.
+        donate: delete the arrays of the blocks as their copies are there, which spares their memory.
+
+    Raises:
+        ValueError: without blocks, and for blocks whose parameters are of unlike kinds, as in files that keep some
+            layers in more bits.
+    """
+    names = [name for name in params if name.startswith("block_")]
+    if not names:
+        raise ValueError(f"there are no blocks among {', '.join(params)}")
+    blocks = [params[f"block_{number}"] for number in range(len(names))]
+    kinds = {(jax.tree.structure(block), *map(_shape_and_dtype, jax.tree.leaves(block))) for block in blocks}
+    if len(kinds) > 1:
+        raise ValueError("the blocks have parameters of unlike kinds: they make no stack")
+
+    def stack(*leaves: jax.Array) -> jax.Array:
+        stacked = jnp.stack(leaves)
+        if donate:
+            jax.block_until_ready(stacked)
+            for leaf in leaves:
+                leaf.delete()
+        return stacked
+
+    others = {name: value for name, value in params.items() if name not in names}
+    return others | {BLOCKS: jax.tree.map(stack, *blocks)}
+
+
+def _shape_and_dtype(leaf: jax.Array) -> tuple[object, ...]:
+    return leaf.shape, leaf.dtype
 
 
 def _of_segments(segments: ArrayLike | None, s: int) -> tuple[jax.Array | None, jax.Array]:

@@ -1,5 +1,6 @@
 """The chat command and its experiment, with a small network of bytes in place of SmolLM2."""
 
+import dataclasses
 import functools
 import io
 import json
@@ -352,6 +353,32 @@ def test_questions_that_are_asked_at_once_are_answered_as_alone(monkeypatch):
     samples = models.sampled_answers(key, chat, texts, 6, temperature=1.0)
     assert [answer.text for answer in samples] == drawn_alone != [reply.text for reply in alone]
     assert len({reply.text for reply in alone}) > 1
+
+
+def test_packed_weights_are_a_loop_over_their_blocks_with_the_same_replies_unless_these_are_unlike():
+    chat = models.tiny()
+    network = chat.network.clone(depth=3, width=32, heads=2)
+    params = quantised.quantise(random_params(network, np.zeros((1, 2), np.int32)), quantised.linear(quantised.int4()))
+    chat = dataclasses.replace(chat, network=network, params=params)
+    loop, options = models.scanned(chat), {"max_tokens": 6, "on_token": writer(chat.tokenizer.pieces)}
+    assert loop.network.scan_blocks and not any(name.startswith("block_") for name in loop.params)
+    first, second = (
+        each.answer(jax.random.key(0), [{"role": "user", "content": "a"}], **options) for each in (chat, loop)
+    )
+    further = [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": first.text},
+        {"role": "user", "content": "b"},
+    ]
+    again, more = (
+        each.answer(jax.random.key(0), further, reply.memory, **options)
+        for each, reply in ((chat, first), (loop, second))
+    )
+    assert (first.text, again.text) == (second.text, more.text) and more.read == again.read < len(chat.prompt(further))
+    mixed = dataclasses.replace(chat, params=params | {"block_1": quantised.dequantise(params["block_1"])})
+    assert models.scanned(mixed) is mixed
+    routed = dataclasses.replace(chat, network=network.clone(experts=networks.Experts(2)))
+    assert models.scanned(routed) is routed
 
 
 def test_answers_count_as_whole_words_and_symbols_with_their_capitals():

@@ -260,6 +260,7 @@ BAD = {
     "damaged pictures": (lambda path: photographs(path, 24, 2), (), 65, "--on-bad-image skip"),
     "all damaged": (lambda path: photographs(path, 0, 0) / "all", ("--on-bad-image", "skip"), 65, "all"),
     "a network that does not exist": (photographs, ("--network", "unet-smal"), 2, "did you mean 'unet-small'"),
+    "a rate of Muon without Muon": (photographs, ("--muon-learning-rate", "0.1"), 2, "is for --optimizer muon"),
     "a batch above the pictures": (lambda path: photographs(path, 24, 0), ("--batch", "50"), 2, "--batch 50"),
     "patches that do not divide": (
         lambda path: photographs(path, 24, 0),

@@ -87,6 +87,15 @@ def test_a_reply_alone_is_that_beside_seven_others_to_the_last_bit(chat, program
     assert all(again[number] == alone[number] for number in (0, 1, 5))
 
 
+def test_a_loop_over_blocks_writes_the_same_tokens_and_alone_as_beside_others(chat, programs):
+    loop = models.scanned(chat)
+    stacked = warm(loop, 0)
+    replies, expected = written(loop, stacked, (0, 1, 2)), written(chat, programs, (0, 1, 2))
+    for number, scores in replies.items():
+        assert [score.token for score in scores] == [score.token for score in expected[number]]
+    assert written(loop, stacked, (1,))[1] == replies[1]
+
+
 def test_replies_are_those_of_chat_with_their_log_probabilities(chat, programs):
     replies = written(chat, programs, ALIKE)
     texts = np.zeros((len(ALIKE), 128 + LONGEST), np.int32)
