@@ -40,7 +40,7 @@ def _opened(options: ChatOptions, progress: Progress) -> Chat:
     chat = models.weighted(options.model, options.weights, options.lora)
     if chat.template is None and not options.plain:
         raise ConfigError(f"--model {options.model} has no chat template: it goes on with texts, so add --plain")
-    return models.scanned(chat, donate=True) if options.weights == "packed" else chat
+    return chat
 
 
 def _talk(chat: Chat, options: ChatOptions, writer: Writer, progress: Progress) -> None:

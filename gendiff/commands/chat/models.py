@@ -43,8 +43,12 @@ def opened(model: str = SMOLLM2, *, packed: bool = False, lora: str = "") -> Cha
 
 
 def weighted(model: str, weights: str, lora: str = "") -> Chat:
-    """A model as options name it. weights: "float32", "int8" or "packed". Raises as `opened` does."""
+    """A model as options name it. weights: "float32", "int8" or "packed", then a loop over its blocks. Raises as
+    `opened` does.
+    """
     chat = opened(model, packed=weights == "packed", lora=lora)
+    if weights == "packed":
+        return scanned(chat, donate=True)
     return in_8_bits(chat) if weights == "int8" else chat
 
 

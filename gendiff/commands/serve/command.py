@@ -165,8 +165,6 @@ def _text_app(
         )
     words = "no chat template: it goes on with texts alone" if chat.template is None else "answers"
     progress.line(f"{name}: {words}, {context} tokens at most, {options.together} replies at a time")
-    if options.weights == "packed":
-        chat = models.scanned(chat, donate=True)
     programs = token_steps.TokenSteps(chat, options.together, context, options.cache_tokens, options.guesses)
     with progress.phase(f"compile for texts of {', '.join(map(str, token_steps.widths(context)))} tokens"):
         programs.warm()
