@@ -15,7 +15,7 @@ from gendiff.commands.images.image_model import Model
 from gendiff.core import records
 from gendiff.core.types import Metrics, Params
 from gendiff.diffusion import denoiser, distillation, grids, samplers, weighting
-from gendiff.diffusion.distillation import two_times
+from gendiff.diffusion.distillation import positions, two_times
 from gendiff.diffusion.sampling import Sampler
 from gendiff.diffusion.types import Denoiser
 from gendiff.runs import meshes, training_loop
@@ -41,7 +41,11 @@ GRADIENT = 3.0
 ROUNDS = (8, 4, 2, 1)
 """Steps of the students of progressive distillation, one after the other; each is the teacher of the next."""
 LEAST_INTERVALS = 4
-"""Of the path, where consistency training and distillation begin."""
+"""Of the path, where consistency distillation begins."""
+DOUBLINGS = 7
+"""Of the intervals of consistency training, from 10 to 1,280 (Song & Dhariwal, 2024, Tab. 1)."""
+_OF_UNETS: dict[str, Any] = {"positions": positions.logit_normal(-2.0, 2.0), "interval_share": 0.75, "power": 0.75}
+"""MeanFlow's numbers for a U-Net of small pictures (Geng et al., 2025, App. A: CIFAR-10; from memory)."""
 _START, _FAKE = 2**32 - 1, 2**32 - 2
 
 
@@ -55,9 +59,10 @@ class Teaching:
         makes.
     budget: evaluations of the network that each training makes. pairs: those of them which drawing pairs has cost; 0
     where all students learn from what the teacher draws. batch: samples of a step. fake_steps: of the denoiser of
-    generated samples, for each of the generator. intervals: of the path at the end of consistency training and
-    distillation. shortest: how many of the shortest steps of a shortcut model the path has; both are powers of 2.
-    optimizer: of so many steps. ema: decay of the average that draws.
+    generated samples, for each of the generator. intervals: of the path at the end of consistency distillation.
+    shortest: how many of the shortest steps of a shortcut model the path has; both are powers of 2. optimizer: of so
+    many steps. ema: decay of the average that draws. longer: budgets of a training of a consistency model or of
+    MeanFlow.
     """
 
     model: Model
@@ -72,6 +77,7 @@ class Teaching:
     fake_steps: int = 2
     intervals: int = 64
     shortest: int = 32
+    longer: float = 1.0
 
     def denoiser(self, params: Params, condition: Any) -> denoiser.NetworkDenoiser:
         """A network of one time under a condition."""
@@ -101,6 +107,7 @@ class Student:
     is none.
     sampler: what draws from it, one evaluation per step. second_time: whether its network is told one. rounds: the
     evaluations of its networks; () where one network serves all. most: evaluations in which it is drawn at most.
+    slow: whether it learns for the longer budget.
     """
 
     loss: Make
@@ -113,6 +120,7 @@ class Student:
     most: int = 8
     on_pairs: bool = False
     fake_cost: float = 0.0
+    slow: bool = False
 
     @property
     def built(self) -> Callable[..., Any]:
@@ -130,7 +138,8 @@ class Student:
     def steps(self, teaching: Teaching) -> int:
         """Optimizer steps for the budget, at least one; of each round where there are several."""
         spent = self.evaluations(teaching) * teaching.batch * max(1, len(self.rounds))
-        return max(1, round((teaching.budget - self.beside(teaching)) / spent))
+        budget = teaching.budget * (teaching.longer if self.slow else 1.0)
+        return max(1, round((budget - self.beside(teaching)) / spent))
 
     def beside(self, teaching: Teaching) -> float:
         """Evaluations per training that no step does."""
@@ -286,7 +295,10 @@ def _consistency_distillation(teaching: Teaching, network: Model, steps: int) ->
 
 
 def _consistency_training(teaching: Teaching, network: Model, steps: int) -> FrozenLoss:
-    return distillation.consistency_training(network.predict, network.schedule, network.parameterization)
+    levels = positions.log_normal(network.schedule)
+    return distillation.consistency_training(
+        network.predict, network.schedule, network.parameterization, positions=levels
+    )
 
 
 def _shortcut(teaching: Teaching, network: Model, steps: int) -> FrozenLoss:
@@ -296,7 +308,9 @@ def _shortcut(teaching: Teaching, network: Model, steps: int) -> FrozenLoss:
 
 
 def _mean_flow(teaching: Teaching, network: Model, steps: int) -> FrozenLoss:
-    return distillation.mean_flow(network.predict, network.schedule, network.parameterization, drop_condition=0.0)
+    return distillation.mean_flow(
+        *(network.predict, network.schedule, network.parameterization), drop_condition=0.0, **_OF_UNETS
+    )
 
 
 def _matching(teaching: Teaching, network: Model, steps: int) -> FrozenLoss:
@@ -315,28 +329,25 @@ def _average(teaching: Teaching, state: TrainState, teacher: Denoiser, total: in
     return (state.ema,)
 
 
-def _intervals(teaching: Teaching, state: TrainState, total: int) -> Any:
-    most = teaching.intervals
-    return distillation.doubling_intervals(state.step, max(total, most), least=LEAST_INTERVALS, most=most)
-
-
 def _divided(teaching: Teaching, state: TrainState, teacher: Denoiser, total: int) -> tuple[Any, ...]:
-    return (_intervals(teaching, state, total),)
+    return (distillation.doubling_intervals(state.step, max(total, DOUBLINGS)),)
 
 
 def _divided_teacher(teaching: Teaching, state: TrainState, teacher: Denoiser, total: int) -> tuple[Any, ...]:
-    return _intervals(teaching, state, total), teacher, state.ema
+    most = teaching.intervals
+    number = distillation.doubling_intervals(state.step, max(total, most), least=LEAST_INTERVALS, most=most)
+    return number, teacher, state.ema
 
 
 STUDENTS: dict[str, Student] = {
     PROGRESSIVE: Student(_progressive, _teacher, GRADIENT, samplers.ddim(), teacher=2, rounds=ROUNDS),
     REFLOW: Student(_reflow, _nothing, GRADIENT, samplers.ddim(), on_pairs=True),
     CONSISTENCY: Student(
-        _consistency_distillation, _divided_teacher, GRADIENT + 1, distillation.consistency(), teacher=2
+        _consistency_distillation, _divided_teacher, GRADIENT + 1, distillation.consistency(), teacher=2, slow=True
     ),
-    CONSISTENCY_TRAINING: Student(_consistency_training, _divided, GRADIENT + 1, distillation.consistency()),
+    CONSISTENCY_TRAINING: Student(_consistency_training, _divided, GRADIENT + 1, distillation.consistency(), slow=True),
     SHORTCUT: Student(_shortcut, _average, GRADIENT + 0.5, distillation.jump(), second_time=True),
-    MEAN_FLOW: Student(_mean_flow, _nothing, GRADIENT + 1, distillation.jump(), second_time=True),
+    MEAN_FLOW: Student(_mean_flow, _nothing, GRADIENT + 1, distillation.jump(), second_time=True, slow=True),
     MATCHING: Student(_matching, _teacher, GRADIENT + 1, samplers.ddim(), teacher=1, most=1, fake_cost=GRADIENT + 1),
 }
 """A quarter of a batch of a shortcut model takes two steps; MeanFlow's derivative costs a further forward pass."""

@@ -14,7 +14,16 @@ import numpy as np
 
 from experiments.diffusion import few_evaluations, students
 from experiments.diffusion.image_draws import Draws, Grid
-from experiments.diffusion.students import GRADIENT, METHODS, STUDENTS, Teaching
+from experiments.diffusion.students import (
+    CONSISTENCY,
+    CONSISTENCY_TRAINING,
+    GRADIENT,
+    MEAN_FLOW,
+    REFLOW,
+    SHORTCUT,
+    STUDENTS,
+    Teaching,
+)
 from gendiff.commands.images import image_training
 from gendiff.commands.images.image_model import Model
 from gendiff.core.types import Params
@@ -25,7 +34,7 @@ from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Level
 from gendiff.runs import devices
 from gendiff.runs.progress import Progress
-from gendiff.runs.ranges import Count, Distinct, Several
+from gendiff.runs.ranges import Count, Distinct, Positive, Several
 from gendiff.runs.run_folder import RunFolder
 from gendiff.training import optimizers
 
@@ -65,21 +74,25 @@ class Config(image_training.JudgedLearning):
     """The numbers that are turned. `train_steps` and what stands beside it are of the teacher."""
 
     train_steps: Count = 1600
-    """Optimizer steps of the teacher. Each student has as many operations as these, so fewer steps where a step costs
-    more.
+    """Optimizer steps of the teacher. Each student has as many operations as these, or `longer` times as many, so fewer
+    steps where a step costs more.
     """
     channels: image_training.Channels = (32, 64)
     """Channels of the U-Net at 8×8 and 4×4 pixels."""
     reference: Several = 50
     """DDIM steps of the teacher that all else is held against."""
-    students: Distinct[str] = METHODS
-    """Which ways to train a student."""
-    evaluations: Distinct[Count] = (1, 2, 4, 8, 16)
+    students: Distinct[str] = (REFLOW, CONSISTENCY, CONSISTENCY_TRAINING, SHORTCUT, MEAN_FLOW)
+    """Which ways to train a student; progressive distillation and distribution matching are others."""
+    longer: Positive = 4.0
+    """Budgets of consistency models and of MeanFlow, in that of the other students."""
+    evaluations: Distinct[Count] = (1, 2, 4, 8)
     """Evaluations of the network per sample that are drawn; of students, those up to 8."""
     judged: Count = 4
     """Evaluations at which students are judged, one of `evaluations`; distribution matching is judged at 1."""
     equal: Count = 8
     """Evaluations at which learned levels are claimed to lose nothing, one of `evaluations`."""
+    learned: Distinct[str] = (LEARNED_DDIM,)
+    """Samplers of the teacher whose levels are learned."""
     pairs: Count = 10_000
     """Pairs of noise and digit that reflow learns from."""
     pair_steps: Count = 16
@@ -102,8 +115,8 @@ def model(config: Config, convolution: str = "direct") -> Model:
 
 
 def teaching(config: Config) -> Teaching:
-    """What all students have in common: as many operations as the training of their teacher, which no guidance
-    leads.
+    """What all students have in common: as many operations as the training of their teacher, which no guidance leads,
+    or a multiple of them.
     """
 
     def optimizer(total: int) -> Any:
@@ -114,10 +127,9 @@ def teaching(config: Config) -> Teaching:
 
     options: dict[str, Any] = {"batch": config.batch, "ema": config.ema, "optimizer": optimizer}
     budget, pairs = config.train_steps * GRADIENT * config.batch, float(config.pairs * config.pair_steps)
+    options |= {"budget": budget, "pairs": pairs, "longer": config.longer}
     two_times = image_training.unet(config, schedules.flow(), parameterization.flow(), second_time=True)
-    return Teaching(
-        model(config), two_times, lambda network: network, teacher_cost=1.0, budget=budget, pairs=pairs, **options
-    )
+    return Teaching(model(config), two_times, lambda network: network, teacher_cost=1.0, **options)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,9 +155,7 @@ def sets(config: Config, seed: int) -> list[Set]:
     all_sets = [Set(seed, DDIM, config.reference)]
     all_sets += [Set(seed, name, count) for name in FIXED for count in config.evaluations]
     all_sets.append(Set(seed, CUT, CERTIFIED))
-    # a curve of one sampler
-    all_sets += [Set(seed, LEARNED_DDIM, count) for count in config.evaluations if 1 < count < config.equal]
-    all_sets += [Set(seed, name, config.equal) for name in LEARNED]
+    all_sets += [Set(seed, name, config.equal) for name in config.learned]
     for name in config.students:
         all_sets += [Set(seed, name, count) for count in STUDENTS[name].counts(config.evaluations)]
     all_sets.append(Set(seed, UNTRAINED, config.judged))
