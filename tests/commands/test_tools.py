@@ -74,6 +74,7 @@ QUICK = [
 ]
 REFUSED = [
     *("nothing", "prepare", "digits --help", "bench --device tpu", "bench --peers --device accelerator"),
+    *("bench --check --smoke", "bench --measured absent", "bench --check --measured absent"),
     *("chat --wide", "chat --top-p 2", "quantise smollm2 --out x.gguf --rows 0", "inspect absent"),
     *("inspect run", "inspect folder"),
     *("copies run --train run --threshold 2", "data-report run --size 0", "verify absent.png", "plan --cost"),
