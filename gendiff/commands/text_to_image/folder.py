@@ -173,9 +173,9 @@ def prepare(
             hint = drawing.fitted("--hint", chosen.hint, pixels, *size, progress)[None].astype(np.float32) / 255
             pipeline = adapters.controlled(pipeline, control)
             further["hint"] = networks.Hint(hint, np.float32(chosen.hint_scale))
-        if references:
-            further["references"] = references
         change = _change(chosen, model, pipeline.latent, drawing.read_start(chosen, *size, progress))
+        if read := stable_diffusion.with_painted(model, change, references):
+            further["references"] = read
         steps = len(pipeline.latent.levels) - 1
         if refiner is None:
             steps -= 0 if change is None else int(change.first)

@@ -240,6 +240,7 @@ class Opened:
             self.network.out_channels == 2 * self.autoencoder.latent_channels,
             self.paints,
             EMBEDDED_SCALE if getattr(self.network, "guidance", False) else None,
+            self.multiple // factor if self.index.kind.blends else None,
         )
 
     def sides(self, height: int | None = None, width: int | None = None) -> tuple[int, int]:

@@ -2,6 +2,8 @@
 `inspect DIR`.
 """
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -194,6 +196,22 @@ def test_kontext_reads_a_picture_in_a_size_of_its_training(tmp_path, pictures, m
     (picture,) = job.words[2]["references"]
     assert picture.shape == (1, 180, 364, 3) and job.pipelines[0].latent.shape == (90, 182, 4)
     assert any("is 32 × 16 pixels: its middle is scaled to 364 × 180" in line for line in messages)
+
+
+def test_what_is_painted_into_is_read_beside_the_prompt_as_by_diffusers(tmp_path, pictures):
+    model = open_model(tiny_folders.written_as(tmp_path / "klein", "flux_2", "Flux2KleinInpaintPipeline"))
+    options = CommandOptions(prompt="a red cat", init=pictures("cat"), mask=pictures("right"), height=16, width=16)
+    prepared = (
+        folder.prepare(dataclasses.replace(options, **more), model, None, Progress(quiet=True))
+        for more in (
+            {"sampler": "ddim"},
+            {"like_diffusers": True},
+            {"like_diffusers": True, "reference": (pictures("wide"),)},
+        )
+    )
+    ours, theirs, both = (job.words[2].get("references", ()) for job in prepared)
+    assert (len(ours), len(theirs), len(both)) == (0, 1, 2)
+    assert theirs[0].shape == both[0].shape == (1, 16, 16, 3) and both[1].shape == (1, 16, 32, 3)
 
 
 @pytest.mark.slow
