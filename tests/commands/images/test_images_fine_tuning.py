@@ -243,7 +243,7 @@ def test_few_pictures_and_pictures_without_captions_are_refused(model, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["stable", "flux"])
+@pytest.mark.parametrize("name", ["stable", "flux", "flux_2", "z_image"])
 def test_a_run_learns_resumes_bitwise_judges_and_leaves_a_file_that_text_to_image_draws_with(
     photos, models, tmp_path, capsys, monkeypatch, name
 ):
