@@ -13,6 +13,7 @@ from experiments import catalogue
 from gendiff.commands import command_line, inspect_folder
 from gendiff.commands.text_to_image import drawing, folder
 from gendiff.commands.text_to_image.options import CommandOptions
+from gendiff.core import records
 from gendiff.core.errors import ConfigError
 from gendiff.pipelines.stable_diffusion import Opened, open_model
 from gendiff.provenance import metadata
@@ -155,12 +156,24 @@ def test_text_encoders_have_left_memory_when_the_network_comes(draw, monkeypatch
 
 
 @pytest.mark.slow
-def test_pictures_of_tiles_are_near_those_of_the_whole_and_of_one_tile_the_same(draw):
-    in_one_go, _, _ = draw("stable", height=32, width=32)
-    one, settings, _ = draw("stable", "one.png", height=32, width=32, tile=32)
-    many, _, _ = draw("stable", "many.png", height=32, width=32, tile=16)
-    assert np.array_equal(one, in_one_go) and settings["tile"] == 32
+@pytest.mark.parametrize("name", ["stable", "flux", "flux_2"])  # plain, with a shift, normalised by place in a patch
+def test_pictures_of_tiles_are_near_those_of_the_whole_and_of_one_tile_the_same(draw, name):
+    size = {"height": 44, "width": 16} if name == "flux_2" else {"height": 32, "width": 32}
+    in_one_go, _, _ = draw(name, **size)
+    one, settings, _ = draw(name, "one.png", **size, tile=44)
+    many, _, _ = draw(name, "many.png", **size, tile=16)
+    assert np.array_equal(one, in_one_go) and settings["tile"] == 44
     assert 0 < np.abs(many.astype(float) - in_one_go).mean() < 0.5 * in_one_go.std()
+
+
+def test_tiles_of_klein_begin_at_whole_patches(unread):
+    def by_place(params, x):
+        return x * np.tile([[1.0, 2.0], [3.0, 4.0]], np.array(x.shape[1:3]) // 2)[None, ..., None].astype(np.float32)
+
+    model, x = open_model(unread["flux_2"]), np.ones((1, 22, 8, 4), np.float32)
+    latent = records.replace(model.latent(1, 44, 16), decode=by_place)
+    tiled = folder._in_tiles(latent, CommandOptions(tile=16), model).decode
+    np.testing.assert_allclose(tiled(None, x), by_place(None, x), rtol=1e-6)
 
 
 @pytest.mark.slow
@@ -298,6 +311,7 @@ MISTAKES = [
     ("stable", {"controlnet": ".", "hint": "cat", "hint_scale": -1.0}, "--hint-scale -1 must be at least 0"),
     ("xl", {"refiner": "refiner", "controlnet": ".", "hint": "cat"}, "--controlnet does not go with --refiner"),
     ("stable", {"tile": 15}, "--tile 15 must be a multiple of 2 from 16 on"),
+    ("flux_2", {"tile": 18, "height": 16, "width": 16}, "--tile 18 must be a multiple of 4 from 16 on"),
     ("flux", {"tile": 14, "height": 16, "width": 16}, "--tile 14 must be a multiple of 2 from 16 on"),
     ("stable", {"weights": "x.safetensors", "variant": "fp16"}, "leave one of them out"),
     ("stable", {"levels": "trailing"}, "--levels trailing: a folder has levels of its own"),
