@@ -49,7 +49,7 @@ class ServeOptions(ModelOptions):
     """Serve a language model in place of pictures: what --model of `chat` takes."""
     lora: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE[:STRENGTH] …")] = ()
     """With a folder: LoRA files, as of `text-to-image`. With --chat: the folder of one adapter, as of `chat`."""
-    weights: Annotated[str | None, tyro.conf.arg(metavar="FILE|float32|int8|packed")] = None
+    weights: Annotated[str | None, tyro.conf.arg(metavar="FILE|float32|int8|int4|as-file|packed")] = None
     """With a folder: a single file of the same model, as of `text-to-image`. With --chat: one of the words, as of
     `chat`; None is float32.
     """
