@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 
 from gendiff.core.errors import DataError
+from gendiff.data.audio import sound_files
 from gendiff.provenance import content_credentials, metadata
 
 _RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
@@ -80,6 +81,22 @@ def read(path: str | os.PathLike[str], *, credentials: bool = True) -> DeclaredR
         _once([*properties.get(f"{_DUBLIN}creator", ()), *filter(None, [record.others.get("Artist")])]),
         _once(marks),
         _once(reservations),
+    )
+
+
+def read_sound(path: str | os.PathLike[str]) -> DeclaredRights:
+    """Read what the tags of a sound declare: its licence, copyright and artist. No tag marks or reserves anything.
+
+    Args:
+        path: a FLAC, MP3, Ogg Vorbis or WAV file.
+
+    Raises:
+        DataError: path first, for a file that cannot be opened as a sound.
+        ImportError: without soundfile.
+    """
+    tags = sound_files.tags(path)
+    return DeclaredRights(
+        _once([tags.get(name, "") for name in ("license", "copyright")]), _once([tags.get("artist", "")])
     )
 
 

@@ -265,6 +265,8 @@ def write_arrays(folder: Path) -> None:
 def sounds(folder: Path) -> None:
     opened = sources.open(folder, spectrogram=audio.Spectrogram(8000, 16, 8))
     opened[0]
+    for file in folder.iterdir():
+        declared_rights.read_sound(file)
 
 
 def write_sounds(folder: Path) -> None:
