@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gendiff.core.errors import DataError
-from gendiff.data.audio import sound_files
 from gendiff.provenance import content_credentials, metadata
 
 _RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
@@ -95,17 +94,12 @@ def read(path: str | os.PathLike[str], *, credentials: bool = True) -> DeclaredR
     )
 
 
-def read_sound(path: str | os.PathLike[str]) -> DeclaredRights:
-    """Read what the tags of a sound declare: its licence, copyright and artist. No tag marks or reserves anything.
+def from_tags(tags: Mapping[str, str]) -> DeclaredRights:
+    """Give what the tags of a sound declare: licence, copyright and artist. No tag marks or reserves anything.
 
     Args:
-        path: a FLAC, MP3, Ogg Vorbis or WAV file.
-
-    Raises:
-        DataError: path first, for a file that cannot be opened as a sound.
-        ImportError: without soundfile.
+        tags: by name, as `data.audio.sound_files.tags` reads them.
     """
-    tags = sound_files.tags(path)
     return DeclaredRights(
         _once([tags.get(name, "") for name in ("license", "copyright")]), _once([tags.get("artist", "")])
     )

@@ -207,7 +207,7 @@ def declared(paths: tuple[str, ...], name: Callable[[int], str], progress: Progr
     def look(row: int) -> DeclaredRights | str:
         try:
             if kind == "sounds":
-                return declared_rights.read_sound(paths[row])
+                return declared_rights.from_tags(sound_files.tags(paths[row]))
             return declared_rights.read(paths[row], credentials=credentials)
         except DataError as error:
             return str(error)

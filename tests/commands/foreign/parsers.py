@@ -266,7 +266,7 @@ def sounds(folder: Path) -> None:
     opened = sources.open(folder, spectrogram=audio.Spectrogram(8000, 16, 8))
     opened[0]
     for file in folder.iterdir():
-        declared_rights.read_sound(file)
+        audio.sound_files.tags(file)
 
 
 def write_sounds(folder: Path) -> None:
