@@ -185,7 +185,7 @@ def write_control(folder: Path) -> None:
 
 
 def control(folder: Path) -> None:
-    adapters.open_control(folder / "control", open_model(folder / "model")).check()
+    adapters.open_control(folder / "control", open_model(folder / "model"))
 
 
 # Texts.

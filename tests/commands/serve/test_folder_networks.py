@@ -174,7 +174,7 @@ def test_a_tiny_folder_is_read_and_drawn_but_not_at_a_size_that_it_cannot(lightl
 
 def test_a_single_file_takes_the_place_of_the_weights_and_lora_files_change_them(tmp_path):
     pytest.importorskip("tokenizers", reason="needs the extra [text]")
-    folder, file = tiny_folders.without_weights(tmp_path)["stable"], stored(in_one_file("stable"), tmp_path)
+    folder, file = tiny_folders.without_weights(tmp_path / "model", "stable"), stored(in_one_file("stable"), tmp_path)
     model = open_model(folder, weights=file)
     rng = np.random.default_rng(0)
     change = LowRank(*(rng.normal(size=shape).astype(np.float32) for shape in ((8, 2), (2, 32))))

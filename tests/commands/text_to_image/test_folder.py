@@ -7,6 +7,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+import safetensors.numpy
 from PIL import Image
 
 from experiments import catalogue
@@ -14,16 +15,18 @@ from gendiff.commands import command_line, inspect_folder
 from gendiff.commands.text_to_image import drawing, folder
 from gendiff.commands.text_to_image.options import CommandOptions
 from gendiff.core import records
-from gendiff.core.errors import ConfigError
+from gendiff.core.errors import CheckpointMismatchError, ConfigError
 from gendiff.pipelines.stable_diffusion import Opened, open_model
 from gendiff.provenance import metadata
 from gendiff.runs import devices
 from gendiff.runs.progress import Progress
 from tests.pipelines.stable_diffusion import tiny_folders
+from tests.pipelines.stable_diffusion.refused_folder import nothing_loaded
 from tests.pipelines.stable_diffusion.single_files import in_one_file, stored
 from tests.pipelines.stable_diffusion.tiny_folders import FOLDERS
 from tests.quickly import quickly
 from tests.tables import table
+from tests.variants import some_slow
 
 pytest.importorskip("tokenizers", reason="needs the extra [text]")
 
@@ -31,11 +34,6 @@ pytest.importorskip("tokenizers", reason="needs the extra [text]")
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     return tiny_folders.Folders(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(scope="module")
-def unread(tmp_path_factory):
-    return tiny_folders.without_weights(tmp_path_factory.mktemp("unread"))
 
 
 @pytest.fixture
@@ -50,7 +48,7 @@ def messages(monkeypatch):
 def draw(folders, messages, tmp_path):
     """(pictures (rows of the grid), settings, lines)."""
 
-    def call(name, file="x.png", models=folders, **options):
+    def call(name, file="x.png", **options):
         settings = {
             "prompt": "red cat",
             "num": 1,
@@ -58,7 +56,7 @@ def draw(folders, messages, tmp_path):
             "compile_cache": "none",
             "out": str(tmp_path / file),
         } | options
-        folder.draw(CommandOptions(**settings), models[name], Progress(quiet=True))
+        folder.draw(CommandOptions(**settings), folders[name], Progress(quiet=True))
         with Image.open(tmp_path / file) as image:
             return np.asarray(image), metadata.read(tmp_path / file).settings, messages
 
@@ -258,22 +256,23 @@ def test_a_controlnet_follows_its_hint_by_its_scale(draw, pictures, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_single_file_of_weights_draws_what_its_folder_draws(draw, unread, tmp_path):
-    file = stored(in_one_file("stable"), tmp_path)
-    folder_image, (single, settings, _) = draw("stable"), draw("stable", "single.png", models=unread, weights=str(file))
-    assert np.array_equal(folder_image[0], single) and settings["weights"] == str(file)
+def test_a_single_file_of_weights_draws_what_its_folder_draws(draw, folders, tmp_path):
+    file, (folder_image, _, _) = stored(in_one_file("stable"), tmp_path), draw("stable")
+    folders["alone"] = tiny_folders.without_weights(tmp_path / "alone", "stable")
+    single, settings, _ = draw("alone", "single.png", weights=str(file))
+    assert np.array_equal(folder_image, single) and settings["weights"] == str(file)
 
 
-def test_a_single_file_is_inspected_with_the_settings_of_its_folder(unread, tmp_path, capsys):
+def test_a_single_file_is_inspected_with_the_settings_of_its_folder(folders, tmp_path, capsys):
     file = stored(in_one_file("stable"), tmp_path)
-    assert main("inspect", str(unread["stable"]), "--weights", str(file)) == 0
+    assert main("inspect", str(folders["stable"]), "--weights", str(file)) == 0
     assert "in model.safetensors" in capsys.readouterr().out
-    assert main("inspect", str(unread["xl"]), "--weights", str(file)) == 65
+    assert main("inspect", str(folders["xl"]), "--weights", str(file)) == 65
     assert "has no text_encoder" in capsys.readouterr().err
 
 
-def test_a_class_has_names_and_a_number(unread):
-    model = open_model(unread["dit"])
+def test_a_class_has_names_and_a_number(folders):
+    model = open_model(folders["dit"])
     labels = ("kind 3", "other name of 3", "3")
     jobs = [folder.prepare(CommandOptions(label=label), model, None, Progress(quiet=True)) for label in labels]
     assert [job.words.tolist() for job in jobs] == [[3]] * 3
@@ -336,22 +335,59 @@ MISTAKES = [
 ]
 
 
+def without_an_array(folder):
+    file = next((folder / "unet" if (folder / "unet").is_dir() else folder).glob("*.safetensors"))
+    arrays = safetensors.numpy.load_file(file)
+    del arrays["conv_in.weight"]
+    safetensors.numpy.save_file(arrays, file)
+    return str(folder)
+
+
+def of_dora(folder):
+    folder.mkdir()
+    arrays = {"lora_unet_down_blocks_0_attentions_0_proj_in.dora_scale": np.ones((4, 1), np.float32)}
+    safetensors.numpy.save_file(arrays, folder / "style.safetensors")
+    return str(folder / "style.safetensors")
+
+
+LATE = {
+    "refiner": ("xl", lambda path: {"refiner": without_an_array(tiny_folders.write(path, "refiner"))}),
+    "controlnet": (
+        "stable",
+        lambda path: {"controlnet": without_an_array(tiny_folders.write_control(path)), "hint": "cat"},
+    ),
+    "lora": ("stable", lambda path: {"lora": (of_dora(path),)}),
+}
+"""What comes into play after the text encoders of a model -> (the model, options by which it does not fit)."""
+
+
+@pytest.mark.fault("weights: names missing or left over")
+@pytest.mark.parametrize("late", some_slow(LATE, {"refiner", "controlnet"}))
+def test_what_does_not_fit_is_refused_before_any_part_is_read(draw, pictures, tmp_path, late):
+    name, options = LATE[late]
+    settings = options(tmp_path / "late")
+    if "hint" in settings:
+        settings["hint"] = pictures("cat")
+    with nothing_loaded(), pytest.raises(CheckpointMismatchError, match=f"^{tmp_path}/late.*(conv_in.weight|DoRA)"):
+        draw(name, **settings)
+
+
 @table(("name", "options", "message"), MISTAKES)
-def test_a_mistake_is_one_error_that_names_the_option(draw, unread, pictures, name, options, message):
+def test_a_mistake_is_one_error_that_names_the_option(draw, folders, pictures, name, options, message):
     paths = {
         "init": pictures,
         "mask": pictures,
         "hint": pictures,
         "reference": lambda names: tuple(pictures(name) if name == "cat" else name for name in names),
-        "refiner": lambda name: name if name == "." else str(unread[name]),
+        "refiner": lambda name: name if name == "." else str(folders[name]),
     }
     settings = {key: paths[key](value) if key in paths else value for key, value in options.items()}
     with pytest.raises(ConfigError, match=message):
-        draw(name, models=unread, **settings)
+        draw(name, **settings)
 
 
-def test_a_long_prompt_goes_on_or_loses_its_end_with_a_note(unread, messages):
-    model = open_model(unread["stable"])
+def test_a_long_prompt_goes_on_or_loses_its_end_with_a_note(folders, messages):
+    model = open_model(folders["stable"])
     jobs = {
         how: folder.prepare(CommandOptions(prompt="cat " * 9, too_long=how), model, None, Progress(quiet=True))
         for how in ("warn", "chunks")
@@ -362,8 +398,8 @@ def test_a_long_prompt_goes_on_or_loses_its_end_with_a_note(unread, messages):
     )
 
 
-def test_flux_is_led_away_by_a_negative_prompt_alone(unread, messages):
-    model, jobs = open_model(unread["flux"]), []
+def test_flux_is_led_away_by_a_negative_prompt_alone(folders, messages):
+    model, jobs = open_model(folders["flux"]), []
     for negative in ("", "dog"):
         options = CommandOptions(prompt="cat", negative=negative, height=16, width=16)
         jobs.append(folder.prepare(options, model, None, Progress(quiet=True)))
@@ -378,10 +414,10 @@ def test_options_of_folders_are_refused_for_other_models():
     CommandOptions(prompt="a cat", model="emoji", compile_cache="none").refuse_without_folder()
 
 
-def test_programs_are_kept_in_a_folder_of_the_user_unless_told_otherwise(unread, monkeypatch):
+def test_programs_are_kept_in_a_folder_of_the_user_unless_told_otherwise(folders, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
     monkeypatch.delenv("GENDIFF_COMPILE_CACHE", raising=False)
-    model = str(unread["stable"])
+    model = str(folders["stable"])
     assert CommandOptions(model=model).program_cache == "/somewhere/gendiff/programs"
     assert CommandOptions(model=model, compile_cache="none").program_cache == "none"
     assert CommandOptions(model=model, compile_cache="here").program_cache == "here"
