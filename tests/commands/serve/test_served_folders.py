@@ -73,7 +73,7 @@ CASES = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_a_folder_is_served_with_the_pictures_of_its_pipeline(lightly, tmp_path, name):
-    write, apart = CASES[name]
+    write, tolerance = CASES[name]
     folder = tmp_path / "model"
     options = write(folder, tmp_path)
     served = folder_networks.read(ServeOptions(**options), folder, Progress(quiet=True))
@@ -98,8 +98,8 @@ def test_a_folder_is_served_with_the_pictures_of_its_pipeline(lightly, tmp_path,
             negative,
             np.float32(request.guidance),
         )
-        np.testing.assert_allclose(picture, draw(*inputs, np.arange(1))[0], rtol=0, atol=apart)
-        assert picture.std() > 10 * apart
+        np.testing.assert_allclose(picture, draw(*inputs, np.arange(1))[0], rtol=0, atol=tolerance)
+        assert picture.std() > 10 * tolerance
 
 
 READING = {"kontext": ("flux", "FluxKontextPipeline", 1), "klein": ("flux_2", "Flux2KleinPipeline", 2)}
@@ -123,7 +123,7 @@ def test_pictures_are_read_beside_the_prompt_as_the_pipeline_reads_them(lightly,
     model = open_model(folder)
     draw, params = model.pipeline(STEPS), model.params()
     inputs = params, jax.random.key(5), model.prompt("red cat"), None, np.float32(2.0), np.arange(1)
-    alone = quickly(lambda *arguments: draw(*arguments[:-1], references=arguments[-1]))
-    expected = alone(*inputs, tuple(picture[None] for picture in pictures))
+    draw_one = quickly(lambda *arguments: draw(*arguments[:-1], references=arguments[-1]))
+    expected = draw_one(*inputs, tuple(picture[None] for picture in pictures))
     np.testing.assert_allclose(results[0], expected[0], rtol=0, atol=1e-4)
     assert np.abs(results[0] - results[1]).max() > 1e-2
