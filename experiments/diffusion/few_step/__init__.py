@@ -223,8 +223,8 @@ WORDS = image_judge.WORDS | {
 }
 
 ANSWER = Answer(
-    text="2 with a student by consistency distillation (Fréchet distance {consistency-distillation-quick:.0%} above that "
-    "of DDIM in 50), 4 with one by reflow ({reflow:.0%}), 8 with DDIM on learned levels "
+    text="2 with a student by consistency distillation (Fréchet distance {consistency-distillation-quick:.0%} above "
+    "that of DDIM in 50), 4 with one by reflow ({reflow:.0%}), 8 with DDIM on learned levels "
     "({ddim-learned-levels-equal:.0%} off)",
     statements={
         "E5": "On learned levels DDIM does in 8 evaluations what it does in 50: Fréchet distances "
