@@ -42,7 +42,7 @@ OF_OTHERS := import importlib.metadata as m, json, pathlib, sys; held = [d.read_
   sys.exit(f"$(VENV) serves {urls[0]}: give VENV= another folder" if urls and urls[0] != pathlib.Path.cwd().as_uri() else 0)
 OWN_VENV = $(BIN) -c '$(OF_OTHERS)'
 
-.PHONY: help setup lock sbom audit demo demo-text demo-chat demo-video test test-studies test-numbers test-versions test-slow test-costs test-peers mutants bench bench-language bench-stable-diffusion bench-full-size check format docs clean
+.PHONY: help setup lock sbom audit demo demo-text demo-chat demo-video test test-studies test-numbers test-versions test-slow test-costs test-peers mutants bench bench-check bench-language bench-stable-diffusion bench-full-size check format docs clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{ printf "%-22s%s\n", $$1, $$2 }'
@@ -88,6 +88,9 @@ test-peers: $(FOR_PEERS)  ## compare with diffusers, transformers and others, in
 
 bench: $(FOR_RUNS) $(FOR_PEERS)  ## time every case beside torch and diffusers, 50 to 60 minutes on 2 idle cores; leaves runs/bench
 	@GENDIFF_PEERS_PYTHON=$(abspath $(PEERS_BIN)) $(BIN) -m experiments bench --peers $(ARGS)
+
+bench-check: $(FOR_RUNS) $(FOR_PEERS)  ## the same, and exit 1 where a ratio fell by more than 10 % below the committed one of this processor; ARGS=CASE takes some
+	@GENDIFF_PEERS_PYTHON=$(abspath $(PEERS_BIN)) $(BIN) -m experiments bench --check $(ARGS)
 
 bench-language: $(FOR_RUNS) $(SMOLLM2) $(FOR_PEERS) $(LLAMA_CPP)  ## time a language model beside transformers and llama.cpp; leaves runs/bench-language
 	@GENDIFF_PEERS_PYTHON=$(abspath $(PEERS_BIN)) $(BIN) -m experiments bench-language --peers $(ARGS)

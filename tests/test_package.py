@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import wavfile
 
 import gendiff
 
@@ -135,7 +136,7 @@ def environment(wheel, tmp_path_factory):
     folder = tmp_path_factory.mktemp("installed")
     venv.create(folder, with_pip=False)
     pip = (sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "install", "--quiet", "--no-compile")
-    run(*pip, f"{wheel}[run,serve]", folder=folder)
+    run(*pip, f"{wheel}[audio,run,serve]", folder=folder)
     return folder / "bin"
 
 
@@ -232,6 +233,34 @@ def test_installed_commands_train_and_draw_without_a_clone(gendiff_command, tmp_
     for name in ("four.png", "clip.webp"):
         with Image.open(tmp_path / name) as picture:
             assert picture.size[0] > 8
+
+
+@pytest.mark.timeout(900)
+def test_installed_commands_tune_and_plan_and_report_on_data(gendiff_command, tmp_path):
+    (tmp_path / "photos").mkdir()
+    for number, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), np.uint8)):
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{number}.png")
+    gendiff_command("tune", "--smoke", "--out", "sft")
+    gendiff_command("tune", "--method", "dpo", "--smoke", "--out", "dpo")
+    assert "serving has cost as much as training" in gendiff_command("plan", "--cost", "--smoke")
+    assert "6 training pictures" in gendiff_command("data-report", "photos")
+    assert "training rows" in gendiff_command("data-report", "sft")
+    for name in ("runs/data-report", "sft"):
+        assert (tmp_path / name / "data_report.html").is_file() and (tmp_path / name / "data_report.json").is_file()
+
+
+@pytest.mark.timeout(900)
+def test_installed_commands_learn_sounds_and_draw_some(gendiff_command, tmp_path):
+    (tmp_path / "sounds").mkdir()
+    for number in range(40):
+        tone = 10_000 * np.sin(np.arange(8000) * 0.02 * (number + 1))
+        wavfile.write(tmp_path / "sounds" / f"{number}.wav", 8000, tone.astype(np.int16))
+    gendiff_command("train", "sounds", "--smoke", "--out", "run")
+    gendiff_command("sample", "run", "--num", "2", "--steps", "2", "--out", "two")
+    for number in range(2):
+        rate, samples = wavfile.read(tmp_path / "two" / f"{number:06d}.wav")
+        assert rate == 16_000 and samples.any()
+    assert "40 training sounds" in gendiff_command("data-report", "sounds")
 
 
 def test_every_script_is_tested():

@@ -15,6 +15,7 @@ import pytest
 from experiments.documentation import faults_page, notebooks, supported_models
 from experiments.documentation.supported_models import Evidence
 from gendiff.pipelines.stable_diffusion import model_index
+from gendiff.weights import gguf_llama, language_models
 from tests.runs.test_report_browser import browser  # noqa: F401
 from tests.test_words import FORMULAS
 
@@ -91,6 +92,8 @@ def test_the_page_of_supported_models_has_a_row_for_each_kind_and_names_tests_th
     )
     kinds = {model_index.KINDS[row.pipeline].name for row in supported_models.ROWS}
     assert kinds == {kind.name for kind in model_index.KINDS.values()}
+    assert {row.kind for row in supported_models.LANGUAGE_MODELS} == language_models.KINDS.keys()
+    assert {row.architecture for row in supported_models.LANGUAGE_MODELS} == {"", *gguf_llama.ARCHITECTURES}
 
 
 def test_a_row_that_names_no_test_or_no_case_is_refused_and_a_record_says_what_passed():

@@ -5,6 +5,7 @@
     python -m experiments bench --peers --device gpu
     python -m experiments bench --device accelerator       rates beside the bounds of the device that is here
     python -m experiments bench unet32_sample --against ../older    this code and that of another checkout in turn
+    python -m experiments bench dit_sample --check         fails where a ratio is below the committed one
 
 Each side runs in a process of its own, with the same inputs, weights, precision and number of threads. Outputs are
 compared first, then the sides are timed in turn; the peer's fastest mode counts. The peer is torch with diffusers or
@@ -15,6 +16,7 @@ diffusers only in a few small operations per step, and their own networks are ot
 
 import dataclasses
 import functools
+import sys
 import tempfile
 import time
 import traceback
@@ -24,17 +26,17 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import tyro
 
-from experiments.bench import config
+from experiments.bench import config, regressions
 from experiments.bench.config import AnyConfig, Config, Setting
 from experiments.bench.side import SideError
 from experiments.bench.workloads import Case
 from gendiff.core.errors import ConfigError
-from gendiff.runs import registry, run_folder, run_lock
+from gendiff.runs import errors, registry, run_folder, run_lock
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Command, Experiment, Outcome
 from gendiff.runs.reporting import results
 from gendiff.runs.reporting.answers import Answer, Change
-from gendiff.runs.reporting.environment import environment
+from gendiff.runs.reporting.environment import cpu, environment
 from gendiff.runs.reporting.results import Results, Table
 from gendiff.runs.run_folder import RunFolder
 
@@ -122,6 +124,13 @@ class Asked:
     """Compare with torch and diffusers, which need the environment .venv-peers (make bench makes it)."""
     smoke: tyro.conf.FlagCreatePairsOff[bool] = False
     """Tiny shapes and short calls, to see that everything runs; the verdict is INCONCLUSIVE."""
+    check: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Compare each ratio with that of the committed run on this processor, and exit 1 where one fell by more than 10 %
+    and its interval does not explain that. It turns on --peers.
+    """
+    measured: str | None = None
+    """With --check: folder of a run of this bench, such as runs/bench, whose ratios are compared. Nothing is measured.
+    """
     out: str | None = None
     """Folder of the results; None is runs/ and the command's name (and -smoke with --smoke). What it holds is measured
     anew.
@@ -143,15 +152,19 @@ def bench(
 ) -> Experiment:
     """An experiment that measures these cases, with a command of its own."""
 
-    def call(experiment: Experiment, options: Any, progress: Progress) -> None:
+    def call(experiment: Experiment, options: Any, progress: Progress) -> int:
         if options.cases == ("list",):
             for case in all_cases():
                 print(f"{case.name:<20} {case.device}  {case.question}")
-            return
+            return errors.DONE
+        if options.measured is not None:
+            return _check_measured(experiment, options)
         chosen = type(full)(**{field.name: getattr(options, field.name) for field in dataclasses.fields(full)})
         if options.smoke:
             chosen = dataclasses.replace(chosen, call_seconds=0.02, tiny=True)
-        _measure_and_tell(experiment, chosen, options, progress)
+        if options.check:
+            chosen = dataclasses.replace(chosen, peers=True)
+        return _measure_and_tell(experiment, chosen, options, progress)
 
     return Experiment(
         name=name,
@@ -168,8 +181,9 @@ def bench(
     )
 
 
-def _measure_and_tell(experiment: Experiment, chosen: AnyConfig, options: Asked, progress: Progress) -> None:
-    """Measures the chosen cases and prints the claims."""
+def _measure_and_tell(experiment: Experiment, chosen: AnyConfig, options: Asked, progress: Progress) -> int:
+    """Measures the chosen cases and prints the claims. Returns the exit code."""
+    before = regressions.committed(experiment.name, cpu(), chosen) if options.check else None
     registry.check(experiment, chosen)
     from gendiff.runs.reporting import report
 
@@ -180,6 +194,30 @@ def _measure_and_tell(experiment: Experiment, chosen: AnyConfig, options: Asked,
     advice = "" if chosen.device == "accelerator" else ": add --peers for claims"
     print(report.table_text(outcome) if outcome.claims else f"nothing was compared{advice}", flush=True)
     print(f"report: {folder.report}", flush=True)
+    return errors.DONE if before is None else _check_ratios(before, outcome)
+
+
+def _check_measured(experiment: Experiment, options: Asked) -> int:
+    """The exit code of a check of results that lie in a folder."""
+    if options != dataclasses.replace(type(options)(), check=True, measured=options.measured):
+        raise ConfigError(f"--measured {options.measured} needs --check and takes no other option: nothing is measured")
+    outcome = results.read(str(options.measured))
+    if outcome.name != experiment.name:
+        raise ConfigError(f"--measured {options.measured} holds results of {outcome.name}, not of {experiment.name}")
+    before = regressions.committed(experiment.name, str(outcome.machine["cpu"]), outcome.config)
+    return _check_ratios(before, outcome)
+
+
+def _check_ratios(before: Results, outcome: Results) -> int:
+    """Prints the ratios of both runs, and returns the exit code."""
+    from gendiff.runs.reporting import report
+
+    comparisons = regressions.compare(before, outcome)
+    print(*report.table_lines(regressions.table(before, comparisons)), sep="\n", flush=True)
+    if regressed := [each.name for each in comparisons if each.regressed]:
+        print(f"exit 1 by --check: {', '.join(regressed)}", file=sys.stderr, flush=True)
+        return errors.FAILED
+    return errors.DONE
 
 
 def own_folder(path: str | Path, name: str) -> RunFolder:

@@ -26,8 +26,6 @@ from gendiff.runs.reporting.verdicts import Summary
 FOLDER = Path(__file__).resolve().parents[1] / "results"
 READINGS = Path(__file__).with_name("readings")
 SAMPLERS = Path(__file__).with_name("pages") / "samplers.md"
-MACHINES = "machines"
-"""The folder beside a result that holds those of the same command on other machines, each in a folder of its own."""
 FOLDED = 30
 """Rows above which a table is folded away."""
 
@@ -82,9 +80,7 @@ def pages(folder: Path = FOLDER) -> Iterator[tuple[Path, str]]:
             if experiment is not None and experiment.pages is not None
             else {}
         )
-        elsewhere = [
-            results.read(path.parent) for path in sorted((folder / outcome.name / MACHINES).glob(f"*/{results.FILE}"))
-        ]
+        elsewhere = results.on_machines(folder / outcome.name)[1:]
         sections = [
             (results.SECTIONS[role], results.NOTES.get(role, ""), each) for role, each in outcome.sections().items()
         ]

@@ -1,19 +1,20 @@
-"""The table of models that are drawn with from folders of others, made from what the library reads and from the tests
+"""The tables of models of others that are drawn and talked with, made from what the library reads and from the tests
 that hold it: `python -m experiments.documentation.supported_models`.
 """
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from experiments.documentation import faults_page
 from experiments.documentation.faults_page import ROOT
+from gendiff.commands.chat.chat_options import Weights
 from gendiff.core.types import Config
 from gendiff.pipelines.stable_diffusion import model_index, model_parts
 from gendiff.pipelines.stable_diffusion.model_index import Kind
 from gendiff.runs.reporting import json_files
-from gendiff.weights import original_transformers
+from gendiff.weights import language_models, original_transformers
 
 PAGE = Path(__file__).with_name("pages") / "supported_models.md"
 RECORD = ROOT / "tests" / "peers" / "last_run.json"
@@ -25,9 +26,20 @@ takes all but DiT and models for inpainting; `train --lora` takes all but these 
 formats are read from the code. Tests of peers run the same folder in diffusers, and need it; those beside them hold
 what diffusers wrote, without it. Tests marked *slow* run in `make test-slow`, the others in `make test`.
 """
-TABLES = ("tests/pipelines/stable_diffusion/tiny_folders.py", "tests/pipelines/stable_diffusion/peer_cases.py")
+OF_TEXTS = """
+## Language models
+
+Folders of transformers and GGUF files that `chat --model` and `serve --chat` take. SmolLM2 is a Llama, and llama.cpp
+stores Mistral as one. `packed` computes with the blocks of a GGUF file.
+"""
+TABLES = (
+    "tests/pipelines/stable_diffusion/tiny_folders.py",
+    "tests/pipelines/stable_diffusion/peer_cases.py",
+    "tests/weights/transformers/tiny_language_models.py",
+)
 """Files of the cases that several tests have."""
 HERE = "tests/pipelines/stable_diffusion/test"
+SERVED = "tests/commands/serve/test_served_folders.py"
 PARITY = ("tests/peers/test_stable_diffusion.py", f"{HERE}_like_diffusers.py")
 """Files that hold draws against those of diffusers: with torch, and without it by what was stored."""
 
@@ -45,7 +57,7 @@ class Model(NamedTuple):
 
     name: in words. pipeline: one of its classes of diffusers. parity: of latents or pictures with diffusers, there and
         by a fixture. files: that each format is read. memory: that weights stay packed. shared: that several devices
-        draw what one draws.
+        draw what one draws. served: that the server does; () where it refuses.
     """
 
     name: str
@@ -54,6 +66,7 @@ class Model(NamedTuple):
     files: tuple[Evidence, ...]
     memory: tuple[Evidence, ...]
     shared: tuple[Evidence, ...]
+    served: tuple[Evidence, ...]
 
 
 def _model(
@@ -77,7 +90,8 @@ def _model(
         "test_eight_devices_draw_the_pictures_of_one_and_each_holds_its_share_of_the_weights",
         folder,
     )
-    return Model(name, pipeline, _parity(folder), (read, *files), memory, (several,))
+    served = (Evidence(SERVED, "test_a_folder_is_served_with_the_pictures_of_its_pipeline", folder),)
+    return Model(name, pipeline, _parity(folder), (read, *files), memory, (several,), served)
 
 
 def _parity(case: str = "", what: str = "a_guided_run") -> tuple[Evidence, ...]:
@@ -101,6 +115,7 @@ def _original(folder: str, name: str) -> tuple[Evidence, ...]:
     )
 
 
+_READS = (Evidence(SERVED, "test_pictures_are_read_beside_the_prompt_as_the_pipeline_reads_them", "kontext"),)
 _SINGLE = Evidence(f"{HERE}_single_weights.py", "test_the_parameters_are_those_of_the_folder")
 _FLUX = _model("FLUX.1", "flux", "FluxPipeline", _original("flux", "FLUX.1"), packed=True)
 ROWS = (
@@ -114,11 +129,62 @@ ROWS = (
         packed=True,
     ),
     _FLUX,
-    _FLUX._replace(name="FLUX.1 Kontext", pipeline="FluxKontextPipeline", parity=_parity("kontext")),
-    _FLUX._replace(name="FLUX.1 Fill", pipeline="FluxFillPipeline", parity=_parity(what="fill")),
+    _FLUX._replace(name="FLUX.1 Kontext", pipeline="FluxKontextPipeline", parity=_parity("kontext"), served=_READS),
+    _FLUX._replace(name="FLUX.1 Fill", pipeline="FluxFillPipeline", parity=_parity(what="fill"), served=()),
     _model("FLUX.2 [klein]", "flux_2", "Flux2KleinPipeline", _original("flux_2", "FLUX.2"), packed=True),
     _model("Z-Image", "z_image", "ZImagePipeline", _original("z_image", "Z-Image"), packed=True),
-    _model("DiT", "dit", "DiTPipeline")._replace(parity=_parity(what="a_class")),
+    _model("DiT", "dit", "DiTPipeline")._replace(parity=_parity(what="a_class"), served=()),
+)
+
+
+class LanguageModel(NamedTuple):
+    """A row of the second table.
+
+    name: in words. kind: its `model_type` in transformers. architecture: of its GGUF files, "" for none. parity: of
+        logits with transformers, there and by a fixture. files: that each format is read.
+    """
+
+    name: str
+    kind: str
+    architecture: str
+    parity: tuple[Evidence, ...]
+    files: tuple[Evidence, ...]
+
+
+def _language_model(
+    name: str, kind: str, architecture: str = "", case: str = "", *, peer: bool = False
+) -> LanguageModel:
+    """A row of tests that all have. case: of them. peer: whether a test opens a GGUF file in transformers."""
+    case = case or name
+    parity = (
+        Evidence(_PEERS, "test_a_folder_of_ours_gives_the_same_logits_there_and_what_they_save_returns", case),
+        Evidence(_TEXTS, "test_logits_are_those_of_transformers", case),
+    )
+    read = [Evidence(_TEXTS, "test_a_folder_that_we_write_returns_bit_for_bit", case)]
+    if architecture:
+        test = "test_a_model_that_llama_cpp_converts_is_that_of_its_folder"
+        read.append(Evidence("tests/weights/quantised/test_gguf_llama.py", test, case))
+    if peer:
+        read.append(Evidence(_PEERS, "test_a_gguf_file_gives_the_same_logits_there", case))
+    return LanguageModel(name, kind, architecture, parity, tuple(read))
+
+
+_PEERS, _TEXTS = "tests/peers/test_language_models.py", "tests/weights/transformers/test_language_models.py"
+LANGUAGE_MODELS = (
+    _language_model("Llama 1 to 3", "llama", "llama", "Llama 3"),
+    _language_model("Mistral", "mistral", "llama"),
+    _language_model("Qwen 2", "qwen2", "qwen2"),
+    _language_model("Qwen 3", "qwen3", "qwen3", peer=True),
+    _language_model("Gemma 2", "gemma2", "gemma2", peer=True),
+    _language_model("Gemma 3", "gemma3_text", "gemma3", peer=True),
+    LanguageModel(
+        "Gemma 3 that reads pictures, its texts",
+        "gemma3",
+        "",
+        (Evidence(_PEERS, "test_the_text_model_of_gemma_3_that_reads_pictures_gives_the_same_logits"),),
+        (Evidence(_TEXTS, "test_gemma_3_that_reads_pictures_is_read_for_its_texts"),),
+    ),
+    _language_model("GPT-2", "gpt2"),
 )
 
 
@@ -130,20 +196,36 @@ def page() -> str:
     """
     record = json.loads(RECORD.read_text(encoding="utf-8"))
     lines = [HEAD, _of_peers(record), "", "## Models", ""]
-    heads = ("model", "parts", "equal to diffusers", "formats", "kernels in memory", "devices of a draw")
-    lines += [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
+    lines += _row(
+        "model", "parts", "equal to diffusers", "formats", "kernels in memory", "devices of a draw", "served", head=True
+    )
     for row in ROWS:
         kind = model_index.KINDS[row.pipeline]
-        cells = (
+        lines += _row(
             f"{row.name}, `{row.pipeline}`",
             ", ".join(_parts(kind)),
             _shown(row.parity, record),
             f"{', '.join(_formats(kind))}: {_shown(row.files, record)}",
             f"{', '.join(model_parts.STORAGES)}: {_shown(row.memory, record)}",
             f"one, or several by `--mesh`: {_shown(row.shared, record)}",
+            _shown(row.served, record) if row.served else "no",
         )
-        lines.append(f"| {' | '.join(cells)} |")
+    lines += [OF_TEXTS, *_row("model", "equal to transformers", "formats", "weights in memory", head=True)]
+    for model in LANGUAGE_MODELS:
+        formats = ["folder of safetensors, in parts too"]
+        formats += [f"`.gguf` ({model.architecture})"] if model.architecture else []
+        lines += _row(
+            f"{model.name}, `{language_models.KINDS[model.kind][0]}`",
+            _shown(model.parity, record),
+            f"{', '.join(formats)}: {_shown(model.files, record)}",
+            ", ".join(each for each in get_args(Weights) if model.architecture or each != "packed"),
+        )
     return "\n".join(lines) + "\n"
+
+
+def _row(*cells: str, head: bool = False) -> list[str]:
+    """The lines of a row."""
+    return [f"| {' | '.join(cells)} |", *([f"|{' --- |' * len(cells)}"] if head else [])]
 
 
 def main() -> None:

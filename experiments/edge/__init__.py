@@ -21,7 +21,7 @@ from experiments.edge.config import Config, check
 from gendiff.commands.images import image_training
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import figures
-from gendiff.runs.reporting.answers import Answer
+from gendiff.runs.reporting.answers import Answer, Change
 from gendiff.runs.reporting.figures import Curve, Panel
 from gendiff.runs.reporting.results import Figure
 from gendiff.runs.run_folder import RunFolder
@@ -224,6 +224,14 @@ STUDY = Study(
             "those that are a digit longer"
         },
         picture="edge.png",
+        before=(
+            Change(
+                "2026-12-02",
+                "eebd1b97",
+                "From the next run on, several names of a country count where capitals are turned round; here, one.",
+                "The USA is the United States.",
+            ),
+        ),
     ),
     more={"check": check},
 )

@@ -369,18 +369,19 @@ EXPERIMENT = Study(
         "digits": ("Digits in each format.", ""),
     },
     answer=Answer(
-        text="8 bits: {int8:.0f} MB in place of {half:.0f} in bfloat16, {lost-int8:.3f} nats per token lost; 4 bits: "
-        "{int4:.0f} MB and {lost-int4:.2f} nats by round to nearest, {small:.0f} MB and {lost-gptq:.2f} by GPTQ",
+        text="8 bits save {saved-int8:.1f} × of the memory of bfloat16 and lose {lost-int8:.3f} nats per token; 4 bits "
+        "save {saved-int4:.1f} × and lose {lost-int4:.2f} by round to nearest, {saved-small:.1f} × and {lost-gptq:.2f} "
+        "by GPTQ",
         statements={
-            "E36": "8 bits take {int8:.0f} MB in place of {half:.0f} and lose {lost-int8:.3f interval} nats per token; "
-            "4 bits lose {lost-int4:.2f} by round to nearest, more than the 0.1 allowed, and {lost-gptq:.2f} by GPTQ, "
-            "in {small:.0f} MB"
+            "E36": "8 bits save {saved-int8:.1f} × of the memory of bfloat16 ({half:.0f} MB) and lose {lost-int8:.3f "
+            "interval} nats per token; 4 bits save {saved-small:.1f} × and lose {lost-gptq:.2f} by GPTQ, or "
+            "{lost-int4:.2f} by round to nearest, more than the 0.1 allowed"
         },
         numbers={
             "half": Cell(_FORMATS, (BFLOAT16,), "MB"),
-            "int8": Cell(_FORMATS, (INT8,), "MB"),
-            "int4": Cell(_FORMATS, (INT4,), "MB"),
-            "small": Cell(_FORMATS, (SMALL,), "MB"),
+            "saved-int8": Cell(_FORMATS, (BFLOAT16,), "MB", over=(INT8,)),
+            "saved-int4": Cell(_FORMATS, (BFLOAT16,), "MB", over=(INT4,)),
+            "saved-small": Cell(_FORMATS, (BFLOAT16,), "MB", over=(SMALL,)),
         },
         picture="likelihood.png",
         before=(

@@ -158,8 +158,7 @@ def _dispatch(arguments: list[str], catalogue: Catalogue, tools: Tools) -> int:
         typed = [each for each in (*commands, *tools) if catalogue.keys() != OWN or each not in ("list", "run")]
         hint = f"did you mean 'run {name}'?" if name in catalogue else errors.hint(name, typed)
         raise ConfigError(f"no command is called {name!r}; {hint}")
-    experiment.command.call(experiment, _options(experiment.command, name, rest), progress)
-    return errors.DONE
+    return experiment.command.call(experiment, _options(experiment.command, name, rest), progress) or errors.DONE
 
 
 def _list(tools: Tools, arguments: list[str], catalogue: Catalogue, progress: Progress) -> None:

@@ -12,6 +12,7 @@ import importlib.util
 import io
 import json
 import os
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -25,9 +26,28 @@ GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMe
 """IPTC's name for what a trained model made."""
 TRAINING = ("cawg.training-mining", "c2pa.training-mining")
 """Labels of the assertion that says whether a file may be trained on."""
+CREATIVE_WORK = "stds.schema-org.CreativeWork"
+METADATA = re.compile(rf"(.+\.metadata|stds\.iptc.*|{re.escape(CREATIVE_WORK)})(\.v\d+)?(__\d+)?")
+"""Labels of assertions that hold properties in JSON-LD: c2pa.metadata, cawg.metadata, those of other organisations, and
+the older ones of IPTC and schema.org.
+"""
+SCHEMA = "http://schema.org/"
+NAMESPACES = {
+    "cc": "http://creativecommons.org/ns#",
+    "dc": "http://purl.org/dc/elements/1.1/",
+    "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
+    "plus": "http://ns.useplus.org/ldf/xmp/1.0/",
+    "schema": SCHEMA,
+    "tdm": "http://www.w3.org/ns/tdmrep/",
+    "xmpRights": "http://ns.adobe.com/xap/1.0/rights/",
+}
+"""What prefixes stand for where an assertion does not say it."""
 MEDIA = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 SIGNATURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 """First bytes of a file of each kind."""
+_LANGUAGE = re.compile(r"x-default|[a-z]{2}(-\w+)*")
+_TEXTS = ("@value", "@id", "@list", "@set", "name", "schema:name", "url")
+"""Where the texts of a value stand that is an object: of JSON-LD, and of people and licences."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +74,8 @@ class Credentials:
         generator: the program that made the claim.
         sources: the digital source types of its actions, such as `GENERATED`.
         settings: what gendiff wrote of how the picture was made; None where there is no such assertion.
+        properties: the values of each property of its metadata, by {namespace}name as of XMP, such as
+            "{http://schema.org/}author".
         training: by use, such as "cawg.ai_training", whether it is "allowed", "notAllowed" or "constrained".
         problems: codes of what is wrong, such as "assertion.dataHash.mismatch" or "signingCredential.untrusted".
     """
@@ -65,6 +87,7 @@ class Credentials:
     settings: Config | None
     problems: tuple[str, ...]
     training: dict[str, str] = dataclasses.field(default_factory=dict)
+    properties: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
 
 def sign(
@@ -152,6 +175,12 @@ def read(path: str | os.PathLike[str]) -> Credentials | None:
             if label.startswith(TRAINING):
                 entries = (data or {}).get("entries", {})
                 training |= {str(use): str(entry.get("use", "")) for use, entry in entries.items()}
+        properties: dict[str, tuple[str, ...]] = {}
+        for label, data in asserted.items():
+            if METADATA.fullmatch(label):
+                vocabulary = {"@vocab": SCHEMA} if label.startswith(CREATIVE_WORK) else {}
+                for name, texts in json_ld_properties(data, NAMESPACES | vocabulary).items():
+                    properties[name] = (*properties.get(name, ()), *texts)
         return Credentials(
             state=str(state or "Invalid"),
             issuer=str(manifest.get("signature_info", {}).get("issuer", "")),
@@ -160,7 +189,56 @@ def read(path: str | os.PathLike[str]) -> Credentials | None:
             settings=settings if isinstance(settings, dict) else None,
             problems=tuple(str(each.get("code", "")) for each in status),
             training=training,
+            properties=properties,
         )
+
+
+def json_ld_properties(data: object, names: dict[str, str]) -> dict[str, tuple[str, ...]]:
+    """Read the texts of each property of an object of JSON-LD, by {namespace}name; those of objects within it too.
+
+    Of values with a language all languages are read. An object with a name or an address, as a person, is that text.
+
+    Args:
+        data: the object.
+        names: what prefixes and terms stand for, where its own @context does not say it; "@vocab" for all others.
+
+    Raises:
+        ValueError: for what is no object.
+    """
+    if not isinstance(data, dict):
+        raise ValueError(f"metadata of a manifest must be an object, got {type(data).__name__}")
+    contexts = data.get("@context")
+    for context in contexts if isinstance(contexts, list) else [contexts]:
+        terms = context if isinstance(context, dict) else {}
+        names = names | {term: address for term, address in terms.items() if isinstance(address, str)}
+    properties: dict[str, tuple[str, ...]] = {}
+    for key, value in data.items():
+        if key.startswith("@"):
+            continue
+        pending, texts, name = [value], list[str](), _expanded(key, names)
+        while pending:
+            part = pending.pop(0)
+            if isinstance(part, list):
+                pending += part
+            elif isinstance(part, str):
+                texts.append(" ".join(part.split()))
+            elif isinstance(part, dict):
+                pending += [each for term, each in part.items() if _LANGUAGE.fullmatch(term) or term in _TEXTS]
+                for inner, more in json_ld_properties(part, names).items():
+                    properties[inner] = (*properties.get(inner, ()), *more)
+        properties[name] = (*properties.get(name, ()), *filter(None, texts))
+    return {name: texts for name, texts in properties.items() if texts}
+
+
+def _expanded(key: str, names: dict[str, str]) -> str:
+    """{namespace}name of a term, a prefixed name or an address."""
+    prefix, colon, rest = key.partition(":")
+    address = names.get(key) or (names[prefix] + rest if colon and prefix in names else key)
+    if ":" not in address:
+        address = names.get("@vocab", "") + address
+    address = address.replace("https://schema.org/", SCHEMA)
+    start = max(address.rfind("/"), address.rfind("#")) + 1
+    return f"{{{address[:start]}}}{address[start:]}"
 
 
 def available() -> bool:

@@ -6,6 +6,7 @@ credentials (C2PA). Anybody can write them and most programs strip them: their a
 
 import os
 import xml.etree.ElementTree as ET
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gendiff.core.errors import DataError
@@ -14,14 +15,22 @@ from gendiff.provenance import content_credentials, metadata
 _RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 _DUBLIN = "{http://purl.org/dc/elements/1.1/}"
 _RIGHTS = "{http://ns.adobe.com/xap/1.0/rights/}"
+_PLUS = "{http://ns.useplus.org/ldf/xmp/1.0/}"
+_SCHEMA = f"{{{content_credentials.SCHEMA}}}"
 _LICENCES = (
     f"{_RIGHTS}WebStatement",
     "{http://creativecommons.org/ns#}license",
     f"{_RIGHTS}UsageTerms",
     f"{_DUBLIN}rights",
+    *(f"{_PLUS}{name}" for name in ("LicensorURL", "LicensorName", "CopyrightOwnerName")),
+    *(
+        f"{_SCHEMA}{name}"
+        for name in ("license", "copyrightNotice", "copyrightHolder", "usageInfo", "acquireLicensePage")
+    ),
 )
+_CREATORS = (f"{_DUBLIN}creator", f"{_SCHEMA}author", f"{_SCHEMA}creator")
 _SOURCE_TYPE = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType"
-_DATA_MINING = "{http://ns.useplus.org/ldf/xmp/1.0/}DataMining"
+_DATA_MINING = f"{_PLUS}DataMining"
 _TDM = ("{http://www.w3.org/ns/tdmrep/}reservation", "{http://www.w3.org/ns/tdmrep#}reservation")
 AI_SOURCES = ("trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia")
 """IPTC's digital source types of what a trained model made, as a whole or in parts."""
@@ -59,11 +68,14 @@ def read(path: str | os.PathLike[str], *, credentials: bool = True) -> DeclaredR
 
     References:
         IPTC Photo Metadata Standard 2023.1 (Data Mining, of PLUS); TDM Reservation Protocol, W3C community group, 2024;
-        CAWG Training and Data Mining Assertion 1.1.
+        CAWG Training and Data Mining Assertion 1.1; C2PA 2.2, metadata assertions in JSON-LD, and CAWG Metadata
+        Assertion 1.1 (from memory).
     """
     record = metadata.read(path)
     properties = xmp_properties(record.others["XMP"], os.fspath(path)) if "XMP" in record.others else {}
     signed = content_credentials.read(path) if credentials else None
+    for name, texts in (signed.properties if signed else {}).items():
+        properties[name] = (*properties.get(name, ()), *texts)
     sources = [*properties.get(_SOURCE_TYPE, ()), *(signed.sources if signed else ())]
     marks = [f"IPTC {name}" for name in map(_last_part, sources) if name in AI_SOURCES]
     marks += ["settings of gendiff"] * (record.settings is not None)
@@ -74,13 +86,33 @@ def read(path: str | os.PathLike[str], *, credentials: bool = True) -> DeclaredR
     reservations += [
         f"C2PA {use} {word}" for use, word in (signed.training.items() if signed else ()) if word != "allowed"
     ]
-    notices = [value for name in _LICENCES for value in properties.get(name, ())]
     return DeclaredRights(
-        _once(notices + [record.others[name] for name in ("Copyright",) if name in record.others]),
-        _once([*properties.get(f"{_DUBLIN}creator", ()), *filter(None, [record.others.get("Artist")])]),
+        _once([*notices(properties), record.others.get("Copyright", "")]),
+        _once([*creators(properties), record.others.get("Artist", "")]),
         _once(marks),
         _once(reservations),
     )
+
+
+def from_tags(tags: Mapping[str, str]) -> DeclaredRights:
+    """Give what the tags of a sound declare: licence, copyright and artist. No tag marks or reserves anything.
+
+    Args:
+        tags: by name, as `data.audio.sound_files.tags` reads them.
+    """
+    return DeclaredRights(
+        _once([tags.get(name, "") for name in ("license", "copyright")]), _once([tags.get("artist", "")])
+    )
+
+
+def notices(properties: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Give what properties by {namespace}name say of licence and copyright."""
+    return tuple(value for name in _LICENCES for value in properties.get(name, ()))
+
+
+def creators(properties: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Give the creators that properties by {namespace}name say."""
+    return tuple(value for name in _CREATORS for value in properties.get(name, ()))
 
 
 def xmp_properties(packet: str, name: str) -> dict[str, tuple[str, ...]]:

@@ -37,12 +37,12 @@ class Command:
     call: `sample RUN` calls it as (config, folder, options, progress), with the config and the RunFolder of the run; a
         signal may stop it
       at any point, so it writes each finished part at once, whole or not at all. A command with the experiment's own
-      name calls it as (experiment, options, progress).
+      name calls it as (experiment, options, progress), and ends with the exit code that it returns; None is success.
     check: raises ConfigError for options that are out of range or do not fit each other, before `call` loads JAX.
     """
 
     options: type
-    call: Callable[..., None]
+    call: Callable[..., int | None]
     check: Callable[..., object] | None = dataclasses.field(default=None, kw_only=True)
 
 

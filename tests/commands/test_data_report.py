@@ -1,6 +1,5 @@
 """The command `data-report`: planted licences, marks, reservations, repeats and leaks are counted, and nothing else."""
 
-import dataclasses
 import hashlib
 import json
 import re
@@ -10,11 +9,16 @@ import pytest
 from PIL import Image
 
 from experiments import catalogue
-from gendiff.commands import command_line
+from gendiff.commands import command_line, tune
 from gendiff.commands.train import facts, opened_pictures
 from gendiff.commands.train.config import Config, Numbers
 from gendiff.commands.train.facts import Facts
+from gendiff.commands.train.fine_tuning import captioned_pictures, jobs
+from gendiff.commands.tune import rows as tune_rows
+from gendiff.commands.tune import train as tuning
+from gendiff.data import audio
 from gendiff.runs import configuration, run_folder
+from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import json_files, report
 from tests.commands.test_copies import folder, pictures
 from tests.provenance.test_declared_rights import MODEL, PROHIBITED, packet
@@ -95,10 +99,7 @@ def test_held_out_pictures_of_another_size_or_colour_are_refused_until_all_are_a
 
 def test_a_run_has_its_own_data_and_its_report_links_to_the_page(photos, tmp_path, capsys):
     config = Config(data=(str(photos),), size=12, on_bad_image="skip")
-    run_path = tmp_path / "run"
-    run_path.mkdir()
-    resolved = configuration.Resolved("images", "full", False, json_files.encode(config))
-    json_files.write(run_path / "config.json", resolved)
+    run_path = run_folder_with(tmp_path / "run", "images", config)
     opened = opened_pictures.open_pictures(config, str(photos), None)
     data = facts.summarize(config, str(photos), opened)
     json_files.write(run_path / "data.json", Facts(data, Numbers(1, 1, 1.0, 1)))
@@ -113,13 +114,127 @@ def test_a_run_has_its_own_data_and_its_report_links_to_the_page(photos, tmp_pat
     assert (
         run(run_path, "--out", tmp_path / "out") == 0 and "has changed since the run began" in capsys.readouterr().out
     )
-    tuned = dataclasses.replace(resolved, config=json_files.encode(dataclasses.replace(config, model="sd", lora=4)))
-    json_files.write(run_path / "config.json", tuned)
-    assert run(run_path) == 2 and "learned a change of sd" in capsys.readouterr().err
-    json_files.write(run_path / "config.json", dataclasses.replace(resolved, experiment="digits"))
-    assert run(run_path) == 2 and "is a run of digits" in capsys.readouterr().err
+    other = configuration.Resolved("digits", "full", False, json_files.encode(config))
+    json_files.write(run_path / "config.json", other)
+    assert (
+        run(run_path) == 2
+        and "is a run of digits, and the data of train and tune are reported" in capsys.readouterr().err
+    )
     assert run_folder.existing(run_path) and run(run_path, "--size", "8") == 2
     assert "--size belongs to DATA" in capsys.readouterr().err
+
+
+def run_folder_with(path, experiment, config):
+    """A run folder that holds nothing but its configuration."""
+    path.mkdir()
+    json_files.write(path / "config.json", configuration.Resolved(experiment, "full", False, json_files.encode(config)))
+    return path
+
+
+def test_a_lora_reports_on_the_pictures_and_captions_that_it_learned_from(tmp_path, capsys):
+    photos = folder(tmp_path / "photos", np.concatenate([TRAIN[:12], TRAIN[:1]]), "{:02d}.png")
+    for number in range(13):
+        (photos / f"{number:02d}.txt").write_text(f"picture {number}")
+    config = Config(data=(str(photos),), model="models/sd", lora=4)
+    run_path = run_folder_with(tmp_path / "run", "images", config)
+    parts = captioned_pictures.opened(config, 8, Progress(quiet=True))
+    known = captioned_pictures.fingerprint(*parts)
+    json_files.write(run_path / "fine_tuning.json", jobs.JobFacts(known, "", 11, 2, 8, Numbers(1, 1, 1.0, 1)))
+    assert report._data_reports(run_path) == [("data_report.html", False)]
+    assert run(run_path) == 0 and "has changed" not in capsys.readouterr().out
+    left = content(run_path)
+    assert (left["training_n"], left["held_out_n"], left["captions"]) == (len(parts[0]), len(parts[1]), 13)
+    assert left["shape"] == [8, 8, 3] and left["fingerprint"] == known and left["repeats"]["equal_n"] == 1
+    assert (left["network"], left["base"]) == ("LoRA of rank 4", "models/sd") and left["declared"]["n"] == 13
+    assert report._data_reports(run_path) == [("data_report.html", True)]
+    assert "a change of the model <code>models/sd</code>" in (run_path / "data_report.html").read_text()
+    (photos / "03.txt").write_text("another caption")
+    assert run(run_path) == 0 and "has changed since the run began" in capsys.readouterr().out
+
+
+def test_a_run_of_tune_reports_on_its_rows(tmp_path, capsys):
+    rows = [{"prompt": f"{n // 2}?", "completion": "yes" if n < 18 else str(n)} for n in range(22)]
+    data = tmp_path / "rows.jsonl"
+    data.write_text("\n".join(map(json.dumps, rows)))
+    config = tune.Config(data=str(data), held_out=0.2)
+    run_path = run_folder_with(tmp_path / "run", "tune", config)
+    digest = hashlib.sha256(data.read_bytes()).hexdigest()
+    json_files.write(run_path / "tuning.json", tuning.JobFacts(digest, 18, 4, 1, 1.0))
+    assert report._data_reports(run_path) == [("data_report.html", False)]
+    assert run(run_path) == 0 and "has changed" not in capsys.readouterr().out
+    left, lines = content(run_path), [row.line for row in tune_rows.read(config).held_out]
+    twins = [line for line in lines if line <= 18 and (line - 1 ^ 1) + 1 not in lines]
+    pairs = [first for first in range(1, 18, 2) if first not in lines and first + 1 not in lines]
+    assert (left["training_n"], left["held_out_n"], left["fingerprint"]) == (18, 4, digest) and len(twins) > 0
+    assert left["equal"] == [[first + 1, first] for first in pairs] and left["equal_n"] == len(pairs)
+    assert left["leaks"] == [[line, (line - 1 ^ 1) + 1] for line in twins] and left["leaks_n"] == len(twins)
+    assert left["prompts_leaked_n"] == sum((line - 1 ^ 1) + 1 not in lines for line in lines)
+    assert left["prompts"] == [2, 2, 3] and left["answers"] == [2, 3, 3]
+    assert report._data_reports(run_path) == [("data_report.html", True)] and digest in page_of(run_path)
+    data.write_text(data.read_text().replace("yes", "no"))
+    assert run(run_path, "--out", tmp_path / "out") == 0 and "has changed since" in capsys.readouterr().out
+    assert run(run_path, "--near", "2") == 2 and "--near is for pictures and sounds" in capsys.readouterr().err
+
+
+def page_of(out):
+    return (out / "data_report.html").read_text(encoding="utf-8")
+
+
+def test_sounds_are_reported_as_sounds_with_what_their_tags_declare(tmp_path, capsys):
+    soundfile = pytest.importorskip("soundfile")
+    tones = [0.3 * np.sin(np.arange(6000) * (0.1 + 0.02 * n)) for n in range(5)]
+    tags = {"license": "CC BY 4.0", "copyright": "(c) Ada", "artist": "Ada"}
+    files = (
+        ("a.flac", 8000, tones[0], tags),
+        ("b.ogg", 8000, tones[1], tags),
+        ("c.wav", 8000, tones[2], {"copyright": "(c) Ada"}),
+        ("d.mp3", 16_000, tones[3], {"artist": "Bo"}),
+        ("e.wav", 8000, np.stack([tones[4]] * 2, 1), {}),
+        ("f.wav", 8000, np.stack([tones[4]] * 2, 1), {}),
+    )
+    for part, names in (("sounds", files), ("others", files[:1])):
+        (tmp_path / part).mkdir()
+        for name, rate, samples, texts in names:
+            with soundfile.SoundFile(tmp_path / part / name, "w", rate, samples.ndim) as file:
+                for tag, text in texts.items():
+                    setattr(file, tag, text)
+                file.write(samples)
+    (tmp_path / "sounds" / "g.wav").write_bytes(b"no sound")
+    words = tmp_path / "sounds", "--held-out", tmp_path / "others", "--seconds", "0.2", "--sample-rate", "8000"
+    assert run(*words, "--out", tmp_path / "out") == 0
+    left, output, page = content(tmp_path / "out"), capsys.readouterr().out, page_of(tmp_path / "out")
+    assert (left["kind"], left["training_n"], left["left_out_n"], left["sides"]) == ("sounds", 6, 1, None)
+    assert left["sounds"] == {
+        "seconds": pytest.approx(5 * 0.75 + 0.375, abs=0.2),  # an MP3 is padded
+        "lengths": [pytest.approx(0.4, abs=0.1), 0.75, 0.75],
+        "rates": {"8000 Hz": 5, "16000 Hz": 1},
+        "channels": {"1": 4, "2": 2},
+        "compared": [0.256, 8000],
+    }
+    declared = left["declared"]
+    assert declared["licences"] == {"(c) Ada": 3, "CC BY 4.0": 2} and declared["creators"] == {"Ada": 2, "Bo": 1}
+    assert (declared["n"], declared["licensed"], declared["credentials"]) == (6, 3, False)
+    assert left["repeats"]["equal"] == [["f.wav", "e.wav"]] and left["leaks"]["equal"] == [["a.flac", "a.flac"]]
+    assert "Tags were read in 6 of 6 files" in output and "equal an earlier one in the first 0.256 s" in output
+    assert (
+        "picture" not in output + page.split("<body>")[1]
+        and "Audio. 6 training sounds" in page
+        and "Spectrograms of 6" in page
+    )
+    assert "say that a model made them" not in output
+
+
+def test_sounds_and_pictures_are_not_compared(tmp_path, capsys):
+    pytest.importorskip("soundfile")
+    (tmp_path / "sounds").mkdir()
+    for number in range(2):
+        content = audio.sound_files.to_wav(np.sin(np.arange(9000.0) * 0.1 * (number + 1)), 8000)
+        (tmp_path / "sounds" / f"{number}.wav").write_bytes(content)
+    grey = folder(tmp_path / "grey", TRAIN[:2, :, :, 0])
+    assert run(tmp_path / "sounds", "--held-out", grey, "--out", tmp_path / "out") == 65
+    assert "grey: holds pictures, and " in capsys.readouterr().err
+    assert run(grey, "--seconds", "1", "--out", tmp_path / "out") == 2
+    assert "--seconds is for sounds" in capsys.readouterr().err
 
 
 @table(

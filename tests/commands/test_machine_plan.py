@@ -130,7 +130,7 @@ def test_this_machine_is_measured():
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     pytest.importorskip("tokenizers", reason="needs the extra [text]")
-    return tiny_folders.without_weights(tmp_path_factory.mktemp("models"))
+    return tiny_folders.Folders(tmp_path_factory.mktemp("models"))
 
 
 @pytest.mark.parametrize("name", some_slow(tiny_folders.FOLDERS, set(tiny_folders.FOLDERS) - {"flux", "dit"}))

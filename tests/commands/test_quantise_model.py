@@ -62,7 +62,7 @@ def test_a_model_becomes_a_file_of_4_bits_that_chat_reads_packed(folder, capsys)
     kinds = {name: tensor.kind for name, tensor in after.tensors.items()}
     assert kinds["token_embd.weight"] == "Q8_0" and kinds["output_norm.weight"] == "F32"
     assert kinds["blk.0.attn_k.weight"] == kinds["blk.0.ffn_down.weight"] == "Q4_0"
-    unpacked, packed = (models.opened(str(small), packed=packed) for packed in (False, True))
+    unpacked, packed = (models.opened(str(small), each) for each in ("float32", "packed"))
     exact = models.opened(str(folder / "model.gguf"))
     logits = [networks.pure(each.network)(each.params, jnp.asarray(TOKENS)).logits for each in (unpacked, packed)]
     np.testing.assert_allclose(logits[0], logits[1], atol=0.02 * np.std(logits[0]))

@@ -74,6 +74,7 @@ QUICK = [
 ]
 REFUSED = [
     *("nothing", "prepare", "digits --help", "bench --device tpu", "bench --peers --device accelerator"),
+    *("bench --check --smoke", "bench --measured absent", "bench --check --measured absent"),
     *("chat --wide", "chat --top-p 2", "quantise smollm2 --out x.gguf --rows 0", "inspect absent"),
     *("inspect run", "inspect folder"),
     *("copies run --train run --threshold 2", "data-report run --size 0", "verify absent.png", "plan --cost"),
@@ -109,7 +110,8 @@ WITH_JAX = """
 import sys
 from experiments.catalogue import EXPERIMENTS
 from gendiff.commands import command_line
-from gendiff.runs import registry
+from gendiff.runs import registry, run_folder
+from gendiff.runs.progress import Progress
 
 LATER = {"matplotlib", "PIL", "sklearn", "skimage", *(f"scipy.{name}" for name in ("stats", "optimize", "ndimage"))}
 code = command_line.main("plan --accelerator h100 --network dit-tiny/2 --shape 8 8 3".split(), EXPERIMENTS)
@@ -118,17 +120,22 @@ print("plan", code, sorted((LATER | chapters | {"optax", "jinja2"}) & sys.module
 for name in EXPERIMENTS:
     registry.load(name, EXPERIMENTS)
 print("studies", sorted(LATER & sys.modules.keys()))
+digits = registry.load("digits", EXPERIMENTS)
+digits.train(digits.smoke, run_folder.create("run"), Progress(quiet=True))
+print("training", sorted({"matplotlib", "PIL"} & sys.modules.keys()))
 """
 
 
 @pytest.mark.slow
-def test_plan_and_the_options_of_studies_load_only_what_they_use(tmp_path):
-    """They load JAX, but neither the chapters nor the packages of others: those take as long again."""
+def test_plan_the_options_of_studies_and_a_training_load_only_what_they_use(tmp_path):
+    """They load JAX, but neither the chapters nor the packages of others: those take as long again. A training draws
+    nothing before its first figure.
+    """
     command = [sys.executable, "-c", WITH_JAX]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
-    assert "plan 0 []\n" in ended.stdout and ended.stdout.endswith("studies []\n"), ended.stdout
+    assert "plan 0 []\n" in ended.stdout and ended.stdout.endswith("studies []\ntraining []\n"), ended.stdout
 
 
 def test_every_command_names_a_function_that_is_there():

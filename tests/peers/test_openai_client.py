@@ -23,7 +23,7 @@ OURS = {"seed": 3, "steps": 4}
 
 @pytest.fixture(scope="module")
 def client():
-    limits = Limits("fake", SIDE, SIDE, steps=100, usual_steps=30)
+    limits = Limits("fake", SIDE, SIDE, steps=100, usual_steps=30, references=2)
     app = web_app.web_app(served(), Batcher(FakeProgram(2), 8), limits, None, (KEY,))
     with serving(app) as (port, _):
         with openai.OpenAI(api_key=KEY, base_url=f"http://127.0.0.1:{port}/v1", max_retries=0) as client:
@@ -64,6 +64,13 @@ def test_a_picture_to_begin_from_is_read_as_it_sends_it(client, several):
     about = {"prompt": "a circle", "n": 2, "extra_body": OURS | {"strength": 0.5}}
     answer = client.images.edit(image=[start()] if several else start(), **about)
     assert len(answer.data) == 2 and answer.run == 2
+
+
+def test_several_pictures_are_read_beside_the_prompt_and_more_are_refused(client):
+    assert len(client.images.edit(image=[start()] * 2, prompt="a circle", extra_body=OURS).data) == 1
+    with pytest.raises(openai.BadRequestError, match="3 pictures") as caught:
+        client.images.edit(image=[start()] * 3, prompt="a circle", extra_body=OURS)
+    assert caught.value.param == "image"
 
 
 def test_errors_are_of_its_types(client):

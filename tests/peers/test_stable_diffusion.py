@@ -133,46 +133,60 @@ def test_a_picture_to_begin_from_ends_where_that_of_diffusers_does(folders, name
     image, _ = picture()
     result, noise = edited(folder, edit(image, first=STEPS - int(STEPS * 0.6)))
     size = {} if name == "stable" else {"height": 16, "width": 16}
-    expected = begun_from(pipe, name, IMAGE_TO_IMAGE[name], noise, image, strength=0.6, **size)
+    expected = begun_from(with_parts_of(pipe, name, IMAGE_TO_IMAGE[name]), name, noise, image, strength=0.6, **size)
     np.testing.assert_allclose(result, expected, atol=SAME)
 
 
-def begun_from(pipe, name, kind, noise, image, **options):
-    """What another class of theirs draws with the parts of a pipeline, from a picture and a noise."""
-    more = {"requires_safety_checker": False} if name == "stable" else {}
-    other = getattr(diffusers, kind)(**pipe.components, **more)
+def with_parts_of(pipe, name, kind):
+    """Another class of theirs with the parts of a pipeline."""
+    more = {"stable": {"requires_safety_checker": False}, "flux_2": {"is_distilled": True}}
+    result = getattr(diffusers, kind)(**pipe.components, **more.get(name, {}))
+    result.set_progress_bar_config(disable=True)
+    return result
+
+
+def begun_from(pipe, name, noise, image, **options):
+    """What theirs draws from a picture and a noise."""
     options |= {"prompt": "red cat", "image": channels_first((image + 1) / 2)}
-    options |= {} if name == "flux" else {"negative_prompt": "dog"}
+    options |= {} if name in ("flux", "flux_2") else {"negative_prompt": "dog"}
     options |= {} if name == "stable" else {"max_sequence_length": 12}
     options |= {"num_inference_steps": STEPS, "guidance_scale": 3.0}
     if name == "z_image":  # 0 there is no guidance
         options |= {"guidance_scale": 0.0, "max_sequence_length": 40}
-    with without_chance(other, noise), torch.inference_mode():
-        return channels_last(other(**options, output_type="pt").images)
+    if name == "flux_2":  # its noise is that of patches
+        options |= {"max_sequence_length": 48}
+        noise = channels_last(pipe._patchify_latents(channels_first(noise)))
+    with without_chance(pipe, noise), torch.inference_mode():
+        return channels_last(pipe(**options, output_type="pt").images)
 
 
 INPAINTING = {
-    "stable": "StableDiffusionInpaintPipeline",
-    "flux": "FluxInpaintPipeline",
-    "sd3": "StableDiffusion3InpaintPipeline",
-    "z_image": "ZImageInpaintPipeline",
+    "StableDiffusionInpaintPipeline": "stable",
+    "FluxInpaintPipeline": "flux",
+    "FluxKontextInpaintPipeline": "flux",
+    "StableDiffusion3InpaintPipeline": "sd3",
+    "ZImageInpaintPipeline": "z_image",
+    "Flux2KleinInpaintPipeline": "flux_2",
 }
 
 
 @pytest.mark.parametrize("strength", [0.6, 1.0])
-@pytest.mark.parametrize("name", INPAINTING)
-def test_a_picture_painted_into_ends_where_that_of_diffusers_does(folders, tmp_path, name, strength):
-    pipe, folder = folders[name]
+@pytest.mark.parametrize("kind", INPAINTING)
+def test_a_picture_painted_into_ends_where_that_of_diffusers_does(folders, tmp_path, kind, strength):
+    name = INPAINTING[kind]
+    pipe, _ = folders[name]
     if name == "sd3":  # they paint in latents of 16 channels only
         vae = {"latent_channels": 16, "shift_factor": 0.0}  # a shift they forget before they decode
         pipe = built(name, transformer={"in_channels": 16, "out_channels": 16}, vae=vae)
-        folder = tmp_path
-        pipe.save_pretrained(folder)
+    pipe = with_parts_of(pipe, name, kind)
+    pipe.save_pretrained(tmp_path)
     image, mask = hole()
     change = edit(image, mask, first=STEPS - int(STEPS * strength), paste=False, like_diffusers=True)
-    result, noise = edited(folder, change)
+    result, noise = edited(tmp_path, change)
     options = {"mask_image": channels_first(mask), "strength": strength, "height": 16, "width": 16}
-    expected = begun_from(pipe, name, INPAINTING[name], noise, image, **options)
+    if "Kontext" in kind:  # else it takes sizes of its own
+        options |= {"_auto_resize": False}
+    expected = begun_from(pipe, name, noise, image, **options)
     np.testing.assert_allclose(result, expected, atol=SAME)
 
 

@@ -94,13 +94,13 @@ def test_exif_and_settings_count_too(tmp_path):
 credentials = pytest.mark.skipif(importlib.util.find_spec("c2pa") is None, reason="needs the extra c2pa")
 
 
-def signed(file, mining):
-    """A PNG with a manifest that has this for its assertion on training."""
+def signed(file, data, label="cawg.training-mining"):
+    """A PNG with a manifest that has this assertion."""
     import c2pa
 
     certificate = content_credentials.self_made_certificate("Toy")
     created = {"label": "c2pa.actions", "data": {"actions": [{"action": "c2pa.created", "digitalSourceType": CAMERA}]}}
-    assertions = [created, {"label": "cawg.training-mining", "data": mining}]
+    assertions = [created, {"label": label, "data": data}]
     claim = {"claim_generator_info": [{"name": "toy"}], "format": "image/png", "assertions": assertions}
     info = c2pa.C2paSignerInfo(c2pa.C2paSigningAlg.ES256, certificate.chain, certificate.key, None)
     plain, content = saved(file.with_name("plain.png")), io.BytesIO()
@@ -127,6 +127,70 @@ def test_a_manifest_says_who_made_a_picture_and_whether_it_may_be_trained_on_wha
 def test_a_manifest_of_another_form_is_an_error_with_the_path(mining, tmp_path):
     with pytest.raises(DataError, match=r"a\.png: "):
         declared_rights.read(signed(tmp_path / "a.png", mining))
+
+
+LICENSOR = [{"plus:LicensorName": "Ada Inc", "plus:LicensorURL": "https://a.example/buy"}]
+OWN = {"@context": {"d": NAMESPACES["dc"], "terms": NAMESPACES["xmpRights"] + "UsageTerms"}}
+LICENCES = (
+    (
+        "cawg.metadata",
+        {"dc:rights": {"x-default": "(c) Ada"}, "dc:creator": ["Ada", "Bo"]},
+        ("(c) Ada",),
+        ("Ada", "Bo"),
+    ),
+    ("c2pa.metadata", {"xmpRights:UsageTerms": {"@value": "ask", "@language": "en"}}, ("ask",), ()),
+    ("cawg.metadata", {"cc:license": {"@id": "https://a.example/by"}}, ("https://a.example/by",), ()),
+    ("cawg.metadata", {"plus:Licensor": LICENSOR}, ("https://a.example/buy", "Ada Inc"), ()),
+    ("org.example.metadata", OWN | {"d:creator": {"@list": ["Bo"]}, "terms": "ask"}, ("ask",), ("Bo",)),
+    (
+        "stds.schema-org.CreativeWork",
+        {
+            **{"@context": "https://schema.org", "@type": "CreativeWork", "license": "https://a.example/cc0"},
+            **{"author": [{"@type": "Person", "name": "Ada"}], "copyrightHolder": {"name": "Ada Inc"}},
+        },
+        ("https://a.example/cc0", "Ada Inc"),
+        ("Ada",),
+    ),
+)
+
+
+@table(("label", "data", "licences", "creators"), LICENCES)
+def test_the_metadata_of_a_manifest_are_properties_as_those_of_xmp(label, data, licences, creators):
+    names = content_credentials.NAMESPACES | ({"@vocab": "http://schema.org/"} if "schema-org" in label else {})
+    properties = content_credentials.json_ld_properties(data, names)
+    assert declared_rights.notices(properties) == licences and declared_rights.creators(properties) == creators
+
+
+@credentials
+def test_a_manifest_says_the_licence_and_the_creators(tmp_path):
+    for number, (label, data, licences, creators) in enumerate(LICENCES):
+        context = {"@context": content_credentials.NAMESPACES}
+        rights = declared_rights.read(signed(tmp_path / f"{number}.png", context | data, label))
+        assert (rights.licences, rights.creators) == (licences, creators), label
+    mined = {
+        "@context": content_credentials.NAMESPACES,
+        "plus:DataMining": PROHIBITED,
+        "Iptc4xmpExt:DigitalSourceType": MODEL,
+    }
+    rights = declared_rights.read(signed(tmp_path / "mined.png", mined, "cawg.metadata"))
+    assert rights == DeclaredRights((), (), ("IPTC trainedAlgorithmicMedia",), ("PLUS DMI-PROHIBITED-AIMLTRAINING",))
+
+
+BROKEN = [*([], ["a"], "a", 3, None), {"@context": [3, {"dc": 4}], "dc:rights": [None, {"": []}, {"@value": {}}, True]}]
+
+
+@table("data", BROKEN)
+def test_metadata_of_another_form_are_read_or_refused(data):
+    try:
+        assert content_credentials.json_ld_properties(data, content_credentials.NAMESPACES) == {}
+    except ValueError as error:
+        assert "must be an object" in str(error) and not isinstance(data, dict)
+
+
+@credentials
+def test_a_manifest_with_metadata_that_are_no_object_is_an_error_with_the_path(tmp_path):
+    with pytest.raises(DataError, match=r"a\.png: metadata of a manifest must be an object"):
+        declared_rights.read(signed(tmp_path / "a.png", ["a"], "stds.iptc"))
 
 
 test_a_packet_that_is_no_xml_or_declares_entities_is_refused = refusals(

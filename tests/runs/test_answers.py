@@ -32,6 +32,7 @@ def measured(**more):
 NUMBERS = {
     "accuracy": answers.Cell("Means", ("ddim", 20), "accuracy"),
     "chain": answers.Cell("Means", ("ddpm",), "accuracy"),
+    "fewer": answers.Cell("Means", ("ddpm",), "steps", over=("ddim",)),
 }
 
 
@@ -41,6 +42,7 @@ NUMBERS = {
         ("{ddim-20} floors", "0.1752 floors"),
         ("{ddim-20:.2f interval} floors", "0.18 [0.12, 0.23] floors"),
         ("{accuracy:.1%} and {chain:.0% interval}", "98.3\u00a0% and 99\u00a0% [98\u00a0%, 100\u00a0%]"),
+        ("{fewer:.0f} times fewer steps", "50 times fewer steps"),
         ("{speed:interval} times", "1.5 [1.4, 1.6] times"),
         ("no number", "no number"),
     ],
@@ -56,12 +58,14 @@ def test_a_sentence_has_the_measured_numbers(text, sentence):
         ("{speed:3}", "format '3' of 'speed'"),
         ("{lost}", "has 0 rows with"),
         ("{other}", "has no table whose title begins with 'Medians'"),
+        ("{ratio}", "needs numbers without intervals"),
     ],
 )
 def test_a_sentence_without_its_number_is_refused(text, message):
     numbers = {
         "lost": answers.Cell("Means", ("heun",), "accuracy"),
         "other": answers.Cell("Medians", ("ddim",), "accuracy"),
+        "ratio": answers.Cell("Means", ("ddim",), "accuracy", over=("ddpm",)),
     }
     with pytest.raises(ConfigError, match=message):
         answers.fill(text, measured(), numbers)

@@ -8,7 +8,7 @@ against what is right. Then adapters of low rank learn from 320 rows to say "I d
 answer of real ones and of ordinary things, with two seeds: from answers (SFT) and from pairs of answers (DPO). Families
 of questions that no row has say what that gains; ordinary questions, others than those of the rows, say what it costs.
 The controls: rows without ordinary questions, rows whose labels are shuffled, the same questions with real names, and
-the plain model with leave not to know. About 40 minutes on 2 cores.
+the plain model with leave not to know. About 80 minutes on 2 cores.
 """
 
 import dataclasses

@@ -30,7 +30,7 @@ from gendiff.core.types import Params
 from gendiff.preferences.best_of_n import kl_bound
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import figures, intervals
-from gendiff.runs.reporting.answers import Answer
+from gendiff.runs.reporting.answers import Answer, Change
 from gendiff.runs.reporting.figures import Curve, Panel
 from gendiff.runs.reporting.results import Figure
 from gendiff.runs.run_folder import RunFolder
@@ -330,6 +330,14 @@ STUDY = Study(
             "useful after GRPO",
         },
         picture="way.png",
+        before=(
+            Change(
+                "2026-12-02",
+                "02d75fba",
+                "From the next run on, the fall of the judge's share has the interval of its steps; here, none.",
+                "Without one, all that two seeds differ by counts as scatter of seeds.",
+            ),
+        ),
     ),
     more={"check": check},
 )

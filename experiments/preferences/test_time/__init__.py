@@ -2,14 +2,15 @@
 
     python -m experiments run test-time
 
-trains small networks on sums of numbers of four digits: one answers at once, one writes scratch-work first, one writes
-as many tokens without content, and a larger one answers at once. Up to 64 answers of each are drawn, and made one by
-votes, by exact, noisy and learned verifiers, against the operations that they take. Scratch-work gets budgets. Last,
-networks of digits that know no labels are steered by choosing among the noises that their pictures start from, and a
-judge tells where a verifier is exploited. It takes about 20 minutes on 2 cores. Expect coverage to rise steadily, the
-majority to help where the right answer is the most frequent one and to hurt elsewhere, and best of n to fall below it
-as the verifier's noise grows. The learned verifier compares answers to one question. The controls are filler tokens,
-a verifier of answers that learned labels of single ones, and one of pictures that learned shuffled labels.
+trains small networks on sums of numbers of four digits: one answers at once, one writes scratch-work first, which is a
+chain of thought, one writes as many tokens without content, and a larger one answers at once. Up to 64 answers of each
+are drawn, and made one by votes, by exact, noisy and learned verifiers, against the operations that they take. Its
+length gets budgets. Last, networks of digits that know no labels are steered by choosing among the noises that their
+pictures start from, and a judge tells where a verifier is exploited. It takes about 20 minutes on 2 cores. Expect
+coverage to rise steadily, the majority to help where the right answer is the most frequent one and to hurt elsewhere,
+and best of n to fall below it as the verifier's noise grows. The learned verifier compares answers to one question. The
+controls are filler tokens, a verifier of answers that learned labels of single ones, and one of pictures that learned
+shuffled labels.
 """
 
 from typing import Any
@@ -200,9 +201,9 @@ EXPERIMENT = Study(
         text="in part: among 64 answers a vote lifts right sums from {one:.0%} to {vote:.0%}, and a verifier that "
         "learned pairs within a question to {verifier:.1%}; one that learned labels lowers them to {labels:.0%}",
         statements={
-            "E42": "Scratch-work adds {scratch-work:.1% interval} of sums, and the choice of a learned verifier among "
-            "64 answers {learned:.1% interval}; a doubling of samples adds less than the last doubling of training "
-            "({continues:.2f})",
+            "E42": "A chain of thought adds {scratch-work:.1% interval} of sums, and the choice of a learned verifier "
+            "among 64 answers {learned:.1% interval}; a doubling of samples adds less than the last doubling of "
+            "training ({continues:.2f})",
             "E45": "One place of scratch-work more than ever in training: {beyond:.1%} of sums are right, for "
             "{trained:.0%} at the trained length (first seed)",
         },

@@ -16,7 +16,7 @@ SMOLLM2 = "smollm2"
 GGUF = ".gguf"
 
 
-Weights = Literal["float32", "int8", "packed"]
+Weights = Literal["float32", "int8", "int4", "as-file", "packed"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,8 +44,9 @@ class ChatOptions:
     lora: Annotated[str, tyro.conf.arg(metavar="FOLDER")] = ""
     """Folder of an adapter, which `tune` or peft wrote."""
     weights: Weights = "float32"
-    """int8 rounds each weight to 8 bits: a quarter of the memory, faster, and answers that may differ a little. packed
-    computes with the 2 to 16 bits of a .gguf file as they are, in the least memory."""
+    """int8 rounds each weight to 8 bits: a quarter of the memory, faster, and answers that may differ a little. int4
+    rounds linear layers to 4 bits in groups of 32, the table of tokens to 8. as-file computes with the 8 or 16 bits of
+    a folder as they are. packed does so with the 2 to 16 bits of a .gguf file, in the least memory."""
 
 
 def check(options: ChatOptions) -> None:

@@ -18,38 +18,53 @@ from gendiff.core import arrays, foreign_files
 from gendiff.core.errors import ConfigError
 from gendiff.language.tokens import LanguageTokenizer
 from gendiff.pipelines import Chat
-from gendiff.weights import quantised
+from gendiff.weights import packed_reading, quantised
 from gendiff.weights.lora.lora_layers import Adaptable
+from gendiff.weights.rules import Maker
 
 ADAPTED = ("heads", "key_value_heads", "bias", "qkv_bias", "mlp_bias", "norm_heads", "norm_after", "tied")
 """Fields of a network on which the names of its layers depend."""
+STORAGES: Mapping[str, Maker | None] = {
+    "float32": None,
+    "int8": packed_reading.maker(quantised.linear(quantised.int8(), tables=True)),
+    "int4": packed_reading.maker(
+        (
+            *quantised.linear(quantised.int4(search=True, scale_dtype="float16")),
+            quantised.Packing(r"(^|/)token$", quantised.int8(), table=True),
+        )
+    ),
+    "as-file": packed_reading.as_stored,
+    "packed": packed_reading.as_stored,
+}
+"""What makes each parameter as it is read, by the values of --weights."""
 
 
-def opened(model: str = SMOLLM2, *, packed: bool = False, lora: str = "") -> Chat:
-    """A model with its tokenizer, and its template where it has one, in float32, or packed as its .gguf file has it.
+def opened(model: str = SMOLLM2, weights: str = "float32", *, lora: str = "") -> Chat:
+    """A model with its tokenizer, and its template where it has one.
 
-    model: "smollm2", a .gguf file, or a folder of transformers. lora: folder of an adapter that changes it. ConfigError
-        for anything else, and without the packages that it needs; errors of `weights` and `language` for what is
-        damaged.
+    model: "smollm2", a .gguf file, or a folder of transformers. weights: how its kernels are kept, of STORAGES. lora:
+        folder of an adapter that changes it. ConfigError for anything else, and without the packages that it needs;
+        errors of `weights` and `language` for what is damaged.
     """
     path = located(model)
-    if packed and path.is_dir():
-        raise ConfigError(f"--weights packed is for .gguf files, and --model {model} is a folder: take --weights int8")
+    if weights == "packed" and path.is_dir():
+        raise ConfigError(
+            f"--weights packed is for .gguf files, and --model {model} is a folder: take --weights as-file, int8 or "
+            "int4"
+        )
     try:
-        chat = _of(path, packed)
+        chat = _of(path, STORAGES[weights])
     except ImportError as error:
         raise ConfigError(str(error)) from error
-    return with_adapter(chat, lora, packed=packed) if lora else chat
+    return with_adapter(chat, lora, packed=weights != "float32") if lora else chat
 
 
 def weighted(model: str, weights: str, lora: str = "") -> Chat:
-    """A model as options name it. weights: "float32", "int8" or "packed", then a loop over its blocks. Raises as
-    `opened` does.
+    """A model as options name it. weights: as of `opened`; "packed" makes a loop over its blocks. Raises as `opened`
+    does.
     """
-    chat = opened(model, packed=weights == "packed", lora=lora)
-    if weights == "packed":
-        return scanned(chat, donate=True)
-    return in_8_bits(chat) if weights == "int8" else chat
+    chat = opened(model, weights, lora=lora)
+    return scanned(chat, donate=True) if weights == "packed" else chat
 
 
 def tokenizer(model: str = SMOLLM2) -> LanguageTokenizer:
@@ -96,12 +111,12 @@ def with_adapter(chat: Chat, lora: str, *, packed: bool = False) -> Chat:
     return dataclasses.replace(chat, params=join(chat.params, tree))
 
 
-def _of(path: Path, packed: bool) -> Chat:
-    stored = weights.language_models.load(path, packed=packed)
+def _of(path: Path, maker: Maker | None) -> Chat:
+    stored = weights.language_models.load(path)
     network = networks.LanguageModel(**stored.fields)
     like = jax.eval_shape(functools.partial(networks.init, network), jax.random.key(0), np.zeros((1, 2), np.int32))
     tokenizer = language.tokens.from_gguf(stored.config) if path.is_file() else language.tokens.load(path)
-    return Chat(network, stored.params(like), tokenizer, _template(path, stored.config))
+    return Chat(network, stored.params(like, maker=maker), tokenizer, _template(path, stored.config))
 
 
 def _template(path: Path, metadata: Mapping[str, object]) -> language.chat_template.ChatTemplate | None:
@@ -155,13 +170,6 @@ def sampled_answers(
         Answer(chat.tokenizer.decode(row[:length]), bool(finished))
         for row, length, finished in zip(written.tokens, written.length, written.finished, strict=True)
     ]
-
-
-def in_8_bits(chat: Chat) -> Chat:
-    """The same model with every linear layer and its table of tokens in 8 bits."""
-    return dataclasses.replace(
-        chat, params=quantised.quantise(chat.params, quantised.linear(quantised.int8(), tables=True))
-    )
 
 
 def scanned(chat: Chat, *, donate: bool = False) -> Chat:

@@ -1,12 +1,14 @@
-"""What is in a set of pictures, for people who ask what a model was trained on: data_report.html and data_report.json.
+"""What is in a set of pictures or sounds, for people who ask what a model was trained on: a page and its JSON.
 
     gendiff data-report PHOTOS
     gendiff data-report PHOTOS --held-out OTHERS
     gendiff data-report runs/images
+    gendiff data-report runs/tune
 
 It says what the files say: sizes, licences, marks of models, reservations of rights, repeats and hashes. Its headings
 are those of the European Commission's template for the public summary of training content, and what no file says is
-left open there for a person. It gives no verdict and claims no compliance.
+left open there for a person. It gives no verdict and claims no compliance. Of the rows of text of a run of `tune` it
+counts lengths, repeats and leaks.
 """
 
 from gendiff.commands.data_report.data_report_options import DataReportOptions
@@ -18,6 +20,6 @@ __all__ = ["COMMAND", "DataReportOptions"]
 COMMAND = Tool(
     DataReportOptions,
     Late("gendiff.commands.data_report.command"),
-    "What is in a set of pictures: licences, AI marks, opt-outs, repeats?",
+    "What is in pictures or sounds: licences, AI marks, opt-outs, repeats?",
     check=ranges.check,
 )

@@ -1,4 +1,4 @@
-"""What a report says of a set of pictures: counted from the files, their declarations and their pixels."""
+"""What a report says of pictures or sounds: counted from the files, their declarations, and pixels or spectrograms."""
 
 import dataclasses
 import os
@@ -12,6 +12,7 @@ from gendiff.commands.copies.picture_sets import PictureSet
 from gendiff.core import extras
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.data import emoji, random_access
+from gendiff.data.audio import sound_files
 from gendiff.data.audio.sound_folder import SoundFolder
 from gendiff.data.images.image_folder import ImageFolder
 from gendiff.data.images.random_access import Source, Subset
@@ -34,11 +35,39 @@ Pairs = tuple[tuple[str, str], ...]
 
 @dataclasses.dataclass(frozen=True)
 class Sets:
-    """All pictures, those of them that are trained on, and held-out ones, which may be others."""
+    """All pictures, those of them that are trained on, and held-out ones, which may be others. captions: of these two;
+    none where pictures are learned without them. Sounds are pictures of their spectrograms.
+    """
 
     pictures: PictureSet
     training: PictureSet
     held_out: PictureSet | None
+    captions: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+
+
+@dataclasses.dataclass(frozen=True)
+class OfRun:
+    """The folder of a run, its network, and the model that learned a change, whose own data nobody knows here."""
+
+    path: str | None = None
+    network: str | None = None
+    base: str | None = None
+
+
+NO_RUN = OfRun()
+
+
+@dataclasses.dataclass(frozen=True)
+class SoundFacts:
+    """What the headers of sounds state. seconds: of all. lengths: least, median and largest seconds. rates, channels:
+    files by theirs. compared: the seconds, from the start, and the rate that were compared.
+    """
+
+    seconds: float
+    lengths: tuple[float, float, float]
+    rates: dict[str, int]
+    channels: dict[str, int]
+    compared: tuple[float, int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,14 +110,18 @@ class Repeats:
 class Contents:
     """data_report.json.
 
-    data: where the pictures lie. run: the folder of the run that was trained on them. fingerprint: SHA-256 of all.
+    data: where the pictures lie. kind: "pictures" or "sounds". run, network, base: as of `OfRun`, of the run that was
+    trained on them. captions: how many there are. fingerprint: SHA-256 of pictures and captions.
     shape: of the pictures as they were compared. sides: least, median and largest shorter side of the files.
     repeats: within the training pictures. leaks: held-out pictures that stand among the training pictures.
     """
 
     data: str
+    kind: str
     run: str | None
     network: str | None
+    base: str | None
+    captions: int
     fingerprint: str
     n: int
     training_n: int
@@ -99,6 +132,7 @@ class Contents:
     shape: tuple[int, ...]
     bytes: int | None
     sides: tuple[int, int, int] | None
+    sounds: SoundFacts | None
     formats: dict[str, int]
     licence_files: tuple[str, ...]
     attribution: str
@@ -116,9 +150,19 @@ def files(source: Source) -> tuple[str, ...] | None:
     return source.files if isinstance(source, ImageFolder | SoundFolder) else None
 
 
-def summarize(
-    sets: Sets, near: int, progress: Progress, run: str | None = None, network: str | None = None
-) -> Contents:
+def sound_folder(source: Source) -> SoundFolder | None:
+    """The folder that sounds come from; None of pictures."""
+    if isinstance(source, Subset):
+        return sound_folder(source.source)
+    return source if isinstance(source, SoundFolder) else None
+
+
+def kind(source: Source) -> str:
+    """What they are, in a word."""
+    return "pictures" if sound_folder(source) is None else "sounds"
+
+
+def summarize(sets: Sets, near: int, progress: Progress, run: OfRun = NO_RUN) -> Contents:
     """Counts and compares. near: as the option of the command."""
     location, held_out = sets.pictures.place, sets.held_out
     source, paths = sets.pictures.source, files(sets.pictures.source)
@@ -128,8 +172,11 @@ def summarize(
         leaks = None if held_out is None else _repeats(held_out, sets.training, near)
     return Contents(
         data=location,
-        run=run,
-        network=network,
+        kind=kind(source),
+        run=run.path,
+        network=run.network,
+        base=run.base,
+        captions=sum(map(len, sets.captions)),
         fingerprint=_fingerprint(sets),
         n=len(source),
         training_n=len(sets.training.source),
@@ -140,23 +187,27 @@ def summarize(
         shape=tuple(sets.pictures.shape),
         bytes=None if paths is None else sum(map(os.path.getsize, paths)),
         sides=(min(sides), int(np.median(sides)), max(sides)) if sides else None,
+        sounds=_sound_facts(source, paths or ()),
         formats=_counts(Path(path).suffix.lower() for path in paths or ()),
         licence_files=_licence_files(Path(location)) if paths is not None else (),
         attribution=ATTRIBUTIONS.get(location, ""),
-        declared=None if paths is None else declared(paths, sets.pictures.name, progress),
+        declared=None if paths is None else declared(paths, sets.pictures.name, progress, kind(source)),
         near=near,
         repeats=repeats,
         leaks=leaks,
     )
 
 
-def declared(paths: tuple[str, ...], name: Callable[[int], str], progress: Progress) -> Declared:
+def declared(paths: tuple[str, ...], name: Callable[[int], str], progress: Progress, kind: str) -> Declared:
     """What the files declare. name: of each in lists. Raises ConfigError without Pillow."""
-    credentials = content_credentials.available()
-    readable = [row for row, path in enumerate(paths) if Path(path).suffix.lower() in content_credentials.MEDIA]
+    credentials = kind == "pictures" and content_credentials.available()
+    suffixes = (*content_credentials.MEDIA, *sound_files.SUFFIXES)
+    readable = [row for row, path in enumerate(paths) if Path(path).suffix.lower() in suffixes]
 
     def look(row: int) -> DeclaredRights | str:
         try:
+            if kind == "sounds":
+                return declared_rights.from_tags(sound_files.tags(paths[row]))
             return declared_rights.read(paths[row], credentials=credentials)
         except DataError as error:
             return str(error)
@@ -234,34 +285,48 @@ def sentences(result: Contents) -> dict[str, str]:
         if result.sides is None
         else "; shorter sides of {} to {} pixels, median {}".format(*(result.sides[at] for at in (0, 2, 1)))
     )
+    kind, length = result.kind, ""
+    if result.sounds is not None:
+        least, median, largest = result.sounds.lengths
+        length = f"; {result.sounds.seconds:.4g} s in all, {least:.3g} to {largest:.3g} s each, median {median:.3g} s"
+    captions = f"; {result.captions} captions" if result.captions else ""
     held_out = "" if result.held_out_n is None else f", and {result.held_out_n} held-out ones"
     left_out = f"; {result.left_out_n} files are left out" if result.left_out_n else ""
-    lines = {"size": f"{result.training_n} training pictures{held_out}{size}{sides}{left_out}."}
+    lines = {"size": f"{result.training_n} training {kind}{held_out}{size}{sides}{length}{captions}{left_out}."}
     if declared is None:
         lines["declared"] = "The pictures have no files of their own, so nothing is declared of any."
+    elif kind == "sounds":
+        lines["declared"] = (
+            f"Tags were read in {declared.n} of {result.n} files. Content credentials of sounds are not."
+        )
+        lines["licences"] = f"{share(declared.licensed, declared.n)} declare a licence or a copyright."
+        lines["marks"] = "No tag says that a model made a sound, so nothing was counted."
+        lines["reserved"] = "No tag reserves rights against training or data mining, so nothing was counted."
     else:
         n = declared.n
         without = "" if declared.credentials else f" Content credentials are not read: {extras.install('c2pa')}."
         lines["declared"] = (
             f"Metadata was read in {n} of {result.n} files: those that are PNG or JPEG and whole.{without}"
         )
-        lines["licences"] = f"{_share(declared.licensed, n)} declare a licence or a copyright."
-        lines["marks"] = f"{_share(declared.marked, n)} say that a model made them, or a part of them."
-        lines["reserved"] = f"{_share(declared.reserved, n)} reserve their rights against training or data mining."
+        lines["licences"] = f"{share(declared.licensed, n)} declare a licence or a copyright."
+        lines["marks"] = f"{share(declared.marked, n)} say that a model made them, or a part of them."
+        lines["reserved"] = f"{share(declared.reserved, n)} reserve their rights against training or data mining."
+    compared = "" if result.sounds is None else " in the first {:.3g} s at {} Hz".format(*result.sounds.compared)
     among = "" if repeats.compared + repeats.equal_n == result.training_n else f" ({repeats.compared} were compared)"
     lines["repeats"] = (
-        f"{_share(repeats.equal_n, result.training_n)} training pictures equal an earlier one, and "
-        f"{_share(repeats.near_n, repeats.compared)} nearly equal another{among}."
+        f"{share(repeats.equal_n, result.training_n)} training {kind} equal an earlier one{compared}, and "
+        f"{share(repeats.near_n, repeats.compared)} nearly equal another{among}."
     )
     if leaks is not None:
         lines["leaks"] = (
-            f"{_share(leaks.equal_n, result.held_out_n or 0)} held-out pictures equal a training picture, and "
-            f"{_share(leaks.near_n, leaks.compared)} nearly equal one."
+            f"{share(leaks.equal_n, result.held_out_n or 0)} held-out {kind} equal a training {kind[:-1]}{compared}, "
+            f"and {share(leaks.near_n, leaks.compared)} nearly equal one."
         )
     return lines
 
 
-def _share(count: int, n: int) -> str:
+def share(count: int, n: int) -> str:
+    """How many of how many, with percent."""
     return f"{count} of {n}" + (f" ({100 * count / n:.1f} %)" if n else "")
 
 
@@ -269,7 +334,24 @@ def _fingerprint(sets: Sets) -> str:
     """As a run records it, where there are held-out pictures."""
     if sets.held_out is None:
         return sets.training.source.fingerprint
-    return random_access.fingerprint(sets.training.source.fingerprint, sets.held_out.source.fingerprint)
+    parts = zip((sets.training, sets.held_out), sets.captions, strict=True)
+    return random_access.fingerprint(*(each for part, texts in parts for each in (part.source.fingerprint, *texts)))
+
+
+def _sound_facts(source: Source, paths: tuple[str, ...]) -> SoundFacts | None:
+    """By the headers, which were whole where the sounds were."""
+    folder = sound_folder(source)
+    if folder is None:
+        return None
+    headers = [each for each in random_access.in_threads(sound_files.header, paths) if each is not None]
+    seconds = [each.samples / each.rate for each in headers]
+    return SoundFacts(
+        seconds=sum(seconds),
+        lengths=(min(seconds), float(np.median(seconds)), max(seconds)),
+        rates=_counts(f"{each.rate} Hz" for each in headers),
+        channels=_counts(str(each.channels) for each in headers),
+        compared=(folder.spectrogram.seconds, folder.spectrogram.rate),
+    )
 
 
 def _licence_files(folder: Path) -> tuple[str, ...]:

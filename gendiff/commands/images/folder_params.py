@@ -14,7 +14,7 @@ from gendiff.pipelines import stable_diffusion
 from gendiff.pipelines.stable_diffusion import Opened, adapters
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import formatting
-from gendiff.weights import packed_reading, quantised
+from gendiff.weights import lora_files, packed_reading, quantised
 from gendiff.weights.quantised.packed_reading import OnPacked, Rounding
 
 
@@ -23,9 +23,13 @@ def by_part(
 ) -> dict[str, Params]:
     """By the names of the parts.
 
-    names: of some parts; None reads all. lora: files that change them, with their strengths.
+    names: of some parts; None reads all. lora: files that change them, with their strengths; they are read first, so
+        that one that does not fit is refused before any part is read.
     """
-    parts = {}
+    parts, changes = {}, []
+    for file, strength in lora:
+        with progress.phase(f"read {Path(file).name}"):
+            changes.append((lora_files.load(foreign_files.expanded(file), adapters.adaptable(model)), strength))
     for name in model.parts if names is None else names:
         lost: list[Rounding] = []
         with progress.phase(f"read {name}"):
@@ -39,9 +43,9 @@ def by_part(
                 f"{name}: {total.numbers:,} numbers as {model.storage}, off by {total.relative:.2%} of their root mean "
                 "square"
             )
-    for file, strength in lora:
+    for (file, _), (trees, strength) in zip(lora, changes, strict=True):
         with progress.phase(f"merge {Path(file).name}"):
-            parts = jax.block_until_ready(adapters.adapted(model, parts, foreign_files.expanded(file), strength))
+            parts = jax.block_until_ready(adapters.with_lora(model, parts, trees, strength))
     return parts
 
 

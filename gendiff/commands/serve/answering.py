@@ -56,7 +56,7 @@ class PictureAnswer(AwaitedAnswer):
 
     async def streamed(self, gone: Gone) -> AsyncIterator[bytes]:
         """Server-sent events, of which one has each picture at its end, or the last says why there is none."""
-        kind = GENERATION if self.request.picture is None else EDIT
+        kind = EDIT if self.request.edits else GENERATION
         sent_previews = collections.Counter[int]()
         try:
             async with contextlib.aclosing(self.events(gone)) as events:
@@ -81,7 +81,7 @@ class PictureAnswer(AwaitedAnswer):
             "model": self._limits.model,
         }
         settings |= {"seed": request.seed, "steps": request.steps, "guidance": request.guidance}
-        settings |= {} if request.picture is None else {"run": request.run}
+        settings |= {"run": request.run} if request.edits else {}
         return base64.b64encode(await asyncio.to_thread(png, event.picture, settings)).decode()
 
     def _about(self) -> dict[str, object]:

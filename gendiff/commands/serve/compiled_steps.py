@@ -1,8 +1,8 @@
 """The compiled programs of a server: one begins a picture, one takes a step of many pictures, one shows a picture.
 
 Prompts, guidance scale, seed, index, levels, number of steps and how many of them are done are data of a picture on its
-way, so one program takes the steps of any mixture; pictures whose network reads another one beside the prompt have one
-of their own. Picture i of a seed is what `diffusion.sample` draws of (parameters,
+way, so one program takes the steps of any mixture; pictures whose network reads others beside the prompt have one for
+each number of these. Picture i of a seed is what `diffusion.sample` draws of (parameters,
 prompt, key(seed), i), to rounding: the same noise, the same levels, the same sampler. There is one such program for
 each power of two up to the most pictures of a step, so that few pictures cost little.
 """
@@ -78,16 +78,16 @@ class CompiledSteps:
         self._begin, self._step = jit(functools.partial(_begun, served)), jit(functools.partial(_stepped, served))
         self._show, self._encode = jit(functools.partial(_shown, served)), jit(served.latents)
         self._zeros = jnp.zeros((1, *served.shape), jnp.float32)
-        self._latents: tuple[ImageRequest | None, jax.Array] = None, self._zeros  # of the request that begins
+        self._latents: tuple[ImageRequest | None, list[jax.Array]] = None, []  # of the request that begins
 
     def begin(self, request: ImageRequest, words: ReadTexts, index: int) -> Row:
         """As `batching.StepProgram`."""
-        clean = self._zeros
+        if self._latents[0] is not request:
+            pictures = request.references if request.picture is None else (request.picture,)
+            self._latents = request, [self._encode(self._params, picture[None]) for picture in pictures]
+        clean, references = self._zeros, tuple(self._latents[1])
         if request.picture is not None:
-            if self._latents[0] is not request:
-                self._latents = request, self._encode(self._params, request.picture[None])
-            clean = self._latents[1]
-        references = (clean,) if request.reference else ()
+            (clean,), references = references, ()
         levels = jax.tree.map(
             lambda field: np.pad(field[request.first :], (0, request.first), mode="edge"),
             self._levels[request.steps - 1],
@@ -130,11 +130,14 @@ class CompiledSteps:
         picture = np.zeros((self._served.height, self._served.width, 3), np.float32)
         words = self._served.read(EXAMPLE, "")
         plain = ImageRequest(EXAMPLE, steps=1)
-        edit = dataclasses.replace(plain, picture=picture, reference=self._served.references)
-        rows = [self.begin(request, words, 0) for request in (edit, plain)]
-        row = rows[-1]
+        row = self.begin(plain, words, 0)
+        self.begin(dataclasses.replace(plain, picture=picture), words, 0)
+        rows = [
+            self.begin(dataclasses.replace(plain, references=(picture,) * count), words, 0)
+            for count in range(1, self._served.references + 1)
+        ]
         for size in self.sizes:
-            for each in rows if self._served.references else rows[-1:]:
+            for each in (*rows, row):
                 self.step([each] * size, [0] * size)
         self.picture(row)
         if self.together > 1:

@@ -40,11 +40,11 @@ def read(options: ServeOptions, folder: Path, progress: Progress) -> ServedNetwo
     except ValueError as error:
         raise ConfigError(str(error)) from error
     params = folder_params.for_pipeline(model, progress, folder_options.lora_files(options))
-    return dataclasses.replace(served(model, pipeline), params=params)
+    return dataclasses.replace(served(model, pipeline, options.references), params=params)
 
 
-def served(model: Opened, pipeline: PromptPipeline) -> ServedNetwork:
-    """The same without parameters."""
+def served(model: Opened, pipeline: PromptPipeline, references: int = ServeOptions.references) -> ServedNetwork:
+    """The same without parameters. references: most pictures that a request may have read beside its prompt."""
     latent, table, guided = pipeline.latent, model.scheduler.schedule.table, model.index.kind.guided
     rows, columns, _ = latent.shape
     height, width = rows * pipeline.factor, columns * pipeline.factor
@@ -79,7 +79,7 @@ def served(model: Opened, pipeline: PromptPipeline) -> ServedNetwork:
         latents=latent.encoded,
         temperature=float(latent.temperature),
         libraries=devices.libraries_suit(model.dtype, model.storage),
-        references=model.index.kind.references > 0,
+        references=min(model.index.kind.references, references),
     )
 
 

@@ -29,7 +29,7 @@ PLAIN = ("", "auto", "standard")
 @dataclasses.dataclass(frozen=True)
 class Limits:
     """What a server draws. width, height: of its pictures. steps, pictures: most of one request. usual_steps: unless it
-    says otherwise. references: whether the network can read a picture beside the prompt.
+    says otherwise. references: how many pictures the network reads beside the prompt.
     """
 
     model: str
@@ -38,7 +38,7 @@ class Limits:
     steps: int
     usual_steps: int
     pictures: int = 10
-    references: bool = False
+    references: int = 0
 
     @property
     def size(self) -> str:
@@ -51,8 +51,8 @@ class ImageRequest:
     """Images 0 … n - 1 of a seed.
 
     previews: how many of each image are sent before it is finished. stream: whether the answer is a stream of events.
-    picture: (h, w, 3) in [-1, 1] to begin from. first: how many of the steps are then left out. reference: whether the
-        picture is read beside the prompt instead. notes: for the answer.
+    picture: (h, w, 3) in [-1, 1] to begin from. first: how many of the steps are then left out. references: pictures
+        like it that are read beside the prompt instead. notes: for the answer.
     """
 
     prompt: str
@@ -65,8 +65,13 @@ class ImageRequest:
     previews: int = 0
     first: int = 0
     picture: np.ndarray | None = dataclasses.field(default=None, compare=False)
-    reference: bool = False
+    references: tuple[np.ndarray, ...] = dataclasses.field(default=(), compare=False)
     notes: tuple[str, ...] = ()
+
+    @property
+    def edits(self) -> bool:
+        """Whether it came with pictures."""
+        return self.picture is not None or bool(self.references)
 
     @property
     def run(self) -> int:

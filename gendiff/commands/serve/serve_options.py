@@ -15,7 +15,7 @@ from gendiff.runs import ranges
 from gendiff.runs.registry import Late, Tool
 
 OF_TEXTS = ("context", "most_tokens", "cache_tokens", "guesses")
-OF_PICTURES = ("model", "height", "width", "variant", "dtype", "storage", "most_steps", "sampler")
+OF_PICTURES = ("model", "height", "width", "variant", "dtype", "storage", "most_steps", "references", "sampler")
 NEEDED = ("fastapi", "uvicorn", "prometheus_client")
 
 
@@ -44,12 +44,16 @@ class ServeOptions(ModelOptions):
     """Most pictures or replies that wait. A request that finds no room is answered 429 and told when to come again."""
     most_steps: int = 100
     """Most steps that a request may ask for."""
+    references: int = 2
+    """With a folder of FLUX.1 Kontext or FLUX.2: most pictures that a request may have read beside its prompt, at most
+    those of the model. Each number of pictures is a program of its own, which the start compiles.
+    """
     sampler: Annotated[str | None, option("sampler", f"None is {FROM_NOISE.sampler}, or that of a folder.")] = None
     chat: Annotated[str | None, tyro.conf.arg(metavar="smollm2|PATH")] = None
     """Serve a language model in place of pictures: what --model of `chat` takes."""
     lora: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE[:STRENGTH] …")] = ()
     """With a folder: LoRA files, as of `text-to-image`. With --chat: the folder of one adapter, as of `chat`."""
-    weights: Annotated[str | None, tyro.conf.arg(metavar="FILE|float32|int8|packed")] = None
+    weights: Annotated[str | None, tyro.conf.arg(metavar="FILE|float32|int8|int4|as-file|packed")] = None
     """With a folder: a single file of the same model, as of `text-to-image`. With --chat: one of the words, as of
     `chat`; None is float32.
     """
@@ -74,6 +78,7 @@ def check(options: ServeOptions) -> None:
         ("together", 1, 256),
         ("queue", 1, 10_000),
         ("most_steps", 1, 10_000),
+        ("references", 0, 10),
         ("context", 2, 2**20),
         ("most_tokens", 1, 2**20),
         ("cache_tokens", 2, 2**30),

@@ -38,7 +38,7 @@ class ServedNetwork:
     decode: (params, latents (b, …)) -> pictures (b, h, w, 3) in about [-1, 1].
     latents: (params, pictures) -> their latents.
     temperature: of the first noise (see `diffusion.sample`). libraries: as for `devices.compiler_options`. references:
-        whether the network can read pictures beside the prompt, as one more condition on both sides.
+        how many pictures the network can read beside the prompt, as one more condition on both sides.
     """
 
     name: str
@@ -58,4 +58,4 @@ class ServedNetwork:
     latents: Callable[[Params, jax.Array], jax.Array]
     temperature: float = 1.0
     libraries: bool = True
-    references: bool = False
+    references: int = 0

@@ -14,8 +14,11 @@ from gendiff.data.images import image_files
 MOST_PIXELS = 4096 * 4096
 
 
-def read(content: bytes, width: int, height: int) -> tuple[np.ndarray, list[str]]:
-    """(picture (height, width, 3) in [-1, 1], notes of what was changed). ApiError for no picture, or a large one."""
+def read(content: bytes, width: int, height: int, name: str = "image") -> tuple[np.ndarray, list[str]]:
+    """(picture (height, width, 3) in [-1, 1], notes of what was changed). ApiError for no picture, or a large one.
+
+    name: what notes call it.
+    """
     try:
         with Image.open(io.BytesIO(content), formats=image_files.FORMATS) as opened:
             pixels = opened.width * opened.height
@@ -31,5 +34,5 @@ def read(content: bytes, width: int, height: int) -> tuple[np.ndarray, list[str]
         raise ApiError(str(error)[:200], field="image") from error
     notes = []
     if picture.shape[:2] != (height, width):
-        notes.append(f"image: its middle is scaled from {picture.shape[1]}x{picture.shape[0]} to {width}x{height}")
+        notes.append(f"{name}: its middle is scaled from {picture.shape[1]}x{picture.shape[0]} to {width}x{height}")
     return np.asarray(scaling.to_unit(drawing.middle(picture, height, width), 256), np.float32), notes

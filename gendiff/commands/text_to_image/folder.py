@@ -173,9 +173,9 @@ def prepare(
             hint = drawing.fitted("--hint", chosen.hint, pixels, *size, progress)[None].astype(np.float32) / 255
             pipeline = adapters.controlled(pipeline, control)
             further["hint"] = networks.Hint(hint, np.float32(chosen.hint_scale))
-        if references:
-            further["references"] = references
         change = _change(chosen, model, pipeline.latent, drawing.read_start(chosen, *size, progress))
+        if read := stable_diffusion.with_painted(model, change, references):
+            further["references"] = read
         steps = len(pipeline.latent.levels) - 1
         if refiner is None:
             steps -= 0 if change is None else int(change.first)
@@ -283,10 +283,14 @@ def _in_tiles(latent: LatentPipeline, chosen: CommandOptions, model: Opened) -> 
     """The pipeline whose autoencoder sees a tile of --tile pixels at a time."""
     if chosen.tile is None:
         return latent
-    side, factor = chosen.tile // model.autoencoder.factor, model.autoencoder.factor
-    if chosen.tile % factor or side < LEAST_TILE:
-        raise ConfigError(f"--tile {chosen.tile} must be a multiple of {factor} from {LEAST_TILE * factor} on")
-    tiled = functools.partial(networks.tiles.tiled, tile=side, overlap=side // 4)
+    factor, multiple = model.autoencoder.factor, model.autoencoder.latent_multiple
+    side = chosen.tile // factor
+    if chosen.tile % (factor * multiple) or side < LEAST_TILE:
+        raise ConfigError(
+            f"--tile {chosen.tile} must be a multiple of {factor * multiple} from {LEAST_TILE * factor} on"
+        )
+    overlap = side // 4 // multiple * multiple
+    tiled = functools.partial(networks.tiles.tiled, tile=side, overlap=overlap, multiple=multiple)
     return records.replace(latent, encode=tiled(latent.encode), decode=tiled(latent.decode))
 
 

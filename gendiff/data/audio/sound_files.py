@@ -102,6 +102,23 @@ def header(path: str | os.PathLike[str]) -> Header | None:
         return None
 
 
+def tags(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Read the tags of one file, such as "artist", "copyright" and "license", those that are not empty.
+
+    libsndfile finds them in WAV (the list INFO), FLAC and Ogg (Vorbis comments), and MP3 (ID3, without the copyright).
+
+    Raises:
+        DataError: path first, for a file that cannot be opened as a sound.
+        ImportError: without soundfile.
+    """
+    name, soundfile = printable(path), _soundfile()
+    try:
+        with soundfile.SoundFile(os.fspath(path)) as file:
+            return {tag: text for tag, value in file.copy_metadata().items() if (text := " ".join(value.split()))}
+    except Exception as error:  # libsndfile's decoders raise whatever they trip over
+        raise DataError(f"{name}: its tags cannot be read: {str(error).rpartition(': ')[2].rstrip('.')}") from error
+
+
 def to_wav(samples: Float[np.ndarray, "n"], rate: int) -> bytes:
     """Encode a sound as a WAV file of 16 bits and one channel.
 

@@ -24,7 +24,7 @@ Apply = Callable[[Params, ArrayLike], PyTree]
 """
 
 
-def tiled(function: Apply, tile: int = 64, overlap: int = 16, margin: int = 0) -> Apply:
+def tiled(function: Apply, tile: int = 64, overlap: int = 16, margin: int = 0, multiple: int = 1) -> Apply:
     """Return the function, run on overlapping tiles of its input one after the other.
 
     Outputs are blended linearly where tiles overlap. All lengths are in positions of the smaller grid, of input or
@@ -44,6 +44,8 @@ def tiled(function: Apply, tile: int = 64, overlap: int = 16, margin: int = 0) -
         tile: side of a tile.
         overlap: what neighbours share at least, at most a third of the tile.
         margin: what is thrown away at each cut edge of a tile, at most half of the overlap.
+        multiple: what divides the position at which a tile begins, for functions that treat places differently, such as
+            the autoencoder of FLUX.2 (`Autoencoder.latent_multiple`).
 
     Raises:
         ValueError: for lengths out of these ranges; when called, for another relation of sizes, and for a concrete x
@@ -53,12 +55,15 @@ def tiled(function: Apply, tile: int = 64, overlap: int = 16, margin: int = 0) -
     checks.integer("tile", tile, 1)
     checks.integer("overlap", overlap, 0, tile // 3)
     checks.integer("margin", margin, 0, overlap // 2)
+    checks.integer("multiple", multiple, 1)
+    if tile % multiple or overlap % multiple:
+        raise ValueError(f"tile = {tile}, overlap = {overlap}: both must be multiples of {multiple}")
 
     def run(params: Params, x: ArrayLike) -> PyTree:
         image_inputs.check_finite("x", x)
         full = jax.eval_shape(function, params, x)
         into, out = _ratio(x, jax.tree.leaves(full))
-        rows, columns = (_tiling(size // into, tile, overlap, margin, out) for size in x.shape[1:3])
+        rows, columns = (_tiling(size // into, tile, overlap, margin, out, multiple) for size in x.shape[1:3])
         piece = (x.shape[0], into * rows.side, into * columns.side, x.shape[3])
         x = jnp.asarray(x)
 
@@ -115,15 +120,18 @@ class _Tiling(NamedTuple):
     weights: np.ndarray
 
 
-def _tiling(size: int, tile: int, overlap: int, margin: int, out: int) -> _Tiling:
+def _tiling(size: int, tile: int, overlap: int, margin: int, out: int, multiple: int = 1) -> _Tiling:
     """Tiles that share at least `overlap`, evenly, as few as there can be; the last one ends with the picture.
 
     A tile of at least three overlaps makes the blends of its two sides disjoint, so that the weights of each pixel sum
     to 1.
     """
+    if size % multiple:
+        raise ValueError(f"size {size} is no multiple of {multiple}, at which tiles begin")
     side = min(tile, size)
     gaps = -(-(size - side) // (tile - overlap))
-    starts = np.array([number * (size - side) // max(gaps, 1) for number in range(gaps + 1)], np.int32)
+    shifts = (size - side) // multiple
+    starts = np.array([number * shifts // max(gaps, 1) * multiple for number in range(gaps + 1)], np.int32)
     pixels = out * starts[:, None] + np.arange(out * side)
     weights, blend = np.ones(pixels.shape), out * (overlap - 2 * margin)
     for before in range(gaps):

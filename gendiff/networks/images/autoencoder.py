@@ -154,6 +154,11 @@ class LatentAutoencoder(nn.Module):
         """How many times smaller than a picture its latent is, in each direction."""
         return 1 << len(self.channels) - 1
 
+    @property
+    def latent_multiple(self) -> int:
+        """What divides the sides of a latent, and where a tile of it begins."""
+        return 1
+
     def _halves(self, moments: int) -> tuple[Encoder, Decoder]:
         """Encoder and decoder. moments: how many numbers the encoder tells per channel of a latent."""
         self._check()

@@ -30,6 +30,11 @@ class PatchNormedAutoencoder(Autoencoder):
 
     variance_epsilon: float = 1e-4
 
+    @property
+    def latent_multiple(self) -> int:
+        """What divides the sides of a latent, and where a tile of it begins."""
+        return PATCH
+
     def setup(self) -> None:
         """Name the halves, and the numbers of latents."""
         if self.scale != 1.0 or self.shift != 0.0:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from gendiff.pipelines.stable_diffusion.opened import Opened, arranged, open_model
     from gendiff.pipelines.stable_diffusion.prompt_pipeline import PromptPipeline, handed_over, refined
     from gendiff.pipelines.stable_diffusion.prompts import Prompt, aligned, encode, repeated
-    from gendiff.pipelines.stable_diffusion.reference_sizes import reference_size
+    from gendiff.pipelines.stable_diffusion.reference_sizes import reference_size, with_painted
     from gendiff.pipelines.stable_diffusion.saved import save
     from gendiff.pipelines.stable_diffusion.skipped_layers import skipping
     from gendiff.pipelines.stable_diffusion.text_towers import TextTowers
@@ -40,6 +40,7 @@ __all__ = [
     "repeated",
     "save",
     "skipping",
+    "with_painted",
 ]
 
 __getattr__, __dir__ = on_first_use(
@@ -52,7 +53,7 @@ __getattr__, __dir__ = on_first_use(
         "opened": "Opened arranged open_model",
         "prompt_pipeline": "PromptPipeline handed_over refined",
         "prompts": "Prompt aligned encode repeated",
-        "reference_sizes": "reference_size",
+        "reference_sizes": "reference_size with_painted",
         "saved": "save",
         "skipped_layers": "skipping",
         "text_towers": "TextTowers",

@@ -51,8 +51,9 @@ def adapted(
 
     Also known as: LoRA merge, fuse_lora.
 
-    Several files are merged one after the other. `weights.lora_files.load(path, adaptable(model))` gives the trees
-    themselves, and `networks.lora.unmerged` keeps them apart, so that the strength is data.
+    Several files are merged one after the other. `with_lora` does the same with trees that
+    `weights.lora_files.load(path, adaptable(model))` has read, so that a file is refused before parts are read.
+    `networks.lora.unmerged` keeps the trees apart, so that the strength is data.
 
     Args:
         model: of the folder. Its mesh, if it has one, shares the result too.
@@ -65,8 +66,20 @@ def adapted(
         CheckpointMismatchError: path first, as `lora_files.from_arrays` does.
         ValueError: for a folder without a text encoder.
     """
-    models = adaptable(model)
-    trees = lora_files.load(path, models)
+    return with_lora(model, parts, lora_files.load(path, adaptable(model)), strength)
+
+
+def with_lora(
+    model: Opened, parts: Mapping[str, Params], trees: Mapping[str, Params], strength: Scalar = 1.0
+) -> dict[str, Params]:
+    """Return the parameters of parts with the trees of a LoRA file merged into them, as `adapted` does.
+
+    Args:
+        model: as for `adapted`.
+        parts: as for `adapted`.
+        trees: of the file, as `weights.lora_files.load` returns them.
+        strength: as for `adapted`.
+    """
     join = lora.merge if model.storage == "full" else lora.unmerged
     result = {name: join(params, trees[name], strength) for name, params in parts.items() if trees.get(name)}
     if model.mesh is not None:
@@ -88,6 +101,7 @@ def open_control(path: str | os.PathLike[str], model: Opened, *, variant: str | 
     Raises:
         DataError: path first, for missing and damaged files, a setting without a match, and a ControlNet that does not
             fit the U-Net.
+        CheckpointMismatchError: path first, as `opened.open_model` does.
     """
     folder = Path(path)
     config = files.load_config(folder)
@@ -116,7 +130,9 @@ def open_control(path: str | os.PathLike[str], model: Opened, *, variant: str | 
                     f"{field} = {value}, and the U-Net of {model.index.folder} has {expected}: "
                     "it is of another kind of model"
                 )
-    return Part("controlnet", folder, config, network, arrays, READER)
+    part = Part("controlnet", folder, config, network, arrays, READER)
+    part.check(copies=False)
+    return part
 
 
 def controlled(pipeline: PromptPipeline, control: Part) -> PromptPipeline:

@@ -25,8 +25,9 @@ class Edit:
             one all. It is data; a traced one makes the steps a loop without a gradient.
         paste: whether what is kept is returned as it came, and not decoded.
         like_diffusers: whether what is kept has the noise that the draw begins with at every level, and the mask of a
-            latent is that of its first pixel. Else it is noised afresh in each step, and a latent is drawn anew where
-            any of its pixels is. A network for inpainting knows one way only.
+            latent is that of its first pixel, or for FLUX.2 of the middle of its patch. Else it is noised afresh in
+            each step, and a latent is drawn anew where any of its pixels is. A network for inpainting knows one way
+            only.
     """
 
     picture: ArrayLike
@@ -113,6 +114,18 @@ def of_latents(mask: ArrayLike, factor: int) -> Float[Array, "b h w 1"]:
 def nearest(mask: ArrayLike, factor: int) -> Float[Array, "b h w 1"]:
     """The mask of latents by the first pixel of each, as networks for inpainting were trained."""
     return binary(mask)[:, ::factor, ::factor]
+
+
+def blended(mask: ArrayLike, factor: int, patch: int) -> Float[Array, "b h w 1"]:
+    """The mask of latents by bilinear interpolation in the middle of each patch of patch² latents.
+
+    At an edge of what is drawn anew it may lie between 0 and 1.
+    """
+    pixels = binary(mask)
+    count, height, width, _ = pixels.shape
+    side = factor * patch
+    small: jax.Array = jax.image.resize(pixels, (count, height // side, width // side, 1), "bilinear", antialias=False)
+    return small.repeat(patch, 1).repeat(patch, 2)
 
 
 def of_pixels(mask: ArrayLike, factor: int) -> Float[Array, "b h w p"]:

@@ -55,6 +55,8 @@ class LatentPipeline:
             channel for each pixel of a latent.
         embedded_scale: () the guidance scale that a network distilled from guidance is told where pictures are led away
             from something as well; without that it is told the scale of the call. None for other networks.
+        blended_patch: the side of the patches of latents over which a mask is `edits.blended` where an edit is like
+            diffusers; None: it is `edits.nearest`.
 
     References:
         Rombach et al., 2022, section 3.3.
@@ -72,6 +74,7 @@ class LatentPipeline:
     learned_variance: bool = records.static(default=False)
     paints: bool | str = records.static(default=False)
     embedded_scale: Scalar | None = None
+    blended_patch: int | None = records.static(default=None)
 
     __eq__, __hash__ = object.__eq__, object.__hash__  # jit asks for both, and levels are arrays, which have none
 
@@ -211,10 +214,13 @@ class LatentPipeline:
 
     def _repainting(self, change: Edit, mask: ArrayLike, clean: Float[Array, "b h w c"], keys: Keys) -> Sampler:
         """The sampler whose every step ends with what the mask keeps."""
+        factor = self.factor(change)
         if not change.like_diffusers:
-            return inpainting.repaint(self.sampler, clean, edits.of_latents(mask, self.factor(change)))
+            return inpainting.repaint(self.sampler, clean, edits.of_latents(mask, factor))
         noise = sample_keys.first_noise(keys, self.shape, clean.dtype)
-        return inpainting.repaint(self.sampler, clean, edits.nearest(mask, self.factor(change)), noise)
+        patch = self.blended_patch
+        small = edits.nearest(mask, factor) if patch is None else edits.blended(mask, factor, patch)
+        return inpainting.repaint(self.sampler, clean, small, noise)
 
     def _check(self, params: Mapping[str, Params], change: Edit | None, start: ArrayLike | None) -> None:
         if missing := [name for name in PARTS if name not in params]:

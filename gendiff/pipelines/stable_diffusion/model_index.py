@@ -56,6 +56,7 @@ class Kind:
         masked: whether its network sees no padding of texts.
         thinking: whether the message to it leaves room for thoughts.
         references: how many pictures its network may read beside the prompt.
+        blends: whether diffusers interpolates a mask at the size of the network's patches.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Kind:
     masked: bool = False
     thinking: bool = True
     references: int = 0
+    blends: bool = False
 
 
 _WITH_TEXT = {"scheduler": SCHEDULER, "text_encoder": TEXT, "tokenizer": TOKENIZER, "unet": UNET, "vae": AUTOENCODER}
@@ -163,6 +165,7 @@ FLUX_2 = Kind(
     read=(9, 18, 27),
     thinking=False,
     references=10,
+    blends=True,
 )
 FLUX_2_BASE = dataclasses.replace(FLUX_2, name="FLUX.2 [klein] base", guided=True)
 KINDS: Mapping[str, Kind] = {
@@ -180,7 +183,7 @@ KINDS: Mapping[str, Kind] = {
     "FluxFillPipeline": FILL,
     **dict.fromkeys(("FluxKontextPipeline", "FluxKontextInpaintPipeline"), KONTEXT),
     **dict.fromkeys(("ZImagePipeline", "ZImageImg2ImgPipeline", "ZImageInpaintPipeline"), Z_IMAGE),
-    "Flux2KleinPipeline": FLUX_2,
+    **dict.fromkeys(("Flux2KleinPipeline", "Flux2KleinInpaintPipeline"), FLUX_2),
 }
 """The class of a pipeline -> what is needed of it."""
 

@@ -240,6 +240,7 @@ class Opened:
             self.network.out_channels == 2 * self.autoencoder.latent_channels,
             self.paints,
             EMBEDDED_SCALE if getattr(self.network, "guidance", False) else None,
+            self.multiple // factor if self.index.kind.blends else None,
         )
 
     def sides(self, height: int | None = None, width: int | None = None) -> tuple[int, int]:
@@ -331,12 +332,14 @@ def open_model(
 ) -> Opened:
     """Open a folder of Stable Diffusion, FLUX, Z-Image or a DiT, without reading its parameters.
 
+    Names, shapes and types of the arrays of all parts are checked.
+
     Args:
         path: a folder with a model_index.json, as diffusers writes it.
         weights: a single file, as model sites have them, whose arrays take the place of those of the folder. For Stable
             Diffusion 1, 2, XL and the refiner it is a `.safetensors` file of all parts: the folder then needs settings
             and tokenizers, a few MB. For Stable Diffusion 3, FLUX and Z-Image it is a `.safetensors` or `.gguf` file of
-            the transformer; of safetensors it may hold other parts too. Arrays are checked before any is read.
+            the transformer; of safetensors it may hold other parts too.
         variant: of the files of weights, as in "fp16". None: those without a variant; where there are none, those of
             the only one.
         dtype: of parameters and activations, "float32" or "bfloat16"; the autoencoder is float32.
@@ -357,7 +360,7 @@ def open_model(
             not fit each other.
         ImportError: without the package of the extra `text`, for a model that reads prompts, and that of `language`,
             for GGUF.
-        CheckpointMismatchError: path first, for single weights that lack an array or hold more than the parts.
+        CheckpointMismatchError: path first, for weights that lack an array, hold another, or have one of another shape.
         ValueError: for an unknown dtype or storage, and for a variant of single weights.
         ConfigError: where the axis "tensor" of a mesh does not divide a layer.
     """
@@ -391,8 +394,7 @@ def open_model(
     model = Opened(index, parts, tokenizers, scheduler, notes, dtype, like_diffusers, storage, mesh)
     fitting_parts.check(model.index, parts, tokenizers)
     for part in parts.values():
-        if part.single is not None:
-            part.check()
+        part.check(copies=False)
         if mesh is not None:
             split_parts.shardings(part.shapes(), mesh)
     return model

@@ -1,8 +1,11 @@
-"""The sizes in which a model reads pictures beside its prompt."""
+"""Which pictures a model reads beside its prompt, and in which sizes."""
 
 import math
+from collections.abc import Sequence
 
+from gendiff.core.types import ArrayLike
 from gendiff.pipelines.stable_diffusion import model_index
+from gendiff.pipelines.stable_diffusion.edits import Edit
 from gendiff.pipelines.stable_diffusion.opened import Opened
 
 SIDES = (
@@ -33,6 +36,23 @@ def reference_size(model: Opened, height: int, width: int) -> tuple[int, int]:
     else:
         rows, columns, scale = height, width, min(1.0, side / math.sqrt(height * width))
     return _multiple(model, rows * scale), _multiple(model, columns * scale)
+
+
+def with_painted(model: Opened, change: Edit | None, references: Sequence[ArrayLike] = ()) -> tuple[ArrayLike, ...]:
+    """The references of a draw, with the picture that it paints into before them, as diffusers has it.
+
+    FLUX.1 Kontext reads one picture: the reference, where there is one. It changes nothing for models without
+    references, draws without a mask, and edits that are not `like_diffusers`.
+
+    Args:
+        model: that draws.
+        change: the picture to begin from.
+        references: pictures as `PromptPipeline` takes them.
+    """
+    most = model.index.kind.references
+    if not most or change is None or change.mask is None or not change.like_diffusers:
+        return tuple(references)
+    return (change.picture, *references)[-most:]
 
 
 def _multiple(model: Opened, pixels: float) -> int:

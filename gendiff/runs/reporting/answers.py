@@ -41,12 +41,13 @@ class Cell:
     """A number of a table: in the row that has these entries, in this column; of a table with seeds, the mean over the
     rows of all.
 
-    table: how the table's title begins.
+    table: how the table's title begins. over: entries of the row whose number of the same column divides this one.
     """
 
     table: str
     row: tuple[str | int | float, ...]
     column: str
+    over: tuple[str | int | float, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +114,7 @@ def fill(text: str, outcome: Results, numbers: Mapping[str, Cell]) -> str:
     def formatted(match: re.Match[str]) -> str:
         name, spec = match[1], match[2] or ""
         if name in numbers:
-            value: CellValue = _cell(outcome, numbers[name])
+            value: CellValue = _number(outcome, numbers[name])
         elif name in means:
             value = means[name]
         else:
@@ -132,6 +133,16 @@ def _role(id: str, roles: Mapping[str, str]) -> tuple[Role | Literal[""], str]:
     if role not in _ROLES:
         raise ConfigError(f"claim {id!r} has role {role!r}; a role is promise, aim, check, or a statement such as E5")
     return _ROLES[role], ""
+
+
+def _number(outcome: Results, cell: Cell) -> CellValue:
+    number = _cell(outcome, cell)
+    if not cell.over:
+        return number
+    divisor = _cell(outcome, dataclasses.replace(cell, row=cell.over))
+    if not isinstance(number, int | float) or not isinstance(divisor, int | float):
+        raise ConfigError(f"the ratio of {cell.row} and {cell.over} needs numbers without intervals")
+    return number / divisor
 
 
 def _cell(outcome: Results, cell: Cell) -> CellValue:

@@ -65,7 +65,7 @@ def machine() -> dict[str, object]:
     config: Any = jax.config  # its fields are made at run time
     devices = Counter(f"{device.platform}: {device.device_kind}" for device in jax.local_devices())
     return {
-        "cpu": processor.name() or platform.processor() or platform.machine(),
+        "cpu": cpu(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gib": round(memory() / 2**30, 1) if math.isfinite(memory()) else None,
         "platform": platform.platform(),
@@ -73,6 +73,11 @@ def machine() -> dict[str, object]:
         "matmul_precision": config.jax_default_matmul_precision or "default",
         "x64": bool(config.jax_enable_x64),
     }
+
+
+def cpu() -> str:
+    """The processor as `machine` has it. It loads no JAX."""
+    return processor.name() or platform.processor() or platform.machine()
 
 
 def memory() -> float:

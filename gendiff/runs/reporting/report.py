@@ -20,8 +20,8 @@ from gendiff.runs.reporting.results import Explorer, Results, Table
 from gendiff.runs.reporting.verdicts import Claim, Summary
 
 FILE = "report.html"
-DATA, DATA_REPORT = "data.json", "data_report.html"
-"""Of a run on pictures: what it knows of them, and what `data-report` says of them."""
+DATA, DATA_REPORT = ("data.json", "fine_tuning.json", "tuning.json"), "data_report.html"
+"""What a run knows of its data, by kinds of runs, and what `data-report` says of them."""
 SPRITES = "denoising*.png"
 SOUNDS = "_*.wav"
 """Ends of the names of sounds that stand below the picture whose name they begin with."""
@@ -134,8 +134,13 @@ def table_lines(table: Table) -> Iterator[str]:
 
 
 def _data_reports(folder: Path) -> list[tuple[str, bool]]:
-    """(path within the run, whether it is there) of the data report of each set of pictures that was trained on."""
-    paths = [file.with_name(DATA_REPORT) for name in (DATA, f"*/{DATA}") for file in sorted(folder.glob(name))]
+    """(path within the run, whether it is there) of the data report of each set of data that was trained on."""
+    paths = [
+        file.with_name(DATA_REPORT)
+        for name in DATA
+        for pattern in (name, f"*/{name}")
+        for file in sorted(folder.glob(pattern))
+    ]
     return [(path.relative_to(folder).as_posix(), path.is_file()) for path in paths]
 
 

@@ -12,6 +12,8 @@ from gendiff.runs.reporting.formatting import CellValue as CellValue
 from gendiff.runs.reporting.verdicts import Claim, Kind, Summary, Verdict, Word
 
 FILE = "results.json"
+MACHINES = "machines"
+"""The folder beside a result that holds those of the same command on other machines, each in a folder of its own."""
 SECTIONS: Mapping[str, str] = {
     "essay": "What the essay says",
     "promise": "Promises",
@@ -235,6 +237,11 @@ def read(path: str | os.PathLike[str]) -> Results:
     """
     file = Path(path)
     return json_files.read(file / FILE if file.is_dir() else file, Results)
+
+
+def on_machines(folder: str | os.PathLike[str]) -> list[Results]:
+    """Results of a folder, then those of the same command on other machines, which lie beside them."""
+    return [read(folder), *(read(path) for path in sorted((Path(folder) / MACHINES).glob(f"*/{FILE}")))]
 
 
 def _check_png(file: str) -> None:

@@ -15,9 +15,9 @@ from gendiff.core.packed import is_packed
 from gendiff.core.types import Config, Params
 from gendiff.weights import layouts, settings
 from gendiff.weights import rules as naming
-from gendiff.weights.quantised import gguf_blocks, packed_reading
+from gendiff.weights.quantised import gguf_blocks
 from gendiff.weights.quantised.gguf import Gguf, Packed
-from gendiff.weights.rules import Rule
+from gendiff.weights.rules import Maker, Rule
 
 NEEDED = (
     "context_length",
@@ -162,14 +162,14 @@ def rules(file: Gguf) -> tuple[Rule, ...]:
     )
 
 
-def params(file: Gguf, like: Params, *, packed: bool = False) -> Params:
+def params(file: Gguf, like: Params, *, maker: Maker | None = None) -> Params:
     """Return the tensors of a file as the parameters of `networks.LanguageModel(**network_fields(file))`.
 
     Args:
         file: as `gguf.load` reads it. Every tensor is used; that of stretched rotary positions is one of the fields.
         like: parameters of that network, or their shapes.
-        packed: whether matrices stay as they are (see `gguf_blocks`), but for those of F32: the same weights in less
-            memory, and rounded nowhere.
+        maker: as of `rules.to_ours`. With `packed_reading.as_stored` matrices stay as they are (see `gguf_blocks`), but
+            for those of F32: the same weights in less memory, and rounded nowhere.
 
     Raises:
         ImportError: without the package of the extra `language`.
@@ -177,7 +177,7 @@ def params(file: Gguf, like: Params, *, packed: bool = False) -> Params:
         CheckpointMismatchError: as `rules.to_ours` does.
     """
     tensors = {name: tensor for name, tensor in file.tensors.items() if name != STRETCH}
-    return naming.to_ours(tensors, rules(file), like, maker=packed_reading.as_stored if packed else None)
+    return naming.to_ours(tensors, rules(file), like, maker=maker)
 
 
 def tensors(file: Gguf, params: Params) -> dict[str, Packed]:

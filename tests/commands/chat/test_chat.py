@@ -10,6 +10,7 @@ import sys
 import types
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -20,10 +21,12 @@ from gendiff import language, networks, weights
 from gendiff.commands import command_line
 from gendiff.commands.chat import chat_options, command, models
 from gendiff.commands.chat.streaming import Writer
+from gendiff.core import packed, trees
 from gendiff.core.errors import ConfigError
 from gendiff.pipelines import Chat
 from gendiff.pipelines import chat as pipeline
 from gendiff.weights import quantised
+from gendiff.weights.quantised.packed_kernels import HalfKernel, NibbleKernel, ScaledKernel
 from tests.language import test_tokens
 from tests.networks.rig import random_params
 from tests.quickly import quickly
@@ -69,7 +72,7 @@ def one_program(monkeypatch):
 @pytest.fixture
 def tiny(monkeypatch):
     chat = models.tiny()
-    monkeypatch.setattr(models, "opened", lambda model="smollm2", **_: chat)
+    monkeypatch.setattr(models, "opened", lambda *_, **__: chat)
     return chat
 
 
@@ -123,9 +126,7 @@ def test_in_a_terminal_a_text_that_does_not_fit_is_told_and_the_conversation_goe
         def isatty(self):
             return True
 
-    rounded, typed = [], "a" * 300 + "\nand then?\n"
-    # so that one program serves this too
-    monkeypatch.setattr(quantised, "quantise", lambda params, rules: rounded.append(rules) or params)
+    typed = "a" * 300 + "\nand then?\n"
     monkeypatch.setattr(sys, "stdin", Terminal(typed))
     assert run("--max-tokens", "4", "--weights", "int8") == 0
     output = capsys.readouterr().out
@@ -133,7 +134,6 @@ def test_in_a_terminal_a_text_that_does_not_fit_is_told_and_the_conversation_goe
     assert "the conversation goes on" in output and output.count("tokens read") == 1
     monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
     assert run("--max-tokens", "4", "--weights", "int8") == 2  # a script is told by its exit code
-    assert [repr(rules) for rules in rounded] == [repr(quantised.linear(quantised.int8(), tables=True))] * 2
 
 
 def test_equal_seeds_answer_equally_and_others_do_not(tiny, capsys):
@@ -170,14 +170,18 @@ def test_a_model_that_is_none_is_named_with_what_would_do(capsys, model, message
     assert message in capsys.readouterr().err
 
 
+def written(folder, params):
+    """The folder of the small network with these parameters."""
+    weights.language_models.save(folder, params, CONFIG)
+    models.tiny().tokenizer.special_library.save(str(folder / "tokenizer.json"))
+    template = "{% for message in messages %}{{ message.content }}\n{% endfor %}"
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": template, "eos_token": "<|endoftext|>"}))
+    return folder
+
+
 def test_a_folder_of_transformers_answers_with_its_own_tokenizer_and_template(tmp_path, capsys):
     chat = models.tiny()
-    weights.language_models.save(tmp_path, chat.params, CONFIG)
-    chat.tokenizer.special_library.save(str(tmp_path / "tokenizer.json"))
-    template = "{% for message in messages %}{{ message.content }}\n{% endfor %}"
-    (tmp_path / "tokenizer_config.json").write_text(
-        json.dumps({"chat_template": template, "eos_token": "<|endoftext|>"})
-    )
+    written(tmp_path, chat.params)
     assert run("--prompt", "hello", "--max-tokens", "6", "--model", str(tmp_path)) == 0
     folder = capsys.readouterr().out
     options = {"max_tokens": 6, "on_token": writer(chat.tokenizer.pieces)}
@@ -185,11 +189,37 @@ def test_a_folder_of_transformers_answers_with_its_own_tokenizer_and_template(tm
     same = chat.answer(jax.random.key(0), [{"role": "user", "content": "hello"}], **options)
     assert reply.tokens.tolist() == same.tokens.tolist() and "[6 tokens read" in folder
     assert run("--prompt", "hello", "--weights", "packed", "--model", str(tmp_path)) == 2
-    assert "is a folder: take --weights int8" in capsys.readouterr().err
+    assert "is a folder: take --weights as-file, int8 or int4" in capsys.readouterr().err
     (tmp_path / "tokenizer_config.json").unlink()
     assert run("--prompt", "hello", "--model", str(tmp_path)) == 2
     assert "has no chat template: it goes on with texts, so add --plain" in capsys.readouterr().err
     assert run("--prompt", "hello", "--max-tokens", "2", "--plain", "--model", str(tmp_path)) == 0
+
+
+@pytest.mark.slow
+@table(
+    "storage, kinds, share",
+    [
+        ("int8", {"kernel": ScaledKernel, "token": ScaledKernel}, 0.32),
+        ("int4", {"kernel": NibbleKernel, "token": ScaledKernel}, 0.3),
+        ("as-file", {"kernel": HalfKernel, "token": HalfKernel}, 0.52),
+    ],
+)
+def test_a_folder_stays_packed_and_its_replies_are_the_same_alone_and_together(tmp_path, storage, kinds, share):
+    full = models.tiny().params
+    folder = written(tmp_path, jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), full))
+    chat, key = models.weighted(str(folder), storage), jax.random.key(3)
+    leaves = trees.paths(chat.params, is_leaf=packed.is_packed)
+    for path, leaf in leaves.items():
+        assert isinstance(leaf, kinds.get(path.rpartition("/")[2], jax.Array)), path
+    assert quantised.nbytes(chat.params) < share * quantised.nbytes(full)
+    texts = ["a", "How many?", "a longer question than the others"]
+    alone = [
+        chat.answer(key, [{"role": "user", "content": text}], index=number, temperature=1.0, max_tokens=6).text
+        for number, text in enumerate(texts)
+    ]
+    together = models.sampled_answers(key, chat, texts, 6, temperature=1.0)
+    assert [answer.text for answer in together] == alone and len(set(alone)) > 1
 
 
 KINDS = {"token_embd": "Q8_0", "attn_q": "Q5_0", "attn_k": "IQ4_NL", "attn_v": "Q8_0", "attn_output": "Q5_0"}

@@ -4,7 +4,7 @@ files change.
 
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,41 +12,37 @@ import numpy as np
 import safetensors.numpy
 from PIL import Image
 
-from gendiff import language, networks
+from gendiff import language
 from gendiff.commands.scaling_fit import csv_points
 from gendiff.commands.serve import edit_requests, image_requests, text_requests
 from gendiff.commands.serve.api_errors import ApiError
 from gendiff.commands.tune import rows
 from gendiff.commands.tune.config import Config
 from gendiff.core import npz
-from gendiff.core.errors import DataError, GendiffError
+from gendiff.core.errors import GendiffError
 from gendiff.data import audio, chat_row_tokenizer, clip_files, sources, t5_tokenizer, tokenizer
 from gendiff.data.images import array_records, caption_files
 from gendiff.data.texts import clip_tokenizer
 from gendiff.metrics import statistics_files
-from gendiff.pipelines.stable_diffusion import adapters, inspect, open_model
 from gendiff.provenance import declared_rights, image_watermarks, metadata, text_watermarks, watermark_files
 from gendiff.runs import configuration, run_lock
 from gendiff.runs.run_folder import RunFolder
-from gendiff.weights import files, gguf, language_models, lora_files, lora_settings, streamed, torch_archive
+from gendiff.weights import files, gguf, lora_files, streamed, torch_archive
+from tests.commands.foreign import model_files
 from tests.commands.serve import test_edit_requests, test_image_requests, test_text_requests
 from tests.data.audio import test_sound_folder
 from tests.data.texts import test_tokenizer
 from tests.pipelines.stable_diffusion import (
-    single_files,
-    test_original_files,
     tiny_chat_tokenizer,
     tiny_folders,
     tiny_t5_tokenizer,
 )
 from tests.runs import test_results, test_run_folder, test_shards
-from tests.weights import torch_files
-from tests.weights.lora import lora_arrays
+from tests.weights import test_streamed
 from tests.weights.quantised import gguf_files, test_gguf, test_gguf_llama
 from tests.weights.transformers.tiny_language_models import CONFIGS
 
 PIXELS = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
-ARRAYS = {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "b.bias": np.array([0.1, 0.2], np.float16)}
 HEAD = 3000
 """Bytes that change at the beginning of files whose rest is numbers."""
 
@@ -95,60 +91,7 @@ def first_of(read: Callable[[Path], object], *names: str, write: Callable[[Path]
     return Parser(write, lambda folder: read(folder / names[0]), names, **more)  # type: ignore[arg-type]
 
 
-# Weights.
-
-
-def all_of(arrays: Mapping[str, object]) -> None:
-    for array in arrays.values():
-        np.asarray(array)
-
-
-def write_parts(folder: Path) -> None:
-    for name, array in ARRAYS.items():
-        safetensors.numpy.save_file({name: array}, folder / f"{name[0]}.safetensors")
-    places = {name: f"{name[0]}.safetensors" for name in ARRAYS}
-    stored(**{"m.safetensors.index_json": {"metadata": {}, "weight_map": places}})(folder)
-
-
-def write_lora(folder: Path, *, header: bool) -> None:
-    layer = "text_model.encoder.layers.1.mlp.fc1"
-    changes = lora_arrays.factors({layer: (16, 8)})
-    arrays = lora_arrays.of_peft(changes, "text_encoder.")
-    settings = {"peft_type": "LORA", "r": 2, "lora_alpha": 3, "alpha_pattern": {"^mlp.fc1": 8}, "bias": "none"}
-    texts = {lora_settings.HEADER: json.dumps({f"text_encoder.{name}": value for name, value in settings.items()})}
-    safetensors.numpy.save_file(arrays, folder / f"{lora_files.STEM}.safetensors", texts if header else None)
-    if not header:
-        (folder / lora_files.SETTINGS).write_text(json.dumps(settings))
-
-
-def lora(path: Path) -> None:
-    lora_files.load(path, {"text_encoder": lora_arrays.text_encoder()})
-
-
-def write_torch(folder: Path) -> None:
-    arrays = {name: array.astype(np.float32) for name, array in ARRAYS.items()}
-    (folder / "x.pt").write_bytes(torch_files.archive(*torch_files.of_arrays(arrays)))
-    sizes = {str(number): 4 for number in range(len(arrays))}
-    (folder / "y.pt").write_bytes(torch_files.older(*torch_files.of_arrays(arrays, older=True), sizes))
-
-
-def write_language_model(config: Mapping[str, object], folder: Path) -> None:
-    stored(config_json=config)(folder)
-    safetensors.numpy.save_file(ARRAYS, folder / "model.safetensors")
-
-
-def language_model(path: Path) -> None:
-    networks.LanguageModel(**language_models.load(path).fields)
-
-
 # Folders of models.
-
-
-def model(folder: Path, **options: Path) -> None:
-    report = inspect(folder, **options)
-    if report.problems:
-        assert all(problem.startswith(str(folder.parent)) for problem in report.problems)
-        raise DataError(report.problems[0])
 
 
 def of_folder(name: str) -> Parser:
@@ -165,27 +108,7 @@ def of_folder(name: str) -> Parser:
         listed += [f"{part}/{file}" for file in texts.get(kind, ("config.json", f"{stem}.safetensors"))]
     changed = tuple(file.replace("scheduler/config", "scheduler/scheduler_config") for file in listed)
     changed = tuple(file for file in changed if file != f"scheduler/{files.STEM}.safetensors")
-    return Parser(lambda folder: tiny_folders.write(folder, name), model, changed, HEAD)
-
-
-def write_single(folder: Path) -> None:
-    tiny_folders.write(folder / "model", "stable")
-    single_files.stored(single_files.in_one_file("stable"), folder)
-
-
-def write_transformer(folder: Path) -> None:
-    tiny_folders.write(folder / "model", "flux")
-    arrays = test_original_files.transformer("flux")
-    single_files.stored(arrays, folder)
-    test_original_files.in_gguf(arrays, folder, "flux")
-
-
-def write_control(folder: Path) -> None:
-    tiny_folders.write_control(tiny_folders.write(folder / "model", "stable") and folder / "control")
-
-
-def control(folder: Path) -> None:
-    adapters.open_control(folder / "control", open_model(folder / "model")).check()
+    return Parser(lambda folder: tiny_folders.write(folder, name), model_files.model, changed, HEAD)
 
 
 # Texts.
@@ -265,6 +188,8 @@ def write_arrays(folder: Path) -> None:
 def sounds(folder: Path) -> None:
     opened = sources.open(folder, spectrogram=audio.Spectrogram(8000, 16, 8))
     opened[0]
+    for file in folder.iterdir():
+        audio.sound_files.tags(file)
 
 
 def write_sounds(folder: Path) -> None:
@@ -326,61 +251,90 @@ PARSERS: dict[str, Parser] = {
     "safetensors": first_of(
         lambda file: (files.load(file), files.header(file)),
         "x.safetensors",
-        write=content(x_safetensors=safetensors.numpy.save(ARRAYS, {"format": "pt"})),
+        write=content(x_safetensors=safetensors.numpy.save(model_files.ARRAYS, {"format": "pt"})),
+    ),
+    "safetensors of 8 bits with scales": first_of(
+        lambda file: model_files.all_of(streamed.open_file(file)),
+        "x.safetensors",
+        write=lambda folder: test_streamed.written(
+            folder / "x.safetensors",
+            model_files.ARRAYS | {"c.weight": test_streamed.E4M3, "c.scale_weight": np.array(2, np.float32)},
+        ),
     ),
     "safetensors in parts": Parser(
-        write_parts,
-        lambda folder: all_of(streamed.open_folder(folder, "m")),
+        model_files.write_parts,
+        lambda folder: model_files.all_of(streamed.open_folder(folder, "m")),
         ("a.safetensors", "m.safetensors.index.json"),
     ),
     "GGUF": first_of(
-        lambda file: all_of(gguf.load(file).arrays()), "x.gguf", write=content(x_gguf=test_gguf.WHOLE), head=400
+        lambda file: model_files.all_of(gguf.load(file).arrays()),
+        "x.gguf",
+        write=content(x_gguf=test_gguf.WHOLE),
+        head=400,
     ),
     "files of torch": Parser(
-        write_torch,
-        lambda folder: all_of(torch_archive.load(folder / "x.pt") | torch_archive.load(folder / "y.pt")),
+        model_files.write_torch,
+        lambda folder: model_files.all_of(torch_archive.load(folder / "x.pt") | torch_archive.load(folder / "y.pt")),
         ("x.pt", "y.pt"),
     ),
     "LoRA": first_of(
-        lora,
+        model_files.lora,
         f"{lora_files.STEM}.safetensors",
-        write=lambda folder: write_lora(folder, header=True),
+        write=lambda folder: model_files.write_lora(folder, header=True),
     ),
     "LoRA of peft": Parser(
-        lambda folder: write_lora(folder, header=False), lora, (lora_files.SETTINGS, f"{lora_files.STEM}.safetensors")
+        lambda folder: model_files.write_lora(folder, header=False),
+        model_files.lora,
+        (lora_files.SETTINGS, f"{lora_files.STEM}.safetensors"),
+    ),
+    "LoRA of a transformer": first_of(
+        model_files.lora_of_transformer, "x.safetensors", write=model_files.write_lora_of_transformer
     ),
     **{
         f"folder of diffusers, {name}": of_folder(name)
-        for name in ("stable", "flux", "sd3", "z_image", "flux_2", "dit")
+        for name in ("stable", "inpaint", "xl", "refiner", "flux", "sd3", "z_image", "flux_2", "dit")
     },
     "single file": Parser(
-        write_single,
-        lambda folder: model(folder / "model", weights=folder / "model.safetensors"),
+        model_files.write_single,
+        lambda folder: model_files.model(folder / "model", weights=folder / "model.safetensors"),
         ("model.safetensors",),
         HEAD,
     ),
     **{
         f"transformer in one file, {ending}": Parser(
-            write_transformer,
-            lambda folder, ending=ending: model(folder / "model", weights=folder / f"model.{ending}"),  # type: ignore[misc]
+            model_files.write_transformer,
+            lambda folder, ending=ending: model_files.model(folder / "model", weights=folder / f"model.{ending}"),  # type: ignore[misc]
             (f"model.{ending}",),
             HEAD,
         )
         for ending in ("safetensors", "gguf")
     },
-    "ControlNet": Parser(write_control, control, ("control/config.json", f"control/{files.STEM}.safetensors"), HEAD),
+    "ControlNet": Parser(
+        model_files.write_control,
+        model_files.control,
+        ("control/config.json", f"control/{files.STEM}.safetensors"),
+        HEAD,
+    ),
     **{
         f"language model, {name}": Parser(
-            functools.partial(write_language_model, CONFIGS[name]), language_model, ("config.json",)
+            functools.partial(model_files.write_language_model, CONFIGS[name]),
+            model_files.language_model,
+            ("config.json",),
         )
-        for name in ("Llama 3", "Gemma 3 of transformers 5", "GPT-2")
+        for name in ("Llama 3", "Mistral", "Qwen 3 with some windows", "Gemma 2", "Gemma 3 of transformers 5", "GPT-2")
     },
     "language model in GGUF": first_of(
-        language_model,
+        model_files.language_model,
         "x.gguf",
         write=content(x_gguf=gguf_files.gguf_bytes(test_gguf_llama.METADATA, test_gguf_llama.TABLE)),
         head=900,
     ),
+    **{
+        f"language model in GGUF, {name}": first_of(
+            model_files.language_model, "x.gguf", write=functools.partial(model_files.write_converted, name), head=1500
+        )
+        for name in ("Qwen 2", "Qwen 3", "Gemma 2", "Gemma 3")
+    },
     "tokenizer.json": Parser(write_words, words, ("tokenizer.json", "tokenizer_config.json")),
     "chat template": Parser(
         lambda folder: stored(

@@ -24,7 +24,7 @@ KINDS = {
     "nested lists": lambda file: file.write_text('{"a": ' + "[" * 99_999 + "]" * 99_999 + "}"),
     "a long integer": lambda file: file.write_text('{"a": 1' + "0" * 9999 + "}"),
 }
-LARGE = ("sd3", "z_image", "flux_2")
+LARGE = ("inpaint", "xl", "refiner", "sd3", "z_image", "flux_2")
 """Folders that take seconds to write."""
 NAMES = [name for name in PARSERS if not name.endswith(LARGE)]
 WITHOUT = {"lock"}

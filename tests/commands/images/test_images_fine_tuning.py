@@ -115,7 +115,7 @@ LEARNED = {
 
 @table("name", LEARNED)
 def test_a_transformer_learns_the_attention_of_both_streams(photos, tmp_path, name):
-    job = jobs.prepared(config(photos, tiny_folders.without_weights(tmp_path)[name]), None, QUIET)
+    job = jobs.prepared(config(photos, tiny_folders.write(tmp_path, name)), None, QUIET)
     change = jax.eval_shape(job.init, jax.random.key(0))
     assert {block: set(layers) for block, layers in change.items()} == LEARNED[name]
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), change)
@@ -221,7 +221,7 @@ def test_what_does_not_fit_model_or_pictures_is_refused(photos, model, changes, 
 
 @table("kind", ["dit", "inpaint", "xl"])
 def test_other_models_are_refused_by_their_kind(photos, tmp_path, kind):
-    folder = tiny_folders.without_weights(tmp_path)[kind]
+    folder = tiny_folders.write(tmp_path, kind)
     with pytest.raises(ConfigError, match="--lora trains Stable Diffusion 1, 2 and 3, FLUX and Z-Image"):
         jobs.prepared(config(photos, folder), None, QUIET)
 
@@ -243,7 +243,7 @@ def test_few_pictures_and_pictures_without_captions_are_refused(model, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["stable", "flux"])
+@pytest.mark.parametrize("name", ["stable", "flux", "flux_2", "z_image"])
 def test_a_run_learns_resumes_bitwise_judges_and_leaves_a_file_that_text_to_image_draws_with(
     photos, models, tmp_path, capsys, monkeypatch, name
 ):

@@ -11,11 +11,11 @@ from PIL import Image
 from scipy.io import wavfile
 
 from gendiff.commands.images.sample_files import SampleFiles
-from gendiff.commands.train import facts, opened_pictures, plan
+from gendiff.commands.train import facts, opened_pictures, plan, preview
 from gendiff.commands.train.config import Config
 from gendiff.data import audio
 from gendiff.runs.reporting import figures, report, results
-from tests.commands.images.test_images import JUDGING, run
+from tests.commands.images.test_images import JUDGING, restored, run
 from tests.tables import table
 
 SMALL = ("--size", "16", "--seconds", "0.25", "--sample-rate", "8000")
@@ -114,13 +114,53 @@ def test_options_and_folders_of_the_other_kind_are_refused_before_training(optio
     assert message in capsys.readouterr().err and not (tmp_path / "run").exists()
 
 
-@pytest.mark.slow
-def test_a_run_on_sounds_leaves_players_and_draws_wav_files(tmp_path):
+TRAINING = ("--network", "dit-tiny/2", "--steps", "6", "--batch", "4", "--checkpoint-every", "2", *SMALL, *JUDGING)
+
+
+@pytest.fixture(scope="module")
+def forty(tmp_path_factory):
+    return sounds(tmp_path_factory.mktemp("forty") / "sounds", 40)
+
+
+@pytest.fixture(scope="module")
+def trained(forty, tmp_path_factory):
     pytest.importorskip("grain")
     pytest.importorskip("soundfile")
-    folder, out = sounds(tmp_path / "sounds", 40), tmp_path / "run"
-    training = ("--network", "dit-tiny/2", "--steps", "6", "--batch", "4", *SMALL)
-    assert run("train", str(folder), *training, *JUDGING, "--out", str(out)) == 0
+    out = tmp_path_factory.mktemp("trained") / "run"
+    assert run("train", str(forty), *TRAINING, "--out", str(out)) == 0
+    return out
+
+
+@pytest.mark.slow
+@pytest.mark.fault("kill -9 anywhere, then resume")
+def test_a_training_on_sounds_that_died_ends_as_one_that_did_not(forty, trained, tmp_path, monkeypatch):
+    class Died(BaseException):
+        pass
+
+    on_state = preview.Previews.on_state
+
+    def dies(self, step, state):
+        on_state(self, step, state)
+        if step == 5:
+            raise Died
+
+    out = tmp_path / "run"
+    with monkeypatch.context() as patched, pytest.raises(Died):
+        patched.setattr(preview.Previews, "on_state", dies)
+        run("train", str(forty), *TRAINING, "--out", str(out))
+    assert not (out / "results.json").exists() and not list(out.glob("samples_*.wav"))
+    assert run("train", str(forty), *TRAINING, "--out", str(out)) == 0
+
+    def left(folder):
+        files = [folder / "metrics.jsonl", *folder.glob("samples_*.wav"), *(folder / "progress").iterdir()]
+        return {path.name: path.read_bytes() for path in files}, restored(folder)
+
+    assert left(out) == left(trained)
+
+
+@pytest.mark.slow
+def test_a_run_on_sounds_leaves_players_and_draws_wav_files(trained, tmp_path):
+    out = trained
     assert json.loads((out / "data.json").read_text())["data"]["sound"] == {"rate": 8000, "mels": 16, "frames": 8}
     outcome = json.loads((out / "results.json").read_text())
     assert outcome["chosen"] | {"mode": "L"} == outcome["chosen"] and "seconds" not in outcome["chosen"]

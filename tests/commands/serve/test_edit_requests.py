@@ -35,7 +35,7 @@ def form(fields, end=b"--xYz--\r\n"):
     parts = [
         b'--xYz\r\nContent-Disposition: form-data; name="%s"; filename="a.png"\r\n\r\n%s\r\n'
         % (name.encode(), value if isinstance(value, bytes) else value.encode())
-        for name, value in fields.items()
+        for name, value in (fields.items() if isinstance(fields, dict) else fields)
     ]
     return b"".join(parts) + end
 
@@ -59,11 +59,36 @@ def test_a_form_is_a_request_whose_picture_is_scaled_and_whose_strength_counts_s
 
 
 def test_a_network_that_reads_pictures_changes_one_by_words_unless_a_strength_is_given():
-    limits = dataclasses.replace(LIMITS, references=True)
+    limits = dataclasses.replace(LIMITS, references=2)
     fields = {"prompt": "a cat", "image": png(), "seed": "3"}
     request = edit_requests.read(KIND, form(fields), limits)
-    assert request == ImageRequest("a cat", steps=10, seed=3, reference=True) and request.picture is not None
+    assert request == ImageRequest("a cat", steps=10, seed=3) and request.picture is None and request.edits
+    assert len(request.references) == 1
     assert edit_requests.read(KIND, form(fields | {"strength": "0.7"}), limits) == read({"seed": "3"})
+
+
+def test_a_network_that_reads_several_pictures_has_them_in_their_order():
+    limits = dataclasses.replace(LIMITS, references=2)
+    fields = [("prompt", "a cat"), ("image[]", png(value=255)), ("image[]", png(12, 12, value=0))]
+    request = edit_requests.read(KIND, form(fields), limits)
+    assert request.picture is None and [picture[0, 0, 0] for picture in request.references] == [1, -1]
+    assert request.notes == ("image 2: its middle is scaled from 12x12 to 6x4",)
+
+
+@table(
+    ("references", "more", "words"),
+    [
+        (0, [("image[]", png())], "image names 2 pictures, and this request begins from one$"),
+        (2, [("image[]", png()), ("image[]", png())], "image names 3 pictures, .* reads at most 2 beside the prompt"),
+        (2, [("image[]", png()), ("strength", "0.5")], "begins from one; leave out strength"),
+        (2, [("image[]", b"")], "image is missing"),
+    ],
+)
+def test_more_pictures_than_a_network_takes_are_refused(references, more, words):
+    limits = dataclasses.replace(LIMITS, references=references)
+    with pytest.raises(ApiError, match=words) as caught:
+        edit_requests.read(KIND, form([("prompt", "a cat"), ("image", png()), *more]), limits)
+    assert caught.value.field == "image" and caught.value.status == 400
 
 
 def test_what_stands_in_a_part_is_read_bit_for_bit():
@@ -84,7 +109,8 @@ def test_what_stands_in_a_part_is_read_bit_for_bit():
         ({"image": header(20_000, 20_000)}, "image", "too large: at most 50000 pixels"),
         ({"mask": png()}, "mask", "is no text in UTF-8"),
         ({"mask": "a"}, "mask", "is no field of this request"),
-        ({"image[]": png()}, "image", "stands twice"),
+        ({"image[]": png()}, "image", "names 2 pictures"),
+        ({"steps[]": "3", "steps": "3"}, "steps", "stands twice"),
         ({"strength": "0"}, "strength", "runs none of 10 steps"),
         ({"strength": "1.5"}, "strength", "from 0 to 1"),
         ({"strength": "NaN"}, "strength", "must be a number"),

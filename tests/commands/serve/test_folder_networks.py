@@ -110,22 +110,29 @@ def test_a_model_without_guidance_is_told_the_scale_and_takes_no_negative_prompt
 
 
 def reads_pictures(params, x, t, text, references=None):
-    moved = 0 if references is None else references.images[0].mean((1, 2, 3))[:, None, None, None]
+    moved = 0.0
+    for number, image in enumerate([] if references is None else references.images, 1):
+        moved += number * image.mean((1, 2, 3))[:, None, None, None]
     return cheap_parts.predict(params, x, t, text) + moved
 
 
-def test_a_picture_is_read_beside_the_prompt_of_one_request_and_others_share_its_turns(lightly):
-    pipeline, kind = cheap_parts.pipeline(predict=reads_pictures), dataclasses.replace(model_index.STABLE, references=1)
+def test_pictures_are_read_beside_the_prompt_of_one_request_and_others_share_its_turns(lightly):
+    pipeline, kind = (
+        cheap_parts.pipeline(predict=reads_pictures),
+        dataclasses.replace(model_index.STABLE, references=10),
+    )
     served = dataclasses.replace(folder_networks.served(opened(kind), pipeline), params=cheap_parts.PARAMS)
     pictures = [cheap_parts.picture(seed)[0] for seed in range(2)]
     plain = ImageRequest("cat", "dog", steps=MOST, guidance=3.0, seed=5)
-    reading = [dataclasses.replace(plain, picture=picture, reference=True) for picture in pictures]
+    reading = [dataclasses.replace(plain, references=each) for each in ((pictures[0],), tuple(pictures))]
     programs = CompiledSteps(served, 3, MOST)
     programs.warm()
     results = images_of(programs, [reading[0], plain, reading[1]], served)
     of_grid = records.replace(pipeline, latent=records.replace(pipeline.latent, levels=GRID(MOST)))
     arguments = cheap_parts.PARAMS, jax.random.key(5), read("cat", ""), read("dog", ""), np.float32(3.0), np.arange(1)
-    for result, references in zip(results, [(pictures[0][None],), (), (pictures[1][None],)], strict=True):
+    for result, references in zip(
+        results, [(pictures[0][None],), (), tuple(each[None] for each in pictures)], strict=True
+    ):
         alone = quickly(lambda *inputs, images=references: of_grid(*inputs, references=images))(*arguments)
         np.testing.assert_allclose(result, alone[0], atol=1e-5)
 
@@ -174,7 +181,7 @@ def test_a_tiny_folder_is_read_and_drawn_but_not_at_a_size_that_it_cannot(lightl
 
 def test_a_single_file_takes_the_place_of_the_weights_and_lora_files_change_them(tmp_path):
     pytest.importorskip("tokenizers", reason="needs the extra [text]")
-    folder, file = tiny_folders.without_weights(tmp_path)["stable"], stored(in_one_file("stable"), tmp_path)
+    folder, file = tiny_folders.without_weights(tmp_path / "model", "stable"), stored(in_one_file("stable"), tmp_path)
     model = open_model(folder, weights=file)
     rng = np.random.default_rng(0)
     change = LowRank(*(rng.normal(size=shape).astype(np.float32) for shape in ((8, 2), (2, 32))))

@@ -2,25 +2,31 @@
 `inspect DIR`.
 """
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
+import safetensors.numpy
 from PIL import Image
 
 from experiments import catalogue
 from gendiff.commands import command_line, inspect_folder
 from gendiff.commands.text_to_image import drawing, folder
 from gendiff.commands.text_to_image.options import CommandOptions
-from gendiff.core.errors import ConfigError
+from gendiff.core import records
+from gendiff.core.errors import CheckpointMismatchError, ConfigError
 from gendiff.pipelines.stable_diffusion import Opened, open_model
 from gendiff.provenance import metadata
 from gendiff.runs import devices
 from gendiff.runs.progress import Progress
 from tests.pipelines.stable_diffusion import tiny_folders
+from tests.pipelines.stable_diffusion.refused_folder import nothing_loaded
 from tests.pipelines.stable_diffusion.single_files import in_one_file, stored
 from tests.pipelines.stable_diffusion.tiny_folders import FOLDERS
 from tests.quickly import quickly
 from tests.tables import table
+from tests.variants import some_slow
 
 pytest.importorskip("tokenizers", reason="needs the extra [text]")
 
@@ -28,11 +34,6 @@ pytest.importorskip("tokenizers", reason="needs the extra [text]")
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     return tiny_folders.Folders(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(scope="module")
-def unread(tmp_path_factory):
-    return tiny_folders.without_weights(tmp_path_factory.mktemp("unread"))
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def messages(monkeypatch):
 def draw(folders, messages, tmp_path):
     """(pictures (rows of the grid), settings, lines)."""
 
-    def call(name, file="x.png", models=folders, **options):
+    def call(name, file="x.png", **options):
         settings = {
             "prompt": "red cat",
             "num": 1,
@@ -55,7 +56,7 @@ def draw(folders, messages, tmp_path):
             "compile_cache": "none",
             "out": str(tmp_path / file),
         } | options
-        folder.draw(CommandOptions(**settings), models[name], Progress(quiet=True))
+        folder.draw(CommandOptions(**settings), folders[name], Progress(quiet=True))
         with Image.open(tmp_path / file) as image:
             return np.asarray(image), metadata.read(tmp_path / file).settings, messages
 
@@ -153,12 +154,24 @@ def test_text_encoders_have_left_memory_when_the_network_comes(draw, monkeypatch
 
 
 @pytest.mark.slow
-def test_pictures_of_tiles_are_near_those_of_the_whole_and_of_one_tile_the_same(draw):
-    in_one_go, _, _ = draw("stable", height=32, width=32)
-    one, settings, _ = draw("stable", "one.png", height=32, width=32, tile=32)
-    many, _, _ = draw("stable", "many.png", height=32, width=32, tile=16)
-    assert np.array_equal(one, in_one_go) and settings["tile"] == 32
+@pytest.mark.parametrize("name", ["stable", "flux", "flux_2"])  # plain, with a shift, normalised by place in a patch
+def test_pictures_of_tiles_are_near_those_of_the_whole_and_of_one_tile_the_same(draw, name):
+    size = {"height": 44, "width": 16} if name == "flux_2" else {"height": 32, "width": 32}
+    in_one_go, _, _ = draw(name, **size)
+    one, settings, _ = draw(name, "one.png", **size, tile=44)
+    many, _, _ = draw(name, "many.png", **size, tile=16)
+    assert np.array_equal(one, in_one_go) and settings["tile"] == 44
     assert 0 < np.abs(many.astype(float) - in_one_go).mean() < 0.5 * in_one_go.std()
+
+
+def test_tiles_of_klein_begin_at_whole_patches(unread):
+    def by_place(params, x):
+        return x * np.tile([[1.0, 2.0], [3.0, 4.0]], np.array(x.shape[1:3]) // 2)[None, ..., None].astype(np.float32)
+
+    model, x = open_model(unread["flux_2"]), np.ones((1, 22, 8, 4), np.float32)
+    latent = records.replace(model.latent(1, 44, 16), decode=by_place)
+    tiled = folder._in_tiles(latent, CommandOptions(tile=16), model).decode
+    np.testing.assert_allclose(tiled(None, x), by_place(None, x), rtol=1e-6)
 
 
 @pytest.mark.slow
@@ -196,6 +209,22 @@ def test_kontext_reads_a_picture_in_a_size_of_its_training(tmp_path, pictures, m
     assert any("is 32 × 16 pixels: its middle is scaled to 364 × 180" in line for line in messages)
 
 
+def test_what_is_painted_into_is_read_beside_the_prompt_as_by_diffusers(tmp_path, pictures):
+    model = open_model(tiny_folders.written_as(tmp_path / "klein", "flux_2", "Flux2KleinInpaintPipeline"))
+    options = CommandOptions(prompt="a red cat", init=pictures("cat"), mask=pictures("right"), height=16, width=16)
+    prepared = (
+        folder.prepare(dataclasses.replace(options, **more), model, None, Progress(quiet=True))
+        for more in (
+            {"sampler": "ddim"},
+            {"like_diffusers": True},
+            {"like_diffusers": True, "reference": (pictures("wide"),)},
+        )
+    )
+    ours, theirs, both = (job.words[2].get("references", ()) for job in prepared)
+    assert (len(ours), len(theirs), len(both)) == (0, 1, 2)
+    assert theirs[0].shape == both[0].shape == (1, 16, 16, 3) and both[1].shape == (1, 16, 32, 3)
+
+
 @pytest.mark.slow
 def test_the_refiner_takes_over_and_moves_the_picture(draw, folders):
     alone, _, _ = draw("xl", steps=3)
@@ -227,22 +256,23 @@ def test_a_controlnet_follows_its_hint_by_its_scale(draw, pictures, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_single_file_of_weights_draws_what_its_folder_draws(draw, unread, tmp_path):
-    file = stored(in_one_file("stable"), tmp_path)
-    folder_image, (single, settings, _) = draw("stable"), draw("stable", "single.png", models=unread, weights=str(file))
-    assert np.array_equal(folder_image[0], single) and settings["weights"] == str(file)
+def test_a_single_file_of_weights_draws_what_its_folder_draws(draw, folders, tmp_path):
+    file, (folder_image, _, _) = stored(in_one_file("stable"), tmp_path), draw("stable")
+    folders["alone"] = tiny_folders.without_weights(tmp_path / "alone", "stable")
+    single, settings, _ = draw("alone", "single.png", weights=str(file))
+    assert np.array_equal(folder_image, single) and settings["weights"] == str(file)
 
 
-def test_a_single_file_is_inspected_with_the_settings_of_its_folder(unread, tmp_path, capsys):
+def test_a_single_file_is_inspected_with_the_settings_of_its_folder(folders, tmp_path, capsys):
     file = stored(in_one_file("stable"), tmp_path)
-    assert main("inspect", str(unread["stable"]), "--weights", str(file)) == 0
+    assert main("inspect", str(folders["stable"]), "--weights", str(file)) == 0
     assert "in model.safetensors" in capsys.readouterr().out
-    assert main("inspect", str(unread["xl"]), "--weights", str(file)) == 65
+    assert main("inspect", str(folders["xl"]), "--weights", str(file)) == 65
     assert "has no text_encoder" in capsys.readouterr().err
 
 
-def test_a_class_has_names_and_a_number(unread):
-    model = open_model(unread["dit"])
+def test_a_class_has_names_and_a_number(folders):
+    model = open_model(folders["dit"])
     labels = ("kind 3", "other name of 3", "3")
     jobs = [folder.prepare(CommandOptions(label=label), model, None, Progress(quiet=True)) for label in labels]
     assert [job.words.tolist() for job in jobs] == [[3]] * 3
@@ -280,6 +310,7 @@ MISTAKES = [
     ("stable", {"controlnet": ".", "hint": "cat", "hint_scale": -1.0}, "--hint-scale -1 must be at least 0"),
     ("xl", {"refiner": "refiner", "controlnet": ".", "hint": "cat"}, "--controlnet does not go with --refiner"),
     ("stable", {"tile": 15}, "--tile 15 must be a multiple of 2 from 16 on"),
+    ("flux_2", {"tile": 18, "height": 16, "width": 16}, "--tile 18 must be a multiple of 4 from 16 on"),
     ("flux", {"tile": 14, "height": 16, "width": 16}, "--tile 14 must be a multiple of 2 from 16 on"),
     ("stable", {"weights": "x.safetensors", "variant": "fp16"}, "leave one of them out"),
     ("stable", {"levels": "trailing"}, "--levels trailing: a folder has levels of its own"),
@@ -304,22 +335,59 @@ MISTAKES = [
 ]
 
 
+def without_an_array(folder):
+    file = next((folder / "unet" if (folder / "unet").is_dir() else folder).glob("*.safetensors"))
+    arrays = safetensors.numpy.load_file(file)
+    del arrays["conv_in.weight"]
+    safetensors.numpy.save_file(arrays, file)
+    return str(folder)
+
+
+def of_dora(folder):
+    folder.mkdir()
+    arrays = {"lora_unet_down_blocks_0_attentions_0_proj_in.dora_scale": np.ones((4, 1), np.float32)}
+    safetensors.numpy.save_file(arrays, folder / "style.safetensors")
+    return str(folder / "style.safetensors")
+
+
+LATE = {
+    "refiner": ("xl", lambda path: {"refiner": without_an_array(tiny_folders.write(path, "refiner"))}),
+    "controlnet": (
+        "stable",
+        lambda path: {"controlnet": without_an_array(tiny_folders.write_control(path)), "hint": "cat"},
+    ),
+    "lora": ("stable", lambda path: {"lora": (of_dora(path),)}),
+}
+"""What comes into play after the text encoders of a model -> (the model, options by which it does not fit)."""
+
+
+@pytest.mark.fault("weights: names missing or left over")
+@pytest.mark.parametrize("late", some_slow(LATE, {"refiner", "controlnet"}))
+def test_what_does_not_fit_is_refused_before_any_part_is_read(draw, pictures, tmp_path, late):
+    name, options = LATE[late]
+    settings = options(tmp_path / "late")
+    if "hint" in settings:
+        settings["hint"] = pictures("cat")
+    with nothing_loaded(), pytest.raises(CheckpointMismatchError, match=f"^{tmp_path}/late.*(conv_in.weight|DoRA)"):
+        draw(name, **settings)
+
+
 @table(("name", "options", "message"), MISTAKES)
-def test_a_mistake_is_one_error_that_names_the_option(draw, unread, pictures, name, options, message):
+def test_a_mistake_is_one_error_that_names_the_option(draw, folders, pictures, name, options, message):
     paths = {
         "init": pictures,
         "mask": pictures,
         "hint": pictures,
         "reference": lambda names: tuple(pictures(name) if name == "cat" else name for name in names),
-        "refiner": lambda name: name if name == "." else str(unread[name]),
+        "refiner": lambda name: name if name == "." else str(folders[name]),
     }
     settings = {key: paths[key](value) if key in paths else value for key, value in options.items()}
     with pytest.raises(ConfigError, match=message):
-        draw(name, models=unread, **settings)
+        draw(name, **settings)
 
 
-def test_a_long_prompt_goes_on_or_loses_its_end_with_a_note(unread, messages):
-    model = open_model(unread["stable"])
+def test_a_long_prompt_goes_on_or_loses_its_end_with_a_note(folders, messages):
+    model = open_model(folders["stable"])
     jobs = {
         how: folder.prepare(CommandOptions(prompt="cat " * 9, too_long=how), model, None, Progress(quiet=True))
         for how in ("warn", "chunks")
@@ -330,8 +398,8 @@ def test_a_long_prompt_goes_on_or_loses_its_end_with_a_note(unread, messages):
     )
 
 
-def test_flux_is_led_away_by_a_negative_prompt_alone(unread, messages):
-    model, jobs = open_model(unread["flux"]), []
+def test_flux_is_led_away_by_a_negative_prompt_alone(folders, messages):
+    model, jobs = open_model(folders["flux"]), []
     for negative in ("", "dog"):
         options = CommandOptions(prompt="cat", negative=negative, height=16, width=16)
         jobs.append(folder.prepare(options, model, None, Progress(quiet=True)))
@@ -346,10 +414,10 @@ def test_options_of_folders_are_refused_for_other_models():
     CommandOptions(prompt="a cat", model="emoji", compile_cache="none").refuse_without_folder()
 
 
-def test_programs_are_kept_in_a_folder_of_the_user_unless_told_otherwise(unread, monkeypatch):
+def test_programs_are_kept_in_a_folder_of_the_user_unless_told_otherwise(folders, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
     monkeypatch.delenv("GENDIFF_COMPILE_CACHE", raising=False)
-    model = str(unread["stable"])
+    model = str(folders["stable"])
     assert CommandOptions(model=model).program_cache == "/somewhere/gendiff/programs"
     assert CommandOptions(model=model, compile_cache="none").program_cache == "none"
     assert CommandOptions(model=model, compile_cache="here").program_cache == "here"

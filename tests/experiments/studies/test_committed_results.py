@@ -159,10 +159,8 @@ def test_a_result_that_was_measured_on_more_machines_has_a_column_for_each(tmp_p
         *other["claims"][1:],
         other["claims"][1] | {"id": "further", "statement": "a case of that machine alone"},
     ]
-    (tmp_path / "bench" / results_pages.MACHINES / "faster").mkdir(parents=True)
-    (tmp_path / "bench" / results_pages.MACHINES / "faster" / "results.json").write_text(
-        json.dumps(other), encoding="utf-8"
-    )
+    (tmp_path / "bench" / results.MACHINES / "faster").mkdir(parents=True)
+    (tmp_path / "bench" / results.MACHINES / "faster" / "results.json").write_text(json.dumps(other), encoding="utf-8")
     text = dict(results_pages.pages(tmp_path))[page]
     head, _, first, second, *_ = text[text.index("| statement", text.index("On each machine")) :].splitlines()
     assert head.split(" | ")[1].startswith(here) and head.split(" | ")[2].startswith("a faster CPU")

@@ -63,6 +63,17 @@ def test_a_picture_of_one_tile_is_the_function_itself():
     np.testing.assert_allclose(run(KERNELS, LATENT), quickly(up)(KERNELS, LATENT), atol=1e-6)
 
 
+def test_tiles_begin_at_multiples_where_squares_of_places_differ():
+    def by_place(numbers, x):
+        return x * jnp.tile(numbers, (x.shape[1] // 2, x.shape[2] // 2))[None, ..., None]
+
+    numbers, x = np.float32([[1, 2], [3, 4]]), np.ones((1, 16, 22, 1), np.float32)
+    np.testing.assert_allclose(tiles.tiled(by_place, 6, 2, multiple=2)(numbers, x), by_place(numbers, x), rtol=1e-6)
+    for size in range(6, 60, 2):
+        side, starts, _ = tiles._tiling(size, 6, 2, 0, 1, 2)
+        assert not (starts % 2).any() and starts[-1] + side == size and (np.diff(starts) <= 4).all()
+
+
 def test_the_weight_moves_linearly_from_one_tile_to_the_next():
     def mean(params, x):
         return jnp.broadcast_to(jnp.mean(x, (1, 2), keepdims=True), x.shape)
@@ -149,6 +160,8 @@ X = np.zeros((1, 16, 16, 1), np.float32)
 test_lengths_out_of_range_are_refused = refusals(
     (lambda: tiles.tiled(up, 0), "tile"),
     (lambda: tiles.tiled(up, 12, 5), r"overlap = 5 is outside \[0, 4\]"),
+    (lambda: tiles.tiled(up, 12, 3, multiple=2), "tile = 12, overlap = 3: both must be multiples of 2"),
+    (lambda: tiles.tiled(up, 6, 2, multiple=2)(KERNELS, LATENT), "size 27 is no multiple of 2"),
     (lambda: tiles.tiled(up, 12, 4, 3), r"margin = 3 is outside \[0, 2\]"),
     (lambda: tiles.sliced(up, 0), "size"),
 )

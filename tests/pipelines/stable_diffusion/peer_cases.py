@@ -10,7 +10,7 @@ import numpy as np
 @dataclass(frozen=True)
 class Case:
     """folder: of `tiny_folders`. prompts, negative: texts; None for no negative prompt. steps, scale: numbers of the
-    draw. size: height and width. changes: a part -> other settings of it. embedded: the scale that FLUX is told.
+    draw. size: height and width. changes: as of `peer_pipelines.built`. embedded: the scale that FLUX is told.
     skipped: blocks that a weaker answer leaves out. pipeline: another class that reads the same parts. references:
         height and width of each picture that it reads beside the prompt.
     """
@@ -21,7 +21,7 @@ class Case:
     steps: int
     scale: float
     size: tuple[int, int] = (16, 16)
-    changes: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
+    changes: Mapping[str, Any] = field(default_factory=dict)
     embedded: float | None = None
     skipped: tuple[int, ...] = ()
     pipeline: str | None = None
@@ -64,6 +64,10 @@ VARIANTS = {
         "flux_2", ("red",), None, 4, 1.0, (12, 8), {"transformer": {"num_layers": 2}}, references=((68, 96),)
     ),
     "klein, three pictures": Case("flux_2", ("a dog",), None, 1, 1.0, references=((64, 64), (64, 80), (72, 64))),
+    "klein base, guidance": Case("flux_2", ("red cat", "a dog"), None, 3, 4.0, changes={"is_distilled": False}),
+    "klein base, guidance, a picture": Case(
+        "flux_2", ("red",), None, 2, 3.0, (8, 16), {"is_distilled": False}, references=((64, 68),)
+    ),
     "klein, wide, deeper": Case("flux_2", ("red",), None, 4, 1.0, (20, 28), {"transformer": {"num_layers": 2}}),
     "z, wide": Case("z_image", ("red cat", ""), None, 4, 1.0, (20, 28)),
     "z, high, a negative prompt, a long one": Case("z_image", ("red cat", "red " * 5), "dog", 2, 3.0, (32, 20)),

@@ -6,7 +6,7 @@ import numpy as np
 from gendiff.core import records, sample_keys
 from gendiff.core.types import NO_LABEL
 from gendiff.data import scaling
-from gendiff.pipelines.stable_diffusion import aligned, edit, open_model, skipping
+from gendiff.pipelines.stable_diffusion import aligned, edit, open_model, skipping, with_painted
 from tests.quickly import quickly
 
 KEY, STEPS, INDEX = jax.random.key(5), 5, np.arange(1, dtype=np.int32)
@@ -49,9 +49,8 @@ def edited(folder, change):
     pipeline = model.pipeline(STEPS, 16, 16)
     prompt, negative = aligned(model.prompt("red cat"), model.negative("dog"))
     negative = negative if model.index.kind.guided else None
-    pictures = quickly(lambda params: pipeline(params, KEY, prompt, negative, 3.0, INDEX, change=change))(
-        model.params()
-    )
+    options = {"references": with_painted(model, change), "change": change}
+    pictures = quickly(lambda params: pipeline(params, KEY, prompt, negative, 3.0, INDEX, **options))(model.params())
     return in_unit_range(pictures), noise_of(pipeline.latent.shape)
 
 

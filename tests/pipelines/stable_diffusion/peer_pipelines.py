@@ -24,9 +24,9 @@ __all__ = ["CASES", "built", "latents", "samples", "weights"]
 STEPS = peer_draws.STEPS
 
 
-def built(name: str, **changes: dict[str, Any]) -> Any:
+def built(name: str, **changes: Any) -> Any:
     """The pipeline of a tiny folder, its weights at random and exact in float16. changes: a part -> other settings of
-    it.
+    it; an entry of the index -> another value.
     """
     kind, more, settings = FOLDERS[name]
     parts = {
@@ -34,7 +34,7 @@ def built(name: str, **changes: dict[str, Any]) -> Any:
         for seed, (part, config) in enumerate(settings.items())
     }
     lacking = {part: None for part in ("text_encoder", "tokenizer") if part not in parts and kind != "DiTPipeline"}
-    options = {key: value for key, value in more.items() if key not in lacking}
+    options = {key: changes.get(key, value) for key, value in more.items() if key not in lacking}
     if kind.startswith("StableDiffusionPipeline") or kind.startswith("StableDiffusionInpaint"):
         options |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
     elif kind in ("FluxPipeline", "StableDiffusion3Pipeline"):

@@ -188,3 +188,24 @@ def test_a_folder_of_classes_has_nothing_that_a_lora_or_a_controlnet_changes(tmp
         adapters.adaptable(classes)
     with pytest.raises(DataError, match="a ControlNet goes with a U-Net"):
         adapters.open_control(tiny_folders.write_control(tmp_path / "control"), classes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("storage", ["int8", "as-file"])
+def test_two_loras_beside_packed_kernels_are_their_sum_over_the_same_numbers(tmp_path, storage):
+    def half(part):
+        return {key: value.astype(np.float16) for key, value in tiny_folders.arrays_of("stable", part).items()}
+
+    folder = tiny_folders.write(tmp_path / "folder", "stable", half)
+    model, path = open_model(folder, storage=storage), "down_0_0_attention/block_0/qkv/kernel"
+    result = {"unet": model.part_params("unet")}
+    full = {"unet": quantised.dequantise(result["unet"])}
+    for number, strength in enumerate((0.5, -2.0)):
+        file, change = tmp_path / f"{number}.safetensors", changed(4, 12, number + 1)
+        lora_files.save(file, {"unet": trees.nested({path: change})}, adapters.adaptable(model))
+        result = adapters.adapted(model, result, file, strength)
+        full = adapters.adapted(open_model(folder), full, file, strength)
+    kernel = trees.paths(result["unet"], is_leaf=packed.is_packed)[path]
+    assert isinstance(kernel, lora.AdaptedKernel) and isinstance(kernel.base, lora.AdaptedKernel)
+    assert packed.is_packed(kernel.base.base)
+    np.testing.assert_allclose(kernel.dense(np.float32), trees.paths(full["unet"])[path], atol=1e-5)

@@ -49,6 +49,14 @@ def test_a_latent_is_drawn_anew_where_any_of_its_pixels_is():
     assert edits.binary(np.array([0.0, 0.49, 0.5, 1.0]).reshape(1, 2, 2, 1)).ravel().tolist() == [0, 0, 1, 1]
 
 
+def test_a_blended_mask_is_that_of_the_middle_of_each_patch():
+    mask = np.zeros((1, 8, 16, 1), np.float32)
+    mask[:, :2], mask[:, :, 10:] = 1, 1  # of patches of 4 pixels, whose middle is pixels 1 and 2
+    small = edits.blended(mask, factor=2, patch=2)
+    rows = [[0.5, 0.5, 0.75, 1.0], [0.0, 0.0, 0.5, 1.0]]
+    np.testing.assert_allclose(small[0, :, :, 0], np.repeat(np.repeat(rows, 2, 0), 2, 1))
+
+
 def paints(params, x, t, label):
     """Answers what it sees of the picture."""
     return params * x[..., 4:] + label[:, None, None, None] * x[..., 3:4]

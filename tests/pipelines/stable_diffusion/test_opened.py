@@ -16,6 +16,7 @@ from gendiff.core.errors import CheckpointMismatchError, DataError
 from gendiff.pipelines.stable_diffusion import arranged, open_model, opened, save
 from gendiff.weights import packed_reading, quantised, rules
 from tests.pipelines.stable_diffusion import tiny_folders
+from tests.pipelines.stable_diffusion.refused_folder import nothing_loaded
 from tests.pipelines.stable_diffusion.tiny_folders import FOLDERS, RULES, arrays_of, kind_of
 from tests.tables import table
 from tests.weights import rig
@@ -58,8 +59,20 @@ def test_the_shift_of_flux_2_is_that_of_10_and_200_steps_and_for_large_pictures_
     assert opened.empirical_log_shift(5000, 4) == 0.00016927 * 5000 + 0.45666666
 
 
-def test_the_folder_says_what_its_networks_are(tmp_path):
-    folders = tiny_folders.without_weights(tmp_path)
+def test_opening_reads_no_array_not_even_one_that_a_file_holds_several_times(tmp_path):
+    folder, config = tiny_folders.write(tmp_path, "dit"), tiny_folders.DIT | {"num_layers": 2}
+    arrays = tiny_folders.arrays_by("dit", "transformer", config)
+    tiny_folders.write_part(folder / "transformer", config, arrays)
+    with nothing_loaded():
+        model = open_model(folder)
+    model.part_params("transformer")
+    name = "transformer_blocks.1.norm1.emb.timestep_embedder.linear_1.bias"
+    tiny_folders.write_part(folder / "transformer", config, arrays | {name: arrays[name] + 1})
+    with pytest.raises(CheckpointMismatchError, match=f"{name} differs from"):
+        open_model(folder).part_params("transformer")
+
+
+def test_the_folder_says_what_its_networks_are(folders):
     stable, xl, refiner = (open_model(folders[name]) for name in ("stable", "xl", "refiner"))
     assert stable.size == (16, 16) and stable.multiple == 4 and not stable.paints
     assert open_model(folders["inpaint"]).paints and stable.network.image_size is False

@@ -33,7 +33,7 @@ SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("sd3", "z_image"
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    return tiny_folders.without_weights(tmp_path_factory.mktemp("folders"))
+    return tiny_folders.Folders(tmp_path_factory.mktemp("folders"))
 
 
 def changed(name, part):

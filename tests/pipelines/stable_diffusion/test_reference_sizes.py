@@ -1,9 +1,11 @@
-"""The sizes in which FLUX.1 Kontext and FLUX.2 read pictures beside their prompt."""
+"""Which pictures FLUX.1 Kontext and FLUX.2 read beside their prompt, and in which sizes."""
 
 from types import SimpleNamespace
 from unittest import mock
 
-from gendiff.pipelines.stable_diffusion import Opened, model_index, reference_size
+import numpy as np
+
+from gendiff.pipelines.stable_diffusion import Opened, edit, model_index, reference_size, with_painted
 from tests.tables import table
 
 
@@ -39,3 +41,19 @@ def test_kontext_reads_the_size_of_its_training_whose_sides_are_most_alike(pictu
 )
 def test_flux_2_reads_pictures_as_they_are_but_no_larger_than_its_training(picture, expected):
     assert reference_size(model(model_index.FLUX_2), *picture) == expected
+
+
+def test_a_picture_painted_into_as_diffusers_does_is_read_before_references():
+    picture, one, two = (np.full((1, 4, 4, 3), value, np.float32) for value in (0.0, 0.5, 1.0))
+    mask = np.ones((1, 4, 4, 1), np.float32)
+    painted = edit(picture, mask, like_diffusers=True)
+    for kind, references, expected in (
+        (model_index.FLUX_2, (), (picture,)),
+        (model_index.FLUX_2, (one, two), (picture, one, two)),
+        (model_index.KONTEXT, (), (picture,)),
+        (model_index.KONTEXT, (one,), (one,)),
+        (model_index.FLUX, (), ()),
+    ):
+        assert list(map(id, with_painted(model(kind), painted, references))) == list(map(id, expected))
+    for change in (None, edit(picture, mask), edit(picture, like_diffusers=True)):
+        assert with_painted(model(model_index.FLUX_2), change) == ()

@@ -362,10 +362,18 @@ def write(root, name, arrays=None):
 
 
 def written_as(root, name, pipeline):
-    """A folder whose weights nobody reads, as another class writes it."""
-    folder = without_weights(root)[name]
+    """A folder as another class writes it."""
+    folder = write(root, name)
     entries = index(name) | {"_class_name": pipeline}
     (folder / model_index.NAME).write_text(json.dumps(entries))
+    return folder
+
+
+def without_weights(root, name):
+    """A folder of settings and tokenizers alone, for a single file of weights."""
+    folder = write(root, name)
+    for file in folder.rglob("*.safetensors"):
+        file.unlink()
     return folder
 
 
@@ -385,12 +393,6 @@ class Folders(dict):
 
     def __missing__(self, name):
         return self.setdefault(name, write(self.place / name, name, self.arrays))
-
-
-def without_weights(folder):
-    """Folders whose weights nobody reads: a network is traced for the weights of each."""
-    numbers = {str(number): np.zeros(1, np.float32) for number in range(9)}  # as many as a network has blocks
-    return Folders(folder, lambda part: numbers)
 
 
 def write_tokenizer(folder, settings=TOKENIZER):

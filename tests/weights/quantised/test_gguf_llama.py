@@ -11,7 +11,7 @@ from gendiff.core import trees
 from gendiff.core.errors import CheckpointMismatchError, ConfigError
 from gendiff.core.packed import is_packed
 from gendiff.networks import rotary
-from gendiff.weights import gguf, gguf_llama, language_models, quantised, rules
+from gendiff.weights import gguf, gguf_llama, language_models, packed_reading, quantised, rules
 from tests.quickly import quickly
 from tests.refusals import changed_rows, refusals
 from tests.tables import table
@@ -215,7 +215,7 @@ def mixed():
 def test_packed_matrices_are_those_of_the_file_in_our_order_and_the_rest_is_as_before():
     network, file = mixed()
     loose = gguf_llama.params(file, shapes(network))
-    packed = gguf_llama.params(file, shapes(network), packed=True)
+    packed = gguf_llama.params(file, shapes(network), maker=packed_reading.as_stored)
     assert {path for path, leaf in trees.paths(packed, is_leaf=is_packed).items() if is_packed(leaf)} == {
         "token",
         *(f"block_0/{name}/kernel" for name in ("qkv", "mlp_0", "mlp_1")),
@@ -233,7 +233,7 @@ def test_packed_or_not_the_same_files_are_refused():
     network, file = mixed()
     few = gguf.Gguf(file.metadata, {name: tensor for name, tensor in file.tensors.items() if "attn_v" not in name})
     with pytest.raises(CheckpointMismatchError, match="1 missing: blk.0.attn_v.weight"):
-        gguf_llama.params(few, shapes(network), packed=True)
+        gguf_llama.params(few, shapes(network), maker=packed_reading.as_stored)
 
 
 @pytest.mark.fault("weights: names missing or left over")

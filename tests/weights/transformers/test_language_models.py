@@ -15,11 +15,15 @@ import pytest
 import safetensors.numpy
 
 from gendiff import language, networks
+from gendiff.core import packed, trees
 from gendiff.core.errors import CheckpointMismatchError, ConfigError, DataError
 from gendiff.networks import language_model
 from gendiff.weights import (
     files,
     language_models,
+    packed_reading,
+    quantised,
+    streamed,
     transformers_gemma,
     transformers_gpt2,
     transformers_llama,
@@ -378,6 +382,64 @@ def unmatched(name):
 test_a_setting_without_a_match_is_refused_by_name_and_value = pytest.mark.fault(
     "weights: a configuration that cannot be followed"
 )(refusals(*(row for name in UNMATCHED for row in unmatched(name))))
+
+
+# As they are stored, or packed as they are read.
+
+
+def folder_of(folder, name, dtype):
+    """(its door, the network, its shapes) of a random model whose file has this dtype."""
+    network, shapes, ours, _ = random_model(name)
+    language_models.save(folder, jax.tree.map(lambda leaf: leaf.astype(dtype), ours), CONFIGS[name])
+    return language_models.load(folder), network, shapes
+
+
+@pytest.mark.slow
+@table(
+    "name, dtype",
+    [
+        ("Llama", ml_dtypes.bfloat16),
+        ("Llama 3", np.float16),
+        ("Qwen 2", ml_dtypes.float8_e4m3fn),
+        ("Gemma 3", ml_dtypes.bfloat16),
+        ("GPT-2", np.float16),
+    ],
+)
+def test_weights_as_stored_have_the_logits_of_the_same_numbers_in_float32(tmp_path, name, dtype):
+    model, network, shapes = folder_of(tmp_path, name, dtype)
+    stored, full = model.params(shapes, maker=packed_reading.as_stored), model.params(shapes)
+    leaves = trees.paths(stored, is_leaf=packed.is_packed)
+    assert {path for path, leaf in leaves.items() if packed.is_packed(leaf)} == {
+        path for path in trees.paths(full) if path.endswith(("kernel", "token"))
+    }
+    np.testing.assert_allclose(logits_of(network, stored), logits_of(network, full), rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+@table("kind", [quantised.int8(), quantised.int4(search=True, scale_dtype="float16")])
+def test_weights_packed_as_they_are_read_have_the_logits_of_their_unpacked_numbers(tmp_path, kind):
+    model, network, shapes = folder_of(tmp_path, "Llama", ml_dtypes.bfloat16)
+    small = model.params(shapes, maker=packed_reading.maker(quantised.linear(kind, tables=True)))
+    assert all(packed.is_packed(small[name]["qkv"]["kernel"]) for name in ("block_0", "block_1"))
+    expected = logits_of(network, quantised.dequantise(small))
+    np.testing.assert_allclose(logits_of(network, small), expected, rtol=0, atol=2e-3 * np.std(expected))
+    assert np.abs(logits_of(network, model.params(shapes)) - expected).max() > 5e-3 * np.std(expected)
+
+
+@pytest.mark.fault("weights: names missing or left over")
+@table(
+    "change, message",
+    [({"vocab_size": 25}, "needs (25, 16)"), ({"attention_bias": True}, "8 missing: model.layers.0.self_attn.o_proj")],
+)
+def test_names_and_shapes_of_a_folder_are_checked_before_any_array_is_read(tmp_path, monkeypatch, change, message):
+    language_models.save(tmp_path, random_model("Llama")[2], CONFIGS["Llama"])
+    (tmp_path / "config.json").write_text(json.dumps(CONFIGS["Llama"] | change))
+    monkeypatch.setattr(streamed.StoredArray, "__array__", lambda *_, **__: pytest.fail("an array is read"))
+    monkeypatch.setattr(safetensors.numpy, "load_file", lambda *_: pytest.fail("all arrays are read"))
+    model = language_models.load(tmp_path)
+    network = networks.LanguageModel(**model.fields)
+    with pytest.raises(CheckpointMismatchError, match=re.escape(message)):
+        model.params(jax.eval_shape(lambda: networks.init(network, jax.random.key(0), TOKENS)))
 
 
 # The door.

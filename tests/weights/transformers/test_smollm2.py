@@ -15,7 +15,7 @@ import pytest
 from gendiff import networks, training
 from gendiff.language import chat_template, tokens
 from gendiff.networks import language_model
-from gendiff.weights import gguf, gguf_llama, layouts, quantised, rules, smollm2
+from gendiff.weights import gguf, gguf_llama, layouts, packed_reading, quantised, rules, smollm2
 
 NETWORK = language_model.smollm2_135m()
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
@@ -105,7 +105,7 @@ def test_real_text_is_likely_and_with_the_rows_of_llama_cpp_it_is_not(file, para
 
 @pytest.mark.slow
 def test_packed_as_its_file_is_it_gives_the_same_logits_from_a_sixth_of_the_bytes(params, logits_of):
-    packed = smollm2.params(params, packed=True)
+    packed = smollm2.params(params, maker=packed_reading.as_stored)
     ids = np.array([int(number) for number in IDS.split()])
     np.testing.assert_allclose(logits_of(packed, ids), logits_of(params, ids), atol=1e-3)
     assert quantised.nbytes(packed) < quantised.nbytes(params) / 5.5

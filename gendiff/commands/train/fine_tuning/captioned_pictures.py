@@ -1,7 +1,6 @@
 """Pictures with captions, and what the parts of a model make of them, once: latents and encoded texts."""
 
 import dataclasses
-import functools
 import warnings
 from collections.abc import Sequence
 
@@ -16,6 +15,7 @@ from gendiff.core import foreign_files, trees
 from gendiff.core.errors import DataError
 from gendiff.core.types import ArrayLike, Params
 from gendiff.data import caption_files, held_out, image_folder, random_access, scaling
+from gendiff.data.images.image_folder import ImageFolder
 from gendiff.data.images.random_access import Source
 from gendiff.data.texts.tokenizer import TruncationWarning
 from gendiff.pipelines.stable_diffusion import Opened, Prompt, TextTowers
@@ -50,15 +50,34 @@ def opened(config: Config, size: int, progress: Progress) -> tuple[CaptionedPict
 
     Raises DataError for pictures that cannot be read, captions that are missing, and too few pictures.
     """
-    folder = foreign_files.expanded(config.data[0]).absolute()
+    files = listed(config, size)
     with image_features.option_errors():
-        read = functools.partial(image_folder.source, background=config.background, on_bad=config.on_bad_image)
-        listed = read(folder, size=size, mode="RGB", conditional="none", captions=True)
-        source = random_access.scan(listed)
+        source = random_access.scan(files)
         for message in source.skipped:
             progress.line(f"left out: {image_features.translated(message)}")
-        files = {listed.name(row): file for row, file in enumerate(listed.files)}
-        captions = caption_files.read([files[source.name(row)] for row in range(len(source))])
+    return split(config, files, source)
+
+
+def listed(config: Config, size: int) -> ImageFolder:
+    """The pictures of the folder, before any is decoded. Raises as `opened` does."""
+    with image_features.option_errors():
+        return image_folder.source(
+            foreign_files.expanded(config.data[0]).absolute(),
+            size=size,
+            mode="RGB",
+            background=config.background,
+            on_bad=config.on_bad_image,
+            conditional="none",
+            captions=True,
+        )
+
+
+def split(config: Config, files: ImageFolder, source: Source) -> tuple[CaptionedPictures, CaptionedPictures]:
+    """Those to learn from and those held out. source: the decoded ones of the files. Raises as `opened` does."""
+    folder = foreign_files.expanded(config.data[0]).absolute()
+    with image_features.option_errors():
+        paths = {files.name(row): path for row, path in enumerate(files.files)}
+        captions = caption_files.read([paths[source.name(row)] for row in range(len(source))])
         if len(source) < FEWEST:
             few = f"{len(source)} pictures are too few: at least {FEWEST} are needed"
             raise DataError(f"{folder}: {few}, to learn from some and judge by others")
