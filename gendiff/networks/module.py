@@ -107,7 +107,7 @@ def count(params: Params) -> int:
 @functools.partial(jax.jit, static_argnums=0)  # compiled, the forward pass is dead code: only the initialisers run
 def _create(module: nn.Module, key: jax.Array, *example: PyTree) -> Params:
     flax_key, draw_key = jax.random.split(key)
-    with fast.equal_blocks_traced_once():
+    with fast.equal_blocks_traced_once(), initializers.values_unused():
         variables = explicit_axes.as_auto(module.init, (flax_key, *example), explicit_axes.replicated)
     state = sorted(set(variables) - {"params"})
     if state:

@@ -49,6 +49,14 @@ def test_any_linen_module_becomes_a_pure_function_with_its_own_initialisers_and_
     np.testing.assert_allclose(output, X @ params["Dense_0"]["kernel"] + 1, rtol=1e-6)
 
 
+def test_fresh_parameters_are_traced_as_one_random_draw():
+    """One for each parameter would be most of the time of tracing, though XLA leaves them out."""
+    network = networks.TextEncoder(vocabulary=10, positions=4, width=8, depth=2, heads=2)
+    ids = np.zeros((1, 3), np.int32)
+    jaxpr = jax.make_jaxpr(lambda key: networks.init(network, key, ids))(jax.random.key(0))
+    assert str(jaxpr).count("random_bits") == 1
+
+
 def test_inputs_are_any_trees_and_a_method_is_called_by_its_name():
     a, b = jnp.asarray(X), jnp.ones((2, 3))
     params = networks.init(Twin(), jax.random.key(0), {"a": a, "b": jax.ShapeDtypeStruct((2, 3), jnp.float32)})

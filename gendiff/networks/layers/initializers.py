@@ -4,8 +4,10 @@ XLA compiles a random generator for every call, which for a U-Net takes longer t
 parameters takes a fifth of that.
 """
 
+import contextlib
+import contextvars
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +19,8 @@ from gendiff.core.types import DType, Numeric, Params
 
 zeros = initializers.zeros
 ones = initializers.ones
+_UNUSED = contextvars.ContextVar("unused", default=False)
+"""Whether `fill` draws all values later."""
 
 
 @record
@@ -51,6 +55,8 @@ def normal(std: float) -> Initializer:
     """Build an initialiser: normal with this standard deviation."""
 
     def draw(key: jax.Array, shape: tuple[int, ...], dtype: DType = jnp.float32) -> Drawn:
+        if _UNUSED.get():
+            return Drawn(jnp.zeros(shape, dtype), std)
         return Drawn(std * jax.random.normal(key, shape, dtype), std)
 
     return draw
@@ -71,8 +77,18 @@ def kernel(gain: float = 1.0) -> Initializer:
     return draw
 
 
+@contextlib.contextmanager
+def values_unused() -> Iterator[None]:
+    """Inside, normal parameters hold 0, for `fill` replaces them: tracing as many random draws takes long."""
+    token = _UNUSED.set(True)
+    try:
+        yield
+    finally:
+        _UNUSED.reset(token)
+
+
 def fill(key: jax.Array, params: Params) -> Params:
-    """Replace each Drawn parameter by a slice of one long draw; its old value is unused, so jit never computes it."""
+    """Replace each Drawn parameter by a slice of one long draw; its old value is unused."""
     leaves, structure = jax.tree.flatten(params, is_leaf=_is_drawn)
     sizes = [leaf.value.size if _is_drawn(leaf) else 0 for leaf in leaves]
     noise = jax.random.normal(key, (sum(sizes),), jnp.float32)
