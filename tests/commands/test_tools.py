@@ -11,6 +11,7 @@ import pytest
 
 from gendiff.commands import catalogue, command_line
 from gendiff.runs import program, registry
+from tests.pipelines.stable_diffusion import tiny_folders
 from tests.tables import table
 
 
@@ -117,6 +118,10 @@ LATER = {"matplotlib", "PIL", "sklearn", "skimage", *(f"scipy.{name}" for name i
 code = command_line.main("plan --accelerator h100 --network dit-tiny/2 --shape 8 8 3".split(), EXPERIMENTS)
 chapters = {f"gendiff.{name}" for name in ("diffusion.distillation", "diffusion.certify", "language", "weights.rules")}
 print("plan", code, sorted((LATER | chapters | {"optax", "jinja2"}) & sys.modules.keys()))
+code = command_line.main(["inspect", "dit"], EXPERIMENTS)
+chapters = {f"gendiff.{name}" for name in ("data.emoji", "diffusion.distillation", "language", "training")}
+unused = LATER | chapters | {"optax", "gendiff.pipelines.stable_diffusion.opened"}
+print("inspect", code, sorted(unused & sys.modules.keys()))
 for name in EXPERIMENTS:
     registry.load(name, EXPERIMENTS)
 print("studies", sorted(LATER & sys.modules.keys()))
@@ -127,15 +132,17 @@ print("training", sorted({"matplotlib", "PIL"} & sys.modules.keys()))
 
 
 @pytest.mark.slow
-def test_plan_the_options_of_studies_and_a_training_load_only_what_they_use(tmp_path):
+def test_plan_inspect_the_options_of_studies_and_a_training_load_only_what_they_use(tmp_path):
     """They load JAX, but neither the chapters nor the packages of others: those take as long again. A training draws
     nothing before its first figure.
     """
+    tiny_folders.write(tmp_path / "dit", "dit")
     command = [sys.executable, "-c", WITH_JAX]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
-    assert "plan 0 []\n" in ended.stdout and ended.stdout.endswith("studies []\ntraining []\n"), ended.stdout
+    assert "plan 0 []\n" in ended.stdout and "inspect 0 []\n" in ended.stdout, ended.stdout
+    assert ended.stdout.endswith("studies []\ntraining []\n"), ended.stdout
 
 
 def test_every_command_names_a_function_that_is_there():

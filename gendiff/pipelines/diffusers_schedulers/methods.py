@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Mapping
 
+from gendiff import diffusion
 from gendiff.core import records
 from gendiff.diffusion import parameterization, samplers
-from gendiff.diffusion.distillation.consistency import consistency
 from gendiff.diffusion.parameterization import Parameterization
 from gendiff.diffusion.samplers import exponential_integrators
 from gendiff.diffusion.samplers.deis import VARIABLES
@@ -65,11 +65,11 @@ def _unipc(configuration: Configuration, chain: Schedule, steps: int) -> Sampler
 
 
 def _lcm(configuration: Configuration, chain: Schedule, steps: int) -> Sampler:
-    return consistency(configuration.fields["timestep_scaling"])
+    return diffusion.distillation.consistency(configuration.fields["timestep_scaling"])
 
 
 def _flow(configuration: Configuration, chain: Schedule, steps: int) -> Sampler:
-    return consistency() if configuration.fields["stochastic_sampling"] else samplers.euler()
+    return diffusion.distillation.consistency() if configuration.fields["stochastic_sampling"] else samplers.euler()
 
 
 def _even_ddim(configuration: Configuration, chain: Schedule, steps: int) -> Sampler:

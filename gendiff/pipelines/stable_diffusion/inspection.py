@@ -5,14 +5,14 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gendiff.core.errors import CheckpointMismatchError, DataError
 from gendiff.pipelines.stable_diffusion import model_index
 from gendiff.pipelines.stable_diffusion.model_index import ModelIndex
 
 if TYPE_CHECKING:
-    from gendiff.pipelines.stable_diffusion.model_parts import Part, SingleFile
+    from gendiff.pipelines.stable_diffusion.model_parts import SingleFile
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,46 +83,50 @@ def inspect(
     """
     try:
         index = model_index.read(path)
-        from gendiff.pipelines.stable_diffusion import model_parts, opened  # load JAX
+        from gendiff.pipelines.stable_diffusion import fitting_parts, model_parts  # load JAX
 
-        single = None if weights is None else model_parts.open_single(index, weights)
+        single = model_parts.open_single(index, weights, variant)
     except (DataError, CheckpointMismatchError) as error:
         return Inspection(Path(path), problems=(str(error),))
-    parts, pooled = [], None
+    reports: list[PartReport] = []
+    opened: dict[str, Any] = {}  # what a part is read as, by its name
     for name in sorted(index.parts):  # text encoders come before the network that is told of them
+        pooled = getattr(opened["text_encoder_2"].network, "projection", None) if "text_encoder_2" in opened else None
         report, part = _part(index, name, variant, single, pooled)
-        pooled = getattr(part.network, "projection", None) if name == "text_encoder_2" and part is not None else pooled
-        parts.append(report)
-    skipped = tuple((name, model_index.SKIPPED[name]) for name in index.skipped)
+        reports.append(report)
+        if part is not None:
+            opened[name] = part
     result = Inspection(
         Path(path),
         index.pipeline,
-        tuple(parts),
-        skipped,
-        problems=tuple(part.problem for part in parts if part.problem),
+        tuple(reports),
+        tuple((name, model_index.SKIPPED[name]) for name in index.skipped),
+        problems=tuple(report.problem for report in reports if report.problem),
     )
     if result.problems:
         return result
+    parts = {name: part for name, part in opened.items() if isinstance(part, model_parts.Part)}
     try:
-        model = opened.open_model(path, weights=weights, variant=variant)
+        fitting_parts.check(index, parts, [opened[name] for name in model_parts.TOKENIZERS if name in opened])
     except DataError as error:
         return dataclasses.replace(result, problems=(str(error),))
-    return dataclasses.replace(result, notes=model.notes, size=model.size)
+    _, notes = opened["scheduler"]
+    return dataclasses.replace(result, notes=notes, size=model_parts.size(index, parts))
 
 
 def _part(
     index: ModelIndex, name: str, variant: str | None, single: "SingleFile | None", pooled: int | None
-) -> "tuple[PartReport, Part | None]":
-    """(report, the part where it has parameters and can be opened)."""
+) -> tuple[PartReport, Any]:
+    """(report, what the part is read as, None where that fails)."""
     from gendiff.pipelines.stable_diffusion import folder_scheduler, model_parts
     from gendiff.weights.quantised.gguf import Packed
     from gendiff.weights.streamed import StoredArray
 
     report = PartReport(name, index.parts[name])
     if name == "scheduler":
-        return _tried(report, lambda: folder_scheduler.read(index)), None
+        return _tried(report, lambda: folder_scheduler.read(index))
     if name in model_parts.TOKENIZERS:
-        return _tried(report, lambda: model_parts.tokenizer(index, name)), None
+        return _tried(report, lambda: model_parts.tokenizer(index, name))
     context = {"pooled_channels": pooled, "penultimate": index.kind.penultimate}
     try:
         part = model_parts.opened(index, name, variant=variant, context=context, single=single)
@@ -137,13 +141,12 @@ def _part(
         parameters=sum(math.prod(array.shape) for array in arrays),
         types=tuple(sorted({array.kind if isinstance(array, Packed) else str(array.dtype) for array in arrays})),
     )
-    return _tried(report, part.check), part
+    return _tried(report, part.check)[0], part
 
 
-def _tried(report: PartReport, read: Callable[[], object]) -> PartReport:
-    """The report, with the error of reading as its problem."""
+def _tried(report: PartReport, read: Callable[[], object]) -> tuple[PartReport, Any]:
+    """(report, what is read), or (the report with the error as its problem, None)."""
     try:
-        read()
+        return report, read()
     except (DataError, CheckpointMismatchError) as error:
-        return dataclasses.replace(report, problem=str(error))
-    return report
+        return dataclasses.replace(report, problem=str(error)), None

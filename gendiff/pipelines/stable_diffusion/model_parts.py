@@ -18,8 +18,7 @@ from gendiff.core.foreign_files import naming
 from gendiff.core.types import Config, DType, Params, PyTree
 from gendiff.data import chat_row_tokenizer, clip_tokenizer, t5_tokenizer
 from gendiff.data.texts.row_tokenizer import RowTokenizer
-from gendiff.language import chat_template
-from gendiff.pipelines.stable_diffusion import model_index, split_parts
+from gendiff.pipelines.stable_diffusion import model_index
 from gendiff.pipelines.stable_diffusion.model_index import ModelIndex
 from gendiff.pipelines.stable_diffusion.part_readers import READERS, Reader
 from gendiff.weights import (
@@ -122,6 +121,8 @@ class Part:
         """
         packing, like = STORAGES[storage], self.shapes(dtype)
         if mesh is not None:
+            from gendiff.pipelines.stable_diffusion import split_parts  # loads Optax
+
             like = split_parts.with_shardings(like, mesh)
         with naming(self.single or self.folder):
             maker = packed_reading.maker(packing, on_packed) if packing else None
@@ -236,6 +237,8 @@ def tokenizer(index: ModelIndex, name: str, *, like_transformers: bool = False) 
 
 def _message(index: ModelIndex, folder: Path) -> tuple[str, str]:
     """What the chat template of a tokenizer writes before and after a prompt. DataError, path first."""
+    from gendiff.language import chat_template  # loads all of that chapter
+
     with naming(folder):
         template = chat_template.load(folder)
         parts = template([{"role": "user", "content": PROMPT}], thinking=index.kind.thinking).split(PROMPT)
@@ -244,19 +247,42 @@ def _message(index: ModelIndex, folder: Path) -> tuple[str, str]:
     return parts[0], parts[1]
 
 
-def open_single(index: ModelIndex, file: str | os.PathLike[str]) -> SingleFile:
+def size(index: ModelIndex, parts: Mapping[str, Part]) -> tuple[int, int] | None:
+    """Height and width of the pictures that a network was trained for, if its configuration tells.
+
+    Args:
+        index: of the folder.
+        parts: the network and "vae" among them.
+    """
+    side = parts["unet" if "unet" in parts else "transformer"].config.get("sample_size", index.kind.side)
+    sides, factor = (side, side) if isinstance(side, int) else side, parts["vae"].network.factor
+    return None if sides is None else (sides[0] * factor, sides[1] * factor)
+
+
+def open_single(
+    index: ModelIndex, file: str | os.PathLike[str] | None, variant: str | None = None
+) -> SingleFile | None:
     """Take a single file apart, without reading its arrays.
 
     Args:
         index: of the folder whose configurations say what the parts are.
         file: a `.safetensors` file in the layout of latent diffusion, or one of a transformer with the names of its
-            authors or of diffusers, alone or with other parts; of a transformer also a `.gguf` file.
+            authors or of diffusers, alone or with other parts; of a transformer also a `.gguf` file. None: the
+            arrays are those of the folder.
+        variant: of the files of the folder, where `file` is None.
 
     Raises:
+        ValueError: for a file and a variant.
         DataError: path first, for any other file, a damaged one, and configurations that are missing or have no match.
         ImportError: for a `.gguf` file without the package of the extra `language`.
         CheckpointMismatchError: path first, for parts that it lacks, and arrays that belong to no part.
     """
+    if file is None:
+        return None
+    if variant is not None:
+        raise ValueError(
+            f"variant = {variant!r} is for files of the folder, and weights = {os.fspath(file)!r} takes their place"
+        )
     path, transformer = Path(file), index.parts.get("transformer")
     if "unet" not in index.kind.needs and transformer not in original_transformers.KINDS:
         raise DataError(

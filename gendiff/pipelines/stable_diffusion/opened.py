@@ -93,9 +93,7 @@ class Opened:
     @property
     def size(self) -> tuple[int, int] | None:
         """Height and width of the pictures that the network was trained for, if its configuration tells."""
-        side = self.parts[self.network_name].config.get("sample_size", self.index.kind.side)
-        sides = (side, side) if isinstance(side, int) else side
-        return None if sides is None else (sides[0] * self.autoencoder.factor, sides[1] * self.autoencoder.factor)
+        return model_parts.size(self.index, self.parts)
 
     @property
     def multiple(self) -> int:
@@ -364,10 +362,6 @@ def open_model(
         ValueError: for an unknown dtype or storage, and for a variant of single weights.
         ConfigError: where the axis "tensor" of a mesh does not divide a layer.
     """
-    if weights is not None and variant is not None:
-        raise ValueError(
-            f"variant = {variant!r} is for files of the folder, and weights = {os.fspath(weights)!r} takes their place"
-        )
     if storage is None:
         storage = "full" if weights is None or not model_parts.is_gguf(weights) else "as-file"
     checks.choice("dtype", dtype, model_parts.DTYPES)
@@ -376,7 +370,7 @@ def open_model(
     scheduler, notes = folder_scheduler.read(index, like_diffusers=like_diffusers)
     parts: dict[str, Part] = {}
     context = {"penultimate": index.kind.penultimate}
-    single = None if weights is None else model_parts.open_single(index, weights)
+    single = model_parts.open_single(index, weights, variant)
     fields = {"dtype": None if dtype == "float32" else dtype, "remat": remat}
     open_part = functools.partial(model_parts.opened, index, variant=variant, single=single, fields=fields)
     for name in TOWERS:

@@ -1,10 +1,11 @@
 """What a folder holds is said part by part, with its sizes and problems, and nothing is read for it."""
 
+import collections
 import json
 
 import pytest
 
-from gendiff.pipelines.stable_diffusion import inspect
+from gendiff.pipelines.stable_diffusion import folder_scheduler, inspect, model_parts
 from tests.pipelines.stable_diffusion import tiny_folders
 from tests.pipelines.stable_diffusion.refused_folder import nothing_loaded
 from tests.pipelines.stable_diffusion.tiny_folders import CHOSEN, FOLDERS, arrays_of
@@ -27,6 +28,22 @@ def test_a_good_folder_has_every_part_with_its_size_and_no_problem(tmp_path, nam
             assert part.parameters == sum(array.size for array in stored) and part.nbytes == 4 * part.parameters
             assert part.types == ("float32",) and not part.problem
     assert result.nbytes == sum(part.nbytes for part in result.parts)
+
+
+def test_each_part_is_opened_once(tmp_path, monkeypatch):
+    counts = collections.Counter()
+
+    def counted(read):
+        def reading(index, name="scheduler", **fields):
+            counts[name] += 1
+            return read(index, *(() if name == "scheduler" else (name,)), **fields)
+
+        return reading
+
+    for module, function in ((model_parts, "opened"), (model_parts, "tokenizer"), (folder_scheduler, "read")):
+        monkeypatch.setattr(module, function, counted(getattr(module, function)))
+    assert not inspect(tiny_folders.write(tmp_path, "xl")).problems
+    assert counts == dict.fromkeys(FOLDERS["xl"][2], 1)
 
 
 def test_each_bad_part_is_named_and_none_hides_another(tmp_path):
