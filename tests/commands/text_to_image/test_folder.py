@@ -164,11 +164,11 @@ def test_pictures_of_tiles_are_near_those_of_the_whole_and_of_one_tile_the_same(
     assert 0 < np.abs(many.astype(float) - in_one_go).mean() < 0.5 * in_one_go.std()
 
 
-def test_tiles_of_klein_begin_at_whole_patches(unread):
+def test_tiles_of_klein_begin_at_whole_patches(folders):
     def by_place(params, x):
         return x * np.tile([[1.0, 2.0], [3.0, 4.0]], np.array(x.shape[1:3]) // 2)[None, ..., None].astype(np.float32)
 
-    model, x = open_model(unread["flux_2"]), np.ones((1, 22, 8, 4), np.float32)
+    model, x = open_model(folders["flux_2"]), np.ones((1, 22, 8, 4), np.float32)
     latent = records.replace(model.latent(1, 44, 16), decode=by_place)
     tiled = folder._in_tiles(latent, CommandOptions(tile=16), model).decode
     np.testing.assert_allclose(tiled(None, x), by_place(None, x), rtol=1e-6)
