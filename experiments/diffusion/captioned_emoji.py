@@ -1,6 +1,7 @@
 """What the network of drawings learns from, and what it is asked for: emoji with their names, held out by concept."""
 
 import functools
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -87,6 +88,30 @@ def named(config: Drawings, names: Sequence[str]) -> Pictures:
     return Pictures(images, chosen.captions, chosen.keywords)
 
 
+def with_colours(training: Pictures, config: Drawings) -> Pictures:
+    """The training drawings, and behind them `recoloured` of them in another colour that their captions name.
+
+    Those have colour, are no flag, and their names say no colour. They are at equal distances, and colours take turns.
+    The network is later asked for some things in some colours; no drawing whose name holds such a thing gets the
+    colour.
+    """
+    rows = [row for row, name in enumerate(training.names) if _takes_colour(training.images[row], name)]
+    asked = [(colour, thing) for thing in THINGS for colour in COLOURS]
+    asked += [(colour, noun) for colour, _, noun in (each.partition(" ") for each in config.combinations)]
+    asked += [(words[1], words[2]) for words in (prompt.split() for prompt in GALLERY) if words[1] in COLOURS]
+    images, captions, keywords = list(training.images), list(training.captions), list(training.keywords)
+    turns = itertools.cycle(COLOURS)
+    for row in emoji_pictures.at_equal_distances(len(rows), min(config.recoloured, len(rows))):
+        drawing, words = rows[row], set(training.names[rows[row]].lower().split())
+        colour = next(turns)
+        if any(colour == each and set(thing.split()) <= words for each, thing in asked):
+            continue
+        images.append(recoloured(training.images[drawing], colour))
+        captions.append(f"{colour} {training.captions[drawing]}")
+        keywords.append(training.keywords[drawing])
+    return Pictures(np.stack(images), tuple(captions), tuple(keywords))
+
+
 def written(pictures: Pictures, config: Drawings) -> list[str]:
     """The texts of each drawing, one drawing after the other: `texts_per_drawing` of each, with as many keywords as
     fit.
@@ -100,7 +125,7 @@ def written(pictures: Pictures, config: Drawings) -> list[str]:
 
 def texts_per_drawing(config: Drawings) -> int:
     """How many texts the training has for each drawing."""
-    return 2 if config.captions == "names" else 7
+    return {"names": 2, "articles": 3, "varied": 7}[config.captions]
 
 
 def combinations(captions: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
@@ -136,6 +161,14 @@ def recoloured(image: np.ndarray, colour: str) -> np.ndarray:
     strength = np.linalg.norm(pixels - grey, axis=-1, keepdims=True)
     changed = np.clip(grey + strength * _directions()[list(COLOURS).index(colour)], -1, 1)
     return np.where(np.ptp(pixels, axis=-1, keepdims=True) >= STRONG, changed, pixels).astype(np.float32)
+
+
+def _takes_colour(image: np.ndarray, name: str) -> bool:
+    """Whether a picture may be recoloured: a twentieth of it has colour, and its name says neither one nor a flag."""
+    words = set(name.lower().split())
+    return not words & {*COLOURS, "flag", "orange", "brown", "black", "white"} and bool(
+        (np.ptp(image, axis=-1) >= STRONG).mean() >= 0.05
+    )
 
 
 def _directions() -> np.ndarray:

@@ -35,30 +35,36 @@ class Drawings:
     """Training drawings, of all styles together."""
     held_out: Annotated[int, msgspec.Meta(ge=32, le=2**16)] = 384
     """Drawings of concepts that no training drawing shows."""
-    autoencoder: Learning = Learning(train_steps=1200, batch=16, channels=(16, 32, 48), drop_condition=0.0)
+    recoloured: Natural = 767
+    """Training drawings that are learned a second time in another colour, which their captions then name; at most as
+    many as have colour. No pair of a colour and a thing that is asked for is among them.
+    """
+    autoencoder: Learning = Learning(
+        train_steps=2000, batch=16, channels=(24, 48, 64), optimizer="muon", drop_condition=0.0
+    )
     """Of the autoencoder, whose three sizes make latents a quarter as large."""
     latent_channels: LatentChannels = 4
     """Channels of a latent."""
     kl_weight: NonNegative = 1e-6
     """Weight of the divergence in nats."""
-    perceptual_weight: NonNegative = 0.0
+    perceptual_weight: NonNegative = 0.1
     """Weight of the distance in a map of EfficientNet-Lite0 beside that of pixels, in training the autoencoder."""
     latents: Learning = Learning(
-        train_steps=3600,
-        batch=32,
+        train_steps=5000,
+        batch=64,
         channels=(80, 96),
         optimizer="muon",
         learning_rate=1e-3,
         ema=0.998,
-        checkpoint_every=600,
+        checkpoint_every=500,
     )
     """Of the network, whose U-Net sees latents folded 2×2 into channels."""
     keywords: Natural = 4
     """CLDR's keywords that follow the name of a drawing in one of its texts; without the package there are none."""
-    captions: Literal["names", "varied"] = "names"
-    """What the network reads of a drawing: its name, and its name with keywords; or also its name and concept with an
-    article, the keywords alone and before the name, and a negative caption, which says nothing but the style. Guidance
-    then leads away from that one."""
+    captions: Literal["names", "articles", "varied"] = "articles"
+    """What the network reads of a drawing: its name, and its name with keywords; or also its name with an article; or
+    also its concept with an article, the keywords alone and before the name, and a negative caption, which says nothing
+    but the style. Guidance then leads away from that one."""
     scales: Some[NonNegative] = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0)
     """Guidance scales."""
     prompts: Annotated[int, msgspec.Meta(ge=4, le=ranges.LARGEST)] = 128
