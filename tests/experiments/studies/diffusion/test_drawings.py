@@ -10,7 +10,7 @@ import pytest
 from scipy import ndimage
 
 from experiments.diffusion import captioned_emoji, encoded_captions, sweeps, text_to_image
-from experiments.diffusion.captioned_emoji import COLOURS, Pictures
+from experiments.diffusion.captioned_emoji import COLOURS, THINGS, Pictures
 from experiments.diffusion.text_to_image import drawings as experiment
 from experiments.diffusion.text_to_image import ordinary, train
 from experiments.diffusion.text_to_image.drawings import CHOOSING, DECODED, MEAN, ONE_STEP, SEEN, SETS, UNTRAINED
@@ -95,6 +95,47 @@ def test_varied_captions_have_articles_and_keywords_in_other_ways_and_one_says_n
     assert styled == [f"{text}, in the style of noto" for text in plain]
     long = tuple(f"extraordinarily unlikely number {n}" for n in range(6))
     assert all(map(texts.fits, written(("cat, in the style of noto",), (long,), captions="varied", keywords=6)))
+
+
+def test_captions_with_articles_are_the_first_three_of_the_varied_ones():
+    names, words = ("black cat", "ox"), (("cat", "pet"), ())
+    result = written(names, words, captions="articles")
+    assert result == ["black cat", "black cat, pet", "a black cat", "ox", "ox", "an ox"]
+
+
+def test_drawings_come_back_in_a_colour_that_their_caption_names_but_in_none_that_is_asked_for():
+    numbers = dataclasses.replace(CONFIG.drawings, recoloured=100, combinations=("red star",))
+    names = ("star", "cat face", "red heart", "flag of Fiji", "car", "cloud", *["key"] * 10)
+    orange = np.full((8, 8, 3), -1.0) + np.array([2.0, 1.0, 0.0])
+    images = np.stack([np.ones((8, 8, 3)) if name == "cloud" else orange for name in names]).astype(np.float32)
+    pictures = Pictures(images, names, tuple((name,) for name in names))
+    result = captioned_emoji.with_colours(pictures, numbers)
+    assert np.array_equal(result.images[: len(names)], images) and result.captions[: len(names)] == names
+    further = result.captions[len(names) :]
+    colours = list(COLOURS)
+    # "star" takes the first turn, "red", which is asked for; so does each colour of a cat; a car's is the third.
+    assert further == ("green car", *[f"{colours[(3 + n) % 5]} key" for n in range(10)])
+    assert result.keywords[len(names) :] == (("car",), *[("key",)] * 10)
+    for caption, image in zip(further, result.images[len(names) :], strict=True):
+        assert captioned_emoji.coloured(image[None], [caption.split()[0]]) == [1.0]
+
+
+def test_few_drawings_come_back_where_few_are_asked_for():
+    pictures = Pictures(np.tile(np.array([1.0, 0.0, -1.0], np.float32), (9, 8, 8, 1)), ("key",) * 9, ((),) * 9)
+    assert [
+        len(captioned_emoji.with_colours(pictures, dataclasses.replace(CONFIG.drawings, recoloured=n))) - 9
+        for n in (0, 1, 5, 100)
+    ] == [0, 1, 5, 9]
+
+
+def test_no_training_caption_has_a_combination_that_is_asked_for():
+    numbers = text_to_image.Config().drawings
+    training = captioned_emoji.load(numbers)[0]
+    further = captioned_emoji.with_colours(training, numbers).names[len(training) :]
+    assert len(further) > 0.9 * numbers.recoloured
+    asked = [*numbers.combinations, *(f"{colour} {thing}" for thing in THINGS for colour in COLOURS), "purple car"]
+    for words in map(set, map(str.split, asked)):
+        assert not [name for name in further if words <= set(name.lower().split())]
 
 
 def test_drawings_of_one_style_are_those_whose_captions_name_it():
