@@ -72,7 +72,7 @@ def written(names, words, **changes):
 
 def test_each_drawing_has_its_name_and_its_name_with_the_keywords_that_are_new_and_fit():
     words = ("cat", "animal", "pet", "whiskers", "fur")
-    result = written(("black cat", "dog"), (words, ()), keywords=3)
+    result = written(("black cat", "dog"), (words, ()), captions="names", keywords=3)
     assert result == ["black cat", "black cat, animal, pet, whiskers", "dog", "dog"]
     long = tuple(f"extraordinarily unlikely number {n}" for n in range(6))
     text = written(("cat",), (long,), keywords=6)[1]
