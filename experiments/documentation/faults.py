@@ -295,8 +295,8 @@ INPUTS = {
         "connection is closed",
         "more connections than there may be": "the one that has waited longest for the rest of its request is answered "
         "503; the others are answered",
-        "a picture to begin from that is none, or too large": "400 with what is read; headers are looked at before "
-        "anything is decoded",
+        "a picture to begin from or a mask that is none, does not fit, or is too large": "400 with what is read; "
+        "headers are looked at before anything is decoded",
         "a request without the key": "401; nothing of it is read",
         "64 clients at once that behave, are slow, leave, or mean harm": "no picture is wrong, metrics are exact, "
         "memory stays flat and files are closed",

@@ -180,8 +180,11 @@ class KeyNoise:
 
     def __call__(self, like: Array, part: Part = 0, /) -> Array:
         """Standard normal noise of the shape and dtype of `like` (b, …)."""
-        keys = functools.reduce(lambda keys, p: arrays.fold_in(keys, p - 1), path(part), self.keys)
-        return arrays.normal(keys, like=like)
+        return arrays.normal(self.within(part).keys, like=like)
+
+    def within(self, part: Part) -> "KeyNoise":
+        """The noise whose parts lie within one part of this one."""
+        return KeyNoise(functools.reduce(lambda keys, p: arrays.fold_in(keys, p - 1), path(part), self.keys))
 
 
 class Sampler(abc.ABC):

@@ -63,9 +63,14 @@ class Wrapper(Sampler):
         return self.sampler.noise_for_step(keys, step, level, cleaner)
 
 
+def has_noise_source(sampler: Sampler) -> bool:
+    """Whether a sampler brings its own source of noise."""
+    return type(sampler).noise_for_step is not Sampler.noise_for_step
+
+
 def check_no_noise_source(name: str, sampler: Sampler) -> None:
     """TypeError for a sampler with its own source of noise, which would be lost inside another sampler."""
-    if type(sampler).noise_for_step is not Sampler.noise_for_step:
+    if has_noise_source(sampler):
         raise TypeError(
             f"{name} = {type(sampler).__name__} brings its own source of noise: it cannot stand inside another sampler"
         )

@@ -66,6 +66,17 @@ def test_a_picture_to_begin_from_is_read_as_it_sends_it(client, several):
     assert len(answer.data) == 2 and answer.run == 2
 
 
+def test_a_mask_is_read_as_it_sends_it(client):
+    stream = io.BytesIO()
+    Image.new("RGBA", (SIDE, SIDE)).save(stream, format="PNG")
+    mask = ("mask.png", stream.getvalue(), "image/png")
+    answer = client.images.edit(image=start(), mask=mask, prompt="a circle", extra_body=OURS | {"strength": 0.5})
+    assert answer.run == 2
+    with pytest.raises(openai.BadRequestError, match="no alpha channel") as caught:
+        client.images.edit(image=start(), mask=start(), prompt="a circle", extra_body=OURS)
+    assert caught.value.param == "mask"
+
+
 def test_several_pictures_are_read_beside_the_prompt_and_more_are_refused(client):
     assert len(client.images.edit(image=[start()] * 2, prompt="a circle", extra_body=OURS).data) == 1
     with pytest.raises(openai.BadRequestError, match="3 pictures") as caught:

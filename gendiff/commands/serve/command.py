@@ -140,7 +140,7 @@ def _app(
     batcher = Batcher(programs, options.queue)
     pictures = min(MOST_PICTURES, options.queue, batcher.most_of_client)
     usual = min(served.usual_steps, most)
-    limits = Limits(served.name, served.width, served.height, most, usual, pictures, served.references)
+    limits = Limits(served.name, served.width, served.height, most, usual, pictures, served.references, served.masks)
     return web_app.web_app(served, batcher, limits, hosts(options, address), keys), batcher
 
 

@@ -1,10 +1,14 @@
-"""The compiled programs of a server: one begins a picture, one takes a step of many pictures, one shows a picture.
+"""The compiled programs of a server: one begins a picture, one takes a step of many pictures, one shows a picture, and
+one puts back what a mask keeps.
 
 Prompts, guidance scale, seed, index, levels, number of steps and how many of them are done are data of a picture on its
 way, so one program takes the steps of any mixture; pictures whose network reads others beside the prompt have one for
 each number of these. Picture i of a seed is what `diffusion.sample` draws of (parameters,
 prompt, key(seed), i), to rounding: the same noise, the same levels, the same sampler. There is one such program for
 each power of two up to the most pictures of a step, so that few pictures cost little.
+
+A picture with a mask takes its steps in the same programs, and a small one for itself ends each of them as
+`inpainting.repaint` does. So pictures without a mask are drawn by the same programs whatever is drawn beside them.
 """
 
 import contextlib
@@ -22,10 +26,11 @@ from gendiff.commands.serve.image_requests import ImageRequest
 from gendiff.commands.serve.served_network import ReadTexts, ServedNetwork
 from gendiff.core import records, sample_keys
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import Condition, Keys, Numeric, Params
-from gendiff.diffusion import process
+from gendiff.core.types import Condition, KeyNoise, Keys, Numeric, Params
+from gendiff.diffusion import inpainting, process
 from gendiff.diffusion.sampling import State
 from gendiff.diffusion.types import Level
+from gendiff.pipelines.stable_diffusion import edits
 from gendiff.runs import devices
 
 EXAMPLE = "a"
@@ -35,7 +40,7 @@ EXAMPLE = "a"
 @records.record
 class Numbers:
     """scale (), levels (most + 1,) whose last is repeated, steps (), seed () and index () of one picture. edits: ()
-    whether it begins from another picture.
+    whether it begins from another picture. masked: () whether a mask keeps a part of that.
     """
 
     scale: Numeric
@@ -44,6 +49,7 @@ class Numbers:
     seed: Numeric
     index: Numeric
     edits: Numeric
+    masked: Numeric
 
     @property
     def keys(self) -> Keys:
@@ -60,7 +66,20 @@ class Fixed:
     numbers: Numbers
 
 
-Row = tuple[Fixed, State]
+@dataclasses.dataclass(frozen=True, eq=False)
+class Known:
+    """What a mask keeps. latents: (1, …) of the picture. redrawn: (1, h, w, 1) of latents, 1 where they are drawn anew.
+
+    picture, mask: of the request, so that what is kept is returned as it came.
+    """
+
+    latents: jax.Array
+    redrawn: jax.Array
+    picture: np.ndarray
+    mask: np.ndarray
+
+
+Row = tuple[Fixed, State, Known | None]
 """A picture on its way."""
 
 
@@ -77,31 +96,32 @@ class CompiledSteps:
         jit = functools.partial(devices.jit, libraries=served.libraries)
         self._begin, self._step = jit(functools.partial(_begun, served)), jit(functools.partial(_stepped, served))
         self._show, self._encode = jit(functools.partial(_shown, served)), jit(served.latents)
+        self._put_back = jit(functools.partial(_with_known, served))
         self._zeros = jnp.zeros((1, *served.shape), jnp.float32)
         self._latents: tuple[ImageRequest | None, list[jax.Array]] = None, []  # of the request that begins
 
     def begin(self, request: ImageRequest, words: ReadTexts, index: int) -> Row:
         """As `batching.StepProgram`."""
         if self._latents[0] is not request:
-            pictures = request.references if request.picture is None else (request.picture,)
-            self._latents = request, [self._encode(self._params, picture[None]) for picture in pictures]
+            self._latents = request, [self._encode(self._params, picture[None]) for picture in request.pictures]
         clean, references = self._zeros, tuple(self._latents[1])
+        known = None if request.mask is None else self._known(request, request.mask, references[0])
         if request.picture is not None:
             (clean,), references = references, ()
         levels = jax.tree.map(
             lambda field: np.pad(field[request.first :], (0, request.first), mode="edge"),
             self._levels[request.steps - 1],
         )
-        about = np.int32(request.run), np.uint32(request.seed), np.int32(index), np.bool_(request.first > 0)
-        numbers = Numbers(np.float32(request.guidance), levels, *about)
-        row: Row = self._begin(self._params, words.prompt, words.negative, numbers, clean, references)
-        return row
+        about = np.int32(request.run), np.uint32(request.seed), np.int32(index)
+        starts = np.bool_(request.first > 0), np.bool_(known is not None)
+        numbers = Numbers(np.float32(request.guidance), levels, *about, *starts)
+        return *self._begin(self._params, words.prompt, words.negative, numbers, clean, references), known
 
     def step(self, rows: Sequence[Row], done: Sequence[int]) -> tuple[list[Row], list[bool]]:
         """As `batching.StepProgram`. It returns when the step is done."""
         alike: dict[object, list[int]] = {}
         for at, row in enumerate(rows):
-            alike.setdefault(jax.tree.structure(row), []).append(at)
+            alike.setdefault(jax.tree.structure(row[:2]), []).append(at)
         after: dict[int, tuple[Row, bool]] = {}
         for places in alike.values():
             stepped = self._step_alike([rows[at] for at in places], [done[at] for at in places])
@@ -111,11 +131,23 @@ class CompiledSteps:
     def _step_alike(self, rows: Sequence[Row], done: Sequence[int]) -> tuple[list[Row], list[bool]]:
         """The same of pictures that are told the same kinds of things."""
         size = self._size(len(rows))
-        fixed, states = zip(*rows, *[rows[-1]] * (size - len(rows)), strict=True)
+        fixed, states, _ = zip(*rows, *[rows[-1]] * (size - len(rows)), strict=True)
         counts = np.array([*done, *[done[-1]] * (size - len(rows))], np.int32)
         states, finite = self._step(self._params, fixed, states, counts)
         answers: list[bool] = np.asarray(finite)[: len(rows)].tolist()
-        return [(row[0], state) for row, state in zip(rows, states, strict=False)], answers
+        return [self._ended(*each) for each in zip(rows, states, done, strict=False)], answers
+
+    def _ended(self, row: Row, state: State, done: int) -> Row:
+        """A picture after step number `done`."""
+        fixed, _, known = row
+        if known is not None:
+            state = self._put_back(fixed.numbers, state, known.latents, known.redrawn, np.int32(done))
+        return fixed, state, known
+
+    def _known(self, request: ImageRequest, mask: np.ndarray, latents: jax.Array) -> Known:
+        """What the mask of a request keeps. latents: of the picture."""
+        redrawn = edits.of_latents(mask[None], self._served.height // self._served.shape[0])
+        return Known(latents, redrawn, request.pictures[0], mask)
 
     def cost(self, count: int) -> float:
         """As `batching.StepProgram`: linear, by what `warm` has measured of one and two pictures."""
@@ -123,7 +155,9 @@ class CompiledSteps:
 
     def picture(self, row: Row) -> np.ndarray:
         """As `batching.StepProgram`: (h, w, 3) in about [-1, 1]."""
-        return np.asarray(self._show(self._params, row[1]))
+        _, state, known = row
+        pixels = np.asarray(self._show(self._params, state))
+        return pixels if known is None else np.where(known.mask > 0, pixels, known.picture)
 
     def warm(self) -> None:
         """Compile all programs, so that nobody waits for it later, and measure what a step costs."""
@@ -132,6 +166,9 @@ class CompiledSteps:
         plain = ImageRequest(EXAMPLE, steps=1)
         row = self.begin(plain, words, 0)
         self.begin(dataclasses.replace(plain, picture=picture), words, 0)
+        if self._served.masks:
+            masked = dataclasses.replace(plain, picture=picture, mask=picture[..., :1])
+            self.step([self.begin(masked, words, 0)], [0])
         rows = [
             self.begin(dataclasses.replace(plain, references=(picture,) * count), words, 0)
             for count in range(1, self._served.references + 1)
@@ -190,7 +227,7 @@ def _begun(
     numbers: Numbers,
     clean: jax.Array,
     references: tuple[jax.Array, ...],
-) -> Row:
+) -> tuple[Fixed, State]:
     """One picture before its first step, as `diffusion.sample` and `editing.from_entry` begin. clean: (1, …) latents of
     the picture that it begins from. references: of those that the network reads beside the prompt.
     """
@@ -201,7 +238,7 @@ def _begun(
     noise = sample_keys.first_noise(numbers.keys, served.shape, numbers.levels.sigma.dtype)
     x = served.temperature * numbers.levels.sigma[0] * noise
     x = jnp.where(numbers.edits, process.add_noise(clean.astype(x.dtype), noise, numbers.levels[0]), x)
-    row: Row = jax.tree.map(_strong, (Fixed(condition, away, numbers), served.sampler.init(x)))
+    row: tuple[Fixed, State] = jax.tree.map(_strong, (Fixed(condition, away, numbers), served.sampler.init(x)))
     return row
 
 
@@ -219,6 +256,8 @@ def _stepped(
         numbers = fixed.numbers
         level, cleaner = numbers.levels[j], numbers.levels[j + 1]
         noise = served.sampler.noise_for_step(numbers.keys, j, level, cleaner)
+        if isinstance(noise, KeyNoise):
+            noise = _inner_noise(noise, numbers.masked)
         denoise = served.guided(params, fixed.condition, fixed.away, numbers.scale)
         return served.sampler.step(noise, denoise, state, level, cleaner, numbers.steps - 1 - j)
 
@@ -228,6 +267,31 @@ def _stepped(
     after = jax.tree.map(lambda old, new: new.astype(old.dtype), before, after)
     leaves, shape = jax.tree.flatten(after)
     return tuple(jax.tree.unflatten(shape, [leaf[row] for leaf in leaves]) for row in range(len(done))), finite
+
+
+def _inner_noise(noise: KeyNoise, masked: Numeric) -> KeyNoise:
+    """The noise of a step, within its part 1 where a mask keeps something, which `inpainting.Repaint` leaves to it.
+
+    It is chosen by plain bits: JAX takes a choice between a key and one that is folded from it for a reuse.
+    """
+    plain, inner = (jax.random.key_data(each.keys) for each in (noise, noise.within(1)))
+    return KeyNoise(jax.random.wrap_key_data(jnp.where(masked, inner, plain), impl=jax.random.key_impl(noise.keys)))
+
+
+def _with_known(
+    served: ServedNetwork, numbers: Numbers, state: State, latents: jax.Array, redrawn: jax.Array, done: jax.Array
+) -> State:
+    """One picture at the end of step number `done`, with what its mask keeps, noised to the level.
+
+    The noise is fresh in each step. A sampler with memory needs one noise for all: that of the beginning.
+    """
+    level, cleaner = numbers.levels[done], numbers.levels[done + 1]
+    noise = served.sampler.noise_for_step(numbers.keys, done, level, cleaner)
+    dtype, fixed = state.x.dtype, None
+    if jax.tree.leaves(state.memory):
+        fixed = sample_keys.first_noise(numbers.keys, served.shape, dtype)
+    sampler = inpainting.repaint(served.sampler, latents.astype(dtype), redrawn, fixed)
+    return records.replace(state, x=sampler.put_back(noise, state.x, cleaner, numbers.steps - 1 - done))
 
 
 def _shown(served: ServedNetwork, params: Params, state: State) -> jax.Array:

@@ -1,5 +1,5 @@
-"""Requests that begin from a picture, or read several beside the prompt: forms, as clients of OpenAI's API send them,
-with the files of the pictures.
+"""Requests that begin from a picture, draw a part of it anew, or read several beside the prompt: forms, as clients of
+OpenAI's API send them, with the files of the pictures.
 """
 
 import dataclasses
@@ -7,11 +7,11 @@ import math
 from collections.abc import Sequence
 
 import msgspec
-import numpy as np
 
 from gendiff.commands.serve import image_requests, multipart, request_fields, start_pictures
 from gendiff.commands.serve.api_errors import ApiError
 from gendiff.commands.serve.image_requests import FIELDS, ImageRequest, Limits
+from gendiff.commands.serve.start_pictures import StartPicture
 from gendiff.diffusion.editing.image_to_image import SLACK
 
 ROUTE = "/v1/images/edits"
@@ -19,8 +19,8 @@ ROUTE = "/v1/images/edits"
 NUMBERS = ("n", "stream", "partial_images", "steps", "guidance", "seed", "strength")
 """Fields that are no texts, though a form sends them so."""
 STRENGTH = 0.7
-"""Share of the steps that is run, unless a request says otherwise. A network that can read pictures beside the prompt
-does that where a request has no strength.
+"""Share of the steps that is run, unless a request says otherwise or has a mask: then all are run. A network that can
+read pictures beside the prompt does that where a request has no strength.
 """
 
 
@@ -36,20 +36,30 @@ def read(content_type: str, body: bytes, limits: Limits) -> ImageRequest:
         if name in fields:
             name = request_fields.printable(name)
             raise ApiError(f"{name} stands twice in the form: send it once", field=name)
-        fields[name] = _value(name, content)
-    fields = request_fields.known(fields, (*FIELDS, "image", "strength"))
+        fields[name] = content if name == "mask" else _value(name, content)
+    fields = request_fields.known(fields, (*FIELDS, "image", "mask", "strength"))
     request = image_requests.read_fields(fields, limits)
-    reads = limits.references > 0 and "strength" not in fields
+    reads, mask = limits.references > 0 and "strength" not in fields, fields.get("mask")
     _check_count(files, limits, reads)
-    if reads:
-        pictures, notes = _pictures(files, limits)
-        return dataclasses.replace(request, references=pictures, notes=(*request.notes, *notes))
-    strength = request_fields.number(fields, "strength", 1.0, STRENGTH)
+    if mask is not None and not limits.masks:
+        raise ApiError(
+            "mask: the sampler of this server has noise of its own, so it cannot draw a part of a picture: start the "
+            "server with --sampler ddim",
+            field="mask",
+        )
+    strength = request_fields.number(fields, "strength", 1.0, STRENGTH if mask is None and not reads else 1.0)
     first = request.steps - min(math.floor(strength * request.steps + 0.5 + SLACK), request.steps)
     if first == request.steps:
         raise ApiError(f"strength = {strength:g} runs none of {request.steps} steps: give more", field="strength")
-    (picture,), notes = _pictures(files, limits)
-    return dataclasses.replace(request, first=first, picture=picture, notes=(*request.notes, *notes))
+    pictures = _pictures(files, limits)
+    request = dataclasses.replace(request, notes=(*request.notes, *(note for each in pictures for note in each.notes)))
+    if isinstance(mask, bytes):
+        redrawn = start_pictures.read_mask(mask, pictures[0].file_size, limits.width, limits.height)
+        request = dataclasses.replace(request, mask=redrawn)
+    pixels = tuple(each.pixels for each in pictures)
+    if reads:
+        return dataclasses.replace(request, references=pixels)
+    return dataclasses.replace(request, first=first, picture=pixels[0])
 
 
 def _check_count(files: Sequence[bytes], limits: Limits, reads: bool) -> None:
@@ -63,13 +73,11 @@ def _check_count(files: Sequence[bytes], limits: Limits, reads: bool) -> None:
         raise ApiError(f"image names {len(files)} pictures, and this request {does}{way}", field="image")
 
 
-def _pictures(files: Sequence[bytes], limits: Limits) -> tuple[tuple[np.ndarray, ...], list[str]]:
-    """(pictures of the size that is drawn, notes of what was changed)."""
+def _pictures(files: Sequence[bytes], limits: Limits) -> list[StartPicture]:
     names = ("image",) if len(files) == 1 else tuple(f"image {number}" for number in range(1, len(files) + 1))
-    read = [
+    return [
         start_pictures.read(file, limits.width, limits.height, name) for file, name in zip(files, names, strict=True)
     ]
-    return tuple(picture for picture, _ in read), [note for _, notes in read for note in notes]
 
 
 def _value(name: str, content: bytes) -> object:

@@ -29,7 +29,8 @@ PLAIN = ("", "auto", "standard")
 @dataclasses.dataclass(frozen=True)
 class Limits:
     """What a server draws. width, height: of its pictures. steps, pictures: most of one request. usual_steps: unless it
-    says otherwise. references: how many pictures the network reads beside the prompt.
+    says otherwise. references: how many pictures the network reads beside the prompt. masks: whether a part of a
+    picture can be drawn anew.
     """
 
     model: str
@@ -39,6 +40,7 @@ class Limits:
     usual_steps: int
     pictures: int = 10
     references: int = 0
+    masks: bool = True
 
     @property
     def size(self) -> str:
@@ -52,7 +54,8 @@ class ImageRequest:
 
     previews: how many of each image are sent before it is finished. stream: whether the answer is a stream of events.
     picture: (h, w, 3) in [-1, 1] to begin from. first: how many of the steps are then left out. references: pictures
-        like it that are read beside the prompt instead. notes: for the answer.
+        like it that are read beside the prompt instead. mask: (h, w, 1) of the first of them, 1 where it is drawn anew
+        and 0 where it stays; None: all is drawn anew. notes: for the answer.
     """
 
     prompt: str
@@ -66,12 +69,18 @@ class ImageRequest:
     first: int = 0
     picture: np.ndarray | None = dataclasses.field(default=None, compare=False)
     references: tuple[np.ndarray, ...] = dataclasses.field(default=(), compare=False)
+    mask: np.ndarray | None = dataclasses.field(default=None, compare=False)
     notes: tuple[str, ...] = ()
+
+    @property
+    def pictures(self) -> tuple[np.ndarray, ...]:
+        """Those that it came with."""
+        return self.references if self.picture is None else (self.picture,)
 
     @property
     def edits(self) -> bool:
         """Whether it came with pictures."""
-        return self.picture is not None or bool(self.references)
+        return bool(self.pictures)
 
     @property
     def run(self) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import jax
 
 from gendiff.core.types import Condition, Params, Scalar
+from gendiff.diffusion import sampling
 from gendiff.diffusion.sampling import Sampler
 from gendiff.diffusion.types import Denoiser, Level
 
@@ -59,3 +60,8 @@ class ServedNetwork:
     temperature: float = 1.0
     libraries: bool = True
     references: int = 0
+
+    @property
+    def masks(self) -> bool:
+        """Whether its sampler can draw a part of a picture."""
+        return not sampling.has_noise_source(self.sampler)

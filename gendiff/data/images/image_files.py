@@ -1,7 +1,9 @@
 """One image file -> 8-bit integers, by stated rules; a file that no rule covers is an error, path first."""
 
+import functools
 import io
 import os
+from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -52,14 +54,24 @@ def read(
             than MAX_PIXELS, and for whatever is no whole BMP, GIF, JPEG, PNG or WebP file.
         ImportError: without Pillow.
     """
-    return _decode(random_access.printable(path), path, mode, size, background)
+    return _decode(random_access.printable(path), path, _finisher(mode, size, background))
 
 
 def decode(
     name: str, content: bytes, *, mode: str, size: int | None = None, background: tuple[int, int, int] | None = None
 ) -> UInt8[np.ndarray, "h w c"]:
     """Read the picture in the bytes of an image file, as `read` does; errors start with `name`."""
-    return _decode(name, io.BytesIO(content), mode, size, background)
+    return _decode(name, io.BytesIO(content), _finisher(mode, size, background))
+
+
+def decode_alpha(name: str, content: bytes) -> UInt8[np.ndarray, "h w 1"]:
+    """Read the alpha channel of the picture in the bytes of an image file: 0 is transparent, 255 opaque.
+
+    Raises:
+        DataError: for a picture without transparency, and as `read` does; errors start with `name`.
+        ImportError: without Pillow.
+    """
+    return _decode(name, io.BytesIO(content), _alpha)
 
 
 def short_side(file: str | os.PathLike[str] | BinaryIO | io.BytesIO) -> int | None:
@@ -179,16 +191,15 @@ def check_installed() -> None:
 def _decode(
     name: str,
     file: str | os.PathLike[str] | BinaryIO | io.BytesIO,
-    mode: str,
-    size: int | None,
-    background: tuple[int, int, int] | None,
+    finish: Callable[[str, "Image.Image"], np.ndarray],
 ) -> np.ndarray:
+    """What `finish` makes of (name, the picture of a file)."""
     Image, ImageOps, UnidentifiedImageError = _pillow()
     try:
         with Image.open(file, formats=FORMATS) as opened:
             _refuse(name, opened)
             opened.load()
-            return _finished(name, ImageOps.exif_transpose(opened), mode, size, background)
+            return finish(name, ImageOps.exif_transpose(opened))
     except (DataError, MemoryError):
         raise
     except PermissionError as error:
@@ -197,6 +208,18 @@ def _decode(
         raise DataError(f"{name}: not a whole image: none of {', '.join(FORMATS)}") from error
     except Exception as error:  # Pillow's parsers raise whatever they trip over: OSError, SyntaxError, struct.error, …
         raise DataError(f"{name}: not a whole image: {error}") from error
+
+
+def _finisher(
+    mode: str, size: int | None, background: tuple[int, int, int] | None
+) -> Callable[[str, "Image.Image"], np.ndarray]:
+    return functools.partial(_finished, mode=mode, size=size, background=background)
+
+
+def _alpha(name: str, picture: "Image.Image") -> np.ndarray:
+    if not picture.has_transparency_data:
+        raise DataError(f"{name}: no alpha channel: its pixels are neither opaque nor transparent")
+    return np.array(picture.convert("RGBA").getchannel("A"))[..., None]
 
 
 def _finished(

@@ -73,10 +73,7 @@ class Repaint(Wrapper):
         level, cleaner = (jax.tree.map(jnp.asarray, at) for at in (level, cleaner))
         if self.noise is not None:
             stepped = self.sampler.step(InnerNoise(noise, 1), denoise, state, level, cleaner, left)
-            # a grid of diffusers may end just above the clean end; what is known comes back clean all the same
-            more = jnp.asarray(left) > 0
-            end = Level(cleaner.t, jnp.where(more, cleaner.alpha, 1.0), jnp.where(more, cleaner.sigma, 0.0))
-            return records.replace(stepped, x=self._with_known(stepped.x, self.noise, end))
+            return records.replace(stepped, x=self.put_back(noise, stepped.x, cleaner, left))
         up = cleaner.sigma * level.alpha > level.sigma * cleaner.alpha
         rebuilt = _without_keys(noise)
         fresh = noise(state.x, 2)  # either of what is known or of the way back, never of both
@@ -92,6 +89,22 @@ class Repaint(Wrapper):
             return process.forward_step(state.x, fresh, start, cleaner)
 
         return State(jax.lax.cond(up, back, down))
+
+    def put_back(self, noise: Noise, x: Float[Array, "b *shape"], cleaner: Level, left: Count) -> Float[Array, "..."]:
+        """The end of a step that falls, for loops that take the step of the inner sampler themselves.
+
+        Args:
+            noise: of the step; the inner sampler has drawn within its part 1.
+            x: (b, …) the samples after the inner sampler.
+            cleaner: where the step ends.
+            left: how many intervals are still to come after this one.
+        """
+        if self.noise is None:
+            return self._with_known(x, noise(x, 2), cleaner)
+        # a grid of diffusers may end just above the clean end; what is known comes back clean all the same
+        more = jnp.asarray(left) > 0
+        end = Level(cleaner.t, jnp.where(more, cleaner.alpha, 1.0), jnp.where(more, cleaner.sigma, 0.0))
+        return self._with_known(x, self.noise, end)
 
     def _with_known(self, x: Array, noise: Array, level: Level) -> Array:
         """What is painted of x, and elsewhere what is known, noised to the level."""

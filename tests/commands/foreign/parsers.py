@@ -237,7 +237,15 @@ TEXT = {
 }
 CHAT = TEXT | {"messages": [*CONVERSATION, {"role": "user", "content": [{"type": "text", "text": "a"}]}]}
 CHAT |= {"logprobs": True, "top_logprobs": 2}
-FORM = test_edit_requests.form({"prompt": "a cat", "image": test_edit_requests.png(), "n": "2", "strength": "0.5"})
+FORM = test_edit_requests.form(
+    {
+        "prompt": "a cat",
+        "image": test_edit_requests.png(),
+        "mask": test_edit_requests.mask(),
+        "n": "2",
+        "strength": "0.5",
+    }
+)
 
 
 def request(read: Callable[[bytes], object], example: object) -> Parser:

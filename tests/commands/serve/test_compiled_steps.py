@@ -15,6 +15,7 @@ from gendiff.commands.serve.compiled_steps import CompiledSteps, batch_sizes, mo
 from gendiff.commands.serve.image_requests import ImageRequest
 from gendiff.commands.serve.request_scheduler import NOT_FINITE, Failed
 from gendiff.commands.serve.served_network import ReadTexts, ServedNetwork
+from gendiff.core import sample_keys
 from gendiff.core.errors import ConfigError
 from gendiff.data.texts.tokenizer import Tokens
 from gendiff.pipelines import TextToImage
@@ -70,12 +71,17 @@ def served(pipeline):
     return ServedNetwork("fake", "", 4, 4, SHAPE, PARAMS, *fields)
 
 
+MASK = np.zeros((4, 4, 1), np.float32)
+MASK[1:, 2:] = 1
 MIXED = (
     ImageRequest("red", n=2, steps=5, guidance=2.0, seed=3),
     ImageRequest("green", "red", steps=1, guidance=0.0, seed=3),
     ImageRequest("blue", n=2, steps=4, guidance=1.0, seed=2**32 - 1),
     ImageRequest("red", steps=3, guidance=7.5, seed=4),
     ImageRequest("blue", n=2, steps=5, first=2, guidance=3.0, seed=3, picture=np.full((4, 4, 3), 0.8, np.float32)),
+)
+MASKED = tuple(
+    dataclasses.replace(MIXED[-1], first=first, guidance=2.0, seed=seed, mask=MASK) for first, seed in ((2, 3), (0, 6))
 )
 
 
@@ -99,7 +105,7 @@ def test_a_picture_is_that_of_the_pipeline_alone_and_three_programs_draw_every_m
     programs.sizes = (1, 3)  # two pictures fill three places
     programs.warm()
     batcher, condition = Batcher(programs, 8), []
-    for number, request in enumerate(MIXED):
+    for number, request in enumerate((*MIXED, *MASKED)):
         words, events = read(request.prompt, request.negative), []
         condition.append((request, words, events))
         batcher.submit(request, words, events.append)
@@ -113,27 +119,59 @@ def test_a_picture_is_that_of_the_pipeline_alone_and_three_programs_draw_every_m
         return pipeline(PARAMS, jax.random.key(seed), prompt, negative, scale, levels, index, num_steps=num_steps)
 
     @quickly
-    def edited(seed, prompt, negative, scale, levels, index, first, picture):
+    def edited(seed, prompt, negative, scale, levels, index, first, picture, mask):
         denoise, clean = pipeline.denoiser(PARAMS, prompt, negative, scale), latents(PARAMS, jnp.stack([picture] * 2))
-        x = diffusion.editing.from_entry(jax.random.key(seed), denoise, sampler, levels, clean, index, first=first)
-        return decode(PARAMS["decoder"], x)
+        key, way = jax.random.key(seed), sampler
+        if mask is not None:
+            remembers = jax.tree.leaves(jax.eval_shape(sampler.init, clean).memory)
+            noise = sample_keys.first_noise(sample_keys.keys_of(key, index), SHAPE, clean.dtype) if remembers else None
+            way = diffusion.inpainting.repaint(sampler, clean, mask[None], noise)
+        x = diffusion.editing.from_entry(key, denoise, way, levels, clean, index, first=first)
+        pictures = decode(PARAMS["decoder"], x)
+        return pictures if mask is None else jnp.where(mask > 0, pictures, picture)
 
     for request, words, events in condition:
         levels = diffusion.grids.padded(diffusion.grids.trailing(SCHEDULE, request.steps), MOST)
         numbers = np.float32(request.guidance), levels, np.arange(2, dtype=np.int32), np.int32(request.steps)
         if request.picture is not None:
-            numbers = *numbers[:-1], np.int32(request.first), request.picture
+            numbers = *numbers[:-1], np.int32(request.first), request.picture, request.mask
         draw = alone if request.picture is None else edited
         reference = np.asarray(draw(np.uint32(request.seed), words.prompt, words.negative, *numbers))
         assert [(type(event), event.index) for event in events] == [(Finished, index) for index in range(request.n)]
         for event in events:
             np.testing.assert_allclose(event.picture, reference[event.index], atol=1e-5)
         assert np.abs(reference[0] - reference[1]).max() > 0.01
-    assert sum(program.traces for program in compiled) == 3 + len(programs.sizes)
+        if request.mask is not None:
+            for event in events:
+                np.testing.assert_array_equal((event.picture == request.picture).all(-1), MASK[..., 0] == 0)
+    assert sum(program.traces for program in compiled) == 4 + len(programs.sizes)
 
     spoilt, events = ImageRequest("no" + SPOILT, steps=3), []
     batcher.submit(spoilt, read(spoilt.prompt, ""), events.append)
     assert batcher.turn() and isinstance(events[0], Failed) and events[0].cause == NOT_FINITE
+
+
+def test_a_picture_has_the_same_bits_beside_one_with_a_mask_and_beside_one_without(monkeypatch):
+    """The sampler draws noise in each step."""
+    monkeypatch.setattr(devices, "jit", lambda function, libraries=True, **options: quickly(function, **options))
+    sampler = diffusion.samplers.ddim(1.0)
+    pipeline = TextToImage(encode, linear, diffusion.parameterization.flow(), sampler, SHAPE, decode)
+    programs = CompiledSteps(served(pipeline), 2, MOST)
+    programs.sizes = (2,)
+    plain, edited, masked = (dataclasses.replace(request, n=1) for request in (MIXED[0], MIXED[-1], MASKED[0]))
+    pictures = {}
+    for both in ((plain, edited), (plain, masked), (masked, edited)):
+        batcher, events = Batcher(programs, 8), []
+        for request in both:
+            events.append([])
+            batcher.submit(request, read(request.prompt, ""), events[-1].append)
+        while batcher.turn():
+            pass
+        for request, (event,) in zip(both, events, strict=True):
+            pictures.setdefault(request, []).append(event.picture)
+    for first, second in pictures.values():
+        np.testing.assert_array_equal(first, second)
+    assert np.abs(pictures[edited][0] - pictures[masked][0]).max() > 0.01
 
 
 def test_a_network_without_a_grid_of_as_many_steps_is_refused_before_anything_is_compiled():

@@ -24,6 +24,25 @@ def png(width=6, height=4, value=255):
     return stream.getvalue()
 
 
+def mask(width=6, height=4, mode="RGBA", clear=((1, 1),)):
+    """A PNG that is transparent at these pixels alone, and nearly so at another."""
+    alpha = np.full((height, width), 255, np.uint8)
+    alpha[-1, -1] = 1
+    for pixel in clear:
+        alpha[pixel] = 0
+    image = Image.new("RGBA", (width, height), (9, 9, 9, 0))
+    image.putalpha(Image.fromarray(alpha))
+    stream = io.BytesIO()
+    image.convert(mode).save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def gif():
+    stream = io.BytesIO()
+    Image.new("P", (6, 4)).save(stream, format="GIF", transparency=0)
+    return stream.getvalue()
+
+
 def header(width, height):
     """The beginning of a PNG of this size."""
     content = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
@@ -56,6 +75,33 @@ def test_a_form_is_a_request_whose_picture_is_scaled_and_whose_strength_counts_s
     assert request.picture.shape == (4, 6, 3) and request.notes == ("image: its middle is scaled from 12x12 to 6x4",)
     assert read({"strength": "1"}).first == 0
     assert read({"strength": "null", "seed": "1"}) == read({"seed": "1"})
+
+
+@table("mode", ["RGBA", "LA"])
+def test_what_is_fully_transparent_in_a_mask_is_drawn_anew_in_all_steps_unless_a_strength_is_given(mode):
+    request = read({"mask": mask(mode=mode), "seed": "3"})
+    assert request == ImageRequest("a cat", steps=10, seed=3)
+    expected = np.zeros((4, 6, 1), np.float32)
+    expected[1, 1] = 1
+    np.testing.assert_array_equal(request.mask, expected)
+    assert read({"mask": mask(), "strength": "0.5"}).first == 5 and read({}).mask is None
+
+
+def test_a_mask_is_scaled_as_its_picture_is_and_belongs_to_the_first_one():
+    half = [(row, column) for row in range(16) for column in range(6)]
+    request = read({"image": png(12, 16), "mask": mask(12, 16, clear=half)})
+    np.testing.assert_array_equal(request.mask[..., 0], [[1, 1, 1, 0, 0, 0]] * 4)
+    limits = dataclasses.replace(LIMITS, references=2)
+    fields = [("prompt", "a cat"), ("image[]", png()), ("image[]", png(12, 12)), ("mask", mask())]
+    request = edit_requests.read(KIND, form(fields), limits)
+    assert request.picture is None and request.first == 0 and len(request.references) == 2 and request.mask.sum() == 1
+
+
+def test_a_sampler_with_noise_of_its_own_refuses_masks():
+    limits = dataclasses.replace(LIMITS, masks=False)
+    with pytest.raises(ApiError, match="start the server with --sampler ddim") as caught:
+        edit_requests.read(KIND, form({"prompt": "a cat", "image": png(), "mask": mask()}), limits)
+    assert caught.value.field == "mask" and caught.value.status == 400
 
 
 def test_a_network_that_reads_pictures_changes_one_by_words_unless_a_strength_is_given():
@@ -97,7 +143,7 @@ def test_what_stands_in_a_part_is_read_bit_for_bit():
     assert part == ("image", content)
 
 
-@pytest.mark.fault("serve: a picture to begin from that is none, or too large")
+@pytest.mark.fault("serve: a picture to begin from or a mask that is none, does not fit, or is too large")
 @table(
     ("fields", "field", "words"),
     [
@@ -107,8 +153,17 @@ def test_what_stands_in_a_part_is_read_bit_for_bit():
         ({"image": "/etc/passwd"}, "image", "no file of"),
         ({"image": png(300, 200)}, "image", "60000 pixels: at most 50000"),
         ({"image": header(20_000, 20_000)}, "image", "too large: at most 50000 pixels"),
-        ({"mask": png()}, "mask", "is no text in UTF-8"),
-        ({"mask": "a"}, "mask", "is no field of this request"),
+        ({"mask": b""}, "mask", "is no file of PNG"),
+        ({"mask": "a"}, "mask", "is no file of PNG"),
+        ({"mask": mask()[:60]}, "mask", "mask: not a whole image"),
+        ({"mask": gif()}, "mask", "is no file of PNG"),
+        ({"mask": header(20_000, 20_000)}, "mask", "too large: at most 50000 pixels"),
+        ({"mask": mask(300, 200)}, "mask", "60000 pixels: at most 50000"),
+        ({"mask": png()}, "mask", "no alpha channel"),
+        ({"mask": mask(12, 8)}, "mask", "mask is 12x8 and image 6x4: a mask has the size"),
+        ({"mask": mask(clear=())}, "mask", "marks nothing of what is drawn: make fully transparent"),
+        ({"image": png(12, 12), "mask": mask(12, 12, clear=((0, 0),))}, "mask", "marks nothing of what is drawn"),
+        ({"mask": mask(), "mask[]": mask()}, "mask", "stands twice"),
         ({"image[]": png()}, "image", "names 2 pictures"),
         ({"steps[]": "3", "steps": "3"}, "steps", "stands twice"),
         ({"strength": "0"}, "strength", "runs none of 10 steps"),

@@ -17,7 +17,8 @@ from gendiff.commands.serve.image_requests import ImageRequest
 from gendiff.commands.serve.serve_options import ServeOptions
 from gendiff.core import records
 from gendiff.core.errors import ConfigError
-from gendiff.diffusion import grids
+from gendiff.diffusion import grids, samplers
+from gendiff.diffusion.samplers.fixed_path import FixedPath
 from gendiff.networks import lora
 from gendiff.networks.lora import LowRank
 from gendiff.pipelines import stable_diffusion
@@ -109,6 +110,23 @@ def test_a_model_without_guidance_is_told_the_scale_and_takes_no_negative_prompt
         served.read("cat", "dog")
 
 
+@pytest.mark.parametrize("first", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_part_of_a_picture_is_drawn_anew_as_the_folders_pipeline_does(lightly, first):
+    pipeline, picture, mask = cheap_parts.pipeline(), cheap_parts.picture(), cheap_parts.mask()
+    served = dataclasses.replace(folder_networks.served(opened(), pipeline), params=cheap_parts.PARAMS)
+    request = ImageRequest("cat", "dog", steps=MOST, guidance=3.0, seed=5, first=first, picture=picture[0])
+    requests = [dataclasses.replace(request, mask=mask[0]), request]
+    masked, edited = images_of(CompiledSteps(served, 2, MOST), requests, served)
+    of_grid = records.replace(pipeline, latent=records.replace(pipeline.latent, levels=GRID(MOST)))
+    arguments = cheap_parts.PARAMS, jax.random.key(5), read("cat", ""), read("dog", ""), np.float32(3.0), np.arange(1)
+    draw = quickly(lambda change, *arguments: of_grid(*arguments, change=change))
+    np.testing.assert_allclose(
+        masked, draw(stable_diffusion.edit(picture, mask, first=first), *arguments)[0], atol=1e-5
+    )
+    np.testing.assert_array_equal(masked[mask[0, ..., 0] == 0], picture[0][mask[0, ..., 0] == 0])
+    assert np.abs(masked - edited).max() > 0.01
+
+
 def reads_pictures(params, x, t, text, references=None):
     moved = 0.0
     for number, image in enumerate([] if references is None else references.images, 1):
@@ -144,6 +162,15 @@ def test_a_prompt_of_more_than_one_row_is_refused_with_its_field():
     ) as refused:
         served.read("cat", "a" * 21)
     assert refused.value.field == "negative_prompt" and refused.value.status == 400
+
+
+def test_masks_go_with_every_sampler_but_one_with_noise_of_its_own():
+    for sampler, masks in (
+        (samplers.pndm(), True),
+        (samplers.ddim(1.0), True),
+        (FixedPath(samplers.ddim(), 1e-5), False),
+    ):
+        assert folder_networks.served(opened(), cheap_parts.pipeline(sampler)).masks == masks
 
 
 @table(

@@ -102,6 +102,38 @@ def test_a_folder_is_served_with_the_pictures_of_its_pipeline(lightly, tmp_path,
         assert picture.std() > 10 * tolerance
 
 
+def a_mask(served):
+    """Whole latents, the lower half, are drawn anew, where all rules for the mask of latents agree."""
+    mask = np.zeros((served.height, served.width, 1), np.float32)
+    mask[served.height // 2 :] = 1
+    return mask
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["stable", "flux", "flux_2"])
+def test_a_part_of_a_picture_is_drawn_anew_as_the_pipeline_of_its_folder_does(lightly, tmp_path, name):
+    """The noise of what is kept is fresh in each step, and that of the beginning where the sampler has memory."""
+    folder = tiny_folders.write(tmp_path / "model", name)
+    served = folder_networks.read(ServeOptions(), folder, Progress(quiet=True))
+    picture = np.random.default_rng(0).uniform(-1, 1, (served.height, served.width, 3)).astype(np.float32)
+    plain = ImageRequest("red cat", steps=STEPS, guidance=2.0, seed=5, first=1, picture=picture)
+    requests = [dataclasses.replace(plain, mask=a_mask(served)), plain]
+    results = images_of(CompiledSteps(served, 2, STEPS), requests, served)
+    model = open_model(folder)
+    pipeline, params = model.pipeline(STEPS), model.params()
+    remembers = bool(jax.tree.leaves(jax.eval_shape(served.sampler.init, np.zeros((1, *served.shape))).memory))
+    draw = quickly(lambda change, *arguments: pipeline(*arguments, change=change))
+    negative = model.negative() if model.index.kind.guided else None
+    inputs = params, jax.random.key(5), model.prompt("red cat"), negative, np.float32(2.0), np.arange(1)
+    for request, result in zip(requests, results, strict=True):
+        mask = None if request.mask is None else request.mask[None]
+        change = stable_diffusion.edit(picture[None], mask, first=1, like_diffusers=remembers)
+        np.testing.assert_allclose(result, draw(change, *inputs)[0], rtol=0, atol=1e-4)
+    half = served.height // 2
+    np.testing.assert_array_equal(results[0][:half], picture[:half])
+    assert np.abs(results[0] - results[1])[half:].max() > 1e-3
+
+
 READING = {"kontext": ("flux", "FluxKontextPipeline", 1), "klein": ("flux_2", "Flux2KleinPipeline", 2)}
 """Name -> (the folder, its pipeline, how many pictures a request has)."""
 
@@ -118,12 +150,16 @@ def test_pictures_are_read_beside_the_prompt_as_the_pipeline_reads_them(lightly,
     rng = np.random.default_rng(0)
     pictures = [rng.uniform(-1, 1, (served.height, served.width, 3)).astype(np.float32) for _ in range(count)]
     plain = ImageRequest("red cat", steps=STEPS, guidance=2.0, seed=5)
-    requests = [dataclasses.replace(plain, references=tuple(pictures)), plain]
-    results = images_of(CompiledSteps(served, 2, STEPS), requests, served)
+    reading = dataclasses.replace(plain, references=tuple(pictures))
+    requests = [reading, plain, dataclasses.replace(reading, mask=a_mask(served))]
+    results = images_of(CompiledSteps(served, 3, STEPS), requests, served)
     model = open_model(folder)
     draw, params = model.pipeline(STEPS), model.params()
     inputs = params, jax.random.key(5), model.prompt("red cat"), None, np.float32(2.0), np.arange(1)
-    draw_one = quickly(lambda *arguments: draw(*arguments[:-1], references=arguments[-1]))
-    expected = draw_one(*inputs, tuple(picture[None] for picture in pictures))
-    np.testing.assert_allclose(results[0], expected[0], rtol=0, atol=1e-4)
+    draw_one = quickly(lambda change, *arguments: draw(*arguments[:-1], references=arguments[-1], change=change))
+    references = tuple(picture[None] for picture in pictures)
+    half = a_mask(served)[None]
+    for result, mask in ((results[0], np.ones_like(half)), (results[2], half)):  # of ones, a mask keeps nothing
+        change = stable_diffusion.edit(references[0], mask)
+        np.testing.assert_allclose(result, draw_one(change, *inputs, references)[0], rtol=0, atol=1e-4)
     assert np.abs(results[0] - results[1]).max() > 1e-2

@@ -106,6 +106,8 @@ def test_a_form_with_a_picture_is_answered_but_not_from_a_page_of_another_site(c
     for headers in ({}, {"Origin": HOST}):
         body = client.post(EDITS, **form, headers=headers).json()
         assert (body["steps"], body["run"]) == (10, 5) and body["data"][0]["b64_json"].startswith("iVBOR")
+    refused = client.post(EDITS, data=form["data"], files=form["files"] | {"mask": stream.getvalue()})
+    assert refused.status_code == 400 and refused.json()["error"]["param"] == "mask"
     for origin in ("https://evil.example", "null", "http://127.0.0.1:1"):
         refused = client.post(EDITS, **form, headers={"Origin": origin})
         assert refused.status_code == 403 and refused.json()["error"]["code"] == "origin"

@@ -118,6 +118,26 @@ def test_a_png_of_16_bits_keeps_the_high_byte_of_each_channel(tmp_path, colour, 
         np.testing.assert_array_equal(image_files.read(path, mode="L"), expected[..., :1])
 
 
+ALPHA = np.dstack([COLOUR, GREY])
+
+
+@table(
+    ("values", "saving", "expected"),
+    [
+        (ALPHA, {}, GREY),
+        (ALPHA, {"mode": "LA"}, GREY),
+        (OPAQUE, {}, np.full_like(GREY, 255)),
+        (ALPHA, {"exif": ROTATED}, np.rot90(GREY, -1)),
+        (GREY % 2, {"transparency": 1}, 255 * (GREY % 2 == 0)),
+    ],
+)
+def test_the_alpha_channel_of_a_file_is_read_and_one_without_is_refused(tmp_path, values, saving, expected):
+    content = saved(tmp_path / "a.png", values, **saving).read_bytes()
+    np.testing.assert_array_equal(image_files.decode_alpha("mask", content)[..., 0], expected)
+    with pytest.raises(DataError, match="^b: no alpha channel"):
+        image_files.decode_alpha("b", saved(tmp_path / "b.png", COLOUR).read_bytes())
+
+
 def test_cmyk_becomes_rgb_by_the_stated_formula_of_its_own_values(tmp_path):
     inks = picture(16, 16, 4)
     Image.fromarray(inks, "CMYK").save(tmp_path / "a.jpg", quality=100)
