@@ -32,7 +32,7 @@ from gendiff.weights.quantised import quantisation
 
 FORMAT = 1
 EXPERIMENT = "text-to-image"
-LARGEST = 8 * 10**6
+LARGEST = 9 * 10**6
 """Bytes of a file that may be committed."""
 BOUNDS = {"int8": 2 * 10**-1.5, "float16": 2 / 255}
 """Largest root mean square difference of a picture that each way to store parameters may cause, where pictures have the
