@@ -68,8 +68,8 @@ def read(path: str | os.PathLike[str], *, credentials: bool = True) -> DeclaredR
 
     References:
         IPTC Photo Metadata Standard 2023.1 (Data Mining, of PLUS); TDM Reservation Protocol, W3C community group, 2024;
-        CAWG Training and Data Mining Assertion 1.1; C2PA 2.2, metadata assertions in JSON-LD, and CAWG Metadata
-        Assertion 1.1 (from memory).
+        CAWG Training and Data Mining Assertion 1.1; C2PA 2.2, metadata assertions in JSON-LD; CAWG Metadata
+        Assertion 1.1.
     """
     record = metadata.read(path)
     properties = xmp_properties(record.others["XMP"], os.fspath(path)) if "XMP" in record.others else {}

@@ -179,11 +179,12 @@ def shardings(
         rules: such as `networks.transformer.TENSOR_PARALLEL`.
         smallest: arrays with fewer entries that no rule splits stay whole, at least 1.
         by_size: axes of the mesh that split arrays by their size. "tensor" behind "fsdp" leaves no large array without
-            a rule whole on a device, for draws with a model that fits none.
+            a rule whole on a device, for draws with a model that fits none. Where a rule names one of these axes, and
+            it does not divide the array there, the array is split by its size alone.
 
     Raises:
         ConfigError: for a rule that fits no array, names an axis that the mesh lacks, or whose axis does not divide the
-            array.
+            array and is not in `by_size`.
     """
     checks.integer("smallest", smallest, 1)
     used: set[int] = set()
@@ -218,15 +219,17 @@ def _spec(
             used.add(number)
             axes = list(pattern_axes)
             break
-    for size, axis in zip(shape, axes, strict=True):
+    for number, (size, axis) in enumerate(zip(shape, axes, strict=True)):
         if axis is not None and axis not in mesh.axis_names:
             raise ConfigError(
                 f"the rule for {path} names the axis {axis!r}, and the mesh has {', '.join(mesh.axis_names)}"
             )
         if axis is not None and size % mesh.shape[axis]:
-            raise ConfigError(
-                f"{axis} = {mesh.shape[axis]} does not divide {size}, an axis of {path} {shape}: choose a divisor"
-            )
+            if axis not in by_size:
+                raise ConfigError(
+                    f"{axis} = {mesh.shape[axis]} does not divide {size}, an axis of {path} {shape}: choose a divisor"
+                )
+            axes[number] = None
     for name in by_size if np.prod(shape) >= smallest else ():
         share = mesh.shape.get(name, 1)
         free = [axis for axis, size in enumerate(shape) if axes[axis] is None and size % share == 0]

@@ -109,9 +109,7 @@ def _drawing(parts: list[PlannedPart], storage: str = "full") -> int:
 def planned(
     model: Opened, height: int, width: int, steps: int, rows: int, mesh: AbstractMesh = ONE_DEVICE
 ) -> list[PlannedPart]:
-    """Each part that a draw of one picture calls. rows: how often guidance asks the network in a step. ConfigError as
-    `split_parts.shardings` raises it.
-    """
+    """Each part that a draw of one picture calls. rows: how often guidance asks the network in a step."""
     plan = functools.partial(_planned, model, mesh)
     lengths = {tower: tokenizer.length for tower, tokenizer in zip(_towers(model), model.tokenizers, strict=True)}
     parts = [plan(name, (jax.ShapeDtypeStruct((1, lengths[name]), jnp.int32),), rows) for name in lengths]

@@ -117,7 +117,6 @@ class Part:
         Raises:
             CheckpointMismatchError: path first, as `rules.to_ours` does.
             DataError: path first, as `shapes` does.
-            ConfigError: as `split_parts.shardings` does.
         """
         packing, like = STORAGES[storage], self.shapes(dtype)
         if mesh is not None:

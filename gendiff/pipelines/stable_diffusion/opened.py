@@ -27,7 +27,6 @@ from gendiff.pipelines.stable_diffusion import (
     model_index,
     model_parts,
     prompts,
-    split_parts,
 )
 from gendiff.pipelines.stable_diffusion.latent_pipeline import Guide, LatentPipeline
 from gendiff.pipelines.stable_diffusion.model_index import ModelIndex
@@ -360,7 +359,6 @@ def open_model(
             for GGUF.
         CheckpointMismatchError: path first, for weights that lack an array, hold another, or have one of another shape.
         ValueError: for an unknown dtype or storage, and for a variant of single weights.
-        ConfigError: where the axis "tensor" of a mesh does not divide a layer.
     """
     if storage is None:
         storage = "full" if weights is None or not model_parts.is_gguf(weights) else "as-file"
@@ -389,8 +387,6 @@ def open_model(
     fitting_parts.check(model.index, parts, tokenizers)
     for part in parts.values():
         part.check(copies=False)
-        if mesh is not None:
-            split_parts.shardings(part.shapes(), mesh)
     return model
 
 

@@ -20,14 +20,11 @@ def shardings(params: Params, mesh: Mesh | AbstractMesh) -> PyTree:
     """Return the sharding of each parameter, or of the arrays inside of a packed one.
 
     "tensor" splits the layers of transformer blocks by `networks.transformer.TENSOR_PARALLEL`. All other large arrays,
-    and all with "fsdp", are split along their largest axis that the devices divide.
+    those that it does not divide so, and all with "fsdp", are split along their largest axis that the devices divide.
 
     Args:
         params: of a part, or their shapes.
         mesh: see `training.sharding.mesh`.
-
-    Raises:
-        ConfigError: where "tensor" does not divide a layer of a block.
     """
     paths = trees.paths(params)
     rules = networks.transformer.TENSOR_PARALLEL if mesh.shape["tensor"] > 1 else ()
@@ -40,11 +37,7 @@ def shardings(params: Params, mesh: Mesh | AbstractMesh) -> PyTree:
 
 
 def with_shardings(shapes: Params, mesh: Mesh | AbstractMesh) -> Params:
-    """Return the shapes of parameters with the sharding of each, as `rules.to_ours` reads them.
-
-    Raises:
-        ConfigError: as `shardings` does.
-    """
+    """Return the shapes of parameters with the sharding of each, as `rules.to_ours` reads them."""
 
     def joined(leaf: jax.ShapeDtypeStruct, where: NamedSharding) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where)
@@ -53,11 +46,7 @@ def with_shardings(shapes: Params, mesh: Mesh | AbstractMesh) -> Params:
 
 
 def split(params: Params, mesh: Mesh) -> Params:
-    """Put parameters where they belong; those that lie there stay.
-
-    Raises:
-        ConfigError: as `shardings` does.
-    """
+    """Put parameters where they belong; those that lie there stay."""
     parts: Params = jax.device_put(params, shardings(params, mesh))
     return parts
 

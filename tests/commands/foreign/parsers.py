@@ -37,6 +37,7 @@ from tests.pipelines.stable_diffusion import (
     tiny_folders,
     tiny_t5_tokenizer,
 )
+from tests.provenance import test_declared_rights
 from tests.runs import test_results, test_run_folder, test_shards
 from tests.weights import test_streamed
 from tests.weights.quantised import gguf_files, test_gguf, test_gguf_llama
@@ -214,6 +215,10 @@ def write_declared(folder: Path) -> None:
     options = {"exif": exif, "comment": 'gendiff {"seed": 1}', "xmp": XMP.encode()}
     Image.fromarray(PIXELS).save(folder / "x.jpg", **options)
     metadata.save(folder / "y.png", PIXELS, {"seed": 1, "prompt": "a"})
+
+
+def write_signed(folder: Path) -> None:
+    test_declared_rights.signed(folder / "x.png", {"entries": {"cawg.ai_training": {"use": "notAllowed"}}})
 
 
 def write_statistics(folder: Path) -> None:
@@ -425,6 +430,7 @@ PARSERS: dict[str, Parser] = {
         lambda folder: [declared_rights.read(folder / name, credentials=False) for name in ("x.jpg", "y.png")],
         ("x.jpg", "y.png"),
     ),
+    "content credentials": first_of(declared_rights.read, "x.png", write=write_signed),
     "statistics": first_of(statistics, "x.npz", write=write_statistics),
     "npz": first_of(
         lambda file: npz.guarded(file, lambda: npz.read(npz.existing(file, ".npz"), ["mu"])),

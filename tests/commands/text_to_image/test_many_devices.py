@@ -18,16 +18,17 @@ LARGE = {
     "Qwen3ForCausalLM": {"intermediate_size": 2048},
     "UNet2DConditionModel": {"block_out_channels": [32, 64]},
     "DiTTransformer2DModel": {"attention_head_dim": 32, "num_attention_heads": 4},
+    "ZImageTransformer2DModel": {"dim": 192, "n_heads": 4, "n_kv_heads": 4, "axes_dims": [16, 16, 16]},
     "AutoencoderKL": {"block_out_channels": [64, 64]},
     "AutoencoderKLFlux2": {"block_out_channels": [64, 64]},
 }
-"""Settings of parts whose layers are large enough to be shared, beside those of transformers."""
+"""Settings of parts whose layers are large enough to be shared, where `WIDE` has none that eight divides."""
 SCRIPT = "import sys; from tests.commands.text_to_image import many_devices; many_devices.main(*sys.argv[1:])"
 CASES = {
     "flux": ("fsdp=8", "tensor=8"),
-    "flux_2": ("fsdp=8",),
-    "sd3": ("fsdp=4,tensor=2",),
-    "z_image": ("fsdp=8",),
+    "flux_2": ("fsdp=8", "tensor=8"),
+    "sd3": ("fsdp=4,tensor=2", "tensor=8"),
+    "z_image": ("fsdp=8", "tensor=8"),
     "stable": ("data=2,fsdp=4",),
     "xl": ("fsdp=8",),
     "dit": ("fsdp=8",),
@@ -51,8 +52,8 @@ def shared_folder(root, name):
     """A folder whose parts have large layers."""
     tiny_folders.write(root, name, lambda part: {})
     for part, config in tiny_folders.FOLDERS[name][2].items():
-        kind = tiny_folders.kind_of(config)
-        if settings := WIDE[name] if part == "transformer" and name in WIDE else LARGE.get(kind):
+        wide = WIDE.get(name) if part == "transformer" else None
+        if settings := LARGE.get(tiny_folders.kind_of(config), wide):
             widened(root, name, part, settings)
     return root
 
@@ -72,16 +73,30 @@ def test_eight_devices_draw_the_pictures_of_one_and_each_holds_its_share_of_the_
     rows = eight_devices(folder, OPTIONS.get(name, {}), *CASES[name])
     assert [row["mesh"] for row in rows] == list(CASES[name])
     for row in rows:
-        assert row["difference"] < 1e-5
-        share = 4 if "data=2" in row["mesh"] else 8
-        for part, (total, largest, most) in row["parts"].items():
-            assert most <= total / share + largest, part
-            assert most < 2 * total / share, part
-        drawing = [sizes for part, sizes in row["parts"].items() if not part.startswith("text")]
-        total, largest = sum(sizes[0] for sizes in drawing), max(sizes[1] for sizes in drawing)
-        # nothing is gathered for longer than a layer takes
-        assert row["programs"][-1][0] <= total / share + largest
-        assert row["programs"][-1][1] <= row["alone"][1] + largest
+        assert_shared(row)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)  # programs of eight devices
+def test_layers_that_eight_does_not_divide_are_shared_by_their_other_axis(tmp_path):
+    folder = shared_folder(tmp_path / "z_image", "z_image")
+    widened(folder, "z_image", "transformer", WIDE["z_image"])  # its feed-forward layers have 341 units
+    (row,) = eight_devices(folder, {}, "tensor=8")
+    assert_shared(row)
+
+
+def assert_shared(row):
+    """Pictures are those of one device, and each device holds its share."""
+    assert row["difference"] < 1e-5
+    share = 4 if "data=2" in row["mesh"] else 8
+    for part, (total, largest, most) in row["parts"].items():
+        assert most <= total / share + largest, part
+        assert most < 2 * total / share, part
+    drawing = [sizes for part, sizes in row["parts"].items() if not part.startswith("text")]
+    total, largest = sum(sizes[0] for sizes in drawing), max(sizes[1] for sizes in drawing)
+    # nothing is gathered for longer than a layer takes
+    assert row["programs"][-1][0] <= total / share + largest
+    assert row["programs"][-1][1] <= row["alone"][1] + largest
 
 
 @pytest.mark.slow

@@ -9,7 +9,6 @@ import pytest
 from jax.sharding import AbstractMesh, NamedSharding
 
 from gendiff.core import trees
-from gendiff.core.errors import ConfigError
 from gendiff.core.low_rank import LowRank
 from gendiff.pipelines.stable_diffusion import adapters, open_model, split_parts
 from gendiff.training import sharding
@@ -37,6 +36,10 @@ def block(width):
             "norm": {"scale": (width,)},
         },
     }
+    return of_shapes(shapes)
+
+
+def of_shapes(shapes):
     is_shape = {"is_leaf": lambda leaf: isinstance(leaf, tuple)}
     return jax.tree.map(lambda shape: jax.ShapeDtypeStruct(shape, jnp.float32), shapes, **is_shape)
 
@@ -69,9 +72,20 @@ def test_a_device_holds_an_eighth_of_what_is_large(devices):
     assert total // 8 <= held <= (total - small) // 8 + small
 
 
-def test_layers_that_tensor_does_not_divide_are_refused_by_their_shapes():
-    with pytest.raises(ConfigError, match="tensor = 5 does not divide 256, an axis of block_0/mlp_0/kernel"):
-        split_parts.shardings(block(64), mesh(tensor=5))
+def test_a_layer_that_tensor_does_not_divide_is_split_along_another_axis_and_whole_where_it_divides_none():
+    mlp = {
+        "mlp_0": {"kernel": (128, 682), "bias": (682,)},
+        "mlp_1": {"kernel": (341, 128)},
+        "output": {"kernel": (341, 341)},
+    }
+    shapes = of_shapes({"block_0": mlp})
+    assert specs(shapes, mesh(tensor=8)) == {
+        "block_0/mlp_0/kernel": ("tensor", None),
+        "block_0/mlp_0/bias": (None,),
+        "block_0/mlp_1/kernel": (None, "tensor"),
+        "block_0/output/kernel": (None, None),
+    }
+    assert specs(shapes, mesh(fsdp=2, tensor=8))["block_0/mlp_0/kernel"] == ("tensor", "fsdp")
 
 
 def test_arrays_go_from_their_file_straight_to_the_devices(tmp_path, monkeypatch):
