@@ -2,7 +2,7 @@
 2 minutes.
 
 Each tile is what `gendiff text-to-image --prompt PROMPT --guidance 3 --steps 24 --num 1` draws. The prompts were chosen
-by eye, among names of drawings that the network has learned from.
+by eye, among names of drawings that the network has learned from, some of them in colours that no drawing has.
 """
 
 import tempfile
@@ -18,25 +18,16 @@ FILE = Path(__file__).with_name("pages") / "assets" / "opening.png"
 PROMPTS = (
     *(
         "smiling face with sunglasses",
-        "red apple",
-        "green apple",
-        "watermelon",
-        "tangerine",
+        "a red apple",
+        "a green apple",
+        "a strawberry",
         "lemon",
-        "strawberry",
+        "watermelon",
         "doughnut",
+        "a hamburger",
     ),
-    *("hamburger", "crescent moon", "cupcake", "evergreen tree", "deciduous tree", "mushroom", "maple leaf", "droplet"),
-    *(
-        "flag of Sweden",
-        "sailboat",
-        "top hat",
-        "gem stone",
-        "alarm clock",
-        "baseball",
-        "flag of France",
-        "flag of Germany",
-    ),
+    *("a cat", "a blue cat", "a turtle", "an octopus", "a butterfly", "a purple frog", "a blue mushroom", "a rose"),
+    *("a house", "a star", "a crown", "a blue crown", "a sailboat", "a gem stone", "a crescent moon", "flag of Sweden"),
 )
 COLUMNS, SIDE, MARGIN, WORDS = 8, 128, 8, 40
 """Tiles per row, and pixels of a tile, of the space around it and of the words below it."""
