@@ -42,7 +42,7 @@ OF_OTHERS := import importlib.metadata as m, json, pathlib, sys; held = [d.read_
   sys.exit(f"$(VENV) serves {urls[0]}: give VENV= another folder" if urls and urls[0] != pathlib.Path.cwd().as_uri() else 0)
 OWN_VENV = $(BIN) -c '$(OF_OTHERS)'
 
-.PHONY: help setup lock sbom audit demo demo-text demo-chat demo-video test test-studies test-numbers test-versions test-slow test-costs test-peers mutants bench bench-check bench-language bench-stable-diffusion bench-full-size check format docs clean
+.PHONY: help setup lock sbom audit demo demo-text demo-chat demo-video test test-studies test-numbers test-versions test-slow test-supported test-costs test-peers mutants bench bench-check bench-language bench-stable-diffusion bench-full-size check format docs clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{ printf "%-22s%s\n", $$1, $$2 }'
@@ -75,6 +75,12 @@ test-versions: $(FOR_TESTS)  ## tests of what versions of Python and of packages
 
 test-slow: $(FOR_TESTS) $(SMOLLM2)  ## what needs a cold process, a wheel, a browser or a training
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN) -m pytest -q -n 2 -m "slow and not peers" $(ARGS)
+
+test-supported: $(FOR_TESTS)  ## the tests that the page of supported models names, but those of peers, 20 minutes on 2 cores; records tests/supported_models.json
+	@[ -z "$$(git status --porcelain)" ] || { echo "commit first: the record names a commit" >&2; exit 2; }
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN) -m pytest -q -n 2 --timeout=900 --junitxml=build/supported.xml $$($(BIN) -m experiments.documentation.supported_models --tests)
+	@$(BIN) -m tests.peers.record build/supported.xml tests/supported_models.json
+	@$(BIN) -m experiments.documentation.supported_models
 
 test-costs: $(FOR_TESTS)  ## run and time the tests, record tests/costs.json, and print the share of each chapter; SLOW=1: of slow tests
 	@$(MAKE) --no-print-directory $(if $(SLOW),test-slow,test test-studies) ARGS='--record-costs $(ARGS)'

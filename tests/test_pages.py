@@ -96,15 +96,16 @@ def test_the_page_of_supported_models_has_a_row_for_each_kind_and_names_tests_th
     assert {row.architecture for row in supported_models.LANGUAGE_MODELS} == {"", *gguf_llama.ARCHITECTURES}
 
 
-def test_a_row_that_names_no_test_or_no_case_is_refused_and_a_record_says_what_passed():
-    row = supported_models.ROWS[3].parity[0]
+def test_a_row_whose_test_is_missing_or_did_not_pass_is_refused_but_for_peers():
+    row, here = supported_models.ROWS[3].parity[0], supported_models.ROWS[3].shared[0]
     for wrong, message in (
         (row._replace(test="test_nothing"), "has no test_nothing"),
         (row._replace(case="flux_9"), "has no case 'flux_9'"),
+        (here, "weights\\[flux\\] has not passed in the run of supported_models.json"),
     ):
         with pytest.raises(ValueError, match=message):
-            supported_models._link(Evidence(*wrong), {})
-    passed = {"tests": [f"{row.file}::{row.test}[{row.case}]"]}
+            supported_models._link(Evidence(*wrong), [f"{here.file}::{here.test}[xl]"])
+    passed = [f"{row.file}::{row.test}[{row.case}]"]
     assert supported_models._link(row, passed).endswith("(peers, passed)")
     assert supported_models._link(row._replace(case="sd3"), passed).endswith("(peers, not in the last run)")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.documentation import supported_models
 from tests.peers import record
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,6 +24,13 @@ def test_the_last_run_of_the_peers_tests_passed_and_a_warning_says_when_it_is_ol
             f"{count} commits to {', '.join(record.CODE)} since the last run of the peers' tests: run .ci/peers",
             stacklevel=1,
         )
+
+
+def test_the_tests_of_supported_models_passed_not_long_ago():
+    last = json.loads(supported_models.RECORD.read_text(encoding="utf-8"))
+    assert last["failed"] == 0 < last["passed"]
+    count = record.commits_since(last, ROOT)
+    assert count is None or count <= record.MOST_COMMITS, f"{count} commits since: run make test-supported"
 
 
 def test_commits_since_a_record_are_those_to_the_code_that_peers_check():

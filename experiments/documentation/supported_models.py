@@ -1,9 +1,11 @@
 """The tables of models of others that are drawn and talked with, made from what the library reads and from the tests
-that hold it: `python -m experiments.documentation.supported_models`.
+that hold it: `python -m experiments.documentation.supported_models`. With `--tests` it prints the tests that need no
+peer, as pytest takes them.
 """
 
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -17,14 +19,17 @@ from gendiff.runs.reporting import json_files
 from gendiff.weights import language_models, original_transformers
 
 PAGE = Path(__file__).with_name("pages") / "supported_models.md"
-RECORD = ROOT / "tests" / "peers" / "last_run.json"
+OF_PEERS = ROOT / "tests" / "peers" / "last_run.json"
+RECORD = ROOT / "tests" / "supported_models.json"
+"""The last run of the tests that need no peer."""
 HEAD = """<!-- written by `python -m experiments.documentation.supported_models`; edit supported_models.py -->
 # Supported models
 
 Folders of diffusers that `text-to-image --model DIR`, `inspect` and `plan` take, and the tests that hold each. `serve`
 takes all but DiT and models for inpainting; `train --lora` takes all but these and Stable Diffusion XL. Parts and
 formats are read from the code. Tests of peers run the same folder in diffusers, and need it; those beside them hold
-what diffusers wrote, without it. Tests marked *slow* run in `make test-slow`, the others in `make test`.
+what diffusers wrote, without it. Tests marked *slow* run in `make test-slow`, the others in `make test`, and
+`make test-supported` runs all but those of peers: each of them passed in its last run.
 """
 OF_TEXTS = """
 ## Language models
@@ -192,10 +197,12 @@ def page() -> str:
     """The text of the page.
 
     Raises:
-        ValueError: where a row names a test or a case that there is not.
+        ValueError: where a row names a test or a case that there is not, or one without peers that has not passed.
     """
-    record = json.loads(RECORD.read_text(encoding="utf-8"))
-    lines = [HEAD, _of_peers(record), "", "## Models", ""]
+    peers, others = (json.loads(record.read_text(encoding="utf-8")) for record in (OF_PEERS, RECORD))
+    passed = {*peers["tests"], *others["tests"]}
+    lines = [HEAD, _ran("of peers", peers, "diffusers", "transformers", "torch")]
+    lines += [_ran("beside them", others, "jax"), "", "## Models", ""]
     lines += _row(
         "model", "parts", "equal to diffusers", "formats", "kernels in memory", "devices of a draw", "served", head=True
     )
@@ -204,11 +211,11 @@ def page() -> str:
         lines += _row(
             f"{row.name}, `{row.pipeline}`",
             ", ".join(_parts(kind)),
-            _shown(row.parity, record),
-            f"{', '.join(_formats(kind))}: {_shown(row.files, record)}",
-            f"{', '.join(model_parts.STORAGES)}: {_shown(row.memory, record)}",
-            f"one, or several by `--mesh`: {_shown(row.shared, record)}",
-            _shown(row.served, record) if row.served else "no",
+            _shown(row.parity, passed),
+            f"{', '.join(_formats(kind))}: {_shown(row.files, passed)}",
+            f"{', '.join(model_parts.STORAGES)}: {_shown(row.memory, passed)}",
+            f"one, or several by `--mesh`: {_shown(row.shared, passed)}",
+            _shown(row.served, passed) if row.served else "no",
         )
     lines += [OF_TEXTS, *_row("model", "equal to transformers", "formats", "weights in memory", head=True)]
     for model in LANGUAGE_MODELS:
@@ -216,11 +223,19 @@ def page() -> str:
         formats += [f"`.gguf` ({model.architecture})"] if model.architecture else []
         lines += _row(
             f"{model.name}, `{language_models.KINDS[model.kind][0]}`",
-            _shown(model.parity, record),
-            f"{', '.join(formats)}: {_shown(model.files, record)}",
+            _shown(model.parity, passed),
+            f"{', '.join(formats)}: {_shown(model.files, passed)}",
             ", ".join(each for each in get_args(Weights) if model.architecture or each != "packed"),
         )
     return "\n".join(lines) + "\n"
+
+
+def tests() -> list[str]:
+    """The tests that the tables name and that need no peer, with all of their cases, as pytest takes them."""
+    rows = [(*row.parity, *row.files, *row.memory, *row.shared, *row.served) for row in ROWS]
+    rows += [(*model.parity, *model.files) for model in LANGUAGE_MODELS]
+    names = (f"{test.file}::{test.test}" for row in rows for test in row if not _of_peer(test))
+    return sorted(set(names))
 
 
 def _row(*cells: str, head: bool = False) -> list[str]:
@@ -229,19 +244,25 @@ def _row(*cells: str, head: bool = False) -> list[str]:
 
 
 def main() -> None:
-    """Writes the page and prints its path."""
-    print(json_files.write_bytes(PAGE, page().encode()))
+    """Writes the page and prints its path, or prints `tests`."""
+    if sys.argv[1:] == ["--tests"]:
+        print(*tests(), sep="\n")
+    else:
+        print(json_files.write_bytes(PAGE, page().encode()))
 
 
-def _of_peers(record: Config) -> str:
-    """What the last run of the tests of peers was."""
-    packages = ", ".join(f"{name} {record['versions'][name]}" for name in ("diffusers", "transformers", "torch"))
+def _of_peer(test: Evidence) -> bool:
+    return test.file.startswith("tests/peers/")
+
+
+def _ran(tests: str, record: Config, *names: str) -> str:
+    """What the last run of tests was. names: packages whose versions are stated."""
+    packages = ", ".join(f"{name} {record['versions'][name]}" for name in names)
     skipped = f", {record['skipped']} skipped" if record["skipped"] else ""
     note = f" {record['note']}." if record.get("note") else ""
-    named = "" if "tests" in record else " That run did not note which tests it had."
     return (
-        f"The tests of peers last ran on {record['date']} with {packages}: {record['passed']} passed, "
-        f"{record['failed']} failed{skipped}.{note}{named}"
+        f"The tests {tests} last ran on {record['date']} with {packages}: {record['passed']} passed, "
+        f"{record['failed']} failed{skipped}.{note}"
     )
 
 
@@ -260,12 +281,12 @@ def _formats(kind: Kind) -> Iterator[str]:
         yield f"`.gguf` ({original_transformers.KINDS[transformer].architecture})"
 
 
-def _shown(tests: tuple[Evidence, ...], record: Config) -> str:
-    return ", ".join(_link(test, record) for test in tests) or "not tested"
+def _shown(tests: tuple[Evidence, ...], passed: Collection[str]) -> str:
+    return ", ".join(_link(test, passed) for test in tests) or "not tested"
 
 
-def _link(test: Evidence, record: Config) -> str:
-    """A link, with when it runs, and for one of peers whether it passed where the record says."""
+def _link(test: Evidence, passed: Collection[str]) -> str:
+    """A link, with when it runs, and for one of peers whether it passed."""
     path = ROOT / test.file
     defined = {name: slow for name, _, slow in faults_page.defined(path)}
     if test.test not in defined:
@@ -273,14 +294,16 @@ def _link(test: Evidence, record: Config) -> str:
     texts = [(ROOT / file).read_text(encoding="utf-8") for file in (test.file, *TABLES)]
     if test.case and not any(f'"{test.case}"' in text for text in texts):
         raise ValueError(f"{test.file} has no case {test.case!r}, which a row of {Path(__file__).name} names")
-    name = f"{test.file}::{test.test}" + (f"[{test.case}]" if test.case else "")
-    if not test.file.startswith("tests/peers/"):
+    all_cases = f"{test.file}::{test.test}"
+    name = f"{all_cases}[{test.case}]" if test.case else all_cases
+    # a table of cases may be one test
+    recorded = any(each in (name, all_cases) or each.startswith(f"{all_cases}[{test.case}-") for each in passed)
+    if _of_peer(test):
+        when = f" (peers, {'passed' if recorded else 'not in the last run'})"
+    elif recorded:
         when = " (*slow*)" if defined[test.test] else ""
-    elif "tests" not in record:
-        when = " (peers)"
     else:
-        passed = any(each == name or each.startswith(f"{name[:-1]}-") for each in record["tests"])
-        when = f" (peers, {'passed' if passed else 'not in the last run'})"
+        raise ValueError(f"{name} has not passed in the run of {RECORD.name}: run make test-supported")
     return f"[{Path(test.file).stem}](../../../{test.file}){when}"
 
 

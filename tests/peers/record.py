@@ -1,4 +1,7 @@
-"""What the last run of the peers' tests was: `.ci/peers` writes it, and a test says when it is old."""
+"""What the last run of the peers' tests was: `.ci/peers` writes it, and a test says when it is old.
+
+`make test-supported` writes the same of the other tests that the page of supported models names.
+"""
 
 import datetime
 import importlib.metadata
@@ -65,7 +68,6 @@ def _version(package: str) -> str:
 
 
 if __name__ == "__main__":
-    RECORD.write_text(
-        json.dumps(record_of(Path(sys.argv[1]).read_text(encoding="utf-8")), indent=2) + "\n", encoding="utf-8"
-    )
-    print(f"{RECORD}: {RECORD.read_text(encoding='utf-8')}")
+    report, file = Path(sys.argv[1]), Path(*sys.argv[2:] or [RECORD])
+    file.write_text(json.dumps(record_of(report.read_text(encoding="utf-8")), indent=2) + "\n", encoding="utf-8")
+    print(f"{file}: {file.read_text(encoding='utf-8')}")
