@@ -11,6 +11,7 @@ from gendiff.scaling import (
     published,
     quantities,
     roofline,
+    working_memory,
 )
 from gendiff.scaling.accelerators import Accelerator
 from gendiff.scaling.accounting import Accounted
@@ -50,4 +51,5 @@ __all__ = [
     "quantities",
     "roofline",
     "tokens_per_parameter",
+    "working_memory",
 ]

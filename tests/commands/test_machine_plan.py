@@ -27,6 +27,7 @@ from gendiff.scaling import Accelerator, accelerators, accounting, roofline
 from gendiff.training import sharding
 from gendiff.weights import quantised
 from tests.pipelines.stable_diffusion import tiny_folders
+from tests.pipelines.stable_diffusion.test_packed_weights import HALVES, WIDE, in_gguf, wide
 from tests.tables import table
 from tests.variants import some_slow
 
@@ -142,16 +143,18 @@ def test_a_folder_is_planned_by_its_parts_without_its_weights(folders, name, cap
     height = size[1] if size else 16
     assert f"({pipeline}) in bfloat16 on H100 SXM: a picture of {height} × 16, 3 steps, guided" in output
     named = re.findall(r"^  (\w+): (\S+) M parameters, .*; (\S+) .?FLOP a call", output, re.M)
-    assert re.search(
-        r"at most \S+ .?B at once, .*\n  \S+ .?B with --storage int8, \S+ .?B with --storage int4\n", output
-    )
+    assert re.search(r"about \S+ .?B at once: .*\n  \S+ .?B with --storage int8, \S+ .?B with --storage int4\n", output)
+    assert len(re.findall(r"about \S+ .?B of working memory", output)) == output.count("FLOP a call")
     assert {part for part, _, _ in named} == {part for part in parts if not part.startswith(("tok", "sch"))}
     assert all(float(flops) > 0 for _, _, flops in named) and output.count("6 calls") == 1
 
 
 def test_a_folder_counts_the_products_of_its_networks(folders):
     model = open_model(folders["flux"])
-    small, large = ({part.name: part for part in folder_lines.planned(model, side, side, 4, 1)} for side in (16, 32))
+    small, large = (
+        {part.name: part for part in folder_lines.planned(model, folder_lines.Draw(side, side, 4, 1))}
+        for side in (16, 32)
+    )
     assert small["transformer"].calls == 4 and large["transformer"].flops > 2 * small["transformer"].flops
     assert large["vae"].flops > 3.9 * small["vae"].flops
     assert small["text_encoder_2"] == large["text_encoder_2"] and small["vae"].nbytes == 4 * small["vae"].parameters
@@ -167,7 +170,8 @@ def test_a_folder_counts_the_products_of_its_networks(folders):
 def test_devices_that_share_a_folder_hold_their_shares_of_it(folders, capsys):
     model = open_model(folders["flux"])
     one, eight = (
-        folder_lines.planned(model, 16, 16, 4, 1, AbstractMesh((1, fsdp, 1), sharding.AXES)) for fsdp in (1, 8)
+        folder_lines.planned(model, folder_lines.Draw(16, 16, 4, 1), AbstractMesh((1, fsdp, 1), sharding.AXES))
+        for fsdp in (1, 8)
     )
     for alone, part in zip(one, eight, strict=True):
         assert alone.shared == alone.stored == part.stored and alone.flops == part.flops
@@ -177,9 +181,70 @@ def test_devices_that_share_a_folder_hold_their_shares_of_it(folders, capsys):
     assert any(part.shared["full"] < part.stored["full"] for part in eight)
     size = ("--size", "16", "16", "--steps", "1", "--mesh")
     assert plan("--accelerator", "h100", "--model", str(folders["flux"]), *size, "fsdp=8") == 0
-    assert "at once on each of 8 devices (times are of one), for text encoders" in capsys.readouterr().out
+    assert "at once on each of 8 devices (times and working memory are of one): " in capsys.readouterr().out
     assert plan("--accelerator", "h100", "--model", str(folders["flux"]), *size, "fsdp=all") == 2
     assert plan("--accelerator", "h100", "--model", str(folders["flux"]), *size, "tensor=5") == 0
+
+
+def test_tiles_lower_the_working_memory_of_the_autoencoder_alone(folders):
+    model = open_model(folders["stable"])
+    full, tiled = (
+        {part.name: part.working["full"] for part in folder_lines.planned(model, folder_lines.Draw(64, 64, 4, 2, tile))}
+        for tile in (None, 16)
+    )
+    assert tiled.pop("vae") < 0.5 * full.pop("vae") and tiled == full and all(full.values())
+
+
+def test_the_most_memory_is_that_of_text_encoders_or_of_all_else_with_what_works(folders):
+    model = open_model(folders["stable"], storage="int8")
+    parts = folder_lines.planned(model, folder_lines.Draw(64, 64, 4, 2))
+    most = folder_lines._drawing(parts, "int8")
+    by_name = {part.name: part for part in parts}
+    assert most.names == ["unet", "vae"]
+    assert most.parameters == by_name["unet"].nbytes + by_name["vae"].nbytes
+    assert most.working == max(by_name[name].working["int8"] for name in most.names)
+    assert set(by_name["unet"].stored) == {"int8"}
+
+
+@pytest.mark.parametrize("name", some_slow(WIDE, set(WIDE) - {"flux"}))
+def test_a_file_in_blocks_is_planned_with_the_memory_that_it_then_takes(tmp_path, name, capsys):
+    pytest.importorskip("gguf", reason="needs the extra [language]")
+    folder, arrays = wide(tmp_path / "folder", name)
+    file = in_gguf(tmp_path, name, arrays)
+    model = open_model(folder, weights=file)
+    planned = {part.name: part for part in folder_lines.planned(model, folder_lines.Draw(16, 16, 2, 1))}
+    for part in planned:
+        assert planned[part].stored == {"as-file": quantised.nbytes(model.part_params(part))}
+    size = ("--size", "16", "16", "--steps", "1")
+    assert plan("--accelerator", "h100", "--model", str(folder), "--weights", str(file), *size) == 0
+    output = capsys.readouterr().out
+    assert "for all parameters in as-file" in output and "--storage" not in output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", HALVES)
+def test_halves_as_their_files_have_them_are_planned_with_the_memory_that_they_take(tmp_path, name):
+    def half(part):
+        return {key: value.astype("float16") for key, value in tiny_folders.arrays_of(name, part).items()}
+
+    model = open_model(tiny_folders.write(tmp_path / name, name, half), storage="as-file")
+    for part in folder_lines.planned(model, folder_lines.Draw(16, 16, 2, 1)):
+        assert part.nbytes == quantised.nbytes(model.part_params(part.name))
+
+
+@table(
+    ("words", "code", "message"),
+    [
+        (("--tile", "10"), 2, "--tile 10 must be a multiple of 2 from 16 on"),
+        (("--weights", "int8"), 2, "--weights int8 is no file: --storage int8 says how kernels are kept"),
+        (("--weights", "absent.safetensors"), 65, "absent.safetensors"),
+        (("--storage", "int3"), 2, "Invalid choice"),
+    ],
+)
+def test_what_text_to_image_refuses_of_a_folder_plan_refuses_too(words, code, message, folders, capsys):
+    size = ("--size", "16", "16", "--steps", "1")
+    assert plan("--accelerator", "h100", "--model", str(folders["flux"]), *size, *words) == code
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -212,6 +277,9 @@ def test_a_smoke_plan_compiles_a_tiny_network_and_its_state_is_in_what_xla_count
         ),
         (("--accelerator", "h100", "--dtype", "int8"), "Invalid choice"),
         (("--accelerator", "h100", "--size", "64", "64"), "--size is for a folder of diffusers"),
+        (("--accelerator", "h100", "--weights", "a.gguf"), "--weights is for a folder of diffusers"),
+        (("--accelerator", "h100", "--storage", "int8"), "--storage is for a folder of diffusers"),
+        (("--accelerator", "h100", "--tile", "512"), "--tile is for a folder of diffusers"),
         (("--accelerator", "h100", "--model", ".", "--batch", "2"), "--batch does not go with --model"),
     ],
 )

@@ -15,6 +15,8 @@ from gendiff.runs.ranges import Count, Natural
 Named = Literal["h100", "h100-pcie", "h200", "a100", "a10", "l40s", "l4", "rtx-4090", "tpu-v5e", "tpu-v5p", "tpu-v6e"]
 """Accelerators whose rates are published."""
 CPU = "cpu"
+OF_FOLDERS = ("weights", "storage", "tile")
+"""Options that say nothing of a network."""
 OF_NETWORKS = ("network", "shape", "classes", "batch", "remat", "compiled")
 """Options that say nothing of a folder."""
 PartOfPeak = Annotated[float, msgspec.Meta(gt=0, le=1)]
@@ -34,6 +36,14 @@ class PlanOptions:
     """A folder of diffusers in place of --network: what one picture takes. None of its weights is read."""
     size: Annotated[tuple[Count, Count] | None, tyro.conf.arg(metavar="HEIGHT WIDTH")] = None
     """With --model: of the picture, in pixels; None is that of the training."""
+    weights: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """With --model: a single file in place of the folder's weights, as in `text-to-image --weights`."""
+    storage: Literal["full", "int8", "int4", "float8", "as-file"] | None = None
+    """With --model: how its kernels are kept in memory, as in `text-to-image --storage`. None is as-file with a .gguf
+    file, and else full.
+    """
+    tile: Count | None = None
+    """With --model: side in pixels of the tiles that the autoencoder writes, as in `text-to-image --tile`."""
     network: str = "dit-xl/2"
     """unet-small, unet-base, or dit-WIDTH/PATCH with WIDTH tiny, s, b, l or xl and PATCH 2, 4, 8 or 16."""
     shape: Annotated[tuple[Count, Count, Count], tyro.conf.arg(metavar="H W C")] = (32, 32, 4)
@@ -75,6 +85,9 @@ def check(options: PlanOptions) -> None:
     ranges.check(options)
     if options.size is not None and options.model is None:
         raise ConfigError("--size is for a folder of diffusers: name one by --model, or give --shape")
+    for name in OF_FOLDERS:
+        if getattr(options, name) is not None and options.model is None:
+            raise ConfigError(f"--{name} is for a folder of diffusers: name one by --model")
     for field in dataclasses.fields(options) if options.model is not None else ():
         if field.name in OF_NETWORKS and getattr(options, field.name) != field.default:
             raise ConfigError(f"--{field.name} does not go with --model, which says it: leave it out")

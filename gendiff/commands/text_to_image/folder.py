@@ -45,9 +45,6 @@ from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import formatting
 from gendiff.training import sharding
 
-LEAST_TILE = 8
-"""Latents along a side of a tile."""
-
 
 @dataclass(frozen=True, eq=False)
 class Job:
@@ -283,15 +280,9 @@ def _in_tiles(latent: LatentPipeline, chosen: CommandOptions, model: Opened) -> 
     """The pipeline whose autoencoder sees a tile of --tile pixels at a time."""
     if chosen.tile is None:
         return latent
-    factor, multiple = model.autoencoder.factor, model.autoencoder.latent_multiple
-    side = chosen.tile // factor
-    if chosen.tile % (factor * multiple) or side < LEAST_TILE:
-        raise ConfigError(
-            f"--tile {chosen.tile} must be a multiple of {factor * multiple} from {LEAST_TILE * factor} on"
-        )
-    overlap = side // 4 // multiple * multiple
-    tiled = functools.partial(networks.tiles.tiled, tile=side, overlap=overlap, multiple=multiple)
-    return records.replace(latent, encode=tiled(latent.encode), decode=tiled(latent.decode))
+    sizes = folder_options.tile_sizes(chosen.tile, model.autoencoder.factor, model.autoencoder.latent_multiple)
+    encode, decode = (networks.tiles.tiled(function, **sizes) for function in (latent.encode, latent.decode))
+    return records.replace(latent, encode=encode, decode=decode)
 
 
 def _sampler(chosen: CommandOptions, model: Opened) -> Sampler | None:

@@ -10,6 +10,9 @@ from gendiff.pipelines.stable_diffusion import model_index
 from gendiff.pipelines.stable_diffusion.model_parts import STORAGES, is_gguf
 from gendiff.runs import run_folder
 
+LEAST_TILE = 8
+"""Latents along a side of a tile."""
+
 
 def check_kind(options: CommandOptions, kind: model_index.Kind) -> None:
     """ConfigError for options that do not fit the kind of pipeline in a folder."""
@@ -98,9 +101,25 @@ def check_files(options: Files) -> None:
             f"--variant {options.variant} is for files of the folder, whose place --weights takes: leave one of them "
             "out"
         )
+    check_weights(weights)
+    lora_files(options)
+
+
+def check_weights(weights: str | None) -> None:
+    """ConfigError for --weights that names a storage."""
     if weights is not None and weights in STORAGES and not foreign_files.expanded(weights).exists():
         raise ConfigError(f"--weights {weights} is no file: --storage {weights} says how kernels are kept")
-    lora_files(options)
+
+
+def tile_sizes(tile: int, factor: int, multiple: int) -> dict[str, int]:
+    """What `networks.tiles.tiled` takes for tiles of so many pixels. ConfigError for a side that does not fit.
+
+    factor: how many times smaller latents are. multiple: of the latents at which tiles begin.
+    """
+    side = tile // factor
+    if tile % (factor * multiple) or side < LEAST_TILE:
+        raise ConfigError(f"--tile {tile} must be a multiple of {factor * multiple} from {LEAST_TILE * factor} on")
+    return {"tile": side, "overlap": side // 4 // multiple * multiple, "multiple": multiple}
 
 
 def lora_files(options: Files) -> list[tuple[str, float]]:

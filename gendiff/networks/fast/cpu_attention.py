@@ -23,7 +23,8 @@ CHUNK = 2**19
 LARGE = 2**20
 """Weights from which they are computed in chunks."""
 
-_MIXED = "mixed values and sums of weights"
+MIXED = "mixed values and sums of weights"
+"""The name that marks them in a traced program."""
 
 
 def heads_first_attention(
@@ -125,7 +126,7 @@ def _chunked_tangent(
     precision: str | None, cap: float | None, primals: tuple[PyTree, ...], tangents: tuple[PyTree, ...]
 ) -> tuple[Array, Array]:
     # the rule is the derivative of the same formula in chunks, so that it has all further derivatives too
-    policy = jax.checkpoint_policies.save_only_these_names(_MIXED)
+    policy = jax.checkpoint_policies.save_only_these_names(MIXED)
     function = jax.checkpoint(_formula(primals[0], primals[1], precision, cap), policy=policy)
     return jax.jvp(functools.partial(_in_chunks, function), primals, tangents)
 
@@ -211,7 +212,7 @@ def _mixed(
     mixed = jnp.einsum(
         "bhqk,bhkd->bhqd", weights.astype(value.dtype), summed, precision=precision, preferred_element_type=accumulate
     )
-    mixed = checkpoint_name(mixed, _MIXED)
+    mixed = checkpoint_name(mixed, MIXED)
     mixed, total = (mixed, weights.sum(-1, keepdims=True)) if few else (mixed[..., :-1], mixed[..., -1:])
     mixed = mixed / total if mask is None else arrays.safe_divide(mixed, total)
     return mixed.astype(value.dtype)

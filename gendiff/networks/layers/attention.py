@@ -170,14 +170,14 @@ class ImageAttention(nn.Module):
 
 def _fastest(query: Array, key: Array, added: bool, precision: str | None, scores: Scores) -> str:
     backend = jax.default_backend()
-    if backend == "gpu" and precision is None and scores.cap is None and _suits_cudnn(query, key, added):
+    if backend == "gpu" and precision is None and scores.cap is None and suits_cudnn(query, key, added):
         return "cudnn"
     if backend == "cpu":  # devices may split samples and heads, which chunks would gather
         return "chunked" if jax.device_count() == 1 else "heads_first"
     return "xla" if precision is None and scores.cap is None else "heads_first"
 
 
-def _suits_cudnn(query: Array, key: Array, added: bool) -> bool:
+def suits_cudnn(query: Array | jax.ShapeDtypeStruct, key: Array | jax.ShapeDtypeStruct, added: bool) -> bool:
     """Whether JAX's cuDNN attention takes these shapes, on every GPU from Ampere on and in training too.
 
     added: whether there is a mask or a bias, with which training needs even lengths.

@@ -14,13 +14,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gendiff.core import arrays, packed
+from gendiff.core import arrays, packed, records
 from gendiff.core.packed import PackedKernel
-from gendiff.core.types import ArrayLike, DType
+from gendiff.core.types import ArrayLike, DType, PyTree
 from gendiff.weights import layouts, streamed
 from gendiff.weights.quantised import gguf_blocks, quantisation
 from gendiff.weights.quantised.gguf import Packed
-from gendiff.weights.quantised.packed_kernels import HalfKernel, JoinedKernel, ScaledKernel
+from gendiff.weights.quantised.packed_kernels import HalfKernel, JoinedKernel, PackedMatrix, ScaledKernel
 from gendiff.weights.quantised.quantisation import Kind, Packing
 from gendiff.weights.rules import ForeignArray, Maker, Rule, Shape
 from gendiff.weights.streamed import StoredArray
@@ -120,18 +120,73 @@ def as_stored(
     return read(expected.dtype) if kernel is None else kernel
 
 
+def shapes_as_stored(
+    path: str, rule: Rule, parts: list[ForeignArray], expected: Shape, read: Callable[[DType], jax.Array]
+) -> PyTree:
+    """A `maker` for `rules.to_ours` that gives the shapes of what `as_stored` makes, and reads no array."""
+    leaf = path.rpartition("/")[2]
+    full = jax.ShapeDtypeStruct(expected.shape, expected.dtype)
+    if leaf not in (KERNEL, TABLE) or len(expected.shape) < 2:
+        return full
+    table = leaf == TABLE
+    if (matrices := _matrices(rule, parts, table)) is not None:
+        kernels = [_one_output(part, table) for part in matrices]
+        if len({part.kind for part in matrices}) == 1:
+            return _with_outputs(kernels[0], sum(part.shape[0] for part in matrices))
+        return JoinedKernel(
+            tuple(_with_outputs(kernel, part.shape[0]) for kernel, part in zip(kernels, matrices, strict=True))
+        )
+    if (dtype := _small_dtype(rule, parts, expected)) is None:
+        return full
+    outputs = expected.shape[0 if table else -1]
+    sizes = tuple(expected.shape)
+    values: PyTree = jax.ShapeDtypeStruct((outputs, math.prod(sizes) // outputs), dtype)
+    if dtype not in streamed.EIGHT_BITS:
+        return HalfKernel(values, sizes, table)
+    scaled = any(isinstance(part, StoredArray) and part.scale is not None for part in parts)
+    scale: PyTree = jax.ShapeDtypeStruct((outputs if scaled else 1, 1), jnp.float32)
+    return ScaledKernel(values, scale, sizes, table)
+
+
+def _one_output(part: Packed, table: bool) -> PackedKernel:
+    """A packed kernel of one output of a matrix, of zeros."""
+    inputs = part.shape[1]
+    row = np.zeros((1, part.blocks.shape[-1]), np.uint8)
+    return gguf_blocks.kernel(part.kind, row, (1, inputs) if table else (inputs, 1), table=table)
+
+
+def _with_outputs(kernel: PackedKernel, outputs: int) -> PackedKernel:
+    """The shapes of a kernel of one output with so many."""
+    first = isinstance(kernel, HalfKernel)
+    shapes: PackedMatrix = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(
+            (outputs, *leaf.shape[1:]) if first else (*leaf.shape[:-1], outputs), leaf.dtype
+        ),
+        kernel,
+    )
+    sizes = (outputs, shapes.inputs) if shapes.table else (shapes.inputs, outputs)
+    return records.replace(shapes, sizes=sizes)
+
+
 @jax.jit
 def _squares(array: jax.Array, kernel: PackedKernel) -> tuple[jax.Array, jax.Array]:
     """The sums of the squares of the numbers, and of what they are off by."""
     return jnp.sum(jnp.square(array)), jnp.sum(jnp.square(kernel.dense(kernel.dtype) - array))
 
 
-def _of_blocks(rule: Rule, parts: list[ForeignArray], table: bool) -> PackedKernel | None:
-    """One layer of matrices in blocks, or None where a part is none, or its rule cuts blocks."""
+def _matrices(rule: Rule, parts: list[ForeignArray], table: bool) -> list[Packed] | None:
+    """The parts of one layer in blocks, or None where a part is none, or its rule cuts blocks."""
     orders = rule.layouts_of_parts
     rows_stay = all(orders == (layouts.SAME,) if table else _of_rows(order) for order in orders)
     matrices = [part for part in parts if isinstance(part, Packed) and part.kind in gguf_blocks.KINDS]
-    if not rows_stay or len(matrices) < len(parts) or any(part.ndim != 2 for part in matrices):
+    fits = rows_stay and len(matrices) == len(parts) and all(part.ndim == 2 for part in matrices)
+    return matrices if fits else None
+
+
+def _of_blocks(rule: Rule, parts: list[ForeignArray], table: bool) -> PackedKernel | None:
+    """One layer of matrices in blocks, or None where `_matrices` gives none."""
+    matrices, orders = _matrices(rule, parts, table), rule.layouts_of_parts
+    if matrices is None:
         return None
     if table:
         return gguf_blocks.kernel(matrices[0].kind, matrices[0].blocks, matrices[0].shape, table=True)
@@ -143,9 +198,9 @@ def _of_blocks(rule: Rule, parts: list[ForeignArray], table: bool) -> PackedKern
     return kernels[0] if len(kernels) == 1 else JoinedKernel(tuple(kernels))
 
 
-def _of_numbers(rule: Rule, parts: list[ForeignArray], expected: Shape, table: bool) -> PackedKernel | None:
-    """One layer of numbers of 8 or 16 bits, or None where parts differ or an array is as small."""
-    dtype, sizes = np.dtype(parts[0].dtype), tuple(expected.shape)
+def _small_dtype(rule: Rule, parts: list[ForeignArray], expected: Shape) -> np.dtype | None:
+    """The dtype of one layer of numbers of 8 or 16 bits, or None where parts differ or an array is as small."""
+    dtype = np.dtype(parts[0].dtype)
     if any(isinstance(part, Packed) for part in parts) or {np.dtype(part.dtype) for part in parts} != {dtype}:
         return None
     small = dtype in streamed.EIGHT_BITS
@@ -153,11 +208,19 @@ def _of_numbers(rule: Rule, parts: list[ForeignArray], expected: Shape, table: b
         return None
     if small and any(isinstance(order, layouts.ScaledOutputs) for order in rule.layouts_of_parts):
         return None  # beyond what 8 bits hold
+    return dtype
+
+
+def _of_numbers(rule: Rule, parts: list[ForeignArray], expected: Shape, table: bool) -> PackedKernel | None:
+    """One layer of numbers of 8 or 16 bits, or None where `_small_dtype` gives none."""
+    dtype, sizes = _small_dtype(rule, parts, expected), tuple(expected.shape)
+    if dtype is None:
+        return None
     scales = [part.scale if isinstance(part, StoredArray) else None for part in parts]
     bare = [dataclasses.replace(part, scale=None) if isinstance(part, StoredArray) else part for part in parts]
     array = rule.joined([np.asarray(part) for part in bare])
     values = jnp.asarray(np.ascontiguousarray(array if table else array.reshape(-1, array.shape[-1]).T))
-    if not small:
+    if dtype not in streamed.EIGHT_BITS:
         return HalfKernel(values, sizes, table)
     if not any(scales):
         return ScaledKernel(values, jnp.ones((1, 1)), sizes, table)
