@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -209,7 +209,7 @@ def _planned(
     trees_of_shapes = {storage: shapes if name == "vae" else _in_storage(part, shapes, storage) for storage in storages}
     stored = {storage: quantised.nbytes(tree) for storage, tree in trees_of_shapes.items()}
     shared = {storage: _shared(tree, mesh) for storage, tree in trees_of_shapes.items()}
-    call = networks.pure(part.network.clone(attention_implementation="heads_first"), method)
+    call: Callable[..., PyTree] = networks.pure(part.network.clone(attention_implementation="heads_first"), method)
     if name == "vae" and draw.tile is not None:
         call = networks.tiles.tiled(
             call, **folder_options.tile_sizes(draw.tile, part.network.factor, part.network.latent_multiple)

@@ -281,8 +281,8 @@ def _in_tiles(latent: LatentPipeline, chosen: CommandOptions, model: Opened) -> 
     if chosen.tile is None:
         return latent
     sizes = folder_options.tile_sizes(chosen.tile, model.autoencoder.factor, model.autoencoder.latent_multiple)
-    tiled = functools.partial(networks.tiles.tiled, **sizes)
-    return records.replace(latent, encode=tiled(latent.encode), decode=tiled(latent.decode))
+    encode, decode = (networks.tiles.tiled(function, **sizes) for function in (latent.encode, latent.decode))
+    return records.replace(latent, encode=encode, decode=decode)
 
 
 def _sampler(chosen: CommandOptions, model: Opened) -> Sampler | None:

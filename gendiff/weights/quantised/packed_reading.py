@@ -140,11 +140,12 @@ def shapes_as_stored(
         return full
     outputs = expected.shape[0 if table else -1]
     sizes = tuple(expected.shape)
-    values = jax.ShapeDtypeStruct((outputs, math.prod(sizes) // outputs), dtype)
+    values: PyTree = jax.ShapeDtypeStruct((outputs, math.prod(sizes) // outputs), dtype)
     if dtype not in streamed.EIGHT_BITS:
         return HalfKernel(values, sizes, table)
     scaled = any(isinstance(part, StoredArray) and part.scale is not None for part in parts)
-    return ScaledKernel(values, jax.ShapeDtypeStruct((outputs if scaled else 1, 1), jnp.float32), sizes, table)
+    scale: PyTree = jax.ShapeDtypeStruct((outputs if scaled else 1, 1), jnp.float32)
+    return ScaledKernel(values, scale, sizes, table)
 
 
 def _one_output(part: Packed, table: bool) -> PackedKernel:
