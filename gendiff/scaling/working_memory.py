@@ -142,12 +142,12 @@ def _peak(jaxpr: Jaxpr, one_kernel: OneKernel | None) -> int:
 
 def _needed(steps: list[_Step], results: set[int]) -> list[_Step]:
     """Those whose results are read."""
-    needed, kept = set(results), []
+    needed, steps_needed = set(results), []
     for step in reversed(steps):
         if needed.intersection(step.writes):
             needed.update(step.reads)
-            kept.append(step)
-    return kept[::-1]
+            steps_needed.append(step)
+    return steps_needed[::-1]
 
 
 class _Event(NamedTuple):
