@@ -96,15 +96,15 @@ def with_colours(training: Pictures, config: Drawings) -> Pictures:
     colour.
     """
     rows = [row for row, name in enumerate(training.names) if _takes_colour(training.images[row], name)]
-    asked = [(colour, thing) for thing in THINGS for colour in COLOURS]
-    asked += [(colour, noun) for colour, _, noun in (each.partition(" ") for each in config.combinations)]
-    asked += [(words[1], words[2]) for words in (prompt.split() for prompt in GALLERY) if words[1] in COLOURS]
+    requested = [(colour, thing) for thing in THINGS for colour in COLOURS]
+    requested += [(colour, noun) for colour, _, noun in (each.partition(" ") for each in config.combinations)]
+    requested += [(words[1], words[2]) for words in (prompt.split() for prompt in GALLERY) if words[1] in COLOURS]
     images, captions, keywords = list(training.images), list(training.captions), list(training.keywords)
     turns = itertools.cycle(COLOURS)
     for row in emoji_pictures.at_equal_distances(len(rows), min(config.recoloured, len(rows))):
         drawing, words = rows[row], set(training.names[rows[row]].lower().split())
         colour = next(turns)
-        if any(colour == each and set(thing.split()) <= words for each, thing in asked):
+        if any(colour == each and set(thing.split()) <= words for each, thing in requested):
             continue
         images.append(recoloured(training.images[drawing], colour))
         captions.append(f"{colour} {training.captions[drawing]}")

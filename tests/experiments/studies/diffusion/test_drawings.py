@@ -133,8 +133,8 @@ def test_no_training_caption_has_a_combination_that_is_asked_for():
     training = captioned_emoji.load(numbers)[0]
     further = captioned_emoji.with_colours(training, numbers).names[len(training) :]
     assert len(further) > 0.9 * numbers.recoloured
-    asked = [*numbers.combinations, *(f"{colour} {thing}" for thing in THINGS for colour in COLOURS), "purple car"]
-    for words in map(set, map(str.split, asked)):
+    requested = [*numbers.combinations, *(f"{colour} {thing}" for thing in THINGS for colour in COLOURS), "purple car"]
+    for words in map(set, map(str.split, requested)):
         assert not [name for name in further if words <= set(name.lower().split())]
 
 
