@@ -17,7 +17,7 @@ from gendiff.runs import registry
 
 HOSTILE = {int: (0, -1, 10**30), float: (0.0, -1.0, math.nan, math.inf, -math.inf), str: ("", "nonsense")}
 _ZERO_NUMBERS = (
-    "keywords warmup weight_decay waves ema drop_condition shuffled_steps loud_seeds pigdm_eta failed "
+    "keywords recoloured warmup weight_decay waves ema drop_condition shuffled_steps loud_seeds pigdm_eta failed "
     "cleanest kills shortest digit cut extra ema_snapshots"
 )
 _ZERO_EVENTS = "least_per_class preemptions deaths keywords warm_up final lam fall low stop"
