@@ -88,6 +88,11 @@ def named(config: Drawings, names: Sequence[str]) -> Pictures:
     return Pictures(images, chosen.captions, chosen.keywords)
 
 
+def learned(config: Drawings) -> Pictures:
+    """What the networks of drawings are trained on."""
+    return with_colours(load(config)[0], config)
+
+
 def with_colours(training: Pictures, config: Drawings) -> Pictures:
     """The training drawings, and behind them `recoloured` of them in another colour that their captions name.
 
@@ -96,19 +101,17 @@ def with_colours(training: Pictures, config: Drawings) -> Pictures:
     colour.
     """
     rows = [row for row, name in enumerate(training.names) if _takes_colour(training.images[row], name)]
-    requested = [(colour, thing) for thing in THINGS for colour in COLOURS]
-    requested += [(colour, noun) for colour, _, noun in (each.partition(" ") for each in config.combinations)]
-    requested += [(words[1], words[2]) for words in (prompt.split() for prompt in GALLERY) if words[1] in COLOURS]
+    prompts = (*config.combinations, *combinations(())[0], *GALLERY)
+    requested = [words for words in (set(prompt.split()) - {"a"} for prompt in prompts) if words & COLOURS.keys()]
     images, captions, keywords = list(training.images), list(training.captions), list(training.keywords)
     turns = itertools.cycle(COLOURS)
-    for row in emoji_pictures.at_equal_distances(len(rows), min(config.recoloured, len(rows))):
-        drawing, words = rows[row], set(training.names[rows[row]].lower().split())
-        colour = next(turns)
-        if any(colour == each and set(thing.split()) <= words for each, thing in requested):
+    for number in emoji_pictures.at_equal_distances(len(rows), min(config.recoloured, len(rows))):
+        row, colour = rows[number], next(turns)
+        if any(words <= {colour, *training.names[row].lower().split()} for words in requested):
             continue
-        images.append(recoloured(training.images[drawing], colour))
-        captions.append(f"{colour} {training.captions[drawing]}")
-        keywords.append(training.keywords[drawing])
+        images.append(recoloured(training.images[row], colour))
+        captions.append(f"{colour} {training.captions[row]}")
+        keywords.append(training.keywords[row])
     return Pictures(np.stack(images), tuple(captions), tuple(keywords))
 
 

@@ -142,12 +142,12 @@ def _peak(jaxpr: Jaxpr, one_kernel: OneKernel | None) -> int:
 
 def _needed(steps: list[_Step], results: set[int]) -> list[_Step]:
     """Those whose results are read."""
-    needed, steps_needed = set(results), []
+    values, backwards = set(results), []
     for step in reversed(steps):
-        if needed.intersection(step.writes):
-            needed.update(step.reads)
-            steps_needed.append(step)
-    return steps_needed[::-1]
+        if values.intersection(step.writes):
+            values.update(step.reads)
+            backwards.append(step)
+    return backwards[::-1]
 
 
 class _Event(NamedTuple):

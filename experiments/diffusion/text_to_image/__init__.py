@@ -15,7 +15,8 @@ A second part asks for real drawings: a network of the latents of OpenMoji's emo
 names and keywords. A picture counts where it is more like the drawing of its caption than like 31 others, in the
 features of a classifier of photographs; one step of the sampler, which gives a blur, and the mean drawing must miss it.
 Captions of training are asked for, and those of held-out concepts, whose pictures stand beside the nearest training
-drawings; and combinations that no drawing shows, such as a red cat.
+drawings; and combinations that no drawing shows, such as a red cat. Many drawings are learned in a second colour too,
+which their captions name, but none in a pair that is asked for.
 Of forty ordinary prompts, which the configuration names, pictures count where two judges agree.
 
     python -m experiments sample runs/text-to-image --prompt "a small red circle at the top left" --num 4 --guidance 5

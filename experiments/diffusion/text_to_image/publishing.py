@@ -42,7 +42,7 @@ def words(config: Config, name: str) -> frozenset[str]:
     """The words of its training captions. Those of drawings need the packages that bring them."""
     if name != networks.EMOJI:
         return scenes.words()
-    captions = captioned_emoji.written(captioned_emoji.load(config.drawings)[0], config.drawings)
+    captions = captioned_emoji.written(captioned_emoji.learned(config.drawings), config.drawings)
     return frozenset(word for caption in captions for word in texts.words(caption))
 
 

@@ -90,7 +90,7 @@ def draws(
 def _train_emoji(config: Config, folder: RunFolder, progress: Progress) -> None:
     """The autoencoder with the first seed, then the network of its latents with each."""
     drawings = config.drawings
-    training = captioned_emoji.with_colours(captioned_emoji.load(drawings)[0], drawings)
+    training = captioned_emoji.learned(drawings)
     inner, first = folder.inside(AUTOENCODER), drawings.seeds[0]
     progress.line(f"train an autoencoder of {len(training)} drawings")
     network = networks.autoencoder(drawings)
