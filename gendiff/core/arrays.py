@@ -1,5 +1,6 @@
 """Operations on arrays that every chapter shares: broadcasting by sample, safe roots and quotients, noise by key."""
 
+import math
 from types import ModuleType
 from typing import Any
 
@@ -17,6 +18,8 @@ Numeric = Any  # a union of these supports no arithmetic in mypy
 """A number, or an array of NumPy or JAX, that is reckoned with."""
 Keys = jax.Array
 """Typed random keys, one per sample: (b,)."""
+ALIGNMENT = 64
+"""Bytes at whose multiples XLA's arrays of a CPU begin."""
 
 
 def power_of_two(count: int, least: int) -> int:
@@ -25,6 +28,14 @@ def power_of_two(count: int, least: int) -> int:
     Arrays that are padded to this length need few programs for all counts.
     """
     return max(least, 1 << (count - 1).bit_length())
+
+
+def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Return an array whose memory JAX takes over on a CPU instead of copying it. Its values are not set."""
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    begin = -memory.ctypes.data % ALIGNMENT
+    return memory[begin : begin + size].view(dtype).reshape(shape)
 
 
 def is_concrete(value: object) -> bool:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from gendiff.core import checks, packed
+from gendiff.core import arrays, checks, packed
 from gendiff.core.records import record, static
 from gendiff.core.types import ArrayLike, DType, KVCache, Params, PyTree
 from gendiff.networks import fast
@@ -393,7 +393,8 @@ def stack_blocks(params: Params, *, donate: bool = False) -> Params:
 
     Args:
         params: of the network without `scan_blocks`.
-        donate: delete the arrays of the blocks as their copies are there, which spares their memory.
+        donate: delete the array of each block as its copy is there. On a CPU this takes the memory of one array of
+            one block beside that of the parameters, elsewhere that of one stack.
 
     Raises:
         ValueError: without blocks, and for blocks whose parameters are of unlike kinds, as in files that keep some
@@ -407,16 +408,21 @@ def stack_blocks(params: Params, *, donate: bool = False) -> Params:
     if len(kinds) > 1:
         raise ValueError("the blocks have parameters of unlike kinds: they make no stack")
 
-    def stack(*leaves: jax.Array) -> jax.Array:
-        stacked = jnp.stack(leaves)
-        if donate:
-            jax.block_until_ready(stacked)
-            for leaf in leaves:
-                leaf.delete()
-        return stacked
-
     others = {name: value for name, value in params.items() if name not in names}
-    return others | {BLOCKS: jax.tree.map(stack, *blocks)}
+    return others | {BLOCKS: jax.tree.map(_moved_to_stack if donate else lambda *leaves: jnp.stack(leaves), *blocks)}
+
+
+def _moved_to_stack(*leaves: jax.Array) -> jax.Array:
+    if [device.platform for device in leaves[0].devices()] == ["cpu"]:
+        memory = arrays.aligned((len(leaves), *leaves[0].shape), leaves[0].dtype)
+        for number, leaf in enumerate(leaves):
+            memory[number] = leaf
+            leaf.delete()
+        return jax.device_put(memory, leaves[0].sharding)
+    stacked = jax.block_until_ready(jnp.stack(leaves))
+    for leaf in leaves:
+        leaf.delete()
+    return stacked
 
 
 def _shape_and_dtype(leaf: jax.Array) -> tuple[object, ...]:
