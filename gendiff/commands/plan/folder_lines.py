@@ -237,6 +237,8 @@ def _packed(shapes: Params, packing: Sequence[Packing]) -> Params:
 
     @functools.cache
     def packed(kind: Kind, table: bool, shape: tuple[int, ...], dtype: DType) -> PackedKernel:
+        if isinstance(kind, quantised.Nibbles):
+            kind = dataclasses.replace(kind, search=False)  # changes no shape, and takes most of the tracing
         pack = functools.partial(quantised.packed_array, kind=kind, table=table)
         result: PackedKernel = jax.eval_shape(pack, jax.ShapeDtypeStruct(shape, dtype))
         return result
