@@ -1,12 +1,14 @@
 """Notes of real instruments, from packages of npm: recordings to learn from, and others to judge by.
 
-The samples of tonejs-instruments are under CC BY 3.0. They come from VSO2, Iowa, Karoryfer and freesound. Recordings
-are split by their pitch, C to F and F♯ to B. So what a package makes of one recording by a small change of pitch stays
-on one side: the acoustic guitar's D2, D♯2 and E2 are one, by the correlation of their whitened waveforms.
+The samples of tonejs-instruments are under CC BY 3.0. It collected them from VSCO 2, the University of Iowa, Karoryfer
+and freesound (the cello by flcellogrl, the harmonium by donyaquick), and edited them. Recordings are split by their
+pitch, C to F and F♯ to B. So what a package makes of one recording by a small change of pitch stays on one side: the
+acoustic guitar's D2, D♯2 and E2 are one, by the correlation of their whitened waveforms.
 """
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +26,14 @@ INSTRUMENTS = (
 """The classes: instruments of 15 notes or more, and of the guitars the acoustic one."""
 OTHERS = ("bassoon", "clarinet", "flute", "trumpet")
 """Those that nobody learns from."""
+VERSIONS = {
+    "1.1.1": ("cello", "harmonium", "harp", "organ", "violin"),
+    "1.1.2": (
+        *("bass-electric", "bassoon", "clarinet", "flute", "guitar-acoustic"),
+        *("piano", "saxophone", "trombone", "trumpet"),
+    ),
+}
+"""Of the packages."""
 LEARNED, JUDGED = ("C", "Cs", "D", "Ds", "E", "F"), ("Fs", "G", "Gs", "A", "As", "B")
 """Sides: pitches of the recordings that the generator learns from, and of those that judge it."""
 ATTRIBUTION = "tonejs-instruments by N. Brosowsky, https://github.com/nbrosowsky/tonejs-instruments. License: CC BY 3.0"
@@ -55,8 +65,8 @@ class Package(NamedTuple):
 
 def command(folder: str | Path) -> str:
     """How npm installs the packages below a folder, in bash."""
-    names = ",".join(INSTRUMENTS + OTHERS)
-    return f"npm install --prefix {folder} --omit=peer tonejs-instrument-{{{names}}}-mp3"
+    packages = (f"tonejs-instrument-{{{','.join(names)}}}-mp3@{version}" for version, names in VERSIONS.items())
+    return f"npm install --prefix {shlex.quote(str(folder))} --omit=peer {' '.join(packages)}"
 
 
 def package(folder: str | Path, name: str) -> Package:
@@ -69,13 +79,14 @@ def package(folder: str | Path, name: str) -> Package:
     Raises:
         DataError: with `command`, where the package or its recordings of one side are absent.
     """
-    path = foreign_files.expanded(folder) / "node_modules" / f"tonejs-instrument-{name}-mp3"
+    prefix = foreign_files.expanded(folder)
+    path = prefix / "node_modules" / f"tonejs-instrument-{name}-mp3"
     files = tuple(sorted(file for file in path.glob("*") if file.suffix in sound_files.SUFFIXES))
     digest = random_access.fingerprint(*(part for file in files for part in (file.name, file.read_bytes())))
-    version = foreign_files.json_object(path / "package.json")["version"] if files else ""
+    version = foreign_files.json_object(path / "package.json").get("version", "") if files else ""
     result = Package(files, str(version), digest)
     if not result.side(LEARNED) or not result.side(JUDGED):
-        raise DataError(f"{path}: recordings are not there; install them by `{command(folder)}`")
+        raise DataError(f"{path}: recordings are not there; install them by `{command(prefix)}` in bash")
     return result
 
 
@@ -120,7 +131,7 @@ def there_and_back(images: np.ndarray) -> np.ndarray:
 
 
 def write_tones(folder: Path) -> None:
-    """Write tones by formula for all instruments, as npm would leave recordings: for tests."""
+    """Write tones by formula for all instruments, as npm would leave recordings: for smoke runs and tests."""
     time = np.arange(SPECTROGRAM.length + 1024) / SPECTROGRAM.rate
     for number, name in enumerate(INSTRUMENTS + OTHERS):
         path = folder / "node_modules" / f"tonejs-instrument-{name}-mp3"

@@ -131,7 +131,7 @@ MISFITS = [
     ("digits", {"draw_size": 1348}, "--draw-size 1348"),
     ("audio", {"draw_size": 2000}, "--draw-size 2000 is above --training 1500"),
     ("audio", {"samples": 2000}, "--samples 2000 is above --training 1500"),
-    ("audio", {"training": 1505}, "--training 1505: it must be a whole number from 20 to 3800 and a multiple of 10"),
+    ("audio", {"training": 1505}, "--training 1505: it must be a whole number from 20 to 3000 and a multiple of 10"),
     ("ddim-steps", {"levels": 999}, "--steps 1000 is above --levels 999"),
     ("ddim-steps", {"budgets": (1001,)}, "--budgets 1001"),
     ("ddim-steps", {"steps": (1000, 20)}, "--steps 50 is none of --steps 1000 20"),

@@ -1,7 +1,10 @@
 """Notes of instruments: no recording on two sides, no variant twice, one error for what is absent."""
 
+import re
+import shlex
 import shutil
 import subprocess
+import typing
 from pathlib import Path
 
 import numpy as np
@@ -67,14 +70,32 @@ def test_a_digest_tells_other_recordings(folder, tmp_path):
     assert instrument_notes.package(copy, "harp").digest != before.digest
 
 
+@pytest.mark.fault("missing data")
 @pytest.mark.parametrize("left", ("*", "[A-B]*.wav"))
 def test_absent_recordings_are_one_error_with_the_command_that_installs_them(folder, tmp_path, left):
-    copy = shutil.copytree(folder, tmp_path / "copy")
+    copy = shutil.copytree(folder, tmp_path / "my copy")
     for file in instrument_notes.package(copy, "organ").files:
         if file.match(left) or file.stem == "G3":
             file.unlink()
-    with pytest.raises(DataError, match=r"organ-mp3: recordings are not there; install them by `npm install --prefix "):
+    with pytest.raises(DataError, match=r"organ-mp3: recordings are not there; install them by `.*` in bash$") as error:
         instrument_notes.load(copy, JUDGED, 20)
+    assert shlex.split(str(error.value).split("`")[1])[:5] == ["npm", "install", "--prefix", str(copy), "--omit=peer"]
+
+
+@pytest.mark.fault("unreadable sound")
+def test_a_recording_that_is_not_whole_is_an_error_with_its_path(folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    file = instrument_notes.package(copy, "organ").side(JUDGED)[0]
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(DataError, match=f"^{re.escape(str(file))}: "):
+        instrument_notes.load(copy, JUDGED, 20)
+
+
+def test_the_largest_numbers_of_the_configuration_have_variants_enough(folder, monkeypatch):
+    monkeypatch.setattr(instrument_notes, "_image", lambda _: np.zeros((1, 1, 1), "u1"))
+    most = typing.get_args(sounds.Sounds)[1].le
+    for arguments in ((LEARNED, most, INSTRUMENTS, most), (LEARNED + JUDGED, most, OTHERS)):
+        assert len(instrument_notes.load(folder, *arguments)[1]) == most
 
 
 def test_every_command_installs_all_packages():
@@ -88,5 +109,6 @@ def test_every_command_installs_all_packages():
             ["bash", "-c", f"echo {text}"], capture_output=True, text=True, check=True
         ).stdout.split()
         packages = {word for word in words if word.startswith("tonejs")}
-        assert packages == {f"tonejs-instrument-{each}-mp3" for each in INSTRUMENTS + OTHERS}, name
+        versions = {each: version for version, names in instrument_notes.VERSIONS.items() for each in names}
+        assert packages == {f"tonejs-instrument-{each}-mp3@{versions[each]}" for each in INSTRUMENTS + OTHERS}, name
         assert words[-len(packages) - 2 : -len(packages)] == ["runs/instruments", "--omit=peer"], name
