@@ -46,7 +46,7 @@ EXPERIMENTS = {
     ),
     "audio": Listed(
         "experiments.diffusion.sounds",
-        "Do the denoisers that draw pictures learn sounds, so that a judge of other voices hears what was asked for?",
+        "Do the denoisers that draw pictures learn sounds? Does a judge of other recordings hear what was asked for?",
     ),
     "guidance": Listed(
         "experiments.diffusion.guidance",

