@@ -9,6 +9,8 @@ TILE, NAME = 96, 14
 """Pixels of the square and of the strip with the name above it."""
 SMALL = 16
 """Pixels that a side of a small picture is enlarged to."""
+LARGE = 32
+"""Pixels that a side of a larger picture is reduced to."""
 INK = np.array([59.0, 130.0, 196.0])
 """Colour of many points; few are paler."""
 
@@ -27,11 +29,13 @@ def digits(rows: np.ndarray) -> np.ndarray:
 
 
 def pictures(images: np.ndarray) -> np.ndarray:
-    """(96, 96, 3) uint8 of the first of images (n, s, s, 1 or 3) in [-1, 1], small ones enlarged to 16 pixels; fewer
-    leave white squares.
+    """(96, 96, 3) uint8 of the first of images (n, s, s, 1 or 3) in [-1, 1], small ones enlarged to 16 pixels and large
+    ones reduced to 32; fewer leave white squares.
 
-    The side s divides 96, and a side below 16 divides that.
+    The side s divides 96, a side below 16 divides that, and one above 32 is a multiple of that.
     """
+    if (squares := images.shape[1] // LARGE) > 1:
+        images = images.reshape(len(images), LARGE, squares, LARGE, squares, -1).mean((2, 4))
     side, channels = images.shape[1], images.shape[3]
     scale = max(1, SMALL // side)
     across = TILE // (scale * side)

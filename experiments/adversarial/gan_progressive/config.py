@@ -25,7 +25,7 @@ _Sample: TypeAlias = Annotated[int, msgspec.Meta(ge=8, le=100_000)]
 class PictureNumbers:
     """Those of one kind of pictures."""
 
-    flops: Positive = 3e12
+    flops: Positive = 9e12
     """Operations of each training of a GAN; diffusion is trained for as many seconds as the direct GAN."""
     width: _Width = 8
     """Channels of the finest maps of generator and critic; each map of half the size has twice as many."""
@@ -37,7 +37,7 @@ class PictureNumbers:
     """Of R1; 0 leaves it out."""
     denoiser: Recipe = Recipe(batch=16, channels=(16, 32, 64), learning_rate=1e-3, checkpoint_every=1000, log_every=20)
     """Of the diffusion model."""
-    samples: _Sample = 400
+    samples: _Sample = 300
     """Samples of each seed at each place of a training."""
     draw_size: Annotated[int, msgspec.Meta(ge=4, le=100_000)] = 300
     """Samples in a draw behind distances and recall."""
@@ -49,13 +49,13 @@ class Config:
 
     seeds: Distinct[Seed] = (0, 1, 2, 3, 4)
     """Seeds of training."""
-    subjects: Distinct[str] = SUBJECTS
-    """What is drawn: digits of 8×8 pixels, and emoji."""
+    subjects: Distinct[str] = (EMOJI,)
+    """What is drawn: emoji, and digits of 8×8 pixels."""
     digits: PictureNumbers = PictureNumbers(
         flops=6e11, width=16, denoiser=Recipe(channels=(16, 32), log_every=20), samples=1000, draw_size=800
     )
     emoji: PictureNumbers = PictureNumbers()
-    size: Literal[8, 16, 32] = 32
+    size: Literal[8, 16, 32, 64] = 64
     """Pixels of a side of the emoji."""
     pictures: emoji_pictures.Training = 1500
     """Emoji to train on."""
@@ -65,7 +65,7 @@ class Config:
     """What distances and recall of emoji are of: features of EfficientNet-Lite0 (extra `judge`), or fixed random ones.
 
     Digits are compared by their pixels."""
-    shares: Distinct[_Part] = (0.05, 0.2, 0.5, 1.0)
+    shares: Distinct[_Part] = (0.1, 0.3, 1.0)
     """Places of a training, as shares of its operations, at which samples are drawn; the last is 1."""
     few: Count = 10
     """Steps of diffusion's sampler at every place."""

@@ -142,6 +142,8 @@ def test_pictures_of_either_size_fill_one_mosaic_and_grey_ones_get_three_channel
     np.testing.assert_array_equal(grey[:16:2, 16:32:2], np.round((small[1] + 1) * 127.5).repeat(3, -1))
     np.testing.assert_array_equal(coloured[:32, 32:64], np.round((large[1] + 1) * 127.5))
     assert (coloured[64:] == 255).all()
+    large = pictures.enlarged(draw.uniform(-1, 1, (4, 32, 32, 3)), 64)
+    np.testing.assert_array_equal(mosaics.pictures(large), mosaics.pictures(large[:, ::2, ::2]))
 
 
 @pytest.mark.slow
