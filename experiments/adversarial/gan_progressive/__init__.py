@@ -8,8 +8,8 @@ pair that does not grow. Fréchet distance, recall and near-copies are measured 
 GAN is one evaluation; one of diffusion is 10 or 50, and both are timed in turn. An untrained generator, and training
 pictures as if they were samples, stand beside them as what must be told apart.
 
-The two GANs of a seed compute 18 TFLOP, and its diffusion model takes as long as one of them. Five seeds take 41 minutes
-on 2 cores of an Intel Xeon.
+The two GANs of a seed compute 18 TFLOP, and its diffusion model takes as long as one of them. Five seeds take 41
+minutes on 2 cores of an Intel Xeon.
 """
 
 import functools
