@@ -418,11 +418,12 @@ def _moved_to_stack(*leaves: jax.Array) -> jax.Array:
         for number, leaf in enumerate(leaves):
             memory[number] = leaf
             leaf.delete()
-        return jax.device_put(memory, leaves[0].sharding)
-    stacked = jax.block_until_ready(jnp.stack(leaves))
+        result: jax.Array = jax.device_put(memory, leaves[0].sharding)
+        return result
+    result = jax.block_until_ready(jnp.stack(leaves))
     for leaf in leaves:
         leaf.delete()
-    return stacked
+    return result
 
 
 def _shape_and_dtype(leaf: jax.Array) -> tuple[object, ...]:
