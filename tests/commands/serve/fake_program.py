@@ -6,6 +6,7 @@ import numpy as np
 
 from gendiff.commands.serve.api_errors import ApiError
 from gendiff.commands.serve.served_network import ReadTexts, ServedNetwork
+from gendiff.diffusion import samplers
 
 SIDE = 8
 TOO_LONG = "too long"
@@ -67,6 +68,6 @@ def served():
         return ReadTexts(prompt, negative, ["prompt: no caption has the word cat"] if "cat" in prompt else [])
 
     return ServedNetwork(
-        *("fake", "pictures of one colour", SIDE, SIDE, (SIDE, SIDE, 3), {}, None, None, 100, 30, read),
+        *("fake", "pictures of one colour", SIDE, SIDE, (SIDE, SIDE, 3), {}, samplers.ddim(), None, 100, 30, read),
         *(None, None, None, None),
     )
