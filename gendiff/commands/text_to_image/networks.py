@@ -244,8 +244,8 @@ def _decoder(coder: Autoencoder) -> Callable[[Params, jax.Array], jax.Array]:
     programs are shared.
 
     Past a corner the convolutions see zeros on two sides, and four pixels of a picture weigh too little in training for
-    that to be learned: the decoder tints them, and them alone. It has learned the zeros past the edges, so a latent
-    with a margin would spoil every edge.
+    that to be learned soon: a decoder of few steps tints them, and them alone. It has learned the zeros past the edges,
+    so a latent with a margin would spoil every edge.
     """
     decode = networks.pure(coder, "decode")
 
