@@ -23,7 +23,8 @@ def test_the_corners_of_decoded_emoji_are_white_and_no_other_pixel_is_touched():
         np.array(jax.jit(decode)(trained.params["decoder"], latents))[0]
         for decode in (networks.pure(trained.autoencoder, "decode"), trained.pipeline(samplers.ddim()).decode)
     )
-    assert 127.5 * np.abs(np.clip(mended[CORNERS], -1, 1) - 1).max() < 12
+    off = 127.5 * np.abs(np.clip(mended[CORNERS], -1, 1) - 1)
+    assert off.mean() < 3 and off.max() < 12, off
     np.testing.assert_array_equal(mended[CORNERS], plain[INSIDE])
     assert not np.array_equal(mended[CORNERS], plain[CORNERS])
     assert trained.pipeline(samplers.ddim()).decode is trained.pipeline(samplers.ddim()).decode  # programs are shared
