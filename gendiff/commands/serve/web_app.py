@@ -35,7 +35,8 @@ def web_app(
     ours = {"size": limits.size, "steps": limits.steps, "n": limits.pictures}
     ours |= {"guidance": image_requests.LARGEST_GUIDANCE, "seed": ranges.LARGEST_SEED}
     usual = {"steps": limits.usual_steps, "guidance": image_requests.GUIDANCE}
-    about = {"about": served.about, "most": ours, "usual": usual, "references": limits.references}
+    about: dict[str, object] = {"about": served.about, "most": ours, "usual": usual}
+    about |= {"references": limits.references, "masks": limits.masks}
     service = HttpService(batcher, limits.model, about, hosts, keys)
 
     @service.app.post(image_requests.ROUTE)

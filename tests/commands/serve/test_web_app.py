@@ -262,6 +262,7 @@ def test_the_page_asks_no_other_host_and_every_answer_forbids_it(client):
         assert "default-src 'none'" in answer.headers["content-security-policy"]
     (model,) = client.get("/v1/models").json()["data"]
     assert model["id"] == "fake" and model["most"]["steps"] == 100 and model["usual"] == {"steps": 30, "guidance": 5.0}
+    assert model["references"] == 0 and model["masks"] is True
 
 
 def test_metrics_count_what_was_asked_and_drawn(client):
