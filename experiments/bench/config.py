@@ -69,6 +69,8 @@ class Thresholds(SharedThresholds):
     """
     lost: Natural = 0
     """Most requests to a server under load that may get no picture."""
+    overtaking: float = 1.5
+    """Most times of its own seconds that a short request takes behind a long one."""
     digits: float = 1.0
     """Least ratio of sampling and training with the network of digits at batch 16: the arithmetic of both sides is
     equal.

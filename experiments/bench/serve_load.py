@@ -24,18 +24,24 @@ def measure(case: Case, setting: Setting) -> Findings:
     size, rounds = setting.fitted(case.workload).batch, setting.pairs(case)
     options = LoadOptions(together=size, **(_TINY if setting.config.tiny else _FULL | {"rounds": rounds}))
     load_figures = load.measured(options, Progress(quiet=True))
-    lost = float(sum(each.refused + each.broken for loads in load_figures.values() for each in loads))
-    if not all(each.rate > 0 for loads in load_figures.values() for each in loads):
+    loads = load_figures.loads
+    lost = float(sum(each.refused + each.broken for several in loads.values() for each in several))
+    if not all(each.rate > 0 for several in loads.values() for each in several):
         return Findings(failed={case.name: "a server has drawn nothing"})
-    many, one = ([1 / each.rate for each in load_figures[slots]] for slots in (size, 1))
+    many, one = ([1 / each.rate for each in loads[slots]] for slots in (size, 1))
     words = f"{case.name}: pictures per second, up to {size} at a time over one at a time"
+    behind = f"{load.PICTURES} pictures of {load.LONG['steps']} steps"
+    overtaking = f"{case.name}: a request of {load.SHORT['steps']} steps behind {behind} over its own time"
     title = (
         f"{case.name}: the server of the network {options.model!r}, {options.clients} requests on their way at a time"
     )
     return Findings(
         ratios=(Ratio(case.name, words, duel.ratio(one, many), len(many)),),
-        limits=(Limit(f"{case.name}_lost", f"{case.name}: requests that got no picture", lost, "lost"),),
-        tables=(Table(title, load.COLUMNS, tuple(load.rows(load_figures))),),
+        limits=(
+            Limit(f"{case.name}_lost", f"{case.name}: requests that got no picture", lost, "lost"),
+            Limit(f"{case.name}_overtaking", overtaking, load_figures.overtaking, "overtaking", len(many)),
+        ),
+        tables=(Table(title, load.COLUMNS, tuple(load.rows(loads))),),
     )
 
 

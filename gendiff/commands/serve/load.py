@@ -13,10 +13,11 @@ import signal
 import statistics
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -28,6 +29,10 @@ from gendiff.runs.registry import Tool
 REQUESTS = Path(__file__).with_name("load_requests.lua")
 LONGEST = 120
 """Seconds that wrk waits for an answer."""
+PICTURES = 10
+SHORT = {"prompt": "a red circle", "steps": 8}
+LONG = {"prompt": "a green square", "steps": 100, "n": PICTURES, "stream": True, "partial_images": 20}
+"""Requests of which the short one overtakes the long one."""
 _ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 
 
@@ -70,6 +75,24 @@ class Load:
         return (self.answers - self.refused) / self.seconds
 
 
+@dataclasses.dataclass(frozen=True)
+class LoadFigures:
+    """What was measured.
+
+    loads: those of both servers, by their most pictures of a step, in turn. alone, behind: seconds of the request
+    `SHORT` to an idle server, and while it draws `LONG`, in turn.
+    """
+
+    loads: Mapping[int, Sequence[Load]]
+    alone: Sequence[float]
+    behind: Sequence[float]
+
+    @property
+    def overtaking(self) -> float:
+        """Of the short request, the median of its seconds behind the long one over those alone."""
+        return statistics.median(late / soon for late, soon in zip(self.behind, self.alone, strict=True))
+
+
 def call(options: LoadOptions, catalogue: object, progress: Progress) -> None:
     """Raises ConfigError for numbers that cannot be, and where wrk is missing or a server does not start."""
     for name, most in (("together", 256), ("clients", 1000), ("seconds", 3600), ("rounds", 100)):
@@ -77,8 +100,7 @@ def call(options: LoadOptions, catalogue: object, progress: Progress) -> None:
             raise ConfigError(f"--{name} {getattr(options, name)} is outside 1 … {most}")
     if absent():
         raise ConfigError(absent())
-    loads = measured(options, progress)
-    for line in table(loads):
+    for line in table(measured(options, progress)):
         print(line)
 
 
@@ -92,10 +114,8 @@ def absent() -> str:
     return "serve-load needs wrk, which Debian and Ubuntu have as a package: apt-get install wrk"
 
 
-def measured(options: LoadOptions, progress: Progress) -> dict[int, list[Load]]:
-    """The measurements of both servers, by their most pictures of a step, in turn. Raises ConfigError where a server
-    does not start.
-    """
+def measured(options: LoadOptions, progress: Progress) -> LoadFigures:
+    """The measurements of both servers. Raises ConfigError where a server does not start."""
     sizes = sorted({options.together, 1}, reverse=True)
     with contextlib.ExitStack() as servers:
         addresses = {}
@@ -107,7 +127,30 @@ def measured(options: LoadOptions, progress: Progress) -> dict[int, list[Load]]:
             for size in sizes if number % 2 == 0 else sizes[::-1]:
                 results[size].append(_measured(options, addresses[size]))
                 progress.line(f"{size} at a time: {results[size][-1].rate:.2f} pictures per second")
-    return results
+        with progress.phase("a short request behind a long one"):
+            pairs = [_overtaking(addresses[sizes[0]]) for _ in range(options.rounds)]
+    return LoadFigures(results, *zip(*pairs, strict=True))
+
+
+def _overtaking(address: str) -> tuple[float, float]:
+    """Seconds of the short request alone, and behind the long one, whose client leaves afterwards."""
+    alone = _answered(address, SHORT)
+    with _opened(address, LONG) as long:
+        long.readline()  # the first picture on its way
+        return alone, _answered(address, SHORT)
+
+
+def _answered(address: str, request: Mapping[str, object]) -> float:
+    begin = time.perf_counter()
+    with _opened(address, request) as answer:
+        answer.read()
+    return time.perf_counter() - begin
+
+
+def _opened(address: str, request: Mapping[str, object]) -> Any:
+    headers = {"Content-Type": "application/json"}
+    posted = urllib.request.Request(address + ROUTE, json.dumps(request).encode(), headers)
+    return urllib.request.urlopen(posted, timeout=LONGEST)
 
 
 def read(report: str) -> Load:
@@ -152,8 +195,9 @@ def rows(results: Mapping[int, Sequence[Load]]) -> Iterator[tuple[str, ...]]:
         yield f"{size}", f"{statistics.median(rates):.2f}", spread, f"{turns:.2f}", *waits, *lost
 
 
-def table(results: Mapping[int, Sequence[Load]]) -> Iterator[str]:
-    """`rows` as Markdown, and the ratio of the pictures per second."""
+def table(load_figures: LoadFigures) -> Iterator[str]:
+    """`rows` as Markdown, the ratio of the pictures per second, and what a short request waits."""
+    results = load_figures.loads
     yield f"| {' | '.join(COLUMNS)} |"
     yield f"|{'---|' * len(COLUMNS)}"
     yield from (f"| {' | '.join(cells)} |" for cells in rows(results))
@@ -164,6 +208,11 @@ def table(results: Mapping[int, Sequence[Load]]) -> Iterator[str]:
         yield ""
         spread = f"{min(ratios):.2f} … {max(ratios):.2f} over {len(ratios)} rounds"
         yield f"{together} at a time over one: {statistics.median(ratios):.2f} ({spread})"
+    alone, behind = (statistics.median(each) for each in (load_figures.alone, load_figures.behind))
+    words = (
+        f"a request of {SHORT['steps']} steps: {alone:.2f} s alone, {behind:.2f} s behind one of {PICTURES} pictures"
+    )
+    yield f"{words} and {LONG['steps']} steps, {load_figures.overtaking:.2f} times as long"
 
 
 @contextlib.contextmanager
@@ -180,7 +229,7 @@ def _server(options: LoadOptions, size: int) -> Iterator[str]:
         "--together",
         str(size),
         "--queue",
-        str(2 * options.clients),  # of which one client may take three quarters, and all are one here
+        str(2 * max(options.clients, PICTURES)),  # of which one client may take three quarters, and all are one here
     ]
     words += [] if options.model is None else ["--model", options.model]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
