@@ -172,6 +172,7 @@ EXPERIMENTS = {
         "How should a video model attend, does a rollout drift, and what do frames and pixels cost?",
     ),
     "edge": Listed("experiments.edge", "What is left of an ability off the edge of what a network learned from?"),
+    "first-result": Listed("experiments.bench.first_result", "How long does a person wait for the first result?"),
     "bench": Listed(
         "experiments.bench.bench", "Is the library faster than what people would use instead?", typed="bench"
     ),

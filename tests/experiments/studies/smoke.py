@@ -54,6 +54,7 @@ LEAVES = {
     "forecast": ("exact_match", "errors", "losses"),
     "scaling-fit": ("isoflop", "surface", "optima", "overtraining"),
     "growth": ("time", "memory"),
+    "first-result": ("seconds",),
     "sub-skills": ("skills", "pictures", "product"),
     "percolation": ("components", "skills", "paths"),
     "ddpo": ("kl_digit", "kl_ink", "kl_scenes", "learning", "samples_digits", "samples_scenes"),
