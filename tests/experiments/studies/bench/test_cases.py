@@ -70,7 +70,7 @@ def test_targets_are_those_of_the_maker_of_the_processor(monkeypatch, vendor, ne
 @table(
     ("experiment", "every_case", "further"),
     [
-        (bench.EXPERIMENT, cases.ALL, {"near", "lost", "agreement_pictures"}),
+        (bench.EXPERIMENT, cases.ALL, {"near", "lost", "overtaking", "agreement_pictures"}),
         (
             bench_language.EXPERIMENT,
             bench_language.cases(),
