@@ -55,7 +55,6 @@ def test_a_sentence_has_the_measured_numbers(text, sentence):
     ("text", "message"),
     [
         ("{speeds}", "names 'speeds', which is neither a claim nor among its numbers"),
-        ("{speed:3}", "format '3' of 'speed'"),
         ("{lost}", "has 0 rows with"),
         ("{other}", "has no table whose title begins with 'Medians'"),
         ("{ratio}", "needs numbers without intervals"),
@@ -69,6 +68,19 @@ def test_a_sentence_without_its_number_is_refused(text, message):
     }
     with pytest.raises(ConfigError, match=message):
         answers.fill(text, measured(), numbers)
+
+
+@table(
+    ("text", "statements"),
+    [
+        ("{speed:3}", {}),
+        ("{speed:+.2f interval}", {}),
+        ("{speed}", {"E5": "{speed:.2f interval} and {speed:interval }"}),
+    ],
+)
+def test_an_unknown_format_is_refused_before_a_run(text, statements):
+    with pytest.raises(ConfigError, match=r"format '(3|\+.2f interval|interval )' of 'speed'"):
+        answers.Answer(text=text, statements=statements)
 
 
 ANSWER = answers.Answer(

@@ -74,6 +74,12 @@ class Answer:
     picture: str = ""
     before: tuple[Change, ...] = ()
 
+    def __post_init__(self) -> None:
+        """ConfigError for an unknown format, which must not wait for the end of a run."""
+        for text in (self.text, *self.statements.values()):
+            for match in _NUMBER.finditer(text):
+                _format(match[2] or "", match[1])
+
 
 def give_roles(claims: Iterable[Claim], roles: Mapping[str, str]) -> tuple[Claim, ...]:
     """The claims with the role that each id has. ConfigError for a role that there is not."""
@@ -161,10 +167,7 @@ def _cell(outcome: Results, cell: Cell) -> CellValue:
 
 
 def _shown(value: Number | float | int, spec: str, name: str) -> str:
-    parts = _SPEC.fullmatch(spec)
-    if parts is None:
-        raise ConfigError(f"format {spec!r} of {name!r}: give .2f, .0%, interval, or .2f interval")
-    digits, interval = parts[1], parts[2]
+    digits, interval = _format(spec, name)
     ends: Sequence[float] = value if isinstance(value, tuple) else (value,) * 3
     if digits is None:
         number, between = formatting.measured([(float(ends[0]), float(ends[1]), float(ends[2]))])[0]
@@ -175,3 +178,11 @@ def _shown(value: Number | float | int, spec: str, name: str) -> str:
         )
         between = f"[{low}, {high}]"
     return f"{number} {between}" if interval else number
+
+
+def _format(spec: str, name: str) -> tuple[str | None, str | None]:
+    """(how digits are written, whether an interval follows), each None where the format does not say it."""
+    parts = _SPEC.fullmatch(spec)
+    if parts is None:
+        raise ConfigError(f"format {spec!r} of {name!r}: give .2f, .0%, interval, or .2f interval")
+    return parts[1], parts[2]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.language import moe
-from experiments.language.moe import ACTIVE, BALANCED, EXPERIMENT, FREE, TOTAL, Judged, RoutedLoss
+from experiments.language.moe import ACTIVE, BALANCED, EXPERIMENT, FREE, HALF, TOTAL, Judged, RoutedLoss
 from gendiff.core.errors import ConfigError
 from gendiff.networks.blocks.routing import Routing
 from gendiff.networks.texts.language_model import Answer
@@ -70,7 +70,7 @@ def test_behind_a_step_the_numbers_of_balance_move_towards_experts_with_few_toke
         for numbers in moved.values():
             np.testing.assert_allclose(numbers, rate * moe.BALANCE_RATE * np.array([-1, 0, 0, 1]), atol=1e-8)
     biased = {name: (experts := moe.network(CONFIG, name).experts) and experts.bias_balanced for name in moe.FOLDERS}
-    assert biased == {BALANCED: True, FREE: False, ACTIVE: None, TOTAL: None}
+    assert biased == {BALANCED: True, HALF: True, FREE: False, ACTIVE: None, TOTAL: None}
 
 
 def test_held_out_rows_come_from_all_over_other_files():
@@ -109,9 +109,9 @@ def test_dense_networks_have_the_operations_or_the_parameters_of_the_experts():
     """Per token: the last layer, and in each block four matrices of attention, three of each MLP that it visits, and
     the router.
     """
-    width, visited = CONFIG.width, {BALANCED: 2, FREE: 2, ACTIVE: 2, TOTAL: 4}
+    width, visited = CONFIG.width, {BALANCED: 2, HALF: 4 / 2, FREE: 2, ACTIVE: 2, TOTAL: 4}
     for name, mlps in visited.items():
-        router = width * 4 if name in (BALANCED, FREE) else 0
+        router = width * {BALANCED: 4, HALF: 8, FREE: 4}.get(name, 0)
         entries = 257 * width + 2 * (4 * width**2 + 3 * mlps * width**2 + router)
         assert moe.operations(CONFIG, name) == 2 * entries + 4 * 2 * width * (15 + 1) / 2
     assert moe.operations(FULL, BALANCED) < 0.4 * moe.operations(FULL, TOTAL)
@@ -119,6 +119,7 @@ def test_dense_networks_have_the_operations_or_the_parameters_of_the_experts():
         name: sum(leaf.size for leaf in jax.tree.leaves(shape))
         for name, shape in zip(visited, map(shapes, visited), strict=True)
     }
+    assert params[HALF] - 2 * 8 == params[TOTAL] + 2 * width * 8
     assert params[BALANCED] - 2 * 4 == params[FREE] == params[TOTAL] + 2 * width * 4
     assert params[TOTAL] - params[ACTIVE] == 2 * 3 * 2 * width**2
 
@@ -137,9 +138,10 @@ def test_experts_are_measured_in_their_worst_block_and_beside_a_dense_network():
     result = {name: [judged()] * 2 for name in moe.FOLDERS}
     result[BALANCED] = [judged(loss=1.125, busiest=1.5, balance=1.05), judged()]
     seeds = {(each.name, each.seed): each.measures for each in moe.of_seeds(CONFIG, result)}
-    assert seeds[BALANCED, 0] == {"loss": 4.625, "busiest": 1.5, "balance": 1.05, "better": (0.125, 0.125, 0.125)}
+    apart = {"better": (0.125, 0.125, 0.125), "worse": (0.125, 0.125, 0.125)}
+    assert seeds[BALANCED, 0] == {"loss": 4.625, "busiest": 1.5, "balance": 1.05, **apart}
     assert (
-        seeds[BALANCED, 1]["better"] == (0, 0, 0)
+        seeds[BALANCED, 1]["better"] == seeds[HALF, 0]["worse"] == (0, 0, 0)
         and seeds[ACTIVE, 1] == {"loss": 4.5}
         and seeds[FREE, 0].keys() == {*("loss", "busiest", "balance")}
     )
@@ -152,7 +154,9 @@ def test_one_expert_for_a_token_is_refused_as_its_router_would_learn_nothing():
 
 def test_the_table_is_of_means_over_seeds():
     result = {name: [judged(loss=loss) for loss in (1.0, 2.0, 3.0)] for name in moe.FOLDERS}
-    seconds = {BALANCED: np.array([0.001, 0.004, 0.002]), TOTAL: np.array([0.002, 0.002, 0.002])}
+    seconds = {name: np.array([0.001, 0.004, 0.002]) for name in (BALANCED, HALF)} | {
+        TOTAL: np.array([0.002, 0.002, 0.002])
+    }
     rows = {each.name: each.measures for each in moe.of_all(CONFIG, result, seconds)}
     entries, operations, nats, bits, milliseconds, ratio = rows[BALANCED].values()
     assert entries == pytest.approx(sum(leaf.size for leaf in jax.tree.leaves(shapes(BALANCED))) / 1e6)
