@@ -138,8 +138,8 @@ def test_experts_are_measured_in_their_worst_block_and_beside_a_dense_network():
     result = {name: [judged()] * 2 for name in moe.FOLDERS}
     result[BALANCED] = [judged(loss=1.125, busiest=1.5, balance=1.05), judged()]
     seeds = {(each.name, each.seed): each.measures for each in moe.of_seeds(CONFIG, result)}
-    apart = {"better": (0.125, 0.125, 0.125), "worse": (0.125, 0.125, 0.125)}
-    assert seeds[BALANCED, 0] == {"loss": 4.625, "busiest": 1.5, "balance": 1.05, **apart}
+    differences = {"better": (0.125, 0.125, 0.125), "worse": (0.125, 0.125, 0.125)}
+    assert seeds[BALANCED, 0] == {"loss": 4.625, "busiest": 1.5, "balance": 1.05, **differences}
     assert (
         seeds[BALANCED, 1]["better"] == seeds[HALF, 0]["worse"] == (0, 0, 0)
         and seeds[ACTIVE, 1] == {"loss": 4.5}
