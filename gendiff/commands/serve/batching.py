@@ -28,10 +28,11 @@ SLOWER = 1.5
 class StepProgram(Protocol):
     """What draws, a step at a time. What it knows of a picture on its way is a value that only it reads.
 
-    together: most pictures of a step.
+    together: most pictures of a step. ready: as many of them as a step may have now.
     """
 
     together: int
+    ready: int
 
     def begin(self, request: ImageRequest, words: "ReadTexts", index: int) -> Any:  # only the program knows the type
         """Picture `index` of a request before its first step. words: its texts as this program reads them."""
@@ -106,7 +107,7 @@ class Batcher(RequestScheduler):
         tickets = self._in_order()
         if not tickets:
             return []
-        first, most = tickets[0].request, self._program.together
+        first, most = tickets[0].request, self._program.ready
         share, longest = min(len(tickets[0].rows), most), ALIKE * first.n * first.run
         rows: list[Row] = []
         others: list[Row] = []

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from gendiff.commands.chat import models
 from gendiff.commands.chat.chat_options import SMOLLM2
-from gendiff.commands.serve import folder_networks, image_requests, native_networks, text_requests
+from gendiff.commands.serve import compiler_thread, folder_networks, image_requests, native_networks, text_requests
 from gendiff.commands.serve.batching import Batcher
 from gendiff.commands.serve.image_requests import Limits
 from gendiff.commands.serve.request_scheduler import RequestScheduler
@@ -45,7 +45,7 @@ def call(options: ServeOptions, catalogue: object, progress: Progress) -> None:
         host, port = listener.getsockname()[:2]
         check_open(options, host)
         devices.local()
-        app, scheduler = (_app if options.chat is None else _text_app)(options, host, keys, progress)
+        app, scheduler, sizes = (_app if options.chat is None else _text_app)(options, host, keys, progress)
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         ways = f"{address}/ draws on a page; POST {address}{image_requests.ROUTE}"
         if options.chat is not None:
@@ -54,9 +54,10 @@ def call(options: ServeOptions, catalogue: object, progress: Progress) -> None:
         if not is_loopback(host):
             who = "whoever reaches this machine" if not keys else "whoever has a key"
             progress.line(f"note: {host} answers {who}, and what is sent is not encrypted")
-        signalled_server.run(
-            app, listener, lambda: scheduler.close("the server is stopping"), access_log.AccessLog(log_file)
-        )
+        with compiler_thread.compiling(sizes, progress):
+            signalled_server.run(
+                app, listener, lambda: scheduler.close("the server is stopping"), access_log.AccessLog(log_file)
+            )
 
 
 def check_open(options: ServeOptions, address: str) -> None:
@@ -125,8 +126,8 @@ def _served(options: ServeOptions, progress: Progress) -> ServedNetwork:
 
 def _app(
     options: ServeOptions, address: str, keys: Sequence[str], progress: Progress
-) -> tuple["FastAPI", RequestScheduler]:
-    """(application, batcher), all of whose programs are compiled."""
+) -> tuple["FastAPI", RequestScheduler, Iterator[int]]:
+    """(application, batcher, sizes): it draws one picture at a time, and more after each of the sizes."""
     from gendiff.commands.serve import compiled_steps, web_app
 
     served = _served(options, progress)
@@ -135,19 +136,20 @@ def _app(
     if options.most_steps == ServeOptions.most_steps:
         most = compiled_steps.most_steps(served, most)
     programs = compiled_steps.CompiledSteps(served, options.together, most)
-    with progress.phase(f"compile for {', '.join(map(str, programs.sizes))} pictures"):
-        programs.warm()
+    sizes = programs.warm()
+    with progress.phase("compile for one picture at a time"):
+        next(sizes)
     batcher = Batcher(programs, options.queue)
     pictures = min(MOST_PICTURES, options.queue, batcher.most_of_client)
     usual = min(served.usual_steps, most)
     limits = Limits(served.name, served.width, served.height, most, usual, pictures, served.references, served.masks)
-    return web_app.web_app(served, batcher, limits, hosts(options, address), keys), batcher
+    return web_app.web_app(served, batcher, limits, hosts(options, address), keys), batcher, sizes
 
 
 def _text_app(
     options: ServeOptions, address: str, keys: Sequence[str], progress: Progress
-) -> tuple["FastAPI", RequestScheduler]:
-    """The same of a language model."""
+) -> tuple["FastAPI", RequestScheduler, Iterator[int]]:
+    """The same of a language model, all of whose programs are compiled."""
     from gendiff.commands.serve import text_app, token_steps
 
     model = str(options.chat)
@@ -171,4 +173,4 @@ def _text_app(
     batcher = TextBatcher(programs, chat.tokenizer.pieces, chat.ends().tolist(), options.queue)
     replies = min(MOST_REPLIES, options.queue, batcher.most_of_client)
     limits = TextLimits(name, context, min(options.most_tokens, context - 1), replies)
-    return text_app.text_app(chat, batcher, limits, hosts(options, address), keys), batcher
+    return text_app.text_app(chat, batcher, limits, hosts(options, address), keys), batcher, iter(())

@@ -15,7 +15,7 @@ import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +35,8 @@ from gendiff.runs import devices
 
 EXAMPLE = "a"
 """A prompt that fits any network, for the shapes."""
+TIMED = 2
+"""Steps that are timed, of which the shorter one counts: a picture may be drawn beside them."""
 
 
 @records.record
@@ -90,7 +92,7 @@ class CompiledSteps:
     """
 
     def __init__(self, served: ServedNetwork, together: int, most_steps: int) -> None:
-        self.together, self.sizes = together, batch_sizes(together)
+        self.together, self.ready, self.sizes = together, together, batch_sizes(together)
         self._served, self._levels = served, [_grid(served, steps, most_steps) for steps in range(1, most_steps + 1)]
         self._params, self._growth = jax.device_put(served.params), 1.0
         jit = functools.partial(devices.jit, libraries=served.libraries)
@@ -159,8 +161,13 @@ class CompiledSteps:
         pixels = np.asarray(self._show(self._params, state))
         return pixels if known is None else np.where(known.mask > 0, pixels, known.picture)
 
-    def warm(self) -> None:
-        """Compile all programs, so that nobody waits for it later, and measure what a step costs."""
+    def warm(self) -> Iterator[int]:
+        """Compile all programs, so that nobody waits for it later: first those of one picture at a time.
+
+        Yields the pictures that a step may have from then on, more and more of them. The later ones may be taken by
+        another thread, while the first one draws.
+        """
+        self.ready = self.sizes[0]
         picture = np.zeros((self._served.height, self._served.width, 3), np.float32)
         words = self._served.read(EXAMPLE, "")
         plain = ImageRequest(EXAMPLE, steps=1)
@@ -173,13 +180,15 @@ class CompiledSteps:
             self.begin(dataclasses.replace(plain, references=(picture,) * count), words, 0)
             for count in range(1, self._served.references + 1)
         ]
+        self.picture(row)
         for size in self.sizes:
             for each in (*rows, row):
                 self.step([each] * size, [0] * size)
-        self.picture(row)
-        if self.together > 1:
-            one, two = (self._seconds(row, size) for size in self.sizes[:2])
-            self._growth = max(0.0, two / one - 1) / (self.sizes[1] - 1)
+            if (size,) == self.sizes[1:2]:
+                one, two = (min(self._seconds(row, each) for _ in range(TIMED)) for each in self.sizes[:2])
+                self._growth = max(0.0, two / one - 1) / (size - 1)
+            self.ready = size
+            yield size
 
     def _seconds(self, row: Row, size: int) -> float:
         begin = time.monotonic()

@@ -21,6 +21,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from gendiff.commands.serve import compiler_thread
 from gendiff.commands.serve.image_requests import ROUTE
 from gendiff.core.errors import ConfigError, GendiffError
 from gendiff.runs.progress import Progress
@@ -33,7 +34,6 @@ PICTURES = 10
 SHORT = {"prompt": "a red circle", "steps": 8}
 LONG = {"prompt": "a green square", "steps": 100, "n": PICTURES, "stream": True, "partial_images": 20}
 """Requests of which the short one overtakes the long one."""
-_ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -234,13 +234,23 @@ def _server(options: LoadOptions, size: int) -> Iterator[str]:
     words += [] if options.model is None else ["--model", options.model]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         try:
-            assert process.stdout is not None
-            address = next((match[0] for line in process.stdout if (match := _ADDRESS.search(line))), None)
-            if address is None:
-                raise ConfigError(f"the server has ended with exit code {process.wait()}; what it said stands above")
+            address = _said(process, r"http://127\.0\.0\.1:\d+")
+            if size > 1:
+                _said(process, f"{compiler_thread.COMPILED} {size} at a time")
             yield address
         finally:
             process.send_signal(signal.SIGINT)
+
+
+def _said(process: subprocess.Popen[str], pattern: str) -> str:
+    """What a server says that fits the pattern. ConfigError where it cannot come."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if match := re.search(pattern, line):
+            return match[0]
+        if compiler_thread.UNCOMPILED in line:
+            raise ConfigError(line.strip())
+    raise ConfigError(f"the server has ended with exit code {process.wait()}; what it said stands above")
 
 
 def _measured(options: LoadOptions, address: str) -> Load:

@@ -29,7 +29,7 @@ class FakeProgram:
     """
 
     def __init__(self, together, clock=None, spoilt=(), broken=(), seconds=2.0, cost=float):
-        self.together, self.clock, self.cost = together, clock or Clock(), cost
+        self.together, self.ready, self.clock, self.cost = together, together, clock or Clock(), cost
         self.spoilt, self.broken, self.seconds = spoilt, broken, seconds
         self.open = threading.Event()
         self.open.set()
@@ -40,7 +40,7 @@ class FakeProgram:
 
     def step(self, rows, done):
         assert self.open.wait(20)
-        assert len({(id(request), index) for request, index, _ in rows}) == len(rows) <= self.together
+        assert len({(id(request), index) for request, index, _ in rows}) == len(rows) <= self.ready
         assert [row[2] for row in rows] == list(done), "a picture has taken another number of steps"
         if any(request.seed in self.broken for request, _, _ in rows):
             raise RuntimeError("no memory is left")

@@ -49,6 +49,18 @@ def test_orders_of_unequal_steps_share_turns_and_each_ends_at_its_own():
     assert program.turns == [3, 3, 2, 1, 1]
 
 
+def test_a_turn_has_no_more_pictures_than_are_compiled_for_and_more_as_soon_as_they_are():
+    batcher, program, submit = rig(together=4)
+    program.ready = 1
+    _, events = submit(n=6, steps=2, seed=1)
+    assert batcher.turn() and program.turns == [1]
+    program.ready = 2
+    assert batcher.turn() and batcher.turn()
+    program.ready = 4
+    turns(batcher)
+    assert program.turns == [1, 2, 2, 4, 3] and len(events) == 6
+
+
 def test_a_picture_that_is_finished_makes_room_before_the_next_turn():
     batcher, program, submit = rig(together=2)
     _, first = submit(n=3, steps=2, seed=1)

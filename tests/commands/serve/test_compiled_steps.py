@@ -103,7 +103,7 @@ def test_a_picture_is_that_of_the_pipeline_alone_and_three_programs_draw_every_m
     monkeypatch.setattr(devices, "jit", jit)
     programs = CompiledSteps(served(pipeline), 3, MOST)
     programs.sizes = (1, 3)  # two pictures fill three places
-    programs.warm()
+    assert tuple(programs.warm()) == programs.sizes
     batcher, condition = Batcher(programs, 8), []
     for number, request in enumerate((*MIXED, *MASKED)):
         words, events = read(request.prompt, request.negative), []

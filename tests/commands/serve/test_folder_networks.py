@@ -144,7 +144,7 @@ def test_pictures_are_read_beside_the_prompt_of_one_request_and_others_share_its
     plain = ImageRequest("cat", "dog", steps=MOST, guidance=3.0, seed=5)
     reading = [dataclasses.replace(plain, references=each) for each in ((pictures[0],), tuple(pictures))]
     programs = CompiledSteps(served, 3, MOST)
-    programs.warm()
+    assert tuple(programs.warm()) == programs.sizes
     results = images_of(programs, [reading[0], plain, reading[1]], served)
     of_grid = records.replace(pipeline, latent=records.replace(pipeline.latent, levels=GRID(MOST)))
     arguments = cheap_parts.PARAMS, jax.random.key(5), read("cat", ""), read("dog", ""), np.float32(3.0), np.arange(1)
@@ -199,7 +199,7 @@ def test_a_tiny_folder_is_read_and_drawn_but_not_at_a_size_that_it_cannot(lightl
         folder_networks.read(ServeOptions(height=18), folder, Progress(quiet=True))
     served = folder_networks.read(ServeOptions(), folder, Progress(quiet=True))
     programs = CompiledSteps(served, 1, 3)
-    programs.warm()
+    assert tuple(programs.warm()) == programs.sizes
     first, second = images_of(
         programs, [ImageRequest("red cat", steps=3, seed=1), ImageRequest("red dog", steps=2, seed=1)], served
     )

@@ -111,19 +111,19 @@ def test_only_a_place_of_this_machine_asks_for_the_name_of_a_request():
 
 def test_no_request_may_ask_for_more_than_the_network_or_the_queue_takes(monkeypatch):
     class Programs(FakeProgram):
-        sizes = (1,)
-
         def __init__(self, served, together, most_steps):
             super().__init__(together)
             self.most_steps = most_steps
 
         def warm(self):
             assert self.most_steps == 20
+            self.ready = 1
+            yield 1
 
     network = dataclasses.replace(served(), most_steps=20, usual_steps=30, grid=lambda steps: None)
     monkeypatch.setattr(command, "_served", lambda options, progress: network)
     monkeypatch.setattr(compiled_steps, "CompiledSteps", Programs)
-    app, batcher = command._app(ServeOptions(together=2, queue=4), "127.0.0.1", (), Progress(quiet=True))
+    app, batcher, sizes = command._app(ServeOptions(together=2, queue=4), "127.0.0.1", (), Progress(quiet=True))
     (model,) = TestClient(app, base_url="http://127.0.0.1").get("/v1/models").json()["data"]
     assert (model["most"]["steps"], model["usual"]["steps"], model["most"]["n"]) == (20, 20, 4)
     with pytest.raises(Full):
@@ -144,7 +144,7 @@ def test_no_request_may_ask_for_more_tokens_than_the_model_or_the_options_allow(
     monkeypatch.setattr(token_steps, "TokenSteps", Programs)
     numbers = {"together": 2, "queue": 4, "cache_tokens": 300, "guesses": 7}
     options = ServeOptions(chat="folder/tiny.gguf", compile_cache="none", **numbers)
-    app, batcher = command._text_app(options, "127.0.0.1", (), Progress(quiet=True))
+    app, batcher, sizes = command._text_app(options, "127.0.0.1", (), Progress(quiet=True))
     with TestClient(app, base_url="http://127.0.0.1") as client:
         (model,) = client.get("/v1/models").json()["data"]
         assert model["id"] == "tiny" and model["most"] == {"context": 256, "max_tokens": 255, "n": 4, "seed": 2**32 - 1}
